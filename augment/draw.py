@@ -1,0 +1,95 @@
+"""All the randomness of augmentation: numbers hashed from (seed, epoch, view, uid, op), never taken from a stream.
+
+A picture therefore gets the same crop and the same jitter whichever loader, rank, worker or renderer asks, and a resumed
+run draws what the lost one drew. Each kind of op has a lane of its own, so changing one op leaves the others' draws alone.
+The hash is frozen by a golden vector in the tests: old runs stay reproducible.
+"""
+
+import numpy as np
+
+from .spec import Blur, Crop, Flip, Grey, Jitter, Normalize, Op, ResizeCenterCrop, Solarize, View
+
+Draw = dict[str, np.ndarray]  # one row per sample
+Draws = tuple[Draw, ...]  # one Draw per op of the view
+
+CROP_TRIES = 10  # torchvision's
+LANES: dict[type[Op], tuple[int, int]] = {  # op -> (lane, uniforms it takes)
+    Crop: (1, 2 * CROP_TRIES + 2),
+    Flip: (2, 1),
+    Jitter: (3, 1 + 4 + 4),  # on?, factors and hue, order
+    Grey: (4, 1),
+    Blur: (5, 2),
+    Solarize: (6, 1),
+}
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def mix(x: np.ndarray) -> np.ndarray:
+    """splitmix64's finaliser: uint64 in, uint64 out, every input bit in every output bit."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def hashed(*words: int | np.ndarray) -> np.ndarray:
+    """Words, integers or broadcastable integer arrays, folded left to right into uint64 hashes."""
+    key = np.zeros((1,), np.uint64)
+    with np.errstate(over="ignore"):
+        for word in words:
+            number = np.asarray(word if isinstance(word, np.ndarray) else word & 0xFFFFFFFFFFFFFFFF, np.uint64)
+            key = mix(key + _GOLDEN * (number + np.uint64(1)))
+    return key
+
+
+def uniforms(keys: np.ndarray) -> np.ndarray:
+    """Hashes -> float64 in [0, 1)."""
+    return (keys >> np.uint64(11)) * 2.0**-53
+
+
+def draw(view: View, uid: np.ndarray, hw: np.ndarray, *, seed: int, epoch: int, number: int) -> Draws:
+    """The parameters of view `number` for pictures `uid` [N] uint64 of sizes `hw` [N, 2] px; a pure function.
+
+    Box = (top, left, height, width) px, `on` = whether the op applies, factors without unit, hue in turns, sigma in px.
+    """
+    rows = hashed(seed, epoch, number, uid)[:, None]  # [N, 1]
+    return tuple(_draw(op, rows, hw) for op in view)
+
+
+def _draw(op: Op, rows: np.ndarray, hw: np.ndarray) -> Draw:
+    if isinstance(op, Normalize | ResizeCenterCrop):
+        return {}
+    lane, count = LANES[type(op)]
+    u = uniforms(hashed(rows, lane, np.arange(count, dtype=np.uint64)))  # [N, count]
+    match op:
+        case Crop():
+            return {"box": _boxes(op, u, hw)}
+        case Flip() | Grey() | Solarize():
+            return {"on": u[:, 0] < op.p}
+        case Blur():
+            low, high = op.sigma
+            return {"on": u[:, 0] < op.p, "sigma": low + (high - low) * u[:, 1]}
+        case Jitter():
+            spread = np.array([op.brightness, op.contrast, op.saturation])
+            low = np.maximum(0.0, 1 - spread)
+            return {
+                "on": u[:, 0] < op.p,
+                "factor": low + (1 + spread - low) * u[:, 1:4],  # [N, 3] brightness, contrast, saturation
+                "hue": op.hue * (2 * u[:, 4] - 1),
+                "order": np.argsort(u[:, 5:9], axis=1).astype(np.int8),  # [N, 4] which op at each turn; 3 = hue
+            }
+
+
+def _boxes(op: Crop, u: np.ndarray, hw: np.ndarray) -> np.ndarray:
+    """torchvision's RandomResizedCrop, all ten tries at once: the first that fits wins, else the centre. [N, 4] int32"""
+    h, w = hw[:, :1].astype(np.float64), hw[:, 1:].astype(np.float64)
+    area = h * w * (op.area[0] + (op.area[1] - op.area[0]) * u[:, :CROP_TRIES])
+    low, high = np.log(op.ratio)
+    ratio = np.exp(low + (high - low) * u[:, CROP_TRIES : 2 * CROP_TRIES])
+    ch, cw = np.rint(np.sqrt(area / ratio)), np.rint(np.sqrt(area * ratio))  # [N, tries]
+    fits = (ch > 0) & (ch <= h) & (cw > 0) & (cw <= w)
+    first, none = fits.argmax(axis=1)[:, None], ~fits.any(axis=1, keepdims=True)
+    ch = np.where(none, np.clip(np.rint(w / op.ratio[0]), 1, h), np.take_along_axis(ch, first, 1))  # [N, 1]
+    cw = np.where(none, np.clip(np.rint(h * op.ratio[1]), 1, w), np.take_along_axis(cw, first, 1))
+    top = np.where(none, (h - ch) // 2, np.floor(u[:, -2:-1] * (h - ch + 1)))
+    left = np.where(none, (w - cw) // 2, np.floor(u[:, -1:] * (w - cw + 1)))
+    return np.concatenate([top, left, ch, cw], axis=1).astype(np.int32)

@@ -1,0 +1,1 @@
+"""From a manifest to batches of views: order, loaders, the executor they share."""

@@ -1,0 +1,92 @@
+"""Command lines from frozen dataclasses: one field, one flag, its help text in `Annotated[type, "help"]`."""
+
+import argparse
+import dataclasses
+import os
+import sys
+import types
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from .errors import UserError, choose
+
+T = TypeVar("T")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} (--help lists the options)")
+
+
+def parse(options: T, words: Sequence[str] | None = None, *, about: str) -> T:
+    """A copy of the dataclass instance `options`, whose values are the defaults, with what the command line changes."""
+    parser = _Parser(description=about, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+    hints = get_type_hints(type(options), include_extras=True)
+    for field in dataclasses.fields(options):  # pyright: ignore[reportArgumentType]
+        _add(parser, field, hints[field.name], getattr(options, field.name))
+    given, unknown = parser.parse_known_args(words)
+    for word in unknown:
+        choose("option", word.partition("=")[0], parser._option_string_actions)
+    return dataclasses.replace(options, **vars(given))  # pyright: ignore[reportArgumentType]
+
+
+def _add(parser: argparse.ArgumentParser, field: dataclasses.Field[Any], hint: Any, default: Any) -> None:
+    text = ""
+    if get_origin(hint) is Annotated:
+        hint, text = get_args(hint)[:2]
+    flags = [f"--{field.name.replace('_', '-')}", *field.metadata.get("short", ())]
+    shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
+    text += f" ({shown})" if default not in (None, "", False, ()) else ""
+    common: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS, "help": text.replace("%", "%%")}
+    if hint is bool:
+        parser.add_argument(*flags, action=argparse.BooleanOptionalAction, **common)
+    else:
+        name = field.metadata.get("metavar") or _metavar(hint)
+        parser.add_argument(*flags, type=_reader(hint), metavar=name, **common)
+
+
+def _plain(hint: Any) -> Any:
+    """`int` for `int | None`."""
+    if get_origin(hint) in (Union, types.UnionType):
+        return next(a for a in get_args(hint) if a is not type(None))
+    return hint
+
+
+def _metavar(hint: Any) -> str:
+    hint = _plain(hint)
+    if get_origin(hint) is Literal:
+        return "|".join(map(str, get_args(hint)))
+    if get_origin(hint) is tuple:
+        return _metavar(get_args(hint)[0]) + ",..."
+    return {int: "N", float: "X"}.get(hint, "TEXT")
+
+
+def _reader(hint: Any) -> Callable[[str], Any]:
+    hint = _plain(hint)
+    if get_origin(hint) is Literal:
+
+        def read(word: str) -> Any:
+            try:
+                return choose("value", word, get_args(hint))
+            except UserError as error:  # argparse would replace a ValueError's own words
+                raise argparse.ArgumentTypeError(str(error)) from None
+
+        return read
+    if get_origin(hint) is tuple:
+        one = _reader(get_args(hint)[0])
+        return lambda words: tuple(one(w) for w in words.split(",") if w)
+    return hint
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a program: a UserError becomes one line and exit code 2; VIEWSTREAM_TRACE=1 shows where it was raised."""
+    try:
+        main()
+    except UserError as error:
+        if os.environ.get("VIEWSTREAM_TRACE"):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,169 @@
+"""The one description of a built data set: `manifest.parquet`, a row a sample, and `dataset.json`, a page about all.
+
+`dataset.json` is written last and atomically: its presence means that the set is complete. Row i is sample id i, local
+to the build; `uid` names the picture across builds, so the same picture draws the same views in `lt6` and in `full`.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .errors import UserError
+
+VERSION = 1
+PAGE, TABLE = "dataset.json", "manifest.parquet"
+SCHEMA = pa.schema(
+    [
+        ("uid", pa.uint64()),  # of the key: `uid_of`
+        ("key", pa.string()),  # class/stem, unique in the set
+        ("label", pa.int32()),  # -1 = unlabelled
+        ("source", pa.string()),  # where the picture came from, relative to the source's root
+        ("height", pa.int32()),  # of the stored image, px
+        ("width", pa.int32()),
+        ("bytes", pa.int64()),  # of the stored JPEG
+        ("sha256", pa.binary(32)),  # of the stored JPEG
+        ("shard", pa.int32()),  # tar number, -1 = not in a tar
+        ("offset", pa.int64()),  # of the JPEG in its tar
+        ("beton", pa.int64()),  # sample number in the .beton, -1 = not in one
+    ]
+)
+NUMERIC = [f.name for f in SCHEMA if pa.types.is_integer(f.type)]
+JSON = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Info:
+    """What holds for the whole set; the content of `dataset.json`."""
+
+    name: str
+    split: str  # train or val
+    subset: JSON  # name, and where its list came from
+    classes: tuple[str, ...]
+    counts: tuple[int, ...]  # samples of each class
+    samples: int
+    encoding: JSON  # keep, or max_side and quality
+    formats: tuple[str, ...]  # webdataset, ffcv, folder
+    files: tuple[JSON, ...]  # file, bytes, samples, sha256 of each tar and .beton, tars in shard order
+    report: JSON  # what the build normalised or skipped
+    tool: str
+    version: int = VERSION
+
+
+def uid_of(key: str) -> int:
+    """64 bits that name a picture in every build: blake2b of its key."""
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A complete data set. Numeric columns are read at opening, strings on demand."""
+
+    root: Path
+    info: Info
+    uid: np.ndarray  # [N] uint64
+    label: np.ndarray  # [N] int32
+    height: np.ndarray  # [N] int32
+    width: np.ndarray  # [N] int32
+    bytes: np.ndarray  # [N] int64
+    shard: np.ndarray  # [N] int32
+    offset: np.ndarray  # [N] int64
+    beton: np.ndarray  # [N] int64
+
+    @classmethod
+    def open(cls, root: str | os.PathLike[str]) -> "Manifest":
+        """Read the set in folder `root`; UserError when it is absent, half-built or of another version."""
+        root = Path(root)
+        info = _read_info(root)
+        table = pq.read_table(root / TABLE, columns=NUMERIC, memory_map=True)
+        if table.num_rows != info.samples:
+            raise UserError(f"{root / TABLE} has {table.num_rows} rows, {PAGE} says {info.samples}: rebuild the set")
+        columns = {name: table[name].to_numpy() for name in NUMERIC}
+        return cls(root, info, **columns)
+
+    def __len__(self) -> int:
+        return len(self.uid)
+
+    @cached_property
+    def hw(self) -> np.ndarray:
+        """[N, 2] int32 stored heights and widths, px."""
+        return np.stack([self.height, self.width], axis=1)
+
+    @cached_property
+    def keys(self) -> list[str]:
+        """[N] names, class/stem."""
+        return self.strings("key")
+
+    def strings(self, column: str) -> list[Any]:
+        """A column that opening left on disk: key, source or sha256."""
+        return pq.read_table(self.root / TABLE, columns=[column])[column].to_pylist()
+
+    def path(self, row: int) -> Path:
+        """The file of a sample in a set built with `--format folder`."""
+        return self.root / "folder" / f"{self.keys[row]}.jpg"
+
+    def tars(self) -> list[Path]:
+        """Tar files in shard order."""
+        return [self.root / f["file"] for f in self.info.files if f["file"].endswith(".tar")]
+
+    def require(self, form: str) -> None:
+        """UserError unless the set was built in format `form`."""
+        if form not in self.info.formats:
+            raise UserError(
+                f"{self.root} holds {', '.join(self.info.formats)}, not {form}: build it with "
+                f"`python tools/build_shards.py --format {form} ...` or choose a loader for what is there"
+            )
+
+
+def write(root: Path, info: Info, rows: dict[str, Sequence[Any] | np.ndarray]) -> Manifest:
+    """Write both files, `dataset.json` last, each under a partial name first."""
+    table = pa.table(rows, schema=SCHEMA)
+    assert table.num_rows == info.samples
+    partial = root / f"{TABLE}.partial"
+    pq.write_table(table, partial, compression="zstd", use_dictionary=["source"], row_group_size=1 << 20)
+    partial.replace(root / TABLE)
+    write_text(root / PAGE, json.dumps(dataclasses.asdict(info), indent=1) + "\n")
+    return Manifest.open(root)
+
+
+def write_text(path: Path, text: str) -> None:
+    """All of the text or none of it."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _read_info(root: Path) -> Info:
+    page = root / PAGE
+    if not page.exists():
+        state = "is not a complete data set (an unfinished build?)" if root.is_dir() else "does not exist"
+        raise UserError(f"{root} {state}: `python tools/build_shards.py --out {root}` builds it")
+    try:
+        fields = json.loads(page.read_text())
+        if fields["version"] != VERSION:
+            raise UserError(f"{page} has version {fields['version']}, this code reads {VERSION}: rebuild the set")
+        lists = {k: tuple(fields[k]) for k in ("classes", "counts", "formats", "files")}
+        return Info(**{**fields, **lists})
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise UserError(f"{page} is damaged ({error}): rebuild the set") from None
+
+
+def newest(folder: Path, split: str = "train") -> Path:
+    """The complete set of `split` under `folder` that was finished last."""
+    pages = sorted(folder.glob(f"*/{PAGE}"), key=lambda p: p.stat().st_mtime_ns, reverse=True)
+    for page in pages:
+        if _read_info(page.parent).split == split:
+            return page.parent
+    raise UserError(f"no complete {split} set under {folder}: `python tools/build_shards.py` builds one, or name --data")

@@ -1,0 +1,1 @@
+"""Methods, the training loop and evaluations."""

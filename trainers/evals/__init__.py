@@ -1,0 +1,1 @@
+"""Evaluations as pure functions on (features, labels); each yields (name, value)."""
