@@ -1,0 +1,44 @@
+# Each target sets up .venv on first use (.ci/setup) and reuses it afterwards.
+RANKS ?= 1
+# More options for demo, test, test-all and bench, e.g. make test ARGS="-k manifest"
+ARGS ?=
+
+BIN := .venv/bin
+READY := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all bench lint format clean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Make or repair .venv (PYTHON=python3.12 picks the interpreter of a new one)
+	@bash .ci/setup
+
+$(READY): pyproject.toml .ci/setup
+	@bash .ci/setup
+
+demo: $(READY) ## Generated images -> shards -> training -> kNN, on RANKS=1 processes
+	$(BIN)/python tools/demo.py --ranks $(RANKS) $(ARGS)
+
+test: lint ## Lint, types, one case per law (GPU tests run where a GPU is)
+	$(BIN)/pytest -m "not full" $(ARGS)
+
+test-all: lint ## Lint, types and every test, the long ones too
+	$(BIN)/pytest $(ARGS)
+
+bench: $(READY) ## Speed of the loaders, side by side
+	$(BIN)/python tools/bench_loader.py $(ARGS)
+
+lint: $(READY) ## Ruff and the type checker
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+
+format: $(READY) ## Format and fix what ruff can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## Remove .venv, caches and build leftovers; data/ and runs/ stay
+	rm -rf .venv build dist .pytest_cache .hypothesis .ruff_cache .cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
