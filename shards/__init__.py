@@ -1,1 +1,1 @@
-"""Bytes on disk: sources, subsets, writers and the manifest that describes them. Knows numpy and pyarrow, never torch."""
+"""Bytes on disk: sources, subsets, writers and their manifest. Knows numpy and pyarrow, never torch."""

@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,9 +19,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .errors import UserError
+from .files import PAGE, atomic
 
 VERSION = 1
-PAGE, TABLE = "dataset.json", "manifest.parquet"
+TABLE = "manifest.parquet"
 SCHEMA = pa.schema(
     [
         ("uid", pa.uint64()),  # of the key: `uid_of`
@@ -115,6 +116,10 @@ class Manifest:
         """Tar files in shard order."""
         return [self.root / f["file"] for f in self.info.files if f["file"].endswith(".tar")]
 
+    def beton_path(self) -> Path:
+        """The .beton file."""
+        return next(self.root / f["file"] for f in self.info.files if f["file"].endswith(".beton"))
+
     def require(self, form: str) -> None:
         """UserError unless the set was built in format `form`."""
         if form not in self.info.formats:
@@ -124,25 +129,15 @@ class Manifest:
             )
 
 
-def write(root: Path, info: Info, rows: dict[str, Sequence[Any] | np.ndarray]) -> Manifest:
+def write(root: Path, info: Info, rows: Mapping[str, Sequence[Any] | np.ndarray]) -> Manifest:
     """Write both files, `dataset.json` last, each under a partial name first."""
-    table = pa.table(rows, schema=SCHEMA)
+    table = pa.table(dict(rows), schema=SCHEMA)
     assert table.num_rows == info.samples
-    partial = root / f"{TABLE}.partial"
-    pq.write_table(table, partial, compression="zstd", use_dictionary=["source"], row_group_size=1 << 20)
-    partial.replace(root / TABLE)
-    write_text(root / PAGE, json.dumps(dataclasses.asdict(info), indent=1) + "\n")
+    with atomic(root / TABLE) as file:
+        pq.write_table(table, file, compression="zstd", use_dictionary=False, row_group_size=1 << 20)
+    with atomic(root / PAGE, "w") as file:
+        file.write(json.dumps(dataclasses.asdict(info), indent=1) + "\n")
     return Manifest.open(root)
-
-
-def write_text(path: Path, text: str) -> None:
-    """All of the text or none of it."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def _read_info(root: Path) -> Info:
@@ -166,4 +161,6 @@ def newest(folder: Path, split: str = "train") -> Path:
     for page in pages:
         if _read_info(page.parent).split == split:
             return page.parent
-    raise UserError(f"no complete {split} set under {folder}: `python tools/build_shards.py` builds one, or name --data")
+    raise UserError(
+        f"no complete {split} set under {folder}: `python tools/build_shards.py` builds one, or name --data"
+    )

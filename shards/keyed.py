@@ -1,0 +1,21 @@
+"""Orders that are hashes of names: the same for the same pictures, whatever order a file system lists them in."""
+
+import numpy as np
+
+from .manifest import uid_of
+
+_STEP = np.uint64(0x9E3779B97F4A7C15)
+
+
+def keys(uid: np.ndarray, seed: int, purpose: str) -> np.ndarray:
+    """[N] uint64 -> [N] uint64, distinct for distinct uids: splitmix64 of (uid + a word for this seed and purpose)."""
+    with np.errstate(over="ignore"):
+        x = uid + _STEP + np.uint64(uid_of(f"{purpose} {seed}"))
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def shuffled(uid: np.ndarray, seed: int, purpose: str) -> np.ndarray:
+    """[N] int64 positions in keyed order."""
+    return np.argsort(keys(uid, seed, purpose), kind="stable")
