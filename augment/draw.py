@@ -1,8 +1,8 @@
 """All the randomness of augmentation: numbers hashed from (seed, epoch, view, uid, op), never taken from a stream.
 
-A picture therefore gets the same crop and the same jitter whichever loader, rank, worker or renderer asks, and a resumed
-run draws what the lost one drew. Each kind of op has a lane of its own, so changing one op leaves the others' draws alone.
-The hash is frozen by a golden vector in the tests: old runs stay reproducible.
+A picture therefore gets the same crop and the same jitter whichever loader, rank, worker or renderer asks, and a
+resumed run draws what the lost one drew. Each kind of op has a lane of its own, so changing one op leaves the others'
+draws alone. The hash is frozen by a golden vector in the tests: old runs stay reproducible.
 """
 
 import numpy as np
@@ -80,7 +80,7 @@ def _draw(op: Op, rows: np.ndarray, hw: np.ndarray) -> Draw:
 
 
 def _boxes(op: Crop, u: np.ndarray, hw: np.ndarray) -> np.ndarray:
-    """torchvision's RandomResizedCrop, all ten tries at once: the first that fits wins, else the centre. [N, 4] int32"""
+    """torchvision's RandomResizedCrop, ten tries at once: the first that fits wins, else the centre. [N, 4] int32"""
     h, w = hw[:, :1].astype(np.float64), hw[:, 1:].astype(np.float64)
     area = h * w * (op.area[0] + (op.area[1] - op.area[0]) * u[:, :CROP_TRIES])
     low, high = np.log(op.ratio)

@@ -6,11 +6,9 @@ import os
 import sys
 import types
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
 from .errors import UserError, choose
-
-T = TypeVar("T")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -18,19 +16,26 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(f"{message} (--help lists the options)")
 
 
-def parse(options: T, words: Sequence[str] | None = None, *, about: str) -> T:
-    """A copy of the dataclass instance `options`, whose values are the defaults, with what the command line changes."""
+def parse(*options: Any, words: Sequence[str] | None = None, about: str) -> tuple[Any, ...]:
+    """Copies of the dataclass instances `options`, whose values are the defaults, with what the command line changes."""
     parser = _Parser(description=about, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
-    hints = get_type_hints(type(options), include_extras=True)
-    for field in dataclasses.fields(options):  # pyright: ignore[reportArgumentType]
-        _add(parser, field, hints[field.name], getattr(options, field.name))
-    given, unknown = parser.parse_known_args(words)
+    for one in options:
+        hints = get_type_hints(type(one), include_extras=True)
+        section = parser.add_argument_group((type(one).__doc__ or "").partition("\n")[0])
+        for field in dataclasses.fields(one):
+            _add(section, field, hints[field.name], getattr(one, field.name))
+    parsed, unknown = parser.parse_known_args(words)
     for word in unknown:
         choose("option", word.partition("=")[0], parser._option_string_actions)
-    return dataclasses.replace(options, **vars(given))  # pyright: ignore[reportArgumentType]
+    given = vars(parsed)
+    fields = [{f.name for f in dataclasses.fields(one)} for one in options]
+    return tuple(
+        dataclasses.replace(one, **{k: v for k, v in given.items() if k in own})
+        for one, own in zip(options, fields, strict=True)
+    )
 
 
-def _add(parser: argparse.ArgumentParser, field: dataclasses.Field[Any], hint: Any, default: Any) -> None:
+def _add(section: argparse._ArgumentGroup, field: dataclasses.Field[Any], hint: Any, default: Any) -> None:
     text = ""
     if get_origin(hint) is Annotated:
         hint, text = get_args(hint)[:2]
@@ -39,10 +44,10 @@ def _add(parser: argparse.ArgumentParser, field: dataclasses.Field[Any], hint: A
     text += f" ({shown})" if default not in (None, "", False, ()) else ""
     common: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS, "help": text.replace("%", "%%")}
     if hint is bool:
-        parser.add_argument(*flags, action=argparse.BooleanOptionalAction, **common)
+        section.add_argument(*flags, action=argparse.BooleanOptionalAction, **common)
     else:
         name = field.metadata.get("metavar") or _metavar(hint)
-        parser.add_argument(*flags, type=_reader(hint), metavar=name, **common)
+        section.add_argument(*flags, type=_reader(hint), metavar=name, **common)
 
 
 def _plain(hint: Any) -> Any:

@@ -1,0 +1,46 @@
+"""The reference renderer: PIL and torchvision's functionals, one image at a time. Slow, and the definition of right."""
+
+import numpy as np
+import torch
+from PIL import Image, ImageFilter
+from torchvision.transforms import functional as F
+
+from .draw import Draw, Draws
+from .spec import Blur, Crop, Flip, Grey, Jitter, Normalize, ResizeCenterCrop, Solarize, View
+
+
+def render(view: View, image: Image.Image, draws: Draws, row: int) -> torch.Tensor:
+    """One RGB image -> [3, S, S] float32, executing row `row` of the draws."""
+    for op, draw in zip(view, draws, strict=True):
+        if "on" in draw and not draw["on"][row]:
+            continue
+        match op:
+            case Crop():
+                top, left, height, width = (int(v) for v in draw["box"][row])
+                image = F.resized_crop(image, top, left, height, width, [op.size, op.size])  # pyright: ignore
+            case ResizeCenterCrop():
+                image = F.center_crop(F.resize(image, [op.short]), [op.size, op.size])  # pyright: ignore
+            case Flip():
+                image = F.hflip(image)  # pyright: ignore
+            case Jitter():
+                image = _jitter(image, draw, row)
+            case Grey():
+                image = F.rgb_to_grayscale(image, 3)  # pyright: ignore
+            case Blur():
+                image = image.filter(ImageFilter.GaussianBlur(float(draw["sigma"][row])))
+            case Solarize():
+                image = F.solarize(image, op.threshold)  # pyright: ignore
+            case Normalize():
+                return F.normalize(F.to_tensor(image), list(op.mean), list(op.std))
+    raise AssertionError("spec.check lets no view pass that does not end with Normalize")
+
+
+def _jitter(image: Image.Image, draw: Draw, row: int) -> Image.Image:
+    turns = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation)
+    factors: np.ndarray = draw["factor"][row]
+    for which in draw["order"][row]:
+        if which == 3:
+            image = F.adjust_hue(image, float(draw["hue"][row]))  # pyright: ignore
+        else:
+            image = turns[which](image, float(factors[which]))  # pyright: ignore
+    return image

@@ -1,0 +1,46 @@
+"""Host batches and their copy to the device: on a side stream, one batch ahead; on the CPU there is nothing to do."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Host(NamedTuple):
+    """A cut batch before colour work."""
+
+    pixels: Tensor  # flat uint8: view after view, each [N, S, S, 3]
+    packed: tuple[Tensor, ...]  # a view's parameters, [N, P] float32
+    target: Tensor  # [N] int64
+    index: Tensor  # [N] int64  # pyright: ignore
+
+    def map(self, move: Callable[[Tensor], Tensor]) -> "Host":
+        """Every tensor through `move`."""
+        return Host(move(self.pixels), tuple(move(p) for p in self.packed), move(self.target), move(self.index))
+
+
+def ahead(batches: Iterator[Host], device: torch.device) -> Iterator[Host]:
+    """The same batches on `device`; while one is consumed, the next is copied from pinned memory."""
+    if device.type != "cuda":
+        yield from batches
+        return
+    side = torch.cuda.Stream(device)
+    held: Host | None = None
+    for batch in batches:
+        with torch.cuda.stream(side):
+            moved = batch.map(lambda t: t.pin_memory().to(device, non_blocking=True))  # pinned already: no copy
+        if held is not None:
+            yield held
+        held = _handed_over(moved, side, device)
+    if held is not None:
+        yield held
+
+
+def _handed_over(batch: Host, side: torch.cuda.Stream, device: torch.device) -> Host:
+    """Make the consumer's stream wait for the copy, and the allocator for the consumer."""
+    main = torch.cuda.current_stream(device)
+    main.wait_stream(side)
+    for tensor in (batch.pixels, *batch.packed, batch.target, batch.index):
+        tensor.record_stream(main)
+    return batch

@@ -1,0 +1,112 @@
+"""The loader: plan -> draws -> executor -> device -> renderer. Every door comes through here."""
+
+import os
+from collections import deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future
+from contextlib import closing
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from ..augment import device as device_renderer
+from ..augment.crops import cuts, size_of
+from ..augment.draw import draw
+from ..augment.spec import Views
+from ..shards.manifest import Manifest
+from .batch import Batch, Door
+from .copy import Host, ahead
+from .executor import Executor
+from .order import Plan
+
+AHEAD = 2  # batches in the making while one is consumed
+
+
+class Made(NamedTuple):
+    """A batch on its way: the host tensors and the tasks that still fill them."""
+
+    host: Host
+    tasks: list[Future[None]]
+
+
+class Stream:
+    """A Loader over any door. `threads` decode and cut; memory in flight is AHEAD + 1 batches of uint8 views."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        plan: Plan,
+        views: Views,
+        door: Door,
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        threads: int | None = None,
+    ):
+        self.manifest, self.plan, self.views = manifest, plan, views
+        self.device, self.dtype = torch.device(device), dtype
+        self.sizes = [size_of(view) for view in views]
+        self.executor = Executor(door, manifest, self.sizes, threads or cores())
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """Batches `start`.. of epoch `number`, on the device, rendered."""
+        with closing(self._host_batches(number, start)) as batches:
+            for host in ahead(batches, self.device):
+                yield self._render(host)
+
+    def close(self) -> None:
+        self.executor.close()
+
+    def _host_batches(self, number: int, start: int) -> Generator[Host, None, None]:
+        making: deque[Made] = deque()
+        try:
+            for ids in self.plan.ids(number, start):
+                making.append(self._make(ids, number))
+                if len(making) > AHEAD:
+                    yield self._finish(making.popleft())
+            while making:
+                yield self._finish(making.popleft())
+        finally:  # an early break or an error: let the threads go before their buffers do
+            for made in making:
+                for task in made.tasks:
+                    task.cancel()
+            for made in making:
+                for task in made.tasks:
+                    if not task.cancelled():
+                        task.exception()
+
+    def _make(self, ids: np.ndarray, epoch: int) -> Made:
+        uid, hw = self.manifest.uid[ids], self.manifest.hw[ids]
+        boxes, packed = [], []
+        for i, view in enumerate(self.views):
+            draws = draw(view, uid, hw, seed=self.plan.seed, epoch=epoch, number=i)
+            boxes.append(cuts(view, draws, hw))
+            packed.append(device_renderer.pack(view, draws, len(ids)))
+        length, pinned = self.executor.bytes_for(len(ids)), self.device.type == "cuda"
+        pixels = torch.empty(length, dtype=torch.uint8, pin_memory=pinned)
+        tasks = self.executor.submit(ids, np.stack(boxes, axis=1), pixels.numpy())
+        target = torch.from_numpy(self.manifest.label[ids].astype(np.int64))
+        return Made(Host(pixels, tuple(map(torch.from_numpy, packed)), target, torch.from_numpy(ids)), tasks)
+
+    @staticmethod
+    def _finish(made: Made) -> Host:
+        Executor.gather(made.tasks)
+        return made.host
+
+    def _render(self, host: Host) -> Batch:
+        n = len(host.index)
+        blocks = host.pixels.split([3 * s * s * n for s in self.sizes])
+        views = tuple(
+            device_renderer.render(view, block.view(n, s, s, 3), packed, self.dtype)
+            for view, block, s, packed in zip(self.views, blocks, self.sizes, host.packed, strict=True)
+        )
+        return Batch(views, host.target, host.index)
+
+
+def cores() -> int:
+    """Cores this process may use, shared by the processes of this machine."""
+    return max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))

@@ -1,0 +1,56 @@
+"""What a run says: a JSON line and the progress bar's tail every few steps; the one place that syncs the device."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from tqdm import tqdm
+
+from ..shards.errors import UserError
+from .ranks import rank, world
+
+
+class Log:
+    """Averages what happened since the last line; `wait` is the share of time that steps waited for data."""
+
+    def __init__(self, path: Path, *, done: int, total: int, batch: int, every: int):
+        self.every, self.batch = every, batch
+        self.waited, self.steps, self.since = 0.0, 0, time.perf_counter()
+        self._file = path.open("a", buffering=1) if not rank() else None
+        self._bar = tqdm(total=total, initial=done, unit="step", disable=bool(rank()), smoothing=0.1)
+
+    def step(self, step: int, epoch: int, lr: float, loss: Tensor, stats: dict[str, Tensor]) -> None:
+        """After each optimiser step; `step` counts from 1."""
+        self.steps += 1
+        self._bar.update(1)
+        if step % self.every and step != self._bar.total:
+            return
+        values = torch.stack([loss.detach().float(), *(v.detach().float() for v in stats.values())])
+        if world() > 1:
+            dist.all_reduce(values)
+        means = (values / world()).tolist()  # the one host sync of the interval
+        if means[0] != means[0]:
+            raise UserError(
+                f"the loss is NaN by step {step} (epoch {epoch}, lr {lr:.3g}): lower --lr; the last checkpoint is older"
+            )
+        self._write(step, epoch, lr, dict(zip(("loss", *stats), means, strict=True)))
+
+    def _write(self, step: int, epoch: int, lr: float, means: dict[str, float]) -> None:
+        seconds = time.perf_counter() - self.since
+        row: dict[str, Any] = {"step": step, "epoch": epoch, **means, "lr": lr}
+        row |= {"img_s": self.steps * self.batch / seconds, "wait": self.waited / seconds}
+        self.waited, self.steps, self.since = 0.0, 0, time.perf_counter()
+        if self._file:
+            self._file.write(json.dumps(row) + "\n")
+        self._bar.set_postfix_str(
+            f"loss {row['loss']:.3f}, {row['img_s']:.0f} img/s, waiting for data {row['wait']:.0%}", refresh=False
+        )
+
+    def close(self) -> None:
+        self._bar.close()
+        if self._file:
+            self._file.close()
