@@ -6,7 +6,6 @@ In memory are at most (workers + 3) blocks of some 16 MB, and about half a KB a 
 """
 
 import os
-import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -23,15 +22,11 @@ from .encode import Damaged, Encoded, Encoding, encode
 from .engine import cores, in_order
 from .errors import UserError
 from .files import workplace
-from .keyed import shuffled
 from .manifest import JSON, Info, Manifest, write
-from .sources import Reader, Source, imagefolder
-from .store import Sample, Store
-from .subsets import Subset, subset
-
-BLOCK_SAMPLES, BLOCK_BYTES = 64, 16_000_000
-BYTES_A_PIXEL = 0.25  # of max_side squared: a photograph of 4:3 at quality 90
-TAR_BYTES_A_SAMPLE = 3 * 512 + 3 * 512  # headers, and the rest of last blocks
+from .plan import Sample, bytes_of, plan
+from .sources import Reader, imagefolder
+from .store import Store
+from .subsets import subset
 
 
 @dataclass(frozen=True)
@@ -71,7 +66,7 @@ def build(options: BuildOptions) -> Manifest:
     out = options.out or Path("data/shards") / name
     parameters = {field.name: str(getattr(options, field.name)) for field in fields(options)}
     with workplace(out, parameters):
-        samples, blocks = _plan(source, part, encoding, bytes_of(options.shard_size), options.seed)
+        samples, blocks = plan(source, part, encoding, bytes_of(options.shard_size), options.seed)
         workers = min(options.workers or cores(), len(blocks))
         work = partial(_encode_block, source.reader, encoding)
         with ExitStack() as stack:
@@ -105,41 +100,6 @@ def _check(options: BuildOptions) -> None:
         raise UserError(f"--max-side {options.max_side} leaves no pixels: take 400, or --keep for full size")
     if options.workers < 0:
         raise UserError(f"--workers {options.workers} is less than none: take 0 for one a core")
-
-
-def bytes_of(text: str) -> int:
-    """`256MB` -> 256_000_000; KB, MB and GB are powers of ten."""
-    match = re.fullmatch(r"(\d+)\s*([KMG]?)B?", text.strip(), re.IGNORECASE)
-    if not match or not int(match[1]):
-        raise UserError(f"--shard-size {text!r} is not a size: write it like 256MB")
-    return int(match[1]) * {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}[match[2].upper()]
-
-
-def _plan(
-    source: Source, part: Subset, encoding: Encoding, shard_bytes: int, seed: int
-) -> tuple[list[Sample], list[list[str]]]:
-    """Samples in storage order, and the blocks of paths to encode. A function of the source's sizes and the options
-    alone, never of encoded sizes: so any block can be made without the others."""
-    order = part.chosen[shuffled(source.uids(part.chosen), seed, "storage")]
-    paths = [source.paths[i] for i in order]
-    sizes = np.array([source.reader.size(path) for path in paths], np.int64)
-    guess = sizes if encoding.keep else np.minimum(sizes, int(BYTES_A_PIXEL * encoding.max_side**2))
-    ends = np.cumsum(guess + TAR_BYTES_A_SAMPLE)
-    shards = ((ends - guess - TAR_BYTES_A_SAMPLE) // shard_bytes).tolist()
-    samples = [Sample(*row) for row in zip(paths, source.label[order].tolist(), shards, strict=True)]
-    return samples, _blocks(paths, sizes.tolist())
-
-
-def _blocks(paths: list[str], sizes: list[int]) -> list[list[str]]:
-    blocks: list[list[str]] = []
-    room = 0
-    for path, size in zip(paths, sizes, strict=True):
-        if size > room or len(blocks[-1]) == BLOCK_SAMPLES:
-            blocks.append([])
-            room = BLOCK_BYTES
-        blocks[-1].append(path)
-        room -= size
-    return blocks
 
 
 def _encode_block(reader: Reader, encoding: Encoding, paths: list[str]) -> list[Encoded | str]:

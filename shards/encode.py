@@ -24,6 +24,9 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+MODES = {"L": "grey", "LA": "grey", "P": "palette", "RGBA": "alpha", "1": "bilevel", "I;16": "16-bit grey"}
+ODD_SAMPLING = "odd sampling"
+JPEGS = ("JPEG", "MPO")  # MPO: a JPEG with more pictures behind the first
 ORIENTATION = 0x0112  # the EXIF tag
 
 
@@ -79,22 +82,23 @@ def _look(data: bytes) -> tuple[Image.Image, tuple[str, ...]]:
     except Exception as error:  # decoders raise anything on hostile bytes
         raise Damaged(_cause(error)) from None
     kinds = []
-    if head.format not in ("JPEG", "MPO"):  # MPO: a JPEG with more pictures behind the first
+    if head.format not in JPEGS:
         kinds.append((head.format or "unknown").lower())
+    elif head.mode == "RGB" and (unusual := _unusual(data)):
+        kinds.append(unusual)
     if head.mode != "RGB":
-        kinds.append({"L": "grey", "P": "palette", "RGBA": "alpha", "LA": "alpha"}.get(head.mode, head.mode.lower()))
-    elif head.format == "JPEG" and _stored_rgb(data):
-        kinds.append("stored as rgb")
+        kinds.append(MODES.get(head.mode, head.mode.lower()))
     if _orientation(head) in TURNS:
         kinds.append("rotated")
     return head, tuple(kinds)
 
 
-def _stored_rgb(data: bytes) -> bool:
+def _unusual(data: bytes) -> str:
+    """What fast decoders may not expect of a colour JPEG, or ""."""
     try:
-        return simplejpeg.decode_jpeg_header(data)[2] == "RGB"
-    except ValueError as error:
-        raise Damaged(_cause(error)) from None
+        return "" if simplejpeg.decode_jpeg_header(data)[2] == "YCbCr" else "stored as rgb"
+    except ValueError:  # sampling factors that turbojpeg has no name for; PIL's decoder takes any
+        return ODD_SAMPLING
 
 
 def _orientation(head: Image.Image) -> int:
@@ -111,7 +115,7 @@ def _orientation(head: Image.Image) -> int:
 def _decode(data: bytes, head: Image.Image, kinds: tuple[str, ...]) -> tuple[np.ndarray, str]:
     """[H, W, 3] uint8 upright RGB, and a complaint or ""."""
     suspect = ""
-    if head.format in ("JPEG", "MPO") and head.mode in ("RGB", "L"):
+    if head.format in JPEGS and head.mode in ("RGB", "L") and ODD_SAMPLING not in kinds:
         try:
             pixels = simplejpeg.decode_jpeg(data, "RGB")
         except ValueError as error:

@@ -36,8 +36,12 @@ def workplace(out: Path, parameters: dict[str, Any]) -> Iterator[Path]:
         raise UserError(f"{out} is a file: name a folder with --out")
     if out.is_dir() and any(out.iterdir()) and not (out / BUILDING).exists():
         raise UserError(f"{out} holds files that no build wrote: name a new or an empty folder with --out")
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / BUILDING).open("a+") as mark:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        mark = (out / BUILDING).open("a+")
+    except OSError as error:
+        raise UserError(f"{out} cannot be written ({error.strerror}): name another folder with --out") from None
+    with mark:
         _lock(mark, out)
         _empty(out)
         mark.truncate(0)
@@ -45,10 +49,12 @@ def workplace(out: Path, parameters: dict[str, Any]) -> Iterator[Path]:
         mark.flush()
         try:
             yield out
-        except BaseException:
+        except BaseException as error:
             _empty(out)
             (out / BUILDING).unlink()
             out.rmdir()
+            if isinstance(error, OSError):
+                raise UserError(f"writing {out} failed ({error}): is there room, and may you write?") from error
             raise
         (out / BUILDING).unlink()
 

@@ -74,19 +74,18 @@ def imagefolder(root: Path, split: str) -> Source:
         raise UserError(
             f"{folder} does not exist: a source is laid out as {layout}; name it with --source or $IMAGENET"
         )
-    classes = tuple(sorted(e.name for e in os.scandir(folder) if e.is_dir() and not e.name.startswith(".")))
-    paths: list[str] = []
-    counts = []
-    for name in classes:
-        before = len(paths)
-        paths += _pictures(folder, name)
-        counts.append(len(paths) - before)
+    try:
+        classes = tuple(sorted(e.name for e in os.scandir(folder) if e.is_dir() and not e.name.startswith(".")))
+        found = [list(_pictures(folder, name)) for name in classes]
+    except OSError as error:
+        raise UserError(f"{error.filename} cannot be listed ({error.strerror}): may you read it?") from None
+    paths = [path for some in found for path in some]
     if not paths:
         raise UserError(f"{folder} holds no pictures in class folders: a source is laid out as {layout}")
     if len(classes) == 1:
         print(f"warning: {folder} has one class only, {classes[0]}: labels will say nothing", file=sys.stderr)
-    label = np.repeat(np.arange(len(classes), dtype=np.int32), counts)
-    return Source(root.resolve().name, Files(folder), classes, label, paths)
+    label = np.repeat(np.arange(len(classes), dtype=np.int32), list(map(len, found)))
+    return Source(os.path.basename(os.path.abspath(root)), Files(folder), classes, label, paths)
 
 
 def _pictures(folder: Path, name: str) -> Iterator[str]:

@@ -3,20 +3,13 @@
 import hashlib
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from . import beton, folder, tar
 from .encode import Encoded
 from .manifest import JSON, SCHEMA, uid_of
+from .plan import Sample
 from .sources import key_of
-
-
-class Sample(NamedTuple):
-    """A planned row: its path in the source, its label, its planned tar."""
-
-    path: str
-    label: int
-    shard: int
 
 
 class Store:

@@ -34,6 +34,8 @@ def subset(
     """The part `name` of a source; UserError when the source cannot give it."""
     choose("subset", name, ["full", *PUBLISHED])
     if name == "full":
+        if draw:
+            raise UserError("--draw-subset draws a part of the source: name its shape, as in --subset lt6")
         return Subset(np.arange(len(source)), {"name": "full", "from": "source"}, [])
     if split != "train":
         raise UserError(
@@ -113,9 +115,10 @@ def drawn_counts(have: np.ndarray, exponent: float, *, order: np.ndarray, imbala
     """
     q = np.arange(1, len(have) + 1) / len(have)
     curve = q ** (-1 / PARETO_POWER) - 1
+    share = curve / curve[0] if len(have) > 1 else np.ones(1)  # 1 at the head, 0 at the tail
     most = float(have.max())
     least = max(1.0, most / imbalance)
-    tail = least + (most - least) * curve / max(curve[0], 1e-12)  # one class: its curve is flat
+    tail = least + (most - least) * share
     flat = tail**exponent
     counts = np.empty(len(have), np.int64)
     counts[order] = np.rint(flat * tail.mean() / flat.mean())

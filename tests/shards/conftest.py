@@ -1,0 +1,91 @@
+"""Small trees of real JPEGs, and the folder of real input where it is at hand."""
+
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import simplejpeg
+from PIL import Image
+from viewstream.shards.build import BuildOptions
+
+ROOT = Path(__file__).parents[2]
+
+
+def _picture(seed: int, height: int = 60, width: int = 80) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    small = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+    smooth = np.asarray(small.resize((width, height), Image.Resampling.BICUBIC)).astype(np.int16)
+    return np.clip(smooth + rng.integers(-4, 5, smooth.shape), 0, 255).astype(np.uint8)
+
+
+def _jpeg(seed: int, height: int = 60, width: int = 80) -> bytes:
+    return simplejpeg.encode_jpeg(_picture(seed, height, width), 92)
+
+
+def _saved(image: Image.Image, form: str, **how: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, form, **how)
+    return file.getvalue()
+
+
+def _grow(root: Path, counts: dict[str, int], split: str = "train", side: int = 60) -> Path:
+    seed = 0
+    for name, count in counts.items():
+        (root / split / name).mkdir(parents=True, exist_ok=True)
+        for n in range(count):
+            data = _jpeg(seed, side + seed % 7, side + 20 - seed % 11)
+            (root / split / name / f"{name}_{n}.JPEG").write_bytes(data)
+            seed += 1
+    return root
+
+
+@pytest.fixture(scope="session")
+def picture() -> Callable[..., np.ndarray]:
+    """(seed, height, width) -> [H, W, 3] uint8, smooth with a little noise: like a photograph to a codec."""
+    return _picture
+
+
+@pytest.fixture(scope="session")
+def jpeg() -> Callable[..., bytes]:
+    """(seed, height, width) -> such a picture as a JPEG."""
+    return _jpeg
+
+
+@pytest.fixture(scope="session")
+def saved() -> Callable[..., bytes]:
+    """(PIL image, format, options) -> what PIL writes."""
+    return _saved
+
+
+@pytest.fixture(scope="session")
+def grow() -> Callable[..., Path]:
+    """(root, {class: pictures}, split, side) -> root, with files `class_n.JPEG` of various sizes."""
+    return _grow
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Four classes, 40 pictures."""
+    return _grow(tmp_path / "pets", {"cat": 12, "dog": 10, "eel": 8, "fox": 10})
+
+
+@pytest.fixture
+def options(tree: Path, tmp_path: Path) -> Callable[..., BuildOptions]:
+    """Options for `tree` into a new folder, one process unless told otherwise."""
+
+    def make(**changes: object) -> BuildOptions:
+        return BuildOptions(**{"source": tree, "out": tmp_path / "out", "workers": 1, **changes})  # pyright: ignore
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real input; tests that want it skip where it is not."""
+    folder = Path(os.environ.get("VIEWSTREAM_SHARED") or ROOT.parent / "shared")
+    if not folder.is_dir():
+        pytest.skip(f"no real input: {folder} is absent, $VIEWSTREAM_SHARED can name it")
+    return folder

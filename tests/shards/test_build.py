@@ -1,0 +1,242 @@
+"""One pass, every format: same bytes everywhere, the same for every worker count, whole or absent."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections import Counter
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import simplejpeg
+from PIL import Image
+from viewstream.shards.build import build
+from viewstream.shards.engine import in_order
+from viewstream.shards.errors import UserError
+from viewstream.shards.manifest import Manifest, uid_of
+from viewstream.shards.plan import bytes_of
+from viewstream.shards.summary import summary
+
+ALL = ("webdataset", "ffcv", "folder")
+
+
+def digests(root: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in root.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_every_format_holds_the_bytes_that_the_manifest_describes(options):
+    made = build(options(format=ALL, shard_size="30KB", max_side=48))
+    assert len(made.tars()) > 2
+    beton = (made.root / "pets-full-train.beton").read_bytes()
+    where = np.frombuffer(beton, "<u8", len(made) * 3, len(beton) - len(made) * 24).reshape(-1, 3)
+    for row, (key, sha256) in enumerate(zip(made.keys, made.strings("sha256"), strict=True)):
+        data = made.path(row).read_bytes()
+        assert hashlib.sha256(data).digest() == sha256
+        assert len(data) == made.bytes[row]
+        assert simplejpeg.decode_jpeg_header(data)[:2] == tuple(made.hw[row])
+        offset = made.offset[row]
+        assert made.tars()[made.shard[row]].read_bytes()[offset : offset + len(data)] == data
+        assert made.beton[row] == row
+        assert where[row].tolist()[0::2] == [row, len(data)]
+        assert beton[where[row, 1] :][: len(data)] == data
+        assert made.uid[row] == uid_of(key)
+    for file in made.info.files:
+        assert hashlib.sha256((made.root / file["file"]).read_bytes()).hexdigest() == file["sha256"]
+        assert (made.root / file["file"]).stat().st_size == file["bytes"]
+    assert sum(f["samples"] for f in made.info.files) == 2 * len(made)
+
+
+def test_labels_counts_and_sources_are_those_of_the_tree(options, tree):
+    made = build(options())
+    assert made.info.classes == ("cat", "dog", "eel", "fox")
+    assert made.info.counts == (12, 10, 8, 10)
+    for label, path, key in zip(made.label, made.strings("source"), made.keys, strict=True):
+        assert made.info.classes[label] == path.split("/")[0]
+        assert (tree / "train" / path).stem == key.split("/")[1]
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_the_output_is_byte_identical_for_one_two_and_three_workers(keep, options, tmp_path, monkeypatch):
+    monkeypatch.setattr("viewstream.shards.plan.BLOCK_SAMPLES", 6)  # enough blocks for three workers to mix up
+    found = []
+    for workers in (1, 2, 3):
+        choice = options(workers=workers, out=tmp_path / f"out{workers}", format=ALL, keep=keep, shard_size="50KB")
+        found.append(digests(build(choice).root))
+    assert found[0] == found[1] == found[2]
+    assert {"dataset.json", "manifest.parquet", "pets-full-train.beton"} < found[0].keys()
+
+
+def test_what_lies_in_which_tar_does_not_depend_on_encoded_sizes(options, tmp_path):
+    shards = []
+    for quality in (20, 95):
+        made = build(options(quality=quality, out=tmp_path / f"q{quality}", shard_size="50KB"))
+        shards.append(dict(zip(made.keys, made.shard.tolist(), strict=True)))
+    assert shards[0] == shards[1]
+
+
+def test_storage_order_mixes_the_classes_and_follows_the_seed_not_the_subset(options, tmp_path):
+    whole = build(options(keep=True))
+    assert np.abs(np.diff(whole.label)).astype(bool).mean() > 0.5
+    other = build(options(keep=True, seed=1, out=tmp_path / "other"))
+    assert whole.keys != other.keys
+    part = build(options(keep=True, subset="lt6", draw_subset=True, out=tmp_path / "part"))
+    chosen = set(part.keys)
+    assert 4 <= len(chosen) < 40
+    assert part.keys == [key for key in whole.keys if key in chosen]
+    assert part.info.subset["from"] == "draw"
+
+
+def test_keep_stores_the_files_own_bytes(options, tree):
+    made = build(options(keep=True, format=("folder",)))
+    for row, path in enumerate(made.strings("source")):
+        assert made.path(row).read_bytes() == (tree / "train" / path).read_bytes()
+    assert (made.shard == -1).all()
+    assert (made.beton == -1).all()
+    assert not made.tars()
+
+
+def test_the_val_split_is_built_by_itself(options, tree, grow):
+    grow(tree, {"cat": 3, "dog": 2, "eel": 1, "fox": 1}, split="val")
+    made = build(options(split="val"))
+    assert made.info.split == "val"
+    assert made.info.name == "pets-full-val"
+    assert len(made) == 7
+
+
+def test_a_damaged_picture_stops_the_build_by_name_or_is_skipped_and_listed(options, tree, tmp_path):
+    whole = build(options(out=tmp_path / "whole"))
+    bad = {"cat/cat_3.JPEG": b"", "dog/dog_1.JPEG": b"garbage" * 50}
+    bad["eel/eel_2.JPEG"] = (tree / "train" / "eel" / "eel_2.JPEG").read_bytes()[:-30]
+    for path, data in bad.items():
+        (tree / "train" / path).write_bytes(data)
+    (tree / "train" / "fox" / "gone.jpg").symlink_to("nowhere")
+    with pytest.raises(UserError, match=r"(cat_3|dog_1|eel_2)\.JPEG|gone.jpg is damaged: .*--on-error skip"):
+        build(options())
+    assert not (tmp_path / "out").exists()
+    made = build(options(on_error="skip", format=ALL))
+    assert {row["source"] for row in made.info.report["skipped"]} == {*bad, "fox/gone.jpg"}
+    assert made.keys == [key for key in whole.keys if f"{key}.JPEG" not in bad]
+    assert made.beton.tolist() == list(range(37))
+    assert "skipped" in summary(made)
+
+
+def test_odd_pictures_are_counted_in_the_report(options, tree, picture, saved):
+    image = Image.fromarray(picture(1))
+    (tree / "train" / "cat" / "cat_0.JPEG").write_bytes(saved(image, "PNG"))
+    (tree / "train" / "cat" / "cat_1.JPEG").write_bytes(saved(image.convert("CMYK"), "JPEG"))
+    (tree / "train" / "dog" / "dog_1.JPEG").write_bytes(saved(image.convert("L"), "JPEG"))
+    made = build(options())
+    assert made.info.report["normalised"] == {"cmyk": 1, "grey": 1, "png": 1}
+
+
+def test_a_complete_set_and_foreign_folders_are_left_alone(options, tmp_path):
+    made = build(options())
+    before = digests(made.root)
+    with pytest.raises(UserError, match="already holds a complete data set: name another --out, or remove"):
+        build(options(quality=50))
+    assert digests(made.root) == before
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("dear")
+    with pytest.raises(UserError, match="holds files that no build wrote"):
+        build(options(out=tmp_path / "mine"))
+    with pytest.raises(UserError, match="is a file: name a folder"):
+        build(options(out=tmp_path / "mine" / "thesis.tex"))
+    assert (tmp_path / "mine" / "thesis.tex").read_text() == "dear"
+
+
+def test_a_build_killed_at_work_leaves_no_set_and_the_next_one_is_as_if_nothing_had_been(options, tmp_path, grow):
+    grow(tmp_path / "pets", {f"more{n}": 40 for n in range(5)}, side=300)
+    whole = build(options(out=tmp_path / "whole"))
+    words = ["-c", "import sys; from viewstream.shards.build import *; from pathlib import Path; "
+             "build(BuildOptions(source=Path(sys.argv[1]), out=Path(sys.argv[2]), workers=1))"]  # fmt: skip
+    child = subprocess.Popen([sys.executable, *words, str(tmp_path / "pets"), str(tmp_path / "out")])
+    partial = tmp_path / "out" / "pets-full-train.beton.partial"
+    while not (partial.exists() and partial.stat().st_size):
+        assert child.poll() is None, "it ended before it could be killed"
+        time.sleep(0.005)
+    with pytest.raises(UserError, match="another build is writing"):
+        build(options())
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    with pytest.raises(UserError, match="not a complete data set"):
+        Manifest.open(tmp_path / "out")
+    assert digests(build(options()).root) == digests(whole.root)
+
+
+def test_a_dead_worker_is_an_error_not_a_hang():
+    with pytest.raises(UserError, match="a worker process died"):
+        list(in_order(os._exit, [3] * 4, 2))
+
+
+def test_stock_webdataset_reads_the_tars(options):
+    if not find_spec("webdataset"):
+        pytest.skip("webdataset is not installed")
+    import webdataset
+
+    made = build(options(shard_size="50KB"))
+    urls = [str(path) for path in made.tars()]
+    rows = list(webdataset.WebDataset(urls, shardshuffle=False))
+    assert [row["__key__"] for row in rows] == made.keys
+    assert [int(row["cls"]) for row in rows] == made.label.tolist()
+    assert [hashlib.sha256(row["jpg"]).digest() for row in rows] == made.strings("sha256")
+    assert [(p["height"], p["width"]) for p in (json.loads(r["json"]) for r in rows)] == [tuple(s) for s in made.hw]
+
+
+def test_the_tars_are_plain_ustar_and_hold_nothing_of_the_machine(options):
+    for path in build(options()).tars():
+        assert path.stat().st_size % tarfile.RECORDSIZE == 0
+        with tarfile.open(path) as tar:
+            members = tar.getmembers()
+        assert {(m.mtime, m.uid, m.gid, m.mode, m.uname, m.pax_headers == {}) for m in members} == {
+            (0, 0, 0, 0o644, "", True)
+        }
+        assert [m.name.rpartition(".")[2] for m in members] == ["jpg", "cls", "json"] * (len(members) // 3)
+
+
+def test_sizes_are_read_as_people_write_them():
+    assert [bytes_of(text) for text in ("256MB", "1 gb", "7K", "512")] == [256_000_000, 10**9, 7000, 512]
+    with pytest.raises(UserError, match="write it like 256MB"):
+        bytes_of("many")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"format": ()}, "names nothing to write"),
+        ({"quality": 0}, "take 1 to 100"),
+        ({"max_side": 0}, "leaves no pixels"),
+        ({"workers": -1}, "take 0 for one a core"),
+        ({"shard_size": "0MB"}, "is not a size"),
+        ({"subset": "lt6"}, "--draw-subset draws the same shape"),
+        ({"source": Path("nowhere")}, "nowhere/train does not exist: a source is laid out as"),
+    ],
+)
+def test_options_that_cannot_work_are_refused_before_anything_is_written(changes, words, options, tmp_path):
+    with pytest.raises(UserError, match=words):
+        build(options(**changes))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("count", "grey"), [(80, 2), pytest.param(500, 9, marks=pytest.mark.full)])
+def test_real_pictures_become_a_set(count, grey, shared, tmp_path, options):
+    with tarfile.open(shared / "data" / "imagenet-sample.tar") as tar:
+        members = [m for m in tar.getmembers() if m.isfile()][-count:]
+        tar.extractall(tmp_path / "imagenet", members, filter="data")
+    made = build(options(source=tmp_path / "imagenet", workers=2))
+    assert len(made) == count
+    assert Counter(made.info.counts) == {1: count}
+    assert made.hw.max() == 400
+    assert made.info.report == {"normalised": {"grey": grey}, "suspect": [], "skipped": []}
+    assert 30e3 < made.bytes.mean() < 45e3
+    assert dataclasses.asdict(made.info)["encoding"] == {"keep": False, "max_side": 400, "quality": 90}

@@ -1,0 +1,72 @@
+"""The command as people type it, in a process of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from viewstream.shards.manifest import Manifest
+
+SCRIPT = Path(__file__).parents[2] / "tools" / "build_shards.py"
+
+
+def call(*words: object, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    env = {k: v for k, v in os.environ.items() if not k.startswith("VIEWSTREAM_") and k != "IMAGENET"} | environment
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), *map(str, words)], cwd=folder, env=env, text=True, capture_output=True, timeout=60
+    )
+
+
+def test_the_defaults_build_from_imagenet_into_data_shards(tree, tmp_path):
+    done = call("--workers", 2, folder=tmp_path, IMAGENET=str(tree))
+    assert done.returncode == 0, done.stderr
+    made = Manifest.open(tmp_path / "data" / "shards" / "pets-full-train")
+    assert made.info.formats == ("webdataset", "ffcv")
+    assert "samples  40" in done.stdout
+    assert "torchrun trainers/train.py --method moco --loader ffcv --data data/shards/pets-full-train" in done.stdout
+
+
+def test_a_drawn_subset_is_one_flag_away(tree, tmp_path):
+    done = call("--source", tree, "--subset", "lt6", "--draw-subset", "--format", "ffcv,folder", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    made = Manifest.open(tmp_path / "data" / "shards" / "pets-lt6-train")
+    assert made.info.formats == ("ffcv", "folder")
+    assert made.info.subset["from"] == "draw"
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        ("--subset lt7", "unknown subset 'lt7': did you mean 'lt6'"),
+        ("--split vall", "did you mean 'val'"),
+        ("--worker 2", "unknown option '--worker': did you mean '--workers'"),
+        ("--format ffcw", "did you mean 'ffcv'"),
+        ("--quality high", "invalid int value"),
+        ("--subset lt6", "--draw-subset"),
+        ("--source nowhere", "train/<class>/<picture>.JPEG"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(words, answer, tree, tmp_path):
+    done = call(*words.split(), folder=tmp_path, IMAGENET=str(tree))
+    assert done.returncode == 2
+    assert answer in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_damaged_picture_is_one_line_too_with_workers(tree, tmp_path):
+    (tree / "train" / "cat" / "cat_4.JPEG").write_bytes(b"garbage")
+    done = call("--source", tree, "--workers", 2, folder=tmp_path)
+    assert done.returncode == 2
+    assert "cat/cat_4.JPEG is damaged" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "data" / "shards").iterdir())
+
+
+def test_help_fits_a_screen_and_shows_an_example():
+    done = call("--help", folder=SCRIPT.parent)
+    assert done.returncode == 0
+    assert "python tools/build_shards.py --source" in done.stdout
+    assert done.stdout.count("\n") < 60
