@@ -17,7 +17,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse(*options: Any, words: Sequence[str] | None = None, about: str) -> tuple[Any, ...]:
-    """Copies of the dataclass instances `options`, whose values are the defaults, with what the command line changes."""
+    """Copies of the dataclass instances `options`: their values are the defaults, the command line changes some."""
     parser = _Parser(description=about, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     for one in options:
         hints = get_type_hints(type(one), include_extras=True)

@@ -61,7 +61,7 @@ def _listed(source: Source, name: str, wanted: Listing, allow_missing: bool) -> 
     names = set(wanted.paths)
     chosen = [i for i, path in enumerate(source.paths) if path in names]
     missing = sorted(names.difference(source.paths[i] for i in chosen))
-    if missing and not allow_missing:
+    if missing and not (allow_missing and chosen):
         raise UserError(
             f"{source.name} lacks {len(missing)} of the {len(names)} files of {PUBLISHED[name].file}: "
             f"{', '.join(missing[:SHOWN])}{', ...' if len(missing) > SHOWN else ''}; "

@@ -13,15 +13,16 @@ def summary(manifest: Manifest) -> str:
         ("samples", f"{info.samples:,}, mean {manifest.bytes.mean() / 1e3:.1f} KB, mean {_size(manifest)} px"),
         ("classes", f"{len(filled):,}, samples a class: most {max(filled):,}, least {min(filled):,}"),
         ("files", f"{len(info.files)}, {size / 1e6:,.1f} MB: {', '.join(info.formats)}"),
-        *((f"{kind}", f"{n:,} made plain RGB JPEG") for kind, n in report["normalised"].items()),
+        *((kind, f"{n:,} made plain RGB JPEG") for kind, n in report["normalised"].items()),
         *((kind, _named(report[kind])) for kind in ("suspect", "skipped") if report[kind]),
         *((("missing", f"{len(report['missing']):,} files of the list"),) if "missing" in report else ()),
         ("where", str(manifest.root)),
     ]
-    loader = {"ffcv": "ffcv", "webdataset": "webdataset", "folder": "folder"}
-    first = next(loader[f] for f in loader if f in info.formats)
     table = "\n".join(f"{name:>14}  {text}" for name, text in lines)
-    return f"{table}\n\ntorchrun trainers/train.py --method moco --loader {first} --data {manifest.root}"
+    if info.split != "train":
+        return table
+    loader = next(form for form in ("ffcv", "webdataset", "folder") if form in info.formats)
+    return f"{table}\n\ntorchrun trainers/train.py --method moco --loader {loader} --data {manifest.root}"
 
 
 def _size(manifest: Manifest) -> str:

@@ -174,6 +174,12 @@ def test_a_build_killed_at_work_leaves_no_set_and_the_next_one_is_as_if_nothing_
     assert digests(build(options()).root) == digests(whole.root)
 
 
+def test_the_builder_runs_with_the_core_install_alone():
+    words = "import sys, viewstream.shards.build, viewstream.shards.summary; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", words], text=True, capture_output=True, check=True)
+    assert not {"torch", "torchvision", "ffcv", "cv2", "numba", "webdataset"} & set(done.stdout.split())
+
+
 def test_a_dead_worker_is_an_error_not_a_hang():
     with pytest.raises(UserError, match="a worker process died"):
         list(in_order(os._exit, [3] * 4, 2))

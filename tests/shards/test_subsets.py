@@ -135,6 +135,10 @@ def test_files_that_the_source_lacks_are_named_and_can_be_allowed(small_list, tm
     part = subset(short, "lt6", "train", **ASIDE | {"lists": tmp_path, "allow_missing": True})
     assert len(part.chosen) == IMAGENET_CLASSES
     assert len(part.missing) == missing
+    with pytest.raises(UserError, match="complete the source"):
+        subset(
+            source(WNIDS, [0] * IMAGENET_CLASSES), "lt6", "train", **ASIDE | {"lists": tmp_path, "allow_missing": True}
+        )
 
 
 def test_a_list_for_other_classes_suggests_drawing(small_list, tmp_path):
