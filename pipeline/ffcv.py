@@ -21,7 +21,10 @@ class Beton:
         path = manifest.beton_path()
         reader_type = needs("ffcv.reader", extra="ffcv").Reader
         self.pieces = Pieces([path])  # before the reader, whose own errors do not say what to do
-        reader = reader_type(str(path))
+        try:
+            reader = reader_type(str(path))
+        except (ValueError, IndexError, AssertionError) as error:  # what its parsing of a short or foreign file ends in
+            raise UserError(f"{path} is truncated or no .beton ({error}): build the set again") from None
         if reader.num_samples < len(manifest):
             raise UserError(f"{path} holds {reader.num_samples} samples, the manifest {len(manifest)}: build it again")
         self.rows = manifest.beton

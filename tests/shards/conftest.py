@@ -1,7 +1,6 @@
-"""Small trees of real JPEGs, and the folder of real input where it is at hand."""
+"""Small trees of real JPEGs."""
 
 import io
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +9,6 @@ import pytest
 import simplejpeg
 from PIL import Image
 from viewstream.shards.build import BuildOptions
-
-ROOT = Path(__file__).parents[2]
 
 
 def _picture(seed: int, height: int = 60, width: int = 80) -> np.ndarray:
@@ -80,12 +77,3 @@ def options(tree: Path, tmp_path: Path) -> Callable[..., BuildOptions]:
         return BuildOptions(**{"source": tree, "out": tmp_path / "out", "workers": 1, **changes})  # pyright: ignore
 
     return make
-
-
-@pytest.fixture(scope="session")
-def shared() -> Path:
-    """The folder of real input; tests that want it skip where it is not."""
-    folder = Path(os.environ.get("VIEWSTREAM_SHARED") or ROOT.parent / "shared")
-    if not folder.is_dir():
-        pytest.skip(f"no real input: {folder} is absent, $VIEWSTREAM_SHARED can name it")
-    return folder

@@ -1,0 +1,91 @@
+"""What several rooms' tests share: small built sets, real input where it is at hand, programs run as users run them."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from viewstream.shards.build import BuildOptions, build
+from viewstream.shards.manifest import Manifest
+
+ROOT = Path(__file__).parents[1]
+
+
+def photo(rng: np.random.Generator, height: int, width: int) -> Image.Image:
+    """Smooth colours, edges and a little grain: enough like a photograph for filters and codecs."""
+    coarse = Image.fromarray(rng.integers(0, 256, (7, 9, 3), dtype=np.uint8))
+    smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)).astype(np.int16)
+    edges = 40 * ((np.arange(width) // 23 + np.arange(height)[:, None] // 17) % 2)[..., None]
+    return Image.fromarray((smooth + edges - 20 + rng.integers(-6, 7, smooth.shape)).clip(0, 255).astype(np.uint8))
+
+
+@pytest.fixture(scope="session")
+def photos() -> Callable[[int], list[Image.Image]]:
+    """(count) -> pictures of mixed sizes and shapes, some of them grey."""
+
+    def make(count: int) -> list[Image.Image]:
+        rng = np.random.default_rng(1)
+        made = [photo(rng, *map(int, rng.integers(40, 320, 2))) for _ in range(count)]
+        return [p.convert("L").convert("RGB") if i % 8 == 7 else p for i, p in enumerate(made)]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An ImageFolder of 96 training and 24 validation pictures in four classes, sizes and shapes mixed."""
+    root, rng = tmp_path_factory.mktemp("source") / "pets", np.random.default_rng(0)
+    for split, count in (("train", 24), ("val", 6)):
+        for name in ("cat", "dog", "eel", "fox"):
+            (root / split / name).mkdir(parents=True)
+            for n in range(count):
+                size = rng.integers(40, 160, 2)
+                photo(rng, *map(int, size)).save(root / split / name / f"{name}_{n}.JPEG", quality=92)
+    return root
+
+
+@pytest.fixture(scope="session")
+def built(pets: Path, tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    """The training half in all three formats."""
+    out = tmp_path_factory.mktemp("sets") / "pets"
+    return build(BuildOptions(source=pets, out=out, format=("webdataset", "ffcv", "folder"), workers=1))
+
+
+@pytest.fixture(scope="session")
+def built_val(pets: Path, tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    """The validation half."""
+    out = tmp_path_factory.mktemp("sets") / "pets-val"
+    return build(BuildOptions(source=pets, out=out, split="val", format=("webdataset", "ffcv", "folder"), workers=1))
+
+
+@pytest.fixture(scope="session")
+def program() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """(script and its words, ranks=1) -> the finished process, run as a user would, by torchrun for several ranks."""
+
+    def call(*words: object, ranks: int = 1, **environment: str) -> subprocess.CompletedProcess[str]:
+        start = [sys.executable]
+        if ranks > 1:
+            start = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+        return subprocess.run(
+            [*start, *map(str, words)],
+            cwd=ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real input; tests that want it skip where it is not."""
+    folder = Path(os.environ.get("VIEWSTREAM_SHARED") or ROOT.parent / "shared")
+    if not folder.is_dir():
+        pytest.skip(f"no real input: {folder} is absent, $VIEWSTREAM_SHARED can name it")
+    return folder

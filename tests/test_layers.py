@@ -1,0 +1,88 @@
+"""The house rules that a machine can check: which room may import which, and what may be called how."""
+
+import ast
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = {
+    "shards": set(),
+    "augment": {"shards.errors"},
+    "pipeline": {"shards", "augment"},
+    "trainers": {"shards", "augment", "pipeline"},
+    "tools": {"shards", "augment", "pipeline", "trainers"},
+}
+TORCHLESS = ["shards", "augment/spec.py", "augment/draw.py", "augment/crops.py", "pipeline/order.py"]
+BACKENDS = {"ffcv", "nvidia", "webdataset", "kornia", "torchvision.transforms"}
+
+
+def imports(path: Path) -> set[str]:
+    """Absolute names of what a file imports, its own rooms without the leading `viewstream.`."""
+    package = list(path.relative_to(ROOT).parent.parts)
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, node.module] if node.module else base)
+            names |= {module} | {f"{module}.{alias.name}" for alias in node.names}
+    return {name.removeprefix("viewstream.") for name in names}
+
+
+def files(place: str) -> list[Path]:
+    path = ROOT / place
+    return [path] if path.is_file() else sorted(path.rglob("*.py"))
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports_point_one_way(room):
+    for path in files(room):
+        for name in imports(path):
+            other = name.partition(".")[0]
+            if other in ROOMS and other != room:
+                allowed = any(name == a or name.startswith(a + ".") for a in ROOMS[room])
+                assert allowed or any(a.startswith(name + ".") for a in ROOMS[room]), f"{path} imports {name}"
+
+
+def test_shards_specs_and_draws_know_no_torch():
+    for place in TORCHLESS:
+        for path in files(place):
+            heavy = {n.partition(".")[0] for n in imports(path)} & {"torch", "torchvision", "kornia", "numba"}
+            assert not heavy, f"{path} imports {heavy}"
+
+
+def test_trainers_import_no_data_backend():
+    for path in files("trainers"):
+        wrong = [n for n in imports(path) for b in BACKENDS if n == b or n.startswith(b + ".")]
+        assert not wrong, f"{path} imports {wrong}"
+
+
+def test_inside_rooms_imports_are_relative_and_nobody_imports_tools():
+    for room in ROOMS:
+        for path in files(room):
+            text = path.read_text()
+            script = room == "tools" or "__main__" in text
+            assert script or "from viewstream" not in text, f"{path} imports its own package absolutely"
+            assert not any(n == "tools" or n.startswith("tools.") for n in imports(path)), f"{path} imports tools"
+
+
+def test_no_script_folder_shadows_a_module_that_its_scripts_need():
+    """A script's folder comes first on sys.path: trainers/queue.py would break `import torch`."""
+    taken = set(sys.stdlib_module_names) | set(packages_distributions())
+    taken -= {"viewstream", "tools", "tests"}
+    for folder in ("trainers", "tools"):
+        names = {p.stem for p in (ROOT / folder).iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
+        assert not (names - {"__init__"}) & taken, f"{folder}: {(names - {'__init__'}) & taken}"
+
+
+def test_pyproject_lists_every_package():
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    here = {p.parent.relative_to(ROOT) for room in ROOMS for p in (ROOT / room).rglob("__init__.py")}
+    listed = {f"viewstream.{'.'.join(p.parts)}" for p in here}
+    assert set(config["packages"]) == listed
+    assert config["package-dir"] == {f"viewstream.{'.'.join(p.parts)}": str(p) for p in here}

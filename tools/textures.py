@@ -1,0 +1,133 @@
+"""Make an ImageNet-shaped folder of texture pictures on which a self-supervised run measurably learns.
+
+Twelve classes that differ in pattern alone: angle, scale, phase and aspect ratio are free, and every class shares the same
+four colour pairs. With free colours an instance would be known by its colour, and contrastive learning would take that
+shortcut and learn nothing about patterns.
+
+  python tools/textures.py --out data/textures --train 250 --val 50
+"""
+
+import math
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import simplejpeg
+from PIL import Image
+from tqdm import tqdm
+
+from viewstream.shards.cli import parse, run
+from viewstream.shards.errors import UserError
+
+CLASSES = ("bricks", "checks", "crosses", "dartboard", "dots", "grid", "noise", "rings", "spirals", "stripes",
+           "triangles", "waves")  # fmt: skip
+COLOURS = np.array(
+    [
+        [[200, 60, 50], [240, 230, 200]],
+        [[40, 70, 160], [220, 220, 120]],
+        [[30, 110, 60], [230, 180, 190]],
+        [[40, 40, 45], [210, 210, 205]],
+    ],
+    np.float32,
+)
+
+
+@dataclass(frozen=True)
+class Textures:
+    """What to make."""
+
+    out: Annotated[str, "new folder, gets train/<class>/*.JPEG and val/<class>/*.JPEG"] = "data/textures"
+    train: Annotated[int, "pictures a class"] = 250
+    val: Annotated[int, "pictures a class"] = 50
+    seed: Annotated[int, "of everything drawn"] = 0
+
+
+def pattern(name: str, u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The class's pattern at coordinates u, v in periods, values about 0..1."""
+    fu, fv = u - np.floor(u) - 0.5, v - np.floor(v) - 0.5  # position inside the cell
+    match name:
+        case "bricks":
+            row = np.floor(2 * v)
+            along = u + row / 2
+            return (along - np.floor(along) < 0.1) | (2 * v - row < 0.2)
+        case "checks":
+            return fu * fv > 0
+        case "crosses":
+            bars = np.minimum(np.maximum(4 * abs(fu), abs(fv)), np.maximum(abs(fu), 4 * abs(fv)))
+            return bars < 0.4
+        case "dartboard":
+            return (np.sin(2 * np.pi * np.hypot(u, v)) > 0) ^ (np.sin(8 * np.arctan2(v, u)) > 0)
+        case "dots":
+            return np.hypot(fu, fv) < 0.3
+        case "grid":
+            return np.minimum(abs(fu), abs(fv)) < 0.08
+        case "noise":
+            coarse = rng.normal(size=(int(np.ptp(v)) * 3 + 4, int(np.ptp(u)) * 3 + 4)).astype(np.float32)
+            return 0.5 + 0.3 * np.asarray(Image.fromarray(coarse).resize(u.shape[::-1], Image.Resampling.BICUBIC))
+        case "rings":
+            return (np.sin(2 * np.pi * np.hypot(u, v)) + 1) / 2
+        case "spirals":
+            arms = int(rng.integers(3, 7))
+            return (np.sin(arms * np.arctan2(v, u) + 2 * np.pi * np.hypot(u, v)) + 1) / 2
+        case "stripes":
+            return (np.sin(2 * np.pi * u) + 1) / 2
+        case "triangles":
+            return fu > fv
+        case "waves":
+            return (np.sin(2 * np.pi * (u + 0.4 * np.sin(2 * np.pi * 0.7 * v))) + 1) / 2
+    raise AssertionError(name)
+
+
+def picture(name: str, rng: np.random.Generator) -> np.ndarray:
+    """One picture of a class: [H, W, 3] uint8, long side 300 to 500 px, aspect from 2:3 to 3:2."""
+    side, aspect = int(rng.integers(300, 501)), (3 / 2) ** rng.uniform(-1, 1)
+    height, width = int(side * min(1, aspect)), int(side * min(1, 1 / aspect))
+    turn, period = rng.uniform(0, 2 * math.pi), side * rng.uniform(0.14, 0.26)
+    x = (np.arange(width, dtype=np.float32) - rng.uniform(0, width))[None] / period
+    y = (np.arange(height, dtype=np.float32) - rng.uniform(0, height))[:, None] / period
+    u, v = x * math.cos(turn) + y * math.sin(turn), y * math.cos(turn) - x * math.sin(turn)
+    mixed = pattern(name, u, v, rng).astype(np.float32)
+    shade = rng.random((height, width), np.float32) * 40 - 20  # grain, and light from one side
+    shade += np.asarray(Image.fromarray(rng.uniform(-50, 50, (2, 2)).astype(np.float32)).resize((width, height)))
+    one, two = COLOURS[rng.integers(4)] + rng.normal(0, 8, (2, 3)).astype(np.float32)
+    out = np.empty((height, width, 3), np.uint8)
+    for channel in range(3):
+        out[..., channel] = (two[channel] + shade + (one - two)[channel] * mixed).clip(0, 255)
+    return out
+
+
+def write(options: Textures, job: tuple[str, str, int]) -> None:
+    """One file, a pure function of the seed, split, class and number."""
+    split, name, number = job
+    rng = np.random.default_rng([options.seed, split == "val", CLASSES.index(name), number])
+    path = Path(options.out) / split / name / f"{name}_{number:05d}.JPEG"
+    path.write_bytes(simplejpeg.encode_jpeg(picture(name, rng), quality=90))
+
+
+def jobs(options: Textures) -> Iterator[tuple[str, str, int]]:
+    """Every file to write."""
+    for split, count in (("train", options.train), ("val", options.val)):
+        for name in CLASSES:
+            yield from ((split, name, number) for number in range(count))
+
+
+def main() -> None:
+    (options,) = parse(Textures(), about=__doc__ or "")
+    if Path(options.out).exists():
+        raise UserError(f"{options.out} is there already: name another --out, or remove it")
+    todo = list(jobs(options))
+    for split, name in sorted({(split, name) for split, name, _ in todo}):
+        (Path(options.out) / split / name).mkdir(parents=True)
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        made = pool.map(partial(write, options), todo, chunksize=32)
+        for _ in tqdm(made, total=len(todo), desc="pictures", unit="img"):
+            continue
+
+
+if __name__ == "__main__":
+    run(main)
