@@ -31,7 +31,7 @@ class Made(NamedTuple):
 
 
 class Stream:
-    """A Loader over any door. `threads` decode and cut; memory in flight is AHEAD + 1 batches of uint8 views."""
+    """A Loader over any door; `threads` (0: all cores) decode and cut, AHEAD + 1 batches of uint8 views are in flight."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Stream:
         *,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
-        threads: int | None = None,
+        threads: int = 0,
     ):
         self.manifest, self.plan, self.views = manifest, plan, views
         self.device, self.dtype = torch.device(device), dtype

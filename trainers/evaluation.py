@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,27 +11,26 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from ..augment import spec
-from ..pipeline.order import Plan
 from ..shards.errors import UserError
 from ..shards.files import atomic
 from ..shards.manifest import Manifest
 from . import checkpoint
+from .data import evaluating, open_data
 from .evals import knn
 from .evals.features import features
 from .nets import Encoder
-from .ranks import group, rank, world
-from .run import Run, method_of, open_data, stream
+from .ranks import group, rank
+from .run import method_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What to evaluate, on which data."""
+    """What to evaluate, on which data"""
 
     task: Annotated[Literal["knn"], "knn: weighted kNN and best-NN of --val images among --data images"] = "knn"
     checkpoint: Annotated[str, "last.pt of a run"] = ""
-    data: Annotated[str, "training set whose images vote; default: the newest under data/shards"] = ""
-    val: Annotated[str, "validation set; default: the newest under data/shards"] = ""
+    data: Annotated[str, "training set whose images vote (the newest under data/shards)"] = ""
+    val: Annotated[str, "validation set (the newest under data/shards)"] = ""
     loader: Annotated[str, "door to the data: folder, webdataset or ffcv"] = "ffcv"
     size: Annotated[int, "side of the centre crop, px; 0: as trained"] = 0
     batch_size: Annotated[int, "global batch"] = 256
@@ -38,8 +38,8 @@ class Evaluation:
     temperature: Annotated[float, "of the weighted vote"] = 0.07
     max_k: Annotated[int, "best-NN tries 1, 3, 5, ... up to this"] = 101
     untrained: Annotated[bool, "use the checkpoint's network with its initial weights: the number to beat"] = False
-    device: Annotated[str, "cuda or cpu; default: a GPU if there is one"] = ""
-    workers: Annotated[int, "loader threads a process; 0: the cores that are there"] = 0
+    device: Annotated[str, "cuda or cpu (a GPU if there is one)"] = ""
+    workers: Annotated[int, "loader threads a process (the cores that are there)"] = 0
 
 
 def evaluate(options: Evaluation) -> dict[str, float]:
@@ -74,13 +74,8 @@ def _backbone(path: Path, options: Evaluation) -> tuple[nn.Module, int]:
 def _features(
     net: nn.Module, data: Manifest, options: Evaluation, size: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    plan = Plan(len(data), options.batch_size, world(), rank(), exact=True)
-    run = Run(loader=options.loader, workers=options.workers)
-    loader = stream(data, plan, spec.evaluation(size), run, device)
-    try:
+    with closing(evaluating(data, size, options.batch_size, options.loader, options.workers, device)) as loader:
         return features(net, loader)
-    finally:
-        loader.close()
 
 
 def _knn(bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Tensor, options: Evaluation) -> Iterator[

@@ -39,6 +39,14 @@ class Log:
             )
         self._write(step, epoch, lr, dict(zip(("loss", *stats), means, strict=True)))
 
+    def note(self, step: int, epoch: int, values: dict[str, float]) -> None:
+        """A line of its own for what is measured between epochs; the time it took is not the steps'."""
+        if values and self._file:
+            self._file.write(json.dumps({"step": step, "epoch": epoch, **values}) + "\n")
+            self._bar.write(f"epoch {epoch}: " + ", ".join(f"{k} {v:.4f}" for k, v in values.items()))
+        if values:
+            self.waited, self.steps, self.since = 0.0, 0, time.perf_counter()
+
     def _write(self, step: int, epoch: int, lr: float, means: dict[str, float]) -> None:
         seconds = time.perf_counter() - self.since
         row: dict[str, Any] = {"step": step, "epoch": epoch, **means, "lr": lr}

@@ -35,9 +35,11 @@ def train(
     folder: Path,
     step: int = 0,
     save_every: int = 0,
+    probe: Callable[[int], dict[str, float]] | None = None,
 ) -> None:
     """From optimiser step `step` to the end of the recipe. `lr` is a function of the epoch; checkpoints go to
-    folder/last.pt after every epoch and, when `save_every` is set, every so many steps."""
+    folder/last.pt after every epoch and, when `save_every` is set, every so many steps; after an epoch `probe` gives
+    more numbers to log."""
     device = next(method.parameters()).device
     rule: Method = method  # pyright: ignore[reportAssignmentType]
     net = method.train()
@@ -66,6 +68,7 @@ def train(
             log.step(step, epoch, lr(epoch), loss, stats)
             if step % per_epoch == 0 or (save_every and step % save_every == 0):
                 save(folder / "last.pt", step, method, optimizer, recipe)
+        log.note(step, epoch, probe(epoch) if probe else {})
 
 
 def _timed(batches: Iterator[Batch], log: Log) -> Iterator[Batch]:

@@ -11,7 +11,7 @@ VIEWS: dict[str, Callable[[int], spec.Views]] = {"moco_v1": spec.moco_v1, "moco_
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything that decides which numbers a run computes; saved in its checkpoints, and a resume must match it."""
+    """Which numbers a run computes; saved in its checkpoints, and a resume must match it"""
 
     method: Annotated[Literal["moco"], "what to train"] = "moco"
     views: Annotated[Literal["moco_v1", "moco_v2"], "augmentation recipe"] = "moco_v2"

@@ -3,20 +3,21 @@
 import dataclasses
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import torch
 
-from ..augment.spec import Views
-from ..pipeline.choose import open_door
-from ..pipeline.order import Plan
 from ..pipeline.stream import Stream
 from ..shards.errors import UserError
 from ..shards.files import atomic
-from ..shards.manifest import Manifest, newest
+from ..shards.manifest import Manifest
 from . import checkpoint, optim
+from .data import evaluating, open_data, training
+from .evals import knn
+from .evals.features import features
 from .log import Log
 from .loop import train
 from .moco import MoCo
@@ -24,39 +25,23 @@ from .nets import encoder
 from .ranks import group, rank, world
 from .recipes import VIEWS, Recipe
 
-SHARDS = Path("data/shards")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Options that change where and how fast a run happens, never its numbers."""
+    """Where and how fast a run happens; nothing here changes its numbers"""
 
-    recipe: Annotated[str, "named recipe whose values the other options change; default: the method's newest"] = ""
-    data: Annotated[str, "a built data set; default: the newest training set under data/shards"] = ""
-    loader: Annotated[str, "door to the data: folder, webdataset or ffcv"] = field(default="ffcv")
-    out: Annotated[str, "folder of the run; default: runs/<method>-<data set>"] = ""
-    resume: Annotated[str, "`auto` goes on from <out>/last.pt if it is there, a path from that checkpoint"] = ""
-    device: Annotated[str, "cuda or cpu; default: a GPU if there is one"] = ""
-    workers: Annotated[int, "loader threads a process; 0: the cores that are there"] = 0
-    save_every: Annotated[int, "steps between checkpoints, besides one an epoch"] = 0
+    recipe: Annotated[str, "named recipe whose values the other options change (the method's newest)"] = ""
+    data: Annotated[str, "a built training set (the newest under data/shards)"] = ""
+    loader: Annotated[str, "door to the data: folder, webdataset or ffcv"] = "ffcv"
+    out: Annotated[str, "folder of the run (runs/METHOD-DATA)"] = ""
+    resume: Annotated[str, "`auto` goes on from OUT/last.pt if it is there, a path from that checkpoint"] = ""
+    device: Annotated[str, "cuda or cpu (a GPU if there is one)"] = ""
+    workers: Annotated[int, "loader threads a process (the cores that are there)"] = 0
+    save_every: Annotated[int, "steps between checkpoints, besides the one each epoch"] = 0
     log_every: Annotated[int, "steps between log lines"] = 10
-
-
-def open_data(data: str, split: str = "train") -> Manifest:
-    """The data set named, or the newest complete one."""
-    if data:
-        return Manifest.open(data)
-    path = newest(SHARDS, split)
-    if not rank():
-        print(f"data: {path} (the newest {split} set; --data chooses another)")
-    return Manifest.open(path)
-
-
-def stream(manifest: Manifest, plan: Plan, views: Views, run: Run, device: torch.device) -> Stream:
-    """The loader that the options ask for."""
-    return Stream(
-        manifest, plan, views, open_door(run.loader, manifest), device=device, threads=run.workers or None
-    )  # fmt: skip
+    knn_every: Annotated[int, "epochs between weighted kNN evaluations on --val; 0: none"] = 0
+    knn_k: Annotated[int, "neighbours that vote in it"] = 200
+    val: Annotated[str, "a built validation set for it (the newest under data/shards)"] = ""
 
 
 def method_of(recipe: Recipe) -> MoCo:
@@ -87,22 +72,26 @@ def pretrain(recipe: Recipe, run: Run) -> Path:
         manifest = open_data(run.data)
         folder = Path(run.out or f"runs/{recipe.method}-{manifest.info.name}")
         last = _checkpoint(run, folder)
-        plan = Plan(len(manifest), recipe.batch_size, world(), rank(), recipe.seed)
-        loader = stream(manifest, plan, VIEWS[recipe.views](recipe.size), run, device)
-        method = method_of(recipe).to(device).to(memory_format=torch.channels_last)  # pyright: ignore
-        optimizer = optim.sgd(method, recipe.lr, recipe.momentum, recipe.weight_decay)
-        step = checkpoint.resume(last, method, optimizer, recipe) if last else 0
-        _announce(recipe, run, manifest, folder, device, step, len(plan))
-        total = recipe.epochs * len(plan)
-        log = Log(folder / "log.jsonl", done=step, total=total, batch=recipe.batch_size, every=run.log_every)
-        try:
-            train(
-                method, loader, optimizer, recipe, schedule(recipe), log,
-                folder=folder, step=step, save_every=run.save_every,
-            )  # fmt: skip
-        finally:
-            log.close()
-            loader.close()
+        views = VIEWS[recipe.views](recipe.size)
+        loader = training(manifest, views, recipe.batch_size, recipe.seed, run.loader, run.workers, device)
+        with closing(loader):
+            method = method_of(recipe).to(device).to(memory_format=torch.channels_last)  # pyright: ignore
+            optimizer = optim.sgd(method, recipe.lr, recipe.momentum, recipe.weight_decay)
+            step = checkpoint.resume(last, method, optimizer, recipe) if last else 0
+            probe = _online_knn(method, manifest, recipe, run, device) if run.knn_every else None
+            _announce(recipe, run, loader, folder, step)
+            log = Log(
+                folder / "log.jsonl",
+                done=step,
+                total=recipe.epochs * len(loader),
+                batch=recipe.batch_size,
+                every=run.log_every,
+            )
+            with closing(log):
+                train(
+                    method, loader, optimizer, recipe, schedule(recipe), log,
+                    folder=folder, step=step, save_every=run.save_every, probe=probe,
+                )  # fmt: skip
     return folder
 
 
@@ -118,18 +107,37 @@ def _checkpoint(run: Run, folder: Path) -> Path | None:
     return None
 
 
-def _announce(
-    recipe: Recipe, run: Run, manifest: Manifest, folder: Path, device: torch.device, step: int, steps: int
-) -> None:
+def _online_knn(
+    method: MoCo, bank: Manifest, recipe: Recipe, run: Run, device: torch.device
+) -> Callable[[int], dict[str, float]]:
+    """What the loop asks after an epoch: nothing, or the kNN accuracy of the online backbone every `knn_every` epochs."""
+    sets = [evaluating(m, recipe.size, recipe.batch_size, run.loader, run.workers, device)
+            for m in (bank, open_data(run.val, "val"))]  # fmt: skip
+
+    def probe(epoch: int) -> dict[str, float]:
+        if (epoch + 1) % run.knn_every and epoch + 1 < recipe.epochs:
+            return {}
+        net = method.online.backbone  # pyright: ignore
+        (bank_x, bank_y), (x, y) = (features(net, loader) for loader in sets)  # pyright: ignore
+        method.train()
+        return {"knn": dict(knn.weighted(bank_x, bank_y, x, y, k=run.knn_k)).popitem()[1]}
+
+    return probe
+
+
+def _announce(recipe: Recipe, run: Run, loader: Stream, folder: Path, step: int) -> None:
     if rank():
         return
     folder.mkdir(parents=True, exist_ok=True)
-    config = {"recipe": dataclasses.asdict(recipe), "run": dataclasses.asdict(run), "data": str(manifest.root)}
+    data = loader.manifest
+    config = {"recipe": dataclasses.asdict(recipe), "run": dataclasses.asdict(run), "data": str(data.root)}
     with atomic(folder / "config.json", "w") as file:
         json.dump(config, file, indent=1)
-    dropped = len(manifest) - steps * recipe.batch_size
-    print(f"{recipe.method}, {recipe.arch} at {recipe.size} px, views {recipe.views}, on {world()} x {device.type}")
+    left = len(data) - len(loader) * recipe.batch_size
     print(
-        f"{manifest.info.name}: {len(manifest)} images, {steps} steps an epoch ({dropped} images sit out), {run.loader}"
+        f"{recipe.method}, {recipe.arch} at {recipe.size} px, {recipe.views} views, on {world()} x {loader.device.type}"
     )
-    print(f"{folder}: from step {step} of {recipe.epochs * steps}")
+    print(
+        f"{data.info.name} through {run.loader}: {len(data)} images, {len(loader)} steps an epoch, {left} images sit out"
+    )
+    print(f"{folder}: from step {step} of {recipe.epochs * len(loader)}")
