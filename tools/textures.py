@@ -20,7 +20,6 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 from tqdm import tqdm
-
 from viewstream.shards.cli import parse, run
 from viewstream.shards.errors import UserError
 
