@@ -31,7 +31,7 @@ class Made(NamedTuple):
 
 
 class Stream:
-    """A Loader over any door; `threads` (0: all cores) decode and cut, AHEAD + 1 batches of uint8 views are in flight."""
+    """A Loader over any door; `threads` (0: all cores) decode and cut. In flight: AHEAD + 1 batches of uint8 views."""
 
     def __init__(
         self,

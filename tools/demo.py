@@ -1,7 +1,7 @@
 """The main job, small and for real: pictures -> shards -> MoCo -> kNN, by the commands a user would type.
 
-Textures stand in for ImageNet (tools/textures.py); the training set has the long-tailed shape of lt6. Pictures and shards
-are kept for the next time, the run itself starts anew.
+Textures stand in for ImageNet (tools/textures.py); the training set has the long-tailed shape of lt6. Pictures and
+shards are kept for the next time, the run itself starts anew.
 """
 
 import json
@@ -59,8 +59,8 @@ def training(options: Demo, work: Path, loader: str) -> None:
     start = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={options.ranks}"]
     call(
         *(start if options.ranks > 1 else []), "trainers/train.py", "--recipe", "moco_v1", "--loader", loader,
-        "--data", work / "train", "--val", work / "val", "--arch", "test_resnet", "--size", 64, "--epochs", options.epochs,
-        "--batch-size", 64, "--lr", 0.06, "--schedule", "cos", "--queue", 512, "--key-momentum", 0.99,
+        "--data", work / "train", "--val", work / "val", "--arch", "test_resnet", "--size", 64,
+        "--epochs", options.epochs, "--batch-size", 64, "--lr", 0.06, "--queue", 512, "--key-momentum", 0.99,
         "--bn-groups", 2, "--seed", options.seed, "--knn-every", 5, "--knn-k", 20, "--out", options.out,
     )  # fmt: skip
 

@@ -1,8 +1,8 @@
 """Make an ImageNet-shaped folder of texture pictures on which a self-supervised run measurably learns.
 
-Twelve classes that differ in pattern alone: angle, scale, phase and aspect ratio are free, and every class shares the same
-four colour pairs. With free colours an instance would be known by its colour, and contrastive learning would take that
-shortcut and learn nothing about patterns.
+Twelve classes that differ in pattern alone: angle, scale, phase and aspect ratio are free, and every class shares the
+same four colour pairs. With free colours an instance would be known by its colour, and contrastive learning would take
+that shortcut and learn nothing about patterns.
 
   python tools/textures.py --out data/textures --train 250 --val 50
 """

@@ -1,6 +1,7 @@
 """What a run says: a JSON line and the progress bar's tail every few steps; the one place that syncs the device."""
 
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ class Log:
         self.every, self.batch = every, batch
         self.waited, self.steps, self.since = 0.0, 0, time.perf_counter()
         self._file = path.open("a", buffering=1) if not rank() else None
-        self._bar = tqdm(total=total, initial=done, unit="step", disable=bool(rank()), smoothing=0.1)
+        often = 0.2 if sys.stderr.isatty() else 10.0  # seconds between updates; a file wants fewer lines than an eye
+        self._bar = tqdm(total=total, initial=done, unit="step", disable=bool(rank()), smoothing=0.1, mininterval=often)
 
     def step(self, step: int, epoch: int, lr: float, loss: Tensor, stats: dict[str, Tensor]) -> None:
         """After each optimiser step; `step` counts from 1."""

@@ -110,7 +110,7 @@ def _checkpoint(run: Run, folder: Path) -> Path | None:
 def _online_knn(
     method: MoCo, bank: Manifest, recipe: Recipe, run: Run, device: torch.device
 ) -> Callable[[int], dict[str, float]]:
-    """What the loop asks after an epoch: nothing, or the kNN accuracy of the online backbone every `knn_every` epochs."""
+    """What the loop asks after an epoch; answered every `knn_every` epochs by the online backbone's kNN accuracy."""
     sets = [evaluating(m, recipe.size, recipe.batch_size, run.loader, run.workers, device)
             for m in (bank, open_data(run.val, "val"))]  # fmt: skip
 
@@ -137,7 +137,5 @@ def _announce(recipe: Recipe, run: Run, loader: Stream, folder: Path, step: int)
     print(
         f"{recipe.method}, {recipe.arch} at {recipe.size} px, {recipe.views} views, on {world()} x {loader.device.type}"
     )
-    print(
-        f"{data.info.name} through {run.loader}: {len(data)} images, {len(loader)} steps an epoch, {left} images sit out"
-    )
+    print(f"{data.info.name}, {run.loader} loader: {len(data)} images, {len(loader)} steps an epoch, {left} left out")
     print(f"{folder}: from step {step} of {recipe.epochs * len(loader)}")
