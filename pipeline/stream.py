@@ -54,14 +54,15 @@ class Stream:
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Batches `start`.. of epoch `number`, on the device, rendered."""
-        with closing(self._host_batches(number, start)) as batches:
+        with closing(self.host_batches(number, start)) as batches:
             for host in ahead(batches, self.device):
                 yield self._render(host)
 
     def close(self) -> None:
         self.executor.close()
 
-    def _host_batches(self, number: int, start: int) -> Generator[Host, None, None]:
+    def host_batches(self, number: int, start: int = 0) -> Generator[Host, None, None]:
+        """What `epoch` renders: uint8 cuts on the host, with the parameters of what is still to be done."""
         making: deque[Made] = deque()
         try:
             for ids in self.plan.ids(number, start):

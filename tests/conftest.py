@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
 from viewstream.shards.build import BuildOptions, build
 from viewstream.shards.manifest import Manifest
 

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
+
 from viewstream.augment import device
 from viewstream.augment.crops import CUT, cuts, size_of
 from viewstream.augment.draw import Draws, draw

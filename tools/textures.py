@@ -20,6 +20,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 from tqdm import tqdm
+
 from viewstream.shards.cli import parse, run
 from viewstream.shards.errors import UserError
 
@@ -124,7 +125,7 @@ def main() -> None:
         (Path(options.out) / split / name).mkdir(parents=True)
     with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         made = pool.map(partial(write, options), todo, chunksize=32)
-        for _ in tqdm(made, total=len(todo), desc="pictures", unit="img"):
+        for _ in tqdm(made, total=len(todo), desc="pictures", unit="img", disable=None):
             continue
 
 

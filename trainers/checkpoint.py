@@ -38,7 +38,8 @@ def read(path: Path) -> State:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch's own errors have no common base
-        raise UserError(f"{path} is not a readable checkpoint ({str(error).splitlines()[0]})") from None
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{path} is not a readable checkpoint ({first}): train again, or name another") from None
     if not isinstance(state, dict) or not {"step", "method", "recipe"} <= state.keys():
         raise UserError(f"{path} is not a checkpoint of this project: it lacks step, method or recipe")
     return state

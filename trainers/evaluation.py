@@ -54,8 +54,8 @@ def evaluate(options: Evaluation) -> dict[str, float]:
         net, size = _backbone(path, options)
         sets = [_features(net.to(device), data, options, size, device) for data in (bank, queries)]
         results = dict(_knn(*sets[0], *sets[1], options))
-    if not rank():
-        _report(results, path, options)
+        if not rank():
+            _report(results, path, options)
     return results
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+
 from viewstream.augment import device, reference
 from viewstream.augment.crops import cuts, size_of
 from viewstream.augment.draw import draw

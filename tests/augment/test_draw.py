@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.transforms import ColorJitter, RandomResizedCrop
+
 from viewstream.augment.draw import draw, hashed, uniforms
 from viewstream.augment.spec import Crop, Jitter, moco_v1, moco_v2
 

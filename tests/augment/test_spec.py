@@ -1,6 +1,7 @@
 """A view that no renderer could execute is refused when it is made."""
 
 import pytest
+
 from viewstream.augment.spec import Blur, Crop, Flip, Grey, Jitter, Normalize, ResizeCenterCrop, check, moco_v1, moco_v2
 from viewstream.shards.errors import UserError
 

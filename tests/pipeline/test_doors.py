@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+
 from viewstream.augment.spec import evaluation, moco_v1, moco_v2
 from viewstream.pipeline.choose import DOORS, open_door
 from viewstream.pipeline.order import Plan

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from viewstream.pipeline.order import Plan, permutation
 from viewstream.shards.errors import UserError
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import simplejpeg
 from PIL import Image
+
 from viewstream.shards.build import BuildOptions
 
 

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 import simplejpeg
+
 from viewstream.shards import beton as page_writer
 from viewstream.shards.beton import Beton
 from viewstream.shards.build import build

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import simplejpeg
 from PIL import Image
+
 from viewstream.shards.build import build
 from viewstream.shards.engine import in_order
 from viewstream.shards.errors import UserError

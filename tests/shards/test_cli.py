@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from viewstream.shards.manifest import Manifest
 
 SCRIPT = Path(__file__).parents[2] / "tools" / "build_shards.py"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import simplejpeg
 from PIL import Image, ImageOps
+
 from viewstream.shards.encode import Damaged, Encoding, encode
 
 SMALL = Encoding(keep=False, max_side=40, quality=95)

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+
 from viewstream.shards.build import build
 from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import Manifest, newest, uid_of

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import uid_of
 from viewstream.shards.sources import LONGEST_KEY, imagefolder, key_of

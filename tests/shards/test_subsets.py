@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
 from viewstream.shards import lists, subsets
 from viewstream.shards.errors import UserError
 from viewstream.shards.lists import PUBLISHED, listing, parse

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+
 from viewstream.pipeline.batch import Batch
 from viewstream.shards.errors import UserError
 from viewstream.trainers import optim

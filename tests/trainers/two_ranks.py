@@ -8,6 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
+
 from viewstream.trainers.moco import logits
 from viewstream.trainers.parts import Queue, grouped, shuffled
 from viewstream.trainers.ranks import group, rank

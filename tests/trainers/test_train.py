@@ -1,0 +1,232 @@
+"""Training through the real command line and the library: every loader, ranks, kills, resumes, bad input."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+
+from viewstream.shards.build import BuildOptions, build
+from viewstream.shards.errors import UserError
+from viewstream.trainers import optim
+from viewstream.trainers.evaluation import Evaluation, evaluate
+from viewstream.trainers.log import Log
+from viewstream.trainers.loop import train
+from viewstream.trainers.moco import MoCo
+from viewstream.trainers.recipes import Recipe, moco_v1
+from viewstream.trainers.run import Run, pretrain
+
+ROOT = Path(__file__).parents[2]
+SMALL = Recipe(arch="test_resnet", size=32, epochs=2, batch_size=16, queue=64, lr=0.03, key_momentum=0.99, bn_groups=2)
+WORDS = ("--arch", "test_resnet", "--size", 32, "--epochs", 2, "--batch-size", 16, "--queue", 64,
+         "--key-momentum", 0.99, "--bn-groups", 2, "--device", "cpu", "--log-every", 1)  # fmt: skip
+FFCV = pytest.mark.skipif(not find_spec("ffcv"), reason="ffcv is not installed: that door is shut")
+FULL = pytest.mark.full
+
+
+def losses(folder):
+    rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return {row["step"]: row["loss"] for row in rows if "loss" in row}
+
+
+@pytest.fixture(scope="module")
+def first(built, tmp_path_factory):
+    """A short run, undisturbed: 6 steps an epoch, 2 epochs."""
+    out = tmp_path_factory.mktemp("runs") / "first"
+    return pretrain(SMALL, Run(data=str(built.root), loader="webdataset", out=str(out), device="cpu", log_every=1))
+
+
+@pytest.mark.parametrize(
+    ("loader", "ranks"),
+    [
+        pytest.param("ffcv", 1, marks=FFCV),
+        ("webdataset", 2),
+        pytest.param("folder", 1, marks=FULL),
+        pytest.param("folder", 2, marks=FULL),
+        pytest.param("webdataset", 1, marks=FULL),
+        pytest.param("ffcv", 2, marks=[FFCV, FULL]),
+    ],
+)
+def test_the_command_line_trains_through_every_loader(program, built, first, tmp_path, loader, ranks):
+    out = tmp_path / "run"
+    done = program("trainers/train.py", "--method", "moco", "--loader", loader, "--data", built.root, *WORDS,
+                   "--out", out, ranks=ranks)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    mine, reference = losses(out), losses(first)
+    assert mine.keys() == reference.keys() == set(range(1, 13))
+    assert mine[1] == pytest.approx(reference[1], abs=1e-4)  # same pictures, same draws, same weights, same groups
+    assert mine[2] == pytest.approx(reference[2], abs=1e-3)
+    assert (out / "last.pt").exists()
+    assert json.loads((out / "config.json").read_text())["recipe"]["arch"] == "test_resnet"
+
+
+@pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=FULL)])
+def test_a_run_killed_in_mid_epoch_and_resumed_repeats_the_losses_bit_for_bit(program, built, tmp_path, ranks):
+    words = ["trainers/train.py", "--loader", "webdataset", "--data", built.root, *WORDS, "--save-every", 2]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert program(*words, "--out", whole, ranks=ranks).returncode == 0
+    start = [sys.executable]
+    if ranks > 1:
+        start += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+    running = subprocess.Popen(
+        [*start, *map(str, words), "--out", str(killed)], cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    while running.poll() is None and not ((killed / "log.jsonl").exists() and max(losses(killed), default=0) >= 3):
+        time.sleep(0.02)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    reached = torch.load(killed / "last.pt", weights_only=True)["step"]
+    assert 2 <= reached < 12
+    done = program(*words, "--out", killed, "--resume", "auto", ranks=ranks)
+    assert done.returncode == 0, done.stderr
+    assert losses(killed) == losses(whole)
+    a, b = (torch.load(f / "last.pt", weights_only=True) for f in (whole, killed))
+    assert a["step"] == b["step"] == 12
+    assert all(torch.equal(a["method"][k], b["method"][k]) for k in a["method"])
+
+
+def test_ranks_agree_on_every_parameter_and_queue(program, built):
+    done = program(Path(__file__).with_name("agree.py"), built.root, ranks=2)
+    assert done.returncode == 0, done.stderr
+    assert "agree" in done.stdout
+
+
+def test_another_seed_trains_otherwise_and_the_same_seed_alike(built, first, tmp_path):
+    run = Run(data=str(built.root), loader="folder", out=str(tmp_path / "a"), device="cpu", log_every=1)
+    again = pretrain(SMALL, run)
+    other = pretrain(replace(SMALL, seed=1), replace(run, out=str(tmp_path / "b")))
+    assert losses(again) == losses(first)
+    assert losses(other)[1] != losses(first)[1]
+
+
+class Patterns:
+    """A Loader of 256 fixed patterns, each view a noisy copy: what contrastive learning can surely learn."""
+
+    def __len__(self):
+        return 8
+
+    def epoch(self, number, start=0):
+        patterns = torch.randn(256, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+        for step in range(start, len(self)):
+            noise = torch.Generator().manual_seed(1 + number * len(self) + step)
+            ids = torch.arange(step * 32, step * 32 + 32)
+            views = [patterns[ids] + 0.5 * torch.randn(32, 3, 8, 8, generator=noise) for _ in range(2)]
+            yield Batch(tuple(views), ids, ids)
+
+
+def test_the_loss_falls_where_there_is_something_to_learn(tmp_path):
+    recipe = replace(SMALL, epochs=12, batch_size=32, lr=0.1)
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(192, 64), nn.BatchNorm1d(64), nn.ReLU(), nn.Linear(64, 32))
+    moco = MoCo(net, dim=32, queue=128, momentum=0.9, temperature=0.2, bn_groups=2)
+    log = Log(tmp_path / "log.jsonl", done=0, total=96, batch=32, every=1)
+    train(moco, Patterns(), optim.sgd(moco, 0.1, 0.9, 1e-4), recipe, lambda epoch: 0.1, log, folder=tmp_path)
+    loss = losses(tmp_path)
+    assert sum(loss[s] for s in range(89, 97)) / 8 < 0.5 * sum(loss[s] for s in range(9, 17)) / 8
+
+
+def test_online_knn_is_logged_and_changes_no_loss(built, built_val, first, tmp_path):
+    run = Run(data=str(built.root), val=str(built_val.root), loader="webdataset", out=str(tmp_path / "run"),
+              device="cpu", log_every=1, knn_every=1, knn_k=5)  # fmt: skip
+    folder = pretrain(SMALL, run)
+    rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert [r["epoch"] for r in rows if "knn" in r] == [0, 1]
+    assert losses(folder) == losses(first)
+
+
+def test_evaluation_prints_and_writes_its_numbers(program, first, built, built_val):
+    words = ("--checkpoint", first / "last.pt", "--data", built.root, "--val", built_val.root, "--loader", "folder")
+    done = program("trainers/evaluate.py", "--task", "knn", *words, "--k", 5)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((first / "results.json").read_text())["knn"]
+    assert 0 <= results["knn/top1 k=5 T=0.07"] <= 1
+    assert results["best-nn/norm k"] % 2 == 1
+    assert "best-nn/original" in done.stdout
+
+
+def test_two_ranks_evaluate_to_the_numbers_of_one(program, first, built, built_val):
+    options = Evaluation(checkpoint=str(first / "last.pt"), data=str(built.root), val=str(built_val.root),
+                         loader="folder", batch_size=26, k=5, device="cpu")  # fmt: skip
+    one = evaluate(options)
+    words = ("--checkpoint", first / "last.pt", "--data", built.root, "--val", built_val.root, "--loader", "folder",
+             "--batch-size", 26, "--k", 5, "--device", "cpu")  # fmt: skip
+    done = program("trainers/evaluate.py", *words, ranks=2)
+    assert done.returncode == 0, done.stderr
+    two = json.loads((first / "results.json").read_text())["knn"]
+    assert {k: two[k] for k in one} == one
+
+
+@pytest.mark.parametrize(
+    ("recipe", "run", "reason"),
+    [
+        ({"batch_size": 128}, {}, "exceeds the 96 samples"),
+        ({"queue": 100}, {}, "make --batch-size divide --queue"),
+        ({"bn_groups": 3}, {}, "choose --bn-groups"),
+        ({"arch": "resnet5"}, {}, "unknown arch 'resnet5': did you mean 'resnet50'"),
+        ({}, {"loader": "fcv"}, "did you mean 'ffcv'"),
+        ({}, {"data": "nowhere"}, "nowhere does not exist: `python tools/build_shards.py"),
+        ({}, {"resume": "nowhere.pt"}, "there is no checkpoint nowhere.pt"),
+    ],
+)
+def test_a_mistake_is_one_line_before_the_first_step(built, tmp_path, recipe, run, reason):
+    options = {"data": str(built.root), "loader": "folder", "out": str(tmp_path / "run"), "device": "cpu", **run}
+    with pytest.raises(UserError, match=reason):
+        pretrain(replace(SMALL, **recipe), Run(**options))
+    assert not (tmp_path / "run" / "last.pt").exists()
+
+
+def test_a_run_is_not_written_over_and_only_resumed_with_its_own_recipe(built, first, tmp_path):
+    before = (first / "last.pt").read_bytes()
+    run = Run(data=str(built.root), loader="folder", out=str(first), device="cpu")
+    with pytest.raises(UserError, match="already holds a run"):
+        pretrain(SMALL, run)
+    with pytest.raises(UserError, match=r"another recipe \(lr 0.03 -> 0.1\)"):
+        pretrain(replace(SMALL, lr=0.1), replace(run, resume="auto"))
+    with pytest.raises(UserError, match=r"another recipe .*arch 'test_resnet' -> 'resnet18'"):
+        pretrain(replace(SMALL, arch="resnet18"), replace(run, resume="auto"))
+    assert (first / "last.pt").read_bytes() == before
+
+
+def test_a_damaged_or_foreign_checkpoint_is_refused(built, tmp_path):
+    bad = tmp_path / "bad.pt"
+    for content in (b"", b"not a checkpoint"):
+        bad.write_bytes(content)
+        with pytest.raises(UserError, match="not a readable checkpoint"):
+            evaluate(Evaluation(checkpoint=str(bad), data=str(built.root), val=str(built.root)))
+    torch.save({"state_dict": {}}, bad)
+    with pytest.raises(UserError, match="not a checkpoint of this project"):
+        evaluate(Evaluation(checkpoint=str(bad), data=str(built.root), val=str(built.root)))
+
+
+def test_programs_end_with_code_2_and_one_line_for_a_mistake(program, tmp_path):
+    for words in (("trainers/train.py", "--epoch", 3), ("trainers/evaluate.py",)):
+        done = program(*words)
+        assert done.returncode == 2
+        assert done.stderr.startswith("error: ")
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_moco_v1_steps_its_learning_rate_and_v2_follows_a_cosine():
+    assert moco_v1().schedule == "step"
+    assert Recipe().schedule == "cos"
+
+
+def test_real_pictures_train_through_the_command_line(program, shared, tmp_path):
+    import tarfile
+
+    with tarfile.open(shared / "data" / "imagenet-sample.tar") as archive:
+        members = archive.getmembers()[:400]
+        archive.extractall(tmp_path / "imagenet", members=members, filter="data")
+    build(BuildOptions(source=tmp_path / "imagenet", out=tmp_path / "set", max_side=128, workers=1))
+    done = program("trainers/train.py", "--data", tmp_path / "set", "--loader", "webdataset", *WORDS[:4],
+                   "--epochs", 1, "--batch-size", 64, "--queue", 128, "--out", tmp_path / "run", ranks=2)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert losses(tmp_path / "run")
