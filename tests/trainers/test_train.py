@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
+from viewstream.pipeline.batch import Batch
 from viewstream.shards.build import BuildOptions, build
 from viewstream.shards.errors import UserError
 from viewstream.trainers import optim
