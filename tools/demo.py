@@ -24,7 +24,7 @@ class Demo:
 
     ranks: Annotated[int, "training processes (gloo without a GPU)"] = 1
     seed: Annotated[int, "of order, draws and weights"] = 0
-    epochs: Annotated[int, "of training"] = 40
+    epochs: Annotated[int, "of training"] = 36
     loader: Annotated[str, "door to the shards: ffcv or webdataset; default ffcv where it is installed"] = ""
     work: Annotated[str, "folder for pictures and shards"] = "data/demo"
     out: Annotated[str, "folder for the run; what an earlier demo left there is removed"] = "runs/demo"
@@ -61,7 +61,7 @@ def training(options: Demo, work: Path, loader: str) -> None:
         *(start if options.ranks > 1 else []), "trainers/train.py", "--recipe", "moco_v1", "--loader", loader,
         "--data", work / "train", "--val", work / "val", "--arch", "test_resnet", "--size", 64,
         "--epochs", options.epochs, "--batch-size", 64, "--lr", 0.06, "--queue", 512, "--key-momentum", 0.99,
-        "--bn-groups", 2, "--seed", options.seed, "--knn-every", 5, "--knn-k", 20, "--out", options.out,
+        "--bn-groups", 2, "--seed", options.seed, "--knn-every", 6, "--knn-k", 20, "--out", options.out,
     )  # fmt: skip
 
 
