@@ -2,7 +2,7 @@
 
 import importlib
 
-from ..shards.errors import choose, needs
+from ..shards.errors import choose
 from ..shards.manifest import Manifest
 from .batch import Door
 
@@ -12,5 +12,4 @@ DOORS = {"folder": ".folder", "webdataset": ".webdataset", "ffcv": ".ffcv"}
 def open_door(name: str, manifest: Manifest) -> Door:
     """The door `name` of a data set; UserError for an unknown name, a missing package or a format not built."""
     choose("loader", name, DOORS)
-    needs("numba", extra="train")
     return importlib.import_module(DOORS[name], __package__).open_door(manifest)

@@ -19,7 +19,7 @@ class Beton:
     def __init__(self, manifest: Manifest):
         manifest.require("ffcv")
         path = manifest.beton_path()
-        reader_type = needs("ffcv.reader", extra="ffcv").Reader
+        reader_type = needs("ffcv.reader").Reader
         self.pieces = Pieces([path])  # before the reader, whose own errors do not say what to do
         try:
             reader = reader_type(str(path))

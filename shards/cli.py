@@ -8,7 +8,7 @@ import types
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
-from .errors import UserError, choose
+from .errors import UserError, choose, missing
 
 
 class _Parser(argparse.ArgumentParser):
@@ -87,10 +87,11 @@ def run(main: Callable[[], None]) -> None:
     """Run a program: a UserError becomes one line and exit code 2; VIEWSTREAM_TRACE=1 shows where it was raised."""
     try:
         main()
-    except UserError as error:
-        if os.environ.get("VIEWSTREAM_TRACE"):
+    except (UserError, ModuleNotFoundError) as error:
+        said = missing(error) if isinstance(error, ModuleNotFoundError) else error
+        if said is None or os.environ.get("VIEWSTREAM_TRACE"):
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {said}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -20,11 +20,21 @@ def choose(kind: str, name: str, options: Iterable[str]) -> str:
     raise UserError(f"unknown {kind} {name!r}: {hint}there are {', '.join(options)}")
 
 
-def needs(module: str, extra: str) -> ModuleType:
-    """Import `module`, or say which extra of this project installs it."""
+EXTRAS = dict.fromkeys(("torch", "torchvision", "kornia", "numba", "timm", "webdataset", "matplotlib"), "train")
+EXTRAS |= {"ffcv": "ffcv", "nvidia": "dali"}  # package -> the extra of this project that brings it
+
+
+def missing(error: ModuleNotFoundError) -> UserError | None:
+    """What to do about a package of one of our extras that is not there; None for any other module."""
+    package = (error.name or "").partition(".")[0]
+    if package not in EXTRAS:
+        return None
+    return UserError(f"{package} is not installed: pip install 'viewstream[{EXTRAS[package]}]' brings it")
+
+
+def needs(module: str) -> ModuleType:
+    """Import a module of an extra, or say which one installs it."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if error.name != module.partition(".")[0]:
-            raise  # the package is there and is itself broken: its own message says more than ours could
-        raise UserError(f"{module} is not installed: pip install 'viewstream[{extra}]' brings it") from None
+        raise missing(error) or error from None

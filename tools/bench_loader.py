@@ -79,9 +79,9 @@ def ours(name: str, manifest: Manifest, options: Bench, threads: int) -> Case:
 
 def stock_ffcv(manifest: Manifest, options: Bench, threads: int) -> Case:
     """ffcv as released: a pipeline a view, each decoding the JPEG again; crops by its own INTER_AREA resize."""
-    loader_type, order = needs("ffcv.loader", "ffcv").Loader, needs("ffcv.loader", "ffcv").OrderOption.RANDOM
-    spec = needs("ffcv.pipeline.pipeline_spec", "ffcv").PipelineSpec
-    image, moves = needs("ffcv.fields.rgb_image", "ffcv"), needs("ffcv.transforms", "ffcv")
+    loader_type, order = needs("ffcv.loader").Loader, needs("ffcv.loader").OrderOption.RANDOM
+    spec = needs("ffcv.pipeline.pipeline_spec").PipelineSpec
+    image, moves = needs("ffcv.fields.rgb_image"), needs("ffcv.transforms")
 
     def pipeline(crop: Crop) -> object:
         decoder = image.RandomResizedCropRGBImageDecoder((crop.size, crop.size), scale=crop.area, ratio=crop.ratio)
