@@ -20,8 +20,9 @@ def choose(kind: str, name: str, options: Iterable[str]) -> str:
     raise UserError(f"unknown {kind} {name!r}: {hint}there are {', '.join(options)}")
 
 
-EXTRAS = dict.fromkeys(("torch", "torchvision", "kornia", "numba", "timm", "webdataset", "matplotlib"), "train")
-EXTRAS |= {"ffcv": "ffcv", "nvidia": "dali"}  # package -> the extra of this project that brings it
+EXTRAS: dict[str, str] = {"ffcv": "ffcv", "nvidia": "dali"}  # package -> the extra of this project that brings it
+for _package in ("torch", "torchvision", "kornia", "numba", "timm", "webdataset", "matplotlib"):
+    EXTRAS[_package] = "train"
 
 
 def missing(error: ModuleNotFoundError) -> UserError | None:

@@ -222,14 +222,27 @@ def test_moco_v1_steps_its_learning_rate_and_v2_follows_a_cosine():
     assert Recipe().schedule == "cos"
 
 
-def test_real_pictures_train_through_the_command_line(program, shared, tmp_path):
+@pytest.fixture(scope="module")
+def real(shared, tmp_path_factory):
+    """500 photographs of ImageNet in all three formats."""
     import tarfile
 
+    root = tmp_path_factory.mktemp("real")
     with tarfile.open(shared / "data" / "imagenet-sample.tar") as archive:
-        members = archive.getmembers()[:400]
-        archive.extractall(tmp_path / "imagenet", members=members, filter="data")
-    build(BuildOptions(source=tmp_path / "imagenet", out=tmp_path / "set", max_side=128, workers=1))
-    done = program("trainers/train.py", "--data", tmp_path / "set", "--loader", "webdataset", *WORDS[:4],
-                   "--epochs", 1, "--batch-size", 64, "--queue", 128, "--out", tmp_path / "run", ranks=2)  # fmt: skip
+        archive.extractall(root / "imagenet", filter="data")
+    forms = ("webdataset", "ffcv", "folder")
+    return build(BuildOptions(source=root / "imagenet", out=root / "set", format=forms, max_side=128, workers=1))
+
+
+@pytest.mark.parametrize(
+    ("loader", "ranks"),
+    [("webdataset", 2)]
+    + [pytest.param("ffcv", n, marks=[FFCV, FULL]) for n in (1, 2)]
+    + [pytest.param(loader, n, marks=FULL) for loader, n in (("webdataset", 1), ("folder", 1), ("folder", 2))],
+)
+def test_real_photographs_train_through_the_command_line(program, real, tmp_path, loader, ranks):
+    done = program("trainers/train.py", "--data", real.root, "--loader", loader, *WORDS[:4], "--epochs", 1,
+                   "--batch-size", 64, "--queue", 128, "--device", "cpu", "--log-every", 1, "--out", tmp_path / "run",
+                   ranks=ranks)  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert losses(tmp_path / "run")
+    assert list(losses(tmp_path / "run")) == list(range(1, 8))
