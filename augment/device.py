@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 import torch
-from kornia import color, enhance, filters
+from kornia import color, filters
 from torch import Tensor
 
 from .crops import on_device, rest
@@ -69,8 +69,14 @@ def _apply(op: Op, x: Tensor, p: Tensor) -> Tensor:
         case Solarize():
             return torch.where((x >= op.threshold / 255) & (_image(p) > 0), 1 - x, x)
         case Normalize():
-            return enhance.normalize(x, *(x.new_tensor(v) for v in (op.mean, op.std)))
+            mean, std = (_channels(v, x) for v in (op.mean, op.std))
+            return (x - mean) / std
     raise AssertionError(f"the host executes {op}")
+
+
+def _channels(values: tuple[float, ...], like: Tensor) -> Tensor:
+    """Constants as [1, C, 1, 1], filled on the device: a tensor made of a list would be a blocking copy to it."""
+    return torch.cat([like.new_full((1,), value) for value in values]).view(1, -1, 1, 1)
 
 
 def _image(p: Tensor) -> Tensor:
@@ -116,7 +122,7 @@ def shift_hue(x: Tensor, turns: Tensor) -> Tensor:
     r, g, b = x.split(1, dim=1)
     scale = chroma.clamp(min=1e-8)
     hue = torch.where(high == r, (g - b) / scale, torch.where(high == g, 2 + (b - r) / scale, 4 + (r - g) / scale))
-    sector = (hue + 6 * _image(turns) + x.new_tensor([5.0, 3.0, 1.0]).view(1, 3, 1, 1)).remainder(6)  # [N, 3, H, W]
+    sector = (hue + 6 * _image(turns) + _channels((5.0, 3.0, 1.0), x)).remainder(6)  # [N, 3, H, W]
     return high - chroma * torch.minimum(sector, 4 - sector).clamp_(0, 1)
 
 

@@ -33,3 +33,7 @@ class Door(Protocol):
     def read(self, row: int) -> bytes | np.ndarray:
         """The JPEG of a manifest row, or its pixels [H, W, 3] uint8 where the format stores them raw. Thread-safe."""
         ...
+
+    def close(self) -> None:
+        """Close the files; nobody reads any more."""
+        ...

@@ -20,12 +20,17 @@ class Host(NamedTuple):
         return Host(move(self.pixels), tuple(move(p) for p in self.packed), move(self.target), move(self.index))
 
 
-def ahead(batches: Iterator[Host], device: torch.device) -> Iterator[Host]:
-    """The same batches on `device`; while one is consumed, the next is copied from pinned memory."""
-    if device.type != "cuda":
+def side_stream(device: torch.device) -> torch.cuda.Stream | None:
+    """The stream for copies to a GPU; one a loader, since the allocator keeps freed memory for each stream apart."""
+    return torch.cuda.Stream(device) if device.type == "cuda" else None
+
+
+def ahead(batches: Iterator[Host], side: torch.cuda.Stream | None) -> Iterator[Host]:
+    """The same batches on the stream's device; while one is consumed, the next is copied from pinned memory."""
+    if side is None:
         yield from batches
         return
-    side = torch.cuda.Stream(device)
+    device = side.device
     held: Host | None = None
     for batch in batches:
         with torch.cuda.stream(side):

@@ -41,5 +41,8 @@ class Beton:
             return data
         return np.frombuffer(data, np.uint8).reshape(*self.shape[at], 3)
 
+    def close(self) -> None:
+        self.pieces.close()
+
 
 open_door = Beton

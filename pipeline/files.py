@@ -1,5 +1,6 @@
 """Reading pieces of files from many threads."""
 
+import errno
 import os
 from io import FileIO
 from pathlib import Path
@@ -27,9 +28,15 @@ class Pieces:
             )
         return data
 
+    def close(self) -> None:
+        for file in self._files:
+            file.close()
+
     @staticmethod
     def _open(path: Path) -> FileIO:
         try:
             return path.open("rb", buffering=0)
         except OSError as error:
+            if error.errno == errno.EMFILE:
+                raise UserError(f"cannot open {path}: too many open files, raise the limit with `ulimit -n`") from None
             raise UserError(f"cannot open {path} ({error.strerror}): the set is incomplete, build it again") from None

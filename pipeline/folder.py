@@ -11,7 +11,8 @@ class Folder:
 
     def __init__(self, manifest: Manifest):
         manifest.require("folder")
-        self.manifest, self.keys = manifest, manifest.keys
+        self.manifest = manifest
+        _ = manifest.keys  # read once, before threads ask for paths
 
     def read(self, row: int) -> bytes:
         path: Path = self.manifest.path(row)
@@ -19,6 +20,9 @@ class Folder:
             return path.read_bytes()
         except OSError as error:
             raise UserError(f"cannot read {path} ({error.strerror}): the set is incomplete, build it again") from None
+
+    def close(self) -> None:
+        """Every file was closed as it was read."""
 
 
 open_door = Folder

@@ -31,7 +31,9 @@ class Plan:
     exact: bool = False
 
     def __post_init__(self) -> None:
-        if self.batch < 1 or self.batch % self.world:
+        if self.batch < 1:
+            raise UserError(f"a global batch of {self.batch} holds nothing: give --batch-size 1 or more")
+        if self.batch % self.world:
             raise UserError(
                 f"a global batch of {self.batch} cannot be cut into {self.world} equal parts: make it divide"
             )

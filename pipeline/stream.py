@@ -14,9 +14,10 @@ from ..augment import device as device_renderer
 from ..augment.crops import cuts, size_of
 from ..augment.draw import draw
 from ..augment.spec import Views
+from ..shards.engine import cores
 from ..shards.manifest import Manifest
 from .batch import Batch, Door
-from .copy import Host, ahead
+from .copy import Host, ahead, side_stream
 from .executor import Executor
 from .order import Plan
 
@@ -46,8 +47,9 @@ class Stream:
     ):
         self.manifest, self.plan, self.views = manifest, plan, views
         self.device, self.dtype = torch.device(device), dtype
+        self.door, self.side = door, side_stream(self.device)
         self.sizes = [size_of(view) for view in views]
-        self.executor = Executor(door, manifest, self.sizes, threads or cores())
+        self.executor = Executor(door, manifest, self.sizes, threads or share_of_cores())
 
     def __len__(self) -> int:
         return len(self.plan)
@@ -55,11 +57,13 @@ class Stream:
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Batches `start`.. of epoch `number`, on the device, rendered."""
         with closing(self.host_batches(number, start)) as batches:
-            for host in ahead(batches, self.device):
+            for host in ahead(batches, self.side):
                 yield self._render(host)
 
     def close(self) -> None:
+        """End the threads and close the files."""
         self.executor.close()
+        self.door.close()
 
     def host_batches(self, number: int, start: int = 0) -> Generator[Host, None, None]:
         """What `epoch` renders: uint8 cuts on the host, with the parameters of what is still to be done."""
@@ -108,6 +112,6 @@ class Stream:
         return Batch(views, host.target, host.index)
 
 
-def cores() -> int:
-    """Cores this process may use, shared by the processes of this machine."""
-    return max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+def share_of_cores() -> int:
+    """Cores for this process: those it may use, shared with the other ranks of this machine."""
+    return max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))

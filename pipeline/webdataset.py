@@ -15,5 +15,8 @@ class Tars:
         m = self.manifest
         return self.pieces.read(int(m.shard[row]), int(m.offset[row]), int(m.bytes[row]))
 
+    def close(self) -> None:
+        self.pieces.close()
+
 
 open_door = Tars

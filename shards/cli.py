@@ -1,4 +1,4 @@
-"""Command lines from frozen dataclasses: one field, one flag, its help text in `Annotated[type, "help"]`."""
+"""Command lines from frozen dataclasses: a flag a field, `Annotated[int, "help", 1]` its help text and least value."""
 
 import argparse
 import dataclasses
@@ -37,17 +37,18 @@ def parse(*options: Any, words: Sequence[str] | None = None, about: str) -> tupl
 
 def _add(section: argparse._ArgumentGroup, field: dataclasses.Field[Any], hint: Any, default: Any) -> None:
     text = ""
+    least: Any = None
     if get_origin(hint) is Annotated:
-        hint, text = get_args(hint)[:2]
-    flags = [f"--{field.name.replace('_', '-')}", *field.metadata.get("short", ())]
+        hint, text, *bound = get_args(hint)
+        least = bound[0] if bound else None
+    flag = f"--{field.name.replace('_', '-')}"
     shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
     text += f" ({shown})" if default not in (None, "", False, ()) else ""
     common: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS, "help": text.replace("%", "%%")}
     if hint is bool:
-        section.add_argument(*flags, action=argparse.BooleanOptionalAction, **common)
+        section.add_argument(flag, action=argparse.BooleanOptionalAction, **common)
     else:
-        name = field.metadata.get("metavar") or _metavar(hint)
-        section.add_argument(*flags, type=_reader(hint), metavar=name, **common)
+        section.add_argument(flag, type=_reader(hint, least), metavar=_metavar(hint), **common)
 
 
 def _plain(hint: Any) -> Any:
@@ -66,21 +67,28 @@ def _metavar(hint: Any) -> str:
     return {int: "N", float: "X"}.get(hint, "TEXT")
 
 
-def _reader(hint: Any) -> Callable[[str], Any]:
+def _reader(hint: Any, least: Any = None) -> Callable[[str], Any]:
+    """From a word to the field's value; the complaints are argparse's, which names the flag."""
     hint = _plain(hint)
-    if get_origin(hint) is Literal:
 
-        def read(word: str) -> Any:
+    def read(word: str) -> Any:
+        if get_origin(hint) is Literal:
             try:
                 return choose("value", word, get_args(hint))
             except UserError as error:  # argparse would replace a ValueError's own words
                 raise argparse.ArgumentTypeError(str(error)) from None
+        if get_origin(hint) is tuple:
+            one = _reader(get_args(hint)[0], least)
+            return tuple(one(w) for w in word.split(",") if w)
+        try:
+            value = hint(word)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{word!r} is not of the form {_metavar(hint)}") from None
+        if least is not None and not value >= least:
+            raise argparse.ArgumentTypeError(f"{word} is less than {least}")
+        return value
 
-        return read
-    if get_origin(hint) is tuple:
-        one = _reader(get_args(hint)[0])
-        return lambda words: tuple(one(w) for w in words.split(",") if w)
-    return hint
+    return read
 
 
 def run(main: Callable[[], None]) -> None:
@@ -91,7 +99,11 @@ def run(main: Callable[[], None]) -> None:
         said = missing(error) if isinstance(error, ModuleNotFoundError) else error
         if said is None or os.environ.get("VIEWSTREAM_TRACE"):
             raise
-        print(f"error: {said}", file=sys.stderr)
+        ranks = int(os.environ.get("WORLD_SIZE", "1"))
+        where = f" on rank {os.environ['RANK']}" if ranks > 1 else ""
+        print(f"error{where}: {said}", file=sys.stderr, flush=True)
+        if ranks > 1:
+            os._exit(2)  # leaving the process group in order would wait for peers that wait for this rank
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -20,17 +20,16 @@ def choose(kind: str, name: str, options: Iterable[str]) -> str:
     raise UserError(f"unknown {kind} {name!r}: {hint}there are {', '.join(options)}")
 
 
-EXTRAS: dict[str, str] = {"ffcv": "ffcv", "nvidia": "dali"}  # package -> the extra of this project that brings it
+EXTRAS: dict[str, str] = {"ffcv": "ffcv", "nvidia.dali": "dali"}  # package -> the extra of this project that brings it
 for _package in ("torch", "torchvision", "kornia", "numba", "timm", "webdataset", "matplotlib"):
     EXTRAS[_package] = "train"
 
 
 def missing(error: ModuleNotFoundError) -> UserError | None:
     """What to do about a package of one of our extras that is not there; None for any other module."""
-    package = (error.name or "").partition(".")[0]
-    if package not in EXTRAS:
+    if error.name not in EXTRAS:  # a module inside an installed package, say: its own message says more than ours
         return None
-    return UserError(f"{package} is not installed: pip install 'viewstream[{EXTRAS[package]}]' brings it")
+    return UserError(f"{error.name} is not installed: pip install 'viewstream[{EXTRAS[error.name]}]' brings it")
 
 
 def needs(module: str) -> ModuleType:

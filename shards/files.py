@@ -43,6 +43,8 @@ def workplace(out: Path, parameters: dict[str, Any]) -> Iterator[Path]:
         raise UserError(f"{out} cannot be written ({error.strerror}): name another folder with --out") from None
     with mark:
         _lock(mark, out)
+        if (out / PAGE).exists() or not os.fstat(mark.fileno()).st_nlink:  # another build ended between look and lock
+            raise UserError(f"another build has just finished {out}: name another --out")
         _empty(out)
         mark.truncate(0)
         json.dump(parameters, mark, indent=1)

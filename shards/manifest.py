@@ -85,7 +85,10 @@ class Manifest:
         """Read the set in folder `root`; UserError when it is absent, half-built or of another version."""
         root = Path(root)
         info = _read_info(root)
-        table = pq.read_table(root / TABLE, columns=NUMERIC, memory_map=True)
+        try:
+            table = pq.read_table(root / TABLE, columns=NUMERIC, memory_map=True)
+        except (OSError, pa.ArrowException) as error:
+            raise UserError(f"{root / TABLE} is absent or damaged ({error}): rebuild the set") from None
         if table.num_rows != info.samples:
             raise UserError(f"{root / TABLE} has {table.num_rows} rows, {PAGE} says {info.samples}: rebuild the set")
         columns = {name: table[name].to_numpy() for name in NUMERIC}
@@ -151,7 +154,9 @@ def _read_info(root: Path) -> Info:
             raise UserError(f"{page} has version {fields['version']}, this code reads {VERSION}: rebuild the set")
         lists = {k: tuple(fields[k]) for k in ("classes", "counts", "formats", "files")}
         return Info(**{**fields, **lists})
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, UserError):
+            raise
         raise UserError(f"{page} is damaged ({error}): rebuild the set") from None
 
 
@@ -162,5 +167,6 @@ def newest(folder: Path, split: str = "train") -> Path:
         if _read_info(page.parent).split == split:
             return page.parent
     raise UserError(
-        f"no complete {split} set under {folder}: `python tools/build_shards.py` builds one, or name --data"
+        f"no complete {split} set under {folder}: `python tools/build_shards.py --split {split}` builds one, "
+        f"or name one with --{'data' if split == 'train' else split}"
     )

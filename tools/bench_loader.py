@@ -25,7 +25,7 @@ from viewstream.augment.crops import size_of
 from viewstream.augment.spec import Crop, Views
 from viewstream.pipeline.choose import DOORS, open_door
 from viewstream.pipeline.order import Plan
-from viewstream.pipeline.stream import Stream, cores
+from viewstream.pipeline.stream import Stream, share_of_cores
 from viewstream.shards.cli import parse, run
 from viewstream.shards.errors import UserError, choose, needs
 from viewstream.shards.files import atomic
@@ -42,11 +42,11 @@ class Bench:
     data: Annotated[str, "a built data set"] = ""
     loader: Annotated[str, "all, or folder, webdataset or ffcv"] = "all"
     views: Annotated[Literal["moco_v1", "moco_v2"], "augmentation recipe, for its crops and flips"] = "moco_v2"
-    size: Annotated[int, "side of a view, px"] = 224
-    batch_size: Annotated[int, "samples a batch"] = 64
-    batches: Annotated[int, "batches a round, at most an epoch"] = 100
-    rounds: Annotated[int, "measured rounds, after one that is not"] = 5
-    workers: Annotated[int, "threads, of the peers too (the cores that are there)"] = 0
+    size: Annotated[int, "side of a view, px", 8] = 224
+    batch_size: Annotated[int, "samples a batch", 1] = 64
+    batches: Annotated[int, "batches a round, at most an epoch", 1] = 100
+    rounds: Annotated[int, "measured rounds, after one that is not", 1] = 5
+    workers: Annotated[int, "threads, of the peers too (the cores that are there)", 0] = 0
     peers: Annotated[bool, "also stock ffcv (one pipeline a view) and torchvision (ImageFolder + DataLoader)"] = False
     out: Annotated[str, "JSON to write"] = ""
 
@@ -155,7 +155,7 @@ def main() -> None:
     (options,) = parse(Bench(), about=__doc__ or "")
     if not options.data:
         raise UserError("no data set to measure: name one with --data data/shards/<name>")
-    manifest, threads = Manifest.open(options.data), options.workers or cores()
+    manifest, threads = Manifest.open(options.data), options.workers or share_of_cores()
     rates = measure(cases(manifest, options, threads), options.rounds)
     base, stock = rates["floor: decode only"], rates.get("stock ffcv")
     sizes = "+".join(str(size_of(v)) for v in VIEWS[options.views](options.size))

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import torch
+
 from viewstream.shards.cli import parse, run
 from viewstream.shards.errors import UserError
 
@@ -22,9 +24,9 @@ from viewstream.shards.errors import UserError
 class Demo:
     """How to run it"""
 
-    ranks: Annotated[int, "training processes (gloo without a GPU)"] = 1
+    ranks: Annotated[int, "training processes (gloo without a GPU each)", 1] = 1
     seed: Annotated[int, "of order, draws and weights"] = 0
-    epochs: Annotated[int, "of training"] = 36
+    epochs: Annotated[int, "of training", 1] = 36
     loader: Annotated[str, "door to the shards: ffcv or webdataset; default ffcv where it is installed"] = ""
     work: Annotated[str, "folder for pictures and shards"] = "data/demo"
     out: Annotated[str, "folder for the run; what an earlier demo left there is removed"] = "runs/demo"
@@ -40,10 +42,11 @@ def call(*words: object) -> None:
 
 
 def pictures(work: Path) -> None:
-    if not (work / "textures" / "complete").exists():
-        shutil.rmtree(work / "textures", ignore_errors=True)
-        call("tools/textures.py", "--out", work / "textures", "--train", 250, "--val", 50)
-        (work / "textures" / "complete").touch()
+    making = work / "textures.partial"
+    if not (work / "textures").exists():
+        shutil.rmtree(making, ignore_errors=True)
+        call("tools/textures.py", "--out", making, "--train", 250, "--val", 50)
+        making.rename(work / "textures")
 
 
 def shards(work: Path) -> None:
@@ -55,13 +58,18 @@ def shards(work: Path) -> None:
 
 
 def training(options: Demo, work: Path, loader: str) -> None:
-    shutil.rmtree(options.out, ignore_errors=True)
+    out = Path(options.out)
+    if out.exists() and any(out.iterdir()) and not (out / "config.json").exists():
+        raise UserError(f"{out} holds something else than a run: name a new folder with --out")
+    shutil.rmtree(out, ignore_errors=True)
+    device = "cpu" if options.ranks > torch.cuda.device_count() else "auto"
     start = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={options.ranks}"]
     call(
         *(start if options.ranks > 1 else []), "trainers/train.py", "--recipe", "moco_v1", "--loader", loader,
         "--data", work / "train", "--val", work / "val", "--arch", "test_resnet", "--size", 64,
         "--epochs", options.epochs, "--batch-size", 64, "--lr", 0.06, "--queue", 512, "--key-momentum", 0.99,
-        "--bn-groups", 2, "--seed", options.seed, "--knn-every", 6, "--knn-k", 20, "--out", options.out,
+        "--bn-groups", 2, "--seed", options.seed, "--device", device, "--knn-every", 6,
+        "--knn-k", 20, "--out", options.out,
     )  # fmt: skip
 
 

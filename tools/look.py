@@ -3,12 +3,12 @@
 python tools/look.py --data data/shards/imagenet-lt6-train --views moco_v2 --ids 0-7 --out views.png
 """
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
+import simplejpeg
 import torch
 from PIL import Image, ImageDraw
 
@@ -33,7 +33,7 @@ class Look:
     data: Annotated[str, "a built data set"] = ""
     loader: Annotated[str, "door to the data: folder, webdataset or ffcv"] = "webdataset"
     views: Annotated[Literal["moco_v1", "moco_v2"], "augmentation recipe"] = "moco_v2"
-    size: Annotated[int, "side of a view, px"] = 224
+    size: Annotated[int, "side of a view, px", 8] = 224
     ids: Annotated[str, "manifest rows, a-b or a,b,c"] = "0-7"
     seed: Annotated[int, "of the draws"] = 0
     epoch: Annotated[int, "of the draws"] = 0
@@ -93,7 +93,7 @@ def sheet(options: Look) -> Image.Image:
     pen = ImageDraw.Draw(page)
     for i, row in enumerate(rows):
         data = door.read(int(row))
-        image = Image.fromarray(data) if isinstance(data, np.ndarray) else Image.open(io.BytesIO(data))
+        image = Image.fromarray(data if isinstance(data, np.ndarray) else simplejpeg.decode_jpeg(data))
         y = i * (step + head)
         pen.text((2, y + 2), f"{row}  {manifest.keys[row]}  {image.width} x {image.height}", "black")
         page.paste(original(image, [d[0]["box"][i] for d in draws], side), (0, y + head))
@@ -109,6 +109,8 @@ def main() -> None:
     (options,) = parse(Look(), about=__doc__ or "")
     if not options.data:
         raise UserError("no data set to look at: name one with --data data/shards/<name>")
+    if Path(options.out).suffix.lower() != ".png":
+        raise UserError(f"--out {options.out} is no PNG: give it a name that ends with .png")
     page = sheet(options)
     Path(options.out).parent.mkdir(parents=True, exist_ok=True)
     page.save(options.out)

@@ -8,7 +8,6 @@ that shortcut and learn nothing about patterns.
 """
 
 import math
-import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from viewstream.shards.cli import parse, run
+from viewstream.shards.engine import cores
 from viewstream.shards.errors import UserError
 
 CLASSES = ("bricks", "checks", "crosses", "dartboard", "dots", "grid", "noise", "rings", "spirals", "stripes",
@@ -42,8 +42,8 @@ class Textures:
     """What to make."""
 
     out: Annotated[str, "new folder, gets train/<class>/*.JPEG and val/<class>/*.JPEG"] = "data/textures"
-    train: Annotated[int, "pictures a class"] = 250
-    val: Annotated[int, "pictures a class"] = 50
+    train: Annotated[int, "pictures a class", 0] = 250
+    val: Annotated[int, "pictures a class", 0] = 50
     seed: Annotated[int, "of everything drawn"] = 0
 
 
@@ -123,7 +123,7 @@ def main() -> None:
     todo = list(jobs(options))
     for split, name in sorted({(split, name) for split, name, _ in todo}):
         (Path(options.out) / split / name).mkdir(parents=True)
-    with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ProcessPoolExecutor(cores()) as pool:
         made = pool.map(partial(write, options), todo, chunksize=32)
         for _ in tqdm(made, total=len(todo), desc="pictures", unit="img", disable=None):
             continue

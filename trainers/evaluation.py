@@ -32,14 +32,14 @@ class Evaluation:
     data: Annotated[str, "training set whose images vote (the newest under data/shards)"] = ""
     val: Annotated[str, "validation set (the newest under data/shards)"] = ""
     loader: Annotated[str, "door to the data: folder, webdataset or ffcv"] = "ffcv"
-    size: Annotated[int, "side of the centre crop, px; 0: as trained"] = 0
-    batch_size: Annotated[int, "global batch"] = 256
-    k: Annotated[int, "neighbours of the weighted vote"] = 200
-    temperature: Annotated[float, "of the weighted vote"] = 0.07
-    max_k: Annotated[int, "best-NN tries 1, 3, 5, ... up to this"] = 101
+    size: Annotated[int, "side of the centre crop, px; 0: as trained", 0] = 0
+    batch_size: Annotated[int, "global batch", 1] = 256
+    k: Annotated[int, "neighbours of the weighted vote", 1] = 200
+    temperature: Annotated[float, "of the weighted vote", 1e-4] = 0.07
+    max_k: Annotated[int, "best-NN tries 1, 3, 5, ... up to this", 1] = 101
     untrained: Annotated[bool, "use the checkpoint's network with its initial weights: the number to beat"] = False
-    device: Annotated[str, "cuda or cpu (a GPU if there is one)"] = ""
-    workers: Annotated[int, "loader threads a process (the cores that are there)"] = 0
+    device: Annotated[Literal["auto", "cuda", "cpu"], "auto: a GPU if there is one"] = "auto"
+    workers: Annotated[int, "loader threads a process (the cores that are there)", 0] = 0
 
 
 def evaluate(options: Evaluation) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """What a run says: a JSON line and the progress bar's tail every few steps; the one place that syncs the device."""
 
 import json
+import math
 import sys
 import time
 from pathlib import Path
@@ -20,24 +21,29 @@ class Log:
 
     def __init__(self, path: Path, *, done: int, total: int, batch: int, every: int):
         self.every, self.batch = every, batch
-        self.waited, self.steps, self.since = 0.0, 0, time.perf_counter()
+        self._begin()
         self._file = path.open("a", buffering=1) if not rank() else None
         often = 0.2 if sys.stderr.isatty() else 10.0  # seconds between updates; a file wants fewer lines than an eye
         self._bar = tqdm(total=total, initial=done, unit="step", disable=bool(rank()), smoothing=0.1, mininterval=often)
 
-    def step(self, step: int, epoch: int, lr: float, loss: Tensor, stats: dict[str, Tensor]) -> None:
-        """After each optimiser step; `step` counts from 1."""
+    def step(
+        self, step: int, epoch: int, lr: float, loss: Tensor, stats: dict[str, Tensor], *, write: bool = False
+    ) -> None:
+        """After each optimiser step; `step` counts from 1. `write`: a line now, whatever the interval; what it says is
+        finite, so a checkpoint may follow."""
         self.steps += 1
         self._bar.update(1)
-        if step % self.every and step != self._bar.total:
+        self._sum = torch.stack([v.detach().float() for v in (loss, *stats.values())]) + self._sum
+        if step % self.every and not write:
             return
-        values = torch.stack([loss.detach().float(), *(v.detach().float() for v in stats.values())])
+        total = self._sum
         if world() > 1:
-            dist.all_reduce(values)
-        means = (values / world()).tolist()  # the one host sync of the interval
-        if means[0] != means[0]:
+            dist.all_reduce(total)
+        means = (total / (world() * self.steps)).tolist()  # the one host sync of the interval
+        if not math.isfinite(means[0]):
             raise UserError(
-                f"the loss is NaN by step {step} (epoch {epoch}, lr {lr:.3g}): lower --lr; the last checkpoint is older"
+                f"the loss is {means[0]} by step {step} (epoch {epoch}, lr {lr:.3g}): lower --lr; "
+                f"the last checkpoint is from before"
             )
         self._write(step, epoch, lr, dict(zip(("loss", *stats), means, strict=True)))
 
@@ -47,13 +53,18 @@ class Log:
             self._file.write(json.dumps({"step": step, "epoch": epoch, **values}) + "\n")
             self._bar.write(f"epoch {epoch}: " + ", ".join(f"{k} {v:.4f}" for k, v in values.items()))
         if values:
-            self.waited, self.steps, self.since = 0.0, 0, time.perf_counter()
+            self._begin()
+
+    def _begin(self) -> None:
+        """A new interval."""
+        self.waited, self.steps, self.since = 0.0, 0, time.perf_counter()
+        self._sum: Tensor | float = 0.0
 
     def _write(self, step: int, epoch: int, lr: float, means: dict[str, float]) -> None:
         seconds = time.perf_counter() - self.since
         row: dict[str, Any] = {"step": step, "epoch": epoch, **means, "lr": lr}
         row |= {"img_s": self.steps * self.batch / seconds, "wait": self.waited / seconds}
-        self.waited, self.steps, self.since = 0.0, 0, time.perf_counter()
+        self._begin()
         if self._file:
             self._file.write(json.dumps(row) + "\n")
         self._bar.set_postfix_str(

@@ -3,7 +3,6 @@
 import inspect
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +12,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..augment.draw import hashed
 from ..pipeline.batch import Batch, Loader
-from .checkpoint import save
 from .log import Log
 from .method import Method, Now
 from .ranks import rank
@@ -31,15 +29,14 @@ def train(
     recipe: Recipe,
     lr: Callable[[int], float],
     log: Log,
+    save: Callable[[int], None],
     *,
-    folder: Path,
     step: int = 0,
     save_every: int = 0,
     probe: Callable[[int], dict[str, float]] | None = None,
 ) -> None:
-    """From optimiser step `step` to the end of the recipe. `lr` is a function of the epoch; checkpoints go to
-    folder/last.pt after every epoch and, when `save_every` is set, every so many steps; after an epoch `probe` gives
-    more numbers to log."""
+    """From optimiser step `step` to the end of the recipe. `lr` is a function of the epoch; `save(step)` is called
+    after every epoch and, when `save_every` is set, every so many steps; `probe(epoch)` gives more numbers to log."""
     device = next(method.parameters()).device
     rule: Method = method  # pyright: ignore[reportAssignmentType]
     net = method.train()
@@ -65,10 +62,12 @@ def train(
             optimizer.step()
             rule.end(now)
             step += 1
-            log.step(step, epoch, lr(epoch), loss, stats)
-            if step % per_epoch == 0 or (save_every and step % save_every == 0):
-                save(folder / "last.pt", step, method, optimizer, recipe)
+            saving = bool(save_every) and step % save_every == 0
+            log.step(step, epoch, lr(epoch), loss, stats, write=saving or step % per_epoch == 0)
+            if saving and step % per_epoch:
+                save(step)
         log.note(step, epoch, probe(epoch) if probe else {})
+        save(step)
 
 
 def _timed(batches: Iterator[Batch], log: Log) -> Iterator[Batch]:

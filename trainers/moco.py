@@ -50,11 +50,13 @@ class MoCo(nn.Module):
     def forward(self, batch: Batch, now: Now) -> tuple[Tensor, Stats]:
         x1, x2 = batch.views
         order = permutation(len(x2) * world(), now, SHUFFLE, x2.device)
-        q = F.normalize(grouped(self.online, x1, self.bn_groups), dim=1)  # [N, D]
-        self.keys = F.normalize(shuffled(self.target, x2, self.bn_groups, order), dim=1)  # [N, D]
-        scores = logits(q, self.keys, self.queue.rows, self.temperature)  # [N, 1 + K]
-        hits = (scores.argmax(dim=1) == 0).float().mean()
-        return F.cross_entropy(scores, scores.new_zeros(len(q), dtype=torch.long)), {"acc1": hits}
+        q, k = grouped(self.online, x1, self.bn_groups), shuffled(self.target, x2, self.bn_groups, order)
+        with torch.autocast(x1.device.type, enabled=False):  # a bf16 logit of 14 is off by up to 1/32
+            rows = self.queue.rows
+            q, self.keys = (F.normalize(x.to(rows.dtype), dim=1) for x in (q, k))  # [N, D]
+            scores = logits(q, self.keys, rows, self.temperature)  # [N, 1 + K]
+            hits = (scores.argmax(dim=1) == 0).float().mean()
+            return F.cross_entropy(scores, scores.new_zeros(len(q), dtype=torch.long)), {"acc1": hits}
 
     def end(self, now: Now) -> None:
         self.queue.push(self.keys)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from ..shards.errors import choose
+from ..shards.errors import UserError, choose
 
 
 class Encoder(nn.Module):
@@ -27,14 +27,15 @@ def backbone(arch: str) -> tuple[nn.Module, int]:
     ours = models.list_models(module=models)
     if arch not in ours:
         net = timm.create_model(choose("arch", arch, [*ours, *timm.list_models()]), num_classes=0)
-        return net, int(net.num_features)  # pyright: ignore[reportArgumentType]
+        return net, int(getattr(net, "head_hidden_size", None) or net.num_features)  # pyright: ignore
     net = models.get_model(arch, weights=None)
     for name in ("fc", "classifier", "heads", "head"):  # where torchvision's families keep their classifier
         if hasattr(net, name):
-            last = [m for m in getattr(net, name).modules() if isinstance(m, nn.Linear)][-1]
-            _replace(net, last, nn.Identity())
-            return net, last.in_features
-    raise AssertionError(f"no classifier found in torchvision's {arch}")
+            layers = [m for m in getattr(net, name).modules() if isinstance(m, nn.Linear)]
+            if layers and not hasattr(net, "AuxLogits") and not hasattr(net, "aux1"):  # those return several tensors
+                _replace(net, layers[-1], nn.Identity())
+                return net, layers[-1].in_features
+    raise UserError(f"torchvision's {arch} does not end in one linear classifier: choose another --arch")
 
 
 def _replace(net: nn.Module, old: nn.Module, new: nn.Module) -> None:
@@ -52,6 +53,6 @@ def head(kind: str, width: int, dim: int) -> nn.Module:
 
 def encoder(arch: str, head_kind: str, dim: int, seed: int) -> Encoder:
     """Backbone and head with weights drawn from `seed`."""
-    torch.manual_seed(seed)
+    torch.manual_seed(seed % 2**63)
     net, width = backbone(arch)
     return Encoder(net, head(head_kind, width, dim))

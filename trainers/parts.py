@@ -28,7 +28,7 @@ def ema_(target: nn.Module, online: nn.Module, momentum: float) -> None:
 
 def grouped(net: nn.Module, x: Tensor, groups: int) -> Tensor:
     """net(x) with BatchNorm statistics taken in `groups` groups of neighbours, counted over all ranks."""
-    return torch.cat([net(part) for part in x.chunk(_share(groups, len(x)))])
+    return torch.cat([net(part) for part in x.chunk(groups // world())])
 
 
 @torch.no_grad()
@@ -41,20 +41,20 @@ def shuffled(net: nn.Module, x: Tensor, groups: int, order: Tensor) -> Tensor:
     return out[order.argsort()[here * n : (here + 1) * n]]
 
 
-def _share(groups: int, samples: int) -> int:
-    """How many of the global groups fall on this rank."""
-    if groups % world() or samples % (groups // world()):
+def check_groups(groups: int, batch: int) -> None:
+    """UserError unless `groups` cut a global batch into equal parts of two or more, as many on every rank."""
+    if groups < 1 or groups % world() or batch % groups or batch // groups < 2:
         raise UserError(
-            f"{groups} groups of BatchNorm statistics do not cut a global batch of {samples * world()} on {world()} "
-            f"ranks into equal parts: choose --bn-groups as a multiple of the ranks that divides the batch"
+            f"{groups} groups of BatchNorm statistics do not cut a global batch of {batch} on {world()} ranks into "
+            f"equal parts of two or more: choose --bn-groups as a multiple of the ranks that divides the batch"
         )
-    return groups // world()
 
 
 def permutation(samples: int, now: Now, purpose: int, device: torch.device) -> Tensor:
     """A permutation of [samples], keyed by seed and step: the same on every rank, no broadcast."""
     keys = hashed(now.seed, now.step, purpose, np.arange(samples, dtype=np.uint64))
-    return torch.from_numpy(keys.argsort(kind="stable")).to(device, non_blocking=True)
+    order = torch.from_numpy(keys.argsort(kind="stable"))
+    return order.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else order
 
 
 def unit_rows(size: int, dim: int) -> Tensor:
@@ -75,7 +75,7 @@ class Queue(nn.Module):
 
     def check(self, batch: int) -> None:
         """UserError unless global batches of `batch` rows fill the queue without a rest."""
-        if len(self.rows) % batch:
+        if not len(self.rows) or len(self.rows) % batch:
             raise UserError(
                 f"a queue of {len(self.rows)} rows cannot be filled by global batches of {batch}: "
                 f"make --batch-size divide --queue"

@@ -6,7 +6,9 @@ from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
+
+from ..shards.errors import UserError
 
 
 def world() -> int:
@@ -20,20 +22,23 @@ def rank() -> int:
 
 
 @contextmanager
-def group(device: str | None = None) -> Iterator[torch.device]:
-    """The device of this process, inside a process group when torchrun started several (nccl on GPUs, gloo on CPUs)."""
-    kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
+def group(device: str = "auto") -> Iterator[torch.device]:
+    """The device of this process, in a process group when torchrun started several (nccl on GPUs, gloo on CPUs)."""
+    kind = device if device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
     local = int(os.environ.get("LOCAL_RANK", "0"))
+    if kind == "cuda" and local >= torch.cuda.device_count():
+        raise UserError(
+            f"process {local} of this machine has no GPU, there are {torch.cuda.device_count()}: "
+            f"start fewer processes, or use --device cpu"
+        )
     here = torch.device(kind, local) if kind == "cuda" else torch.device(kind)
     if kind == "cuda":
         torch.cuda.set_device(here)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         dist.init_process_group("nccl" if kind == "cuda" else "gloo", device_id=here if kind == "cuda" else None)
-    try:
-        yield here
-    finally:
-        if dist.is_initialized():
-            dist.destroy_process_group()
+    yield here
+    if dist.is_initialized():  # not after an error: peers may sit in a collective, and nccl would wait for them
+        dist.destroy_process_group()
 
 
 @torch.no_grad()
@@ -41,9 +46,19 @@ def gather(x: Tensor) -> Tensor:
     """[N, ...] on each of W ranks -> [W N, ...] on all of them, in rank order; carries no gradient."""
     if world() == 1:
         return x
+    if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):  # images: keep their layout, copy nothing
+        return gather(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
     out = x.new_empty(world() * len(x), *x.shape[1:])
     dist.all_gather_into_tensor(out, x.contiguous())
     return out
+
+
+@torch.no_grad()
+def share_buffers(net: nn.Module) -> None:
+    """Rank 0's buffers for all: BatchNorm's running statistics are each rank's own while it trains."""
+    if world() > 1:
+        for buffer in net.buffers():
+            dist.broadcast(buffer, src=0)
 
 
 def gather_ragged(x: Tensor) -> Tensor:

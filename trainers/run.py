@@ -1,14 +1,17 @@
 """Where and how a run happens, and the one place that builds everything a recipe needs."""
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import torch
+from torch import nn
 
 from ..pipeline.stream import Stream
 from ..shards.errors import UserError
@@ -22,25 +25,26 @@ from .log import Log
 from .loop import train
 from .moco import MoCo
 from .nets import encoder
-from .ranks import group, rank, world
+from .parts import check_groups
+from .ranks import group, rank, share_buffers, world
 from .recipes import VIEWS, Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Where and how fast a run happens; nothing here changes its numbers"""
+    """Where and how fast a run happens"""
 
     recipe: Annotated[str, "named recipe whose values the other options change (the method's newest)"] = ""
     data: Annotated[str, "a built training set (the newest under data/shards)"] = ""
     loader: Annotated[str, "door to the data: folder, webdataset or ffcv"] = "ffcv"
     out: Annotated[str, "folder of the run (runs/METHOD-DATA)"] = ""
     resume: Annotated[str, "`auto` goes on from OUT/last.pt if it is there, a path from that checkpoint"] = ""
-    device: Annotated[str, "cuda or cpu (a GPU if there is one)"] = ""
-    workers: Annotated[int, "loader threads a process (the cores that are there)"] = 0
-    save_every: Annotated[int, "steps between checkpoints, besides the one each epoch"] = 0
-    log_every: Annotated[int, "steps between log lines"] = 10
-    knn_every: Annotated[int, "epochs between weighted kNN evaluations on --val; 0: none"] = 0
-    knn_k: Annotated[int, "neighbours that vote in it"] = 200
+    device: Annotated[Literal["auto", "cuda", "cpu"], "auto: a GPU if there is one"] = "auto"
+    workers: Annotated[int, "loader threads a process (the cores that are there)", 0] = 0
+    save_every: Annotated[int, "steps between checkpoints, besides the one each epoch", 0] = 0
+    log_every: Annotated[int, "steps between log lines", 1] = 10
+    knn_every: Annotated[int, "epochs between weighted kNN evaluations on --val; 0: none", 0] = 0
+    knn_k: Annotated[int, "neighbours that vote in it", 1] = 200
     val: Annotated[str, "a built validation set for it (the newest under data/shards)"] = ""
 
 
@@ -56,6 +60,7 @@ def method_of(recipe: Recipe) -> MoCo:
         bn_groups=recipe.bn_groups,
     )
     moco.queue.check(recipe.batch_size)
+    check_groups(recipe.bn_groups, recipe.batch_size)
     return moco
 
 
@@ -68,57 +73,66 @@ def schedule(recipe: Recipe) -> Callable[[int], float]:
 
 def pretrain(recipe: Recipe, run: Run) -> Path:
     """Train a recipe; returns the folder with last.pt, config.json and log.jsonl."""
-    with group(run.device) as device:
+    with group(run.device) as device, ExitStack() as stack:
         manifest = open_data(run.data)
         folder = Path(run.out or f"runs/{recipe.method}-{manifest.info.name}")
         last = _checkpoint(run, folder)
         views = VIEWS[recipe.views](recipe.size)
         loader = training(manifest, views, recipe.batch_size, recipe.seed, run.loader, run.workers, device)
-        with closing(loader):
-            method = method_of(recipe).to(device).to(memory_format=torch.channels_last)  # pyright: ignore
-            optimizer = optim.sgd(method, recipe.lr, recipe.momentum, recipe.weight_decay)
-            step = checkpoint.resume(last, method, optimizer, recipe) if last else 0
-            probe = _online_knn(method, manifest, recipe, run, device) if run.knn_every else None
-            _announce(recipe, run, loader, folder, step)
-            log = Log(
-                folder / "log.jsonl",
-                done=step,
-                total=recipe.epochs * len(loader),
-                batch=recipe.batch_size,
-                every=run.log_every,
-            )
-            with closing(log):
-                train(
-                    method, loader, optimizer, recipe, schedule(recipe), log,
-                    folder=folder, step=step, save_every=run.save_every, probe=probe,
-                )  # fmt: skip
+        stack.enter_context(closing(loader))
+        method = method_of(recipe).to(device).to(memory_format=torch.channels_last)  # pyright: ignore
+        optimizer = optim.sgd(method, recipe.lr, recipe.momentum, recipe.weight_decay)
+        about = {"recipe": dataclasses.asdict(recipe), "data": identity(manifest)}
+        step = checkpoint.resume(last, method, optimizer, about) if last else 0
+        probe = _online_knn(method, manifest, recipe, run, device, stack) if run.knn_every else None
+        _announce(recipe, run, loader, folder, step)
+        total = recipe.epochs * len(loader)
+        log = Log(folder / "log.jsonl", done=step, total=total, batch=recipe.batch_size, every=run.log_every)
+        stack.enter_context(closing(log))
+        save = partial(checkpoint.save, folder / "last.pt", method, optimizer, about)
+        train(
+            method, loader, optimizer, recipe, schedule(recipe), log, save,
+            step=step, save_every=run.save_every, probe=probe,
+        )  # fmt: skip
+        if not rank():
+            print(f"next: python trainers/evaluate.py --task knn --checkpoint {folder / 'last.pt'}")
     return folder
+
+
+def identity(manifest: Manifest) -> dict[str, Any]:
+    """What tells two data sets apart: their pictures, in order."""
+    uids = hashlib.sha256(manifest.uid.tobytes()).hexdigest()
+    return {"name": manifest.info.name, "samples": len(manifest), "uids": uids}
 
 
 def _checkpoint(run: Run, folder: Path) -> Path | None:
     """Which checkpoint to go on from; UserError rather than writing over a run."""
     here = folder / "last.pt"
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file: name a folder with --out")
     if run.resume == "auto":
         return here if here.exists() else None
-    if run.resume:
-        return Path(run.resume)
-    if here.exists():
+    if here.exists() and (not run.resume or Path(run.resume).resolve() != here.resolve()):
         raise UserError(f"{folder} already holds a run: --resume auto goes on with it, --out starts another")
-    return None
+    return Path(run.resume) if run.resume else None
 
 
 def _online_knn(
-    method: MoCo, bank: Manifest, recipe: Recipe, run: Run, device: torch.device
+    method: MoCo, bank: Manifest, recipe: Recipe, run: Run, device: torch.device, stack: ExitStack
 ) -> Callable[[int], dict[str, float]]:
     """What the loop asks after an epoch; answered every `knn_every` epochs by the online backbone's kNN accuracy."""
-    sets = [evaluating(m, recipe.size, recipe.batch_size, run.loader, run.workers, device)
-            for m in (bank, open_data(run.val, "val"))]  # fmt: skip
+    sets = [
+        stack.enter_context(closing(evaluating(m, recipe.size, recipe.batch_size, run.loader, run.workers, device)))
+        for m in (bank, open_data(run.val, "val"))
+    ]
 
     def probe(epoch: int) -> dict[str, float]:
         if (epoch + 1) % run.knn_every and epoch + 1 < recipe.epochs:
             return {}
-        net = method.online.backbone  # pyright: ignore
-        (bank_x, bank_y), (x, y) = (features(net, loader) for loader in sets)  # pyright: ignore
+        net = method.online.backbone
+        assert isinstance(net, nn.Module)
+        share_buffers(net)  # else each rank would embed its share by statistics of its own
+        (bank_x, bank_y), (x, y) = (features(net, loader) for loader in sets)
         method.train()
         return {"knn": dict(knn.weighted(bank_x, bank_y, x, y, k=run.knn_k)).popitem()[1]}
 

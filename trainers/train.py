@@ -1,7 +1,5 @@
 """Pre-train on a built data set: `torchrun trainers/train.py --method moco --loader ffcv` (or plain `python`)."""
 
-import sys
-
 from viewstream.shards.cli import parse, run
 
 ABOUT = """Pre-train on a data set that tools/build_shards.py has built.
@@ -19,9 +17,7 @@ def main() -> None:
     name = options.recipe or f"{recipe.method}_v2"
     preset = RECIPES[choose("recipe", name, RECIPES)]()
     recipe, options = parse(preset, options, about=ABOUT)
-    folder = pretrain(recipe, options)
-    if sys.stderr.isatty():
-        print(f"next: python trainers/evaluate.py --task knn --checkpoint {folder / 'last.pt'}")
+    pretrain(recipe, options)
 
 
 if __name__ == "__main__":

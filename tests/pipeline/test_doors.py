@@ -1,6 +1,7 @@
 """Every door shows the same pixels, and a damaged or missing piece is named."""
 
 import importlib.util
+import os
 import shutil
 import threading
 from dataclasses import replace
@@ -158,10 +159,11 @@ def test_an_unknown_loader_suggests_the_nearest(built):
 
 
 def test_breaking_out_of_an_epoch_leaves_no_thread_or_file_behind(built):
-    before = threading.active_count()
+    before, files = threading.active_count(), len(os.listdir("/proc/self/fd"))
     stream = Stream(built, Plan(len(built), 8), moco_v2(32), open_door("webdataset", built), threads=2)
     for _ in stream.epoch(0):
         break
     assert len(list(stream.epoch(1))) == len(built) // 8  # and goes on working
     stream.close()
     assert threading.active_count() == before
+    assert len(os.listdir("/proc/self/fd")) == files

@@ -68,7 +68,7 @@ def test_epochs_and_seeds_shuffle_anew():
         ({"samples": 10, "batch": 16}, "exceeds the 10 samples"),
         ({"samples": 10, "batch": 5, "world": 2}, "2 equal parts"),
         ({"samples": 0, "batch": 5}, "empty"),
-        ({"samples": 10, "batch": 0}, "equal parts"),
+        ({"samples": 10, "batch": 0}, "give --batch-size 1 or more"),
     ],
 )
 def test_an_impossible_plan_is_refused(plan, reason):

@@ -43,7 +43,7 @@ def test_a_drawn_subset_is_one_flag_away(tree, tmp_path):
         ("--split vall", "did you mean 'val'"),
         ("--worker 2", "unknown option '--worker': did you mean '--workers'"),
         ("--format ffcw", "did you mean 'ffcv'"),
-        ("--quality high", "invalid int value"),
+        ("--quality high", "not of the form N"),
         ("--subset lt6", "--draw-subset"),
         ("--source nowhere", "train/<class>/<picture>.JPEG"),
     ],

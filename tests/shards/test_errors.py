@@ -11,23 +11,14 @@ def test_an_unknown_name_suggests_the_nearest_and_lists_all():
     assert choose("loader", "ffcv", ["folder", "ffcv"]) == "ffcv"
 
 
-def test_a_missing_package_is_an_error_that_names_its_extra(program, tmp_path):
-    absent = tmp_path / "torch.py"  # comes before the real one on the path and fails as if that were not there
-    absent.write_text('raise ModuleNotFoundError("No module named torch", name="torch")')
-    done = program("trainers/train.py", "--data", "x", PYTHONPATH=str(tmp_path))
+@pytest.mark.parametrize(("package", "extra"), [("torch", "train"), ("numba", "train"), ("ffcv", "ffcv")])
+def test_a_missing_package_is_an_error_that_names_its_extra(program, built, tmp_path, package, extra):
+    absent = tmp_path / f"{package}.py"  # comes before the real one on the path and fails as if that were not there
+    absent.write_text(f'raise ModuleNotFoundError("No module named {package}", name="{package}")')
+    words = ("--data", built.root, "--loader", "ffcv", "--batch-size", 32, "--out", tmp_path / "run")
+    done = program("trainers/train.py", *words, PYTHONPATH=str(tmp_path))
     assert done.returncode == 2
-    assert done.stderr == "error: torch is not installed: pip install 'viewstream[train]' brings it\n"
-
-
-def test_the_ffcv_door_without_ffcv_names_the_extra(built, monkeypatch):
-    import sys
-
-    from viewstream.pipeline.choose import open_door
-
-    monkeypatch.setitem(sys.modules, "ffcv", None)
-    monkeypatch.delitem(sys.modules, "ffcv.reader", raising=False)
-    with pytest.raises(UserError, match=r"ffcv is not installed: pip install 'viewstream\[ffcv\]' brings it"):
-        open_door("ffcv", built)
+    assert done.stderr == f"error: {package} is not installed: pip install 'viewstream[{extra}]' brings it\n"
 
 
 def test_a_module_that_is_no_extra_of_ours_keeps_its_own_error():

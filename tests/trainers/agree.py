@@ -21,9 +21,8 @@ with group("cpu") as device:
     loader = training(Manifest.open(sys.argv[1]), moco_v2(32), 16, 0, "webdataset", 1, device)
     method = method_of(recipe)
     before = {k: v.clone() for k, v in method.state_dict().items()}
-    folder = Path(tempfile.mkdtemp())
-    log = Log(folder / "log.jsonl", done=0, total=len(loader), batch=16, every=100)
-    train(method, loader, optim.sgd(method, 0.1, 0.9, 1e-4), recipe, lambda epoch: 0.1, log, folder=folder)
+    log = Log(Path(tempfile.mkdtemp()) / "log.jsonl", done=0, total=len(loader), batch=16, every=100)
+    train(method, loader, optim.sgd(method, 0.1, 0.9, 1e-4), recipe, lambda epoch: 0.1, log, lambda step: None)
     loader.close()
     changed = 0
     for name, value in method.state_dict().items():

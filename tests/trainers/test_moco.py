@@ -14,7 +14,7 @@ from viewstream.shards.errors import UserError
 from viewstream.trainers import optim
 from viewstream.trainers.method import Now
 from viewstream.trainers.moco import MoCo, logits
-from viewstream.trainers.parts import Queue
+from viewstream.trainers.parts import Queue, check_groups
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -156,8 +156,7 @@ def test_a_queue_that_batches_do_not_fill_is_refused():
         Queue(torch.zeros(100, 8)).check(24)
 
 
-def test_groups_that_do_not_cut_the_batch_are_refused():
-    moco = MoCo(nn.Linear(4, 8), dim=8, queue=12, bn_groups=5)
-    nothing = torch.zeros(6, dtype=torch.long)
+@pytest.mark.parametrize("groups", [0, 5, 6])
+def test_groups_that_do_not_cut_the_batch_into_parts_of_two_or_more_are_refused(groups):
     with pytest.raises(UserError, match="choose --bn-groups"):
-        moco(Batch((torch.zeros(6, 4), torch.zeros(6, 4)), nothing, nothing), Now(0, 1, 0))
+        check_groups(groups, 6)

@@ -16,14 +16,13 @@ from torch import nn
 
 from viewstream.pipeline.batch import Batch
 from viewstream.shards.build import BuildOptions, build
-from viewstream.shards.errors import UserError
 from viewstream.trainers import optim
 from viewstream.trainers.evaluation import Evaluation, evaluate
 from viewstream.trainers.log import Log
 from viewstream.trainers.loop import train
 from viewstream.trainers.moco import MoCo
 from viewstream.trainers.recipes import Recipe, moco_v1
-from viewstream.trainers.run import Run, pretrain
+from viewstream.trainers.run import Run, pretrain, schedule
 
 ROOT = Path(__file__).parents[2]
 SMALL = Recipe(arch="test_resnet", size=32, epochs=2, batch_size=16, queue=64, lr=0.03, key_momentum=0.99, bn_groups=2)
@@ -130,7 +129,7 @@ def test_the_loss_falls_where_there_is_something_to_learn(tmp_path):
     net = nn.Sequential(nn.Flatten(), nn.Linear(192, 64), nn.BatchNorm1d(64), nn.ReLU(), nn.Linear(64, 32))
     moco = MoCo(net, dim=32, queue=128, momentum=0.9, temperature=0.2, bn_groups=2)
     log = Log(tmp_path / "log.jsonl", done=0, total=96, batch=32, every=1)
-    train(moco, Patterns(), optim.sgd(moco, 0.1, 0.9, 1e-4), recipe, lambda epoch: 0.1, log, folder=tmp_path)
+    train(moco, Patterns(), optim.sgd(moco, 0.1, 0.9, 1e-4), recipe, lambda epoch: 0.1, log, lambda step: None)
     loss = losses(tmp_path)
     early, late = (sum(loss[s] for s in range(at, at + 8)) / 8 for at in (9, 89))
     assert late < 0.8 * early < 0.8 * 4.86  # ln(129): what guessing costs
@@ -167,59 +166,21 @@ def test_two_ranks_evaluate_to_the_numbers_of_one(program, first, built, built_v
     assert {k: two[k] for k in one} == one
 
 
-@pytest.mark.parametrize(
-    ("recipe", "run", "reason"),
-    [
-        ({"batch_size": 128}, {}, "exceeds the 96 samples"),
-        ({"queue": 100}, {}, "make --batch-size divide --queue"),
-        ({"bn_groups": 3}, {}, "choose --bn-groups"),
-        ({"arch": "resnet5"}, {}, "unknown arch 'resnet5': did you mean 'resnet50'"),
-        ({}, {"loader": "fcv"}, "did you mean 'ffcv'"),
-        ({}, {"data": "nowhere"}, "nowhere does not exist: `python tools/build_shards.py"),
-        ({}, {"resume": "nowhere.pt"}, "there is no checkpoint nowhere.pt"),
-    ],
-)
-def test_a_mistake_is_one_line_before_the_first_step(built, tmp_path, recipe, run, reason):
-    options = {"data": str(built.root), "loader": "folder", "out": str(tmp_path / "run"), "device": "cpu", **run}
-    with pytest.raises(UserError, match=reason):
-        pretrain(replace(SMALL, **recipe), Run(**options))
-    assert not (tmp_path / "run" / "last.pt").exists()
-
-
-def test_a_run_is_not_written_over_and_only_resumed_with_its_own_recipe(built, first, tmp_path):
-    before = (first / "last.pt").read_bytes()
-    run = Run(data=str(built.root), loader="folder", out=str(first), device="cpu")
-    with pytest.raises(UserError, match="already holds a run"):
-        pretrain(SMALL, run)
-    with pytest.raises(UserError, match=r"another recipe \(lr 0.03 -> 0.1\)"):
-        pretrain(replace(SMALL, lr=0.1), replace(run, resume="auto"))
-    with pytest.raises(UserError, match=r"another recipe .*arch 'test_resnet' -> 'resnet18'"):
-        pretrain(replace(SMALL, arch="resnet18"), replace(run, resume="auto"))
-    assert (first / "last.pt").read_bytes() == before
-
-
-def test_a_damaged_or_foreign_checkpoint_is_refused(built, tmp_path):
-    bad = tmp_path / "bad.pt"
-    for content in (b"", b"not a checkpoint"):
-        bad.write_bytes(content)
-        with pytest.raises(UserError, match="not a readable checkpoint"):
-            evaluate(Evaluation(checkpoint=str(bad), data=str(built.root), val=str(built.root)))
-    torch.save({"state_dict": {}}, bad)
-    with pytest.raises(UserError, match="not a checkpoint of this project"):
-        evaluate(Evaluation(checkpoint=str(bad), data=str(built.root), val=str(built.root)))
-
-
-def test_programs_end_with_code_2_and_one_line_for_a_mistake(program, tmp_path):
-    for words in (("trainers/train.py", "--epoch", 3), ("trainers/evaluate.py",)):
-        done = program(*words)
-        assert done.returncode == 2
-        assert done.stderr.startswith("error: ")
-        assert len(done.stderr.splitlines()) == 1
+def test_online_knn_of_two_ranks_equals_the_evaluation_of_their_checkpoint(program, built, built_val, tmp_path):
+    out = tmp_path / "run"
+    sets = ("--data", built.root, "--val", built_val.root, "--loader", "webdataset")
+    done = program("trainers/train.py", *sets, *WORDS, "--knn-every", 2, "--knn-k", 5, "--out", out, ranks=2)
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    online = next(row["knn"] for row in rows if "knn" in row)
+    options = Evaluation(checkpoint=str(out / "last.pt"), data=str(built.root), val=str(built_val.root),
+                         loader="webdataset", k=5, device="cpu")  # fmt: skip
+    assert evaluate(options)["knn/top1 k=5 T=0.07"] == online
 
 
 def test_moco_v1_steps_its_learning_rate_and_v2_follows_a_cosine():
-    assert moco_v1().schedule == "step"
-    assert Recipe().schedule == "cos"
+    assert [schedule(moco_v1())(epoch) for epoch in (0, 130, 170)] == pytest.approx([0.03, 0.003, 0.0003])
+    assert [schedule(Recipe())(epoch) for epoch in (0, 100)] == pytest.approx([0.03, 0.015])
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ...pipeline.batch import Loader
-from ..ranks import gather_ragged
+from ..ranks import gather, gather_ragged
 
 
 @torch.no_grad()
@@ -20,7 +20,7 @@ def features(net: nn.Module, loader: Loader) -> tuple[Tensor, Tensor]:
             width = rows[-1].shape[1]
         targets.append(batch.target.to(device))
         index.append(batch.index.to(device))
-    width = int(gather_ragged(torch.tensor([width], device=device)).max())
+    width = int(gather(torch.tensor([width], device=device)).max())
     every = gather_ragged(torch.cat([*rows, torch.zeros(0, width, device=device)]))
     order = gather_ragged(torch.cat(index)).argsort()
     return every[order], gather_ragged(torch.cat(targets))[order]

@@ -1,0 +1,99 @@
+"""What a person can get wrong when training: one line each, before the first step, nothing written over."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from viewstream.shards.errors import UserError
+from viewstream.trainers.evaluation import Evaluation, evaluate
+from viewstream.trainers.recipes import Recipe
+from viewstream.trainers.run import Run, pretrain
+
+SMALL = Recipe(arch="test_resnet", size=32, epochs=1, batch_size=16, queue=64, lr=0.03, key_momentum=0.99, bn_groups=2)
+
+
+@pytest.fixture(scope="module")
+def first(built, tmp_path_factory):
+    """A finished run of six steps."""
+    out = tmp_path_factory.mktemp("runs") / "first"
+    return pretrain(SMALL, Run(data=str(built.root), loader="webdataset", out=str(out), device="cpu"))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "run", "reason"),
+    [
+        ({"batch_size": 128}, {}, "exceeds the 96 samples"),
+        ({"queue": 100}, {}, "make --batch-size divide --queue"),
+        ({"bn_groups": 3}, {}, "choose --bn-groups"),
+        ({"arch": "resnet5"}, {}, "unknown arch 'resnet5': did you mean 'resnet50'"),
+        ({}, {"loader": "fcv"}, "did you mean 'ffcv'"),
+        ({}, {"data": "nowhere"}, "nowhere does not exist: `python tools/build_shards.py"),
+        ({}, {"resume": "nowhere.pt"}, "there is no checkpoint nowhere.pt"),
+        ({"bn_groups": 16}, {}, "two or more"),
+        ({"arch": "googlenet"}, {}, "choose another --arch"),
+    ],
+)
+def test_a_mistake_is_one_line_before_the_first_step(built, tmp_path, recipe, run, reason):
+    options = {"data": str(built.root), "loader": "folder", "out": str(tmp_path / "run"), "device": "cpu", **run}
+    with pytest.raises(UserError, match=reason):
+        pretrain(replace(SMALL, **recipe), Run(**options))
+    assert not (tmp_path / "run" / "last.pt").exists()
+
+
+def test_a_run_is_not_written_over_and_only_resumed_with_its_own_recipe(built, first, tmp_path):
+    before = (first / "last.pt").read_bytes()
+    run = Run(data=str(built.root), loader="folder", out=str(first), device="cpu")
+    with pytest.raises(UserError, match="already holds a run"):
+        pretrain(SMALL, run)
+    with pytest.raises(UserError, match=r"another recipe \(lr 0.03 -> 0.1\)"):
+        pretrain(replace(SMALL, lr=0.1), replace(run, resume="auto"))
+    with pytest.raises(UserError, match=r"another recipe .*arch 'test_resnet' -> 'resnet18'"):
+        pretrain(replace(SMALL, arch="resnet18"), replace(run, resume="auto"))
+    assert (first / "last.pt").read_bytes() == before
+
+
+def test_a_run_is_only_resumed_on_its_own_data(built_val, first):
+    run = Run(data=str(built_val.root), loader="folder", out=str(first), device="cpu", resume="auto")
+    with pytest.raises(UserError, match=r"another data \(name 'pets-full-train' -> 'pets-full-val'"):
+        pretrain(SMALL, run)
+
+
+def test_another_runs_checkpoint_does_not_write_over_this_run(built, first, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "last.pt").write_bytes((first / "last.pt").read_bytes())
+    run = Run(data=str(built.root), loader="folder", out=str(tmp_path / "other"), resume=str(first / "last.pt"))
+    with pytest.raises(UserError, match="already holds a run"):
+        pretrain(SMALL, run)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_never_reaches_a_checkpoint(built, tmp_path):
+    run = Run(
+        data=str(built.root), loader="folder", out=str(tmp_path / "run"), device="cpu", log_every=1000, save_every=4
+    )
+    with pytest.raises(UserError, match="lower --lr"):
+        pretrain(replace(SMALL, lr=1e30), run)
+    assert not (tmp_path / "run" / "last.pt").exists()
+
+
+def test_a_damaged_or_foreign_checkpoint_is_refused(built, tmp_path):
+    bad = tmp_path / "bad.pt"
+    for content in (b"", b"not a checkpoint"):
+        bad.write_bytes(content)
+        with pytest.raises(UserError, match="not a readable checkpoint"):
+            evaluate(Evaluation(checkpoint=str(bad), data=str(built.root), val=str(built.root)))
+    torch.save({"state_dict": {}}, bad)
+    with pytest.raises(UserError, match="not a checkpoint of this project"):
+        evaluate(Evaluation(checkpoint=str(bad), data=str(built.root), val=str(built.root)))
+
+
+def test_programs_end_with_code_2_and_one_line_for_a_mistake(program, tmp_path):
+    for words in (
+        ("trainers/train.py", "--epoch", 3),
+        ("trainers/train.py", "--workers", -1),
+        ("trainers/evaluate.py",),
+    ):
+        done = program(*words)
+        assert done.returncode == 2
+        assert done.stderr.startswith("error: ")
+        assert len(done.stderr.splitlines()) == 1
