@@ -7,6 +7,7 @@ draws alone. The hash is frozen by a golden vector in the tests: old runs stay r
 
 import numpy as np
 
+from ..shards.keyed import STEP, mix
 from .spec import Blur, Crop, Flip, Grey, Jitter, Normalize, Op, ResizeCenterCrop, Solarize, View
 
 Draw = dict[str, np.ndarray]  # one row per sample
@@ -21,14 +22,6 @@ LANES: dict[type[Op], tuple[int, int]] = {  # op -> (lane, uniforms it takes)
     Blur: (5, 2),
     Solarize: (6, 1),
 }
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-
-
-def mix(x: np.ndarray) -> np.ndarray:
-    """splitmix64's finaliser: uint64 in, uint64 out, every input bit in every output bit."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
 
 
 def hashed(*words: int | np.ndarray) -> np.ndarray:
@@ -37,7 +30,7 @@ def hashed(*words: int | np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):
         for word in words:
             number = np.asarray(word if isinstance(word, np.ndarray) else word & 0xFFFFFFFFFFFFFFFF, np.uint64)
-            key = mix(key + _GOLDEN * (number + np.uint64(1)))
+            key = mix(key + STEP * (number + np.uint64(1)))
     return key
 
 

@@ -1,4 +1,4 @@
-"""What a person did wrong, said in one line: fact, reason, remedy. The one module every room may import."""
+"""What a person did wrong, said in one line: fact, reason, remedy. Every room may import this module."""
 
 import difflib
 import importlib

@@ -4,16 +4,20 @@ import numpy as np
 
 from .manifest import uid_of
 
-_STEP = np.uint64(0x9E3779B97F4A7C15)
+STEP = np.uint64(0x9E3779B97F4A7C15)  # splitmix64's
+
+
+def mix(x: np.ndarray) -> np.ndarray:
+    """splitmix64's finaliser: uint64 in, uint64 out, every input bit in every output bit."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
 
 
 def keys(uid: np.ndarray, seed: int, purpose: str) -> np.ndarray:
     """[N] uint64 -> [N] uint64, distinct for distinct uids: splitmix64 of (uid + a word for this seed and purpose)."""
     with np.errstate(over="ignore"):
-        x = uid + _STEP + np.uint64(uid_of(f"{purpose} {seed}"))
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+        return mix(uid + STEP + np.uint64(uid_of(f"{purpose} {seed}")))
 
 
 def shuffled(uid: np.ndarray, seed: int, purpose: str) -> np.ndarray:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from ..augment.spec import Views, evaluation
+from ..augment.spec import evaluation
 from ..pipeline.choose import open_door
 from ..pipeline.order import Plan
 from ..pipeline.stream import Stream
@@ -22,13 +22,6 @@ def open_data(data: str, split: str = "train") -> Manifest:
     if not rank():
         print(f"data: {path}, the newest {split} set (--{'data' if split == 'train' else 'val'} names another)")
     return Manifest.open(path)
-
-
-def training(manifest: Manifest, views: Views, batch: int, seed: int, loader: str, threads: int,
-             device: torch.device) -> Stream:  # fmt: skip
-    """Shuffled epochs of equal steps."""
-    plan = Plan(len(manifest), batch, world(), rank(), seed)
-    return Stream(manifest, plan, views, open_door(loader, manifest), device=device, threads=threads)
 
 
 def evaluating(manifest: Manifest, size: int, batch: int, loader: str, threads: int, device: torch.device) -> Stream:

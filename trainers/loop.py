@@ -44,7 +44,7 @@ def train(
         # Queue and key encoder are equal on all ranks by construction and rank 0 saves: broadcasting buffers every step
         # would cost a queue's worth of traffic and change nothing.
         net = DistributedDataParallel(method, **_NO_BUFFERS)
-    bf16 = recipe.precision == "bf16" or (recipe.precision == "auto" and device.type == "cuda")
+    dtype = precision(recipe, device)
     per_epoch = len(loader)
     total = recipe.epochs * per_epoch
 
@@ -55,7 +55,7 @@ def train(
             now = Now(step, total, recipe.seed)
             torch.manual_seed(int(hashed(recipe.seed, step, RESEED, rank())[0] >> 1))
             rule.begin(now)
-            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
                 loss, stats = net(batch, now)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -68,6 +68,12 @@ def train(
                 save(step)
         log.note(step, epoch, probe(epoch) if probe else {})
         save(step)
+
+
+def precision(recipe: Recipe, device: torch.device) -> torch.dtype:
+    """Of the views and of the forward's matrix products."""
+    bf16 = recipe.precision == "bf16" or (recipe.precision == "auto" and device.type == "cuda")
+    return torch.bfloat16 if bf16 else torch.float32
 
 
 def _timed(batches: Iterator[Batch], log: Log) -> Iterator[Batch]:

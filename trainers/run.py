@@ -13,16 +13,18 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import nn
 
+from ..pipeline.choose import open_door
+from ..pipeline.order import Plan
 from ..pipeline.stream import Stream
 from ..shards.errors import UserError
 from ..shards.files import atomic
 from ..shards.manifest import Manifest
 from . import checkpoint, optim
-from .data import evaluating, open_data, training
+from .data import evaluating, open_data
 from .evals import knn
 from .evals.features import features
 from .log import Log
-from .loop import train
+from .loop import precision, train
 from .moco import MoCo
 from .nets import encoder
 from .parts import check_groups
@@ -78,7 +80,9 @@ def pretrain(recipe: Recipe, run: Run) -> Path:
         folder = Path(run.out or f"runs/{recipe.method}-{manifest.info.name}")
         last = _checkpoint(run, folder)
         views = VIEWS[recipe.views](recipe.size)
-        loader = training(manifest, views, recipe.batch_size, recipe.seed, run.loader, run.workers, device)
+        plan = Plan(len(manifest), recipe.batch_size, world(), rank(), recipe.seed)
+        door, dtype = open_door(run.loader, manifest), precision(recipe, device)
+        loader = Stream(manifest, plan, views, door, device=device, dtype=dtype, threads=run.workers)
         stack.enter_context(closing(loader))
         method = method_of(recipe).to(device).to(memory_format=torch.channels_last)  # pyright: ignore
         optimizer = optim.sgd(method, recipe.lr, recipe.momentum, recipe.weight_decay)

@@ -1,0 +1,55 @@
+"""What only a GPU can show."""
+
+import pytest
+import torch
+
+from viewstream.pipeline.choose import open_door
+from viewstream.pipeline.order import Plan
+from viewstream.pipeline.stream import Stream
+from viewstream.trainers import optim
+from viewstream.trainers.method import Now
+from viewstream.trainers.recipes import VIEWS, Recipe
+from viewstream.trainers.run import method_of
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU: its copies, streams and syncs go unseen"),
+]
+
+
+def stream(built, where):
+    return Stream(built, Plan(len(built), 16), VIEWS["moco_v2"](32), open_door("webdataset", built), device=where)
+
+
+def test_a_training_step_never_waits_for_the_gpu(built):
+    recipe = Recipe(arch="test_resnet", size=32, epochs=2, batch_size=16, queue=64, bn_groups=2)
+    method = method_of(recipe).cuda().to(memory_format=torch.channels_last).train()
+    optimizer, loader = optim.sgd(method, 0.03, 0.9, 1e-4), stream(built, "cuda")
+
+    def step(batch, now):
+        method.begin(now)
+        with torch.autocast("cuda", torch.bfloat16):
+            loss, _ = method(batch, now)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        method.end(now)
+
+    try:
+        for number, batch in enumerate(loader.epoch(0)):
+            if number == 3:  # by now memory is allocated and kernels are chosen, both of which may wait
+                torch.cuda.set_sync_debug_mode("error")
+            step(batch, Now(number, 10, 0))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+        loader.close()
+
+
+def test_a_gpu_renders_what_the_cpu_renders(built):
+    there, here = stream(built, "cuda"), stream(built, "cpu")
+    for a, b in zip(there.epoch(0), here.epoch(0), strict=True):
+        assert torch.equal(a.index.cpu(), b.index)
+        for v, w in zip(a.views, b.views, strict=True):
+            torch.testing.assert_close(v.cpu(), w, rtol=0, atol=2e-3)
+    there.close()
+    here.close()
