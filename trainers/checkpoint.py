@@ -16,7 +16,10 @@ State = dict[str, Any]
 
 def save(path: Path, method: nn.Module, optimizer: torch.optim.Optimizer, about: State, step: int) -> None:
     """Rank 0's state; all ranks agree on it but for BatchNorm's running statistics, which training does not read.
-    `about` names the recipe and the data that the state belongs to."""
+    `about` names the recipe and the data that the state belongs to. UserError, on every rank, for weights that are not
+    finite: the loss that was checked is from before the step that made them."""
+    if not torch.stack([p.detach().sum() for p in method.parameters()]).isfinite().all():
+        raise UserError(f"the weights are not finite after step {step}: lower --lr; the last checkpoint is from before")
     if rank():
         return
     state = {

@@ -67,12 +67,18 @@ def test_another_runs_checkpoint_does_not_write_over_this_run(built, first, tmp_
         pretrain(SMALL, run)
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_never_reaches_a_checkpoint(built, tmp_path):
+@pytest.mark.parametrize(("lr", "save_every"), [(1e30, 4), (3e38, 1)])  # at 3e38 only the step goes wrong
+def test_numbers_that_are_not_finite_stop_the_run_and_never_reach_a_checkpoint(built, tmp_path, lr, save_every):
     run = Run(
-        data=str(built.root), loader="folder", out=str(tmp_path / "run"), device="cpu", log_every=1000, save_every=4
+        data=str(built.root),
+        loader="folder",
+        out=str(tmp_path / "run"),
+        device="cpu",
+        log_every=1000,
+        save_every=save_every,
     )
     with pytest.raises(UserError, match="lower --lr"):
-        pretrain(replace(SMALL, lr=1e30), run)
+        pretrain(replace(SMALL, lr=lr, weight_decay=1e3), run)
     assert not (tmp_path / "run" / "last.pt").exists()
 
 
