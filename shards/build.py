@@ -24,7 +24,8 @@ from .errors import UserError
 from .files import workplace
 from .manifest import JSON, Info, Manifest, write
 from .plan import Sample, bytes_of, plan
-from .sources import Reader, imagefolder
+from .source import Reader
+from .sources.imagefolder import imagefolder
 from .store import Store
 from .subsets import subset
 

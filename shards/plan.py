@@ -8,7 +8,7 @@ import numpy as np
 from .encode import Encoding
 from .errors import UserError
 from .keyed import shuffled
-from .sources import Source
+from .source import Source
 from .subsets import Subset
 
 BLOCK_SAMPLES, BLOCK_BYTES = 64, 16_000_000

@@ -9,7 +9,7 @@ from . import beton, folder, tar
 from .encode import Encoded
 from .manifest import JSON, SCHEMA, uid_of
 from .plan import Sample
-from .sources import key_of
+from .source import key_of
 
 
 class Store:

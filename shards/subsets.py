@@ -9,7 +9,7 @@ from .errors import UserError, choose
 from .keyed import keys, shuffled
 from .lists import PUBLISHED, Listing, listing
 from .manifest import JSON, uid_of
-from .sources import Source
+from .source import Source
 
 IMAGENET_CLASSES = 1000
 TABLE = Path(__file__).with_name(

@@ -5,7 +5,8 @@ import pytest
 
 from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import uid_of
-from viewstream.shards.sources import LONGEST_KEY, imagefolder, key_of
+from viewstream.shards.source import LONGEST_KEY, key_of
+from viewstream.shards.sources.imagefolder import imagefolder
 
 
 def test_labels_are_places_among_sorted_class_folders_and_other_files_are_no_pictures(tree):

@@ -13,7 +13,8 @@ import pytest
 from viewstream.shards import lists, subsets
 from viewstream.shards.errors import UserError
 from viewstream.shards.lists import PUBLISHED, listing, parse
-from viewstream.shards.sources import Files, Source
+from viewstream.shards.source import Source
+from viewstream.shards.sources.imagefolder import Files
 from viewstream.shards.subsets import IMAGENET_CLASSES, drawn_counts, subset
 
 WNIDS = [f"n{c:08d}" for c in range(IMAGENET_CLASSES)]
@@ -24,7 +25,8 @@ ASIDE = {"draw": False, "lists": None, "allow_missing": False, "seed": 0}
 def source(classes: list[str], counts: list[int]) -> Source:
     """A source of names only."""
     paths = [f"{c}/{c}_{n}.JPEG" for c, count in zip(classes, counts, strict=True) for n in range(count)]
-    return Source("made", Files(Path("nowhere")), tuple(classes), np.repeat(np.arange(len(classes)), counts), paths)
+    label = np.repeat(np.arange(len(classes)), counts)
+    return Source("made", "train", Files(Path("nowhere")), tuple(classes), label, paths, paths)
 
 
 @pytest.fixture

@@ -1,34 +1,18 @@
-"""Where pictures come from. A source is its classes, a label and a path per picture, and a way to read a path.
+"""A tree of class folders, as torchvision's ImageFolder reads it."""
 
-Another kind of source is another function that returns a `Source`, with a reader of its own.
-"""
-
-import hashlib
 import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
-from .errors import UserError
-from .manifest import uid_of
+from ..errors import UserError
+from ..source import Source, key_of
 
 SUFFIXES = {".jpeg", ".jpg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
-LONGEST_KEY = 95  # bytes; USTAR has 100 for a name, `.json` takes 5
 LAYOUT = "{root}/train/<class>/<picture>.JPEG and {root}/val/<class>/<picture>.JPEG"
-
-
-class Reader(Protocol):
-    """Picklable, because worker processes read."""
-
-    def size(self, path: str) -> int:
-        """Bytes, without reading them; 0 when it cannot be read, which `read` will then say."""
-        ...
-
-    def read(self, path: str) -> bytes: ...
 
 
 @dataclass(frozen=True)
@@ -46,24 +30,6 @@ class Files:
     def read(self, path: str) -> bytes:
         with open(self.root / path, "rb") as file:
             return file.read()
-
-
-@dataclass(frozen=True)
-class Source:
-    """Pictures in a fixed order: classes sorted by name, then paths. Cheap enough for millions (a string each)."""
-
-    name: str
-    reader: Reader
-    classes: tuple[str, ...]
-    label: np.ndarray  # [N] int32, index into classes
-    paths: list[str]  # [N] class/file
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def uids(self, rows: np.ndarray) -> np.ndarray:
-        """[n] int64 positions -> [n] uint64 names."""
-        return np.array([uid_of(key_of(self.paths[row])) for row in rows], np.uint64)
 
 
 def imagefolder(root: Path, split: str) -> Source:
@@ -85,7 +51,7 @@ def imagefolder(root: Path, split: str) -> Source:
     if len(classes) == 1:
         print(f"warning: {folder} has one class only, {classes[0]}: labels will say nothing", file=sys.stderr)
     label = np.repeat(np.arange(len(classes), dtype=np.int32), list(map(len, found)))
-    return Source(os.path.basename(os.path.abspath(root)), Files(folder), classes, label, paths)
+    return Source(os.path.basename(os.path.abspath(root)), split, Files(folder), classes, label, paths, paths)
 
 
 def _pictures(folder: Path, name: str) -> Iterator[str]:
@@ -103,17 +69,3 @@ def _pictures(folder: Path, name: str) -> Iterator[str]:
             raise UserError(f"{folder / seen[key]} and {folder / path} share the key {key}: rename one of them")
         seen[key] = path
         yield path
-
-
-def key_of(path: str) -> str:
-    """`class/stem`: a name that tar members, files and manifests can carry, at most 95 bytes.
-
-    WebDataset splits names at the first dot, so dots become underscores; a long name keeps its head and gets a hash.
-    """
-    folder, _, file = path.rpartition("/")
-    key = f"{folder}/{os.path.splitext(file)[0].replace('.', '_')}"
-    raw = key.encode()
-    if len(raw) <= LONGEST_KEY:
-        return key
-    head = raw[: LONGEST_KEY - 17].decode(errors="ignore")
-    return f"{head}-{hashlib.blake2b(raw, digest_size=8).hexdigest()}"
