@@ -8,7 +8,7 @@ import numpy as np
 
 from ..shards.errors import UserError, needs
 from ..shards.manifest import Manifest
-from .files import Pieces
+from ..shards.read import Pieces
 
 JPEG = 0  # ffcv's image modes; 1 is raw
 

@@ -1,4 +1,8 @@
-"""Command lines from frozen dataclasses: a flag a field, `Annotated[int, "help", 1]` its help text and least value."""
+"""Command lines from frozen dataclasses: a flag a field, `Annotated[int, "help", 1]` its help text and least value.
+
+`Annotated[Path, "help", Positional]` is a word without a flag that has to be there; a field of type
+`bool | Literal["release"]` a flag that is true alone and may take the word.
+"""
 
 import argparse
 import dataclasses
@@ -9,6 +13,10 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
 from .errors import UserError, choose, missing
+
+
+class Positional:
+    """Marks a field that is given by its place, as DIR in `inspect_shards.py DIR`; its default is never used."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -36,25 +44,30 @@ def parse(*options: Any, words: Sequence[str] | None = None, about: str) -> tupl
 
 
 def _add(section: argparse._ArgumentGroup, field: dataclasses.Field[Any], hint: Any, default: Any) -> None:
-    text = ""
-    least: Any = None
+    text, marks = "", []
     if get_origin(hint) is Annotated:
-        hint, text, *bound = get_args(hint)
-        least = bound[0] if bound else None
-    flag = f"--{field.name.replace('_', '-')}"
+        hint, text, *marks = get_args(hint)
+    least = next((mark for mark in marks if mark is not Positional), None)
+    how: dict[str, Any] = {"default": argparse.SUPPRESS}
+    if hint is bool:
+        how |= {"action": argparse.BooleanOptionalAction}
+    else:
+        how |= {"type": _reader(hint, least), "metavar": _metavar(hint)}
+    if bool in get_args(hint):
+        how |= {"nargs": "?", "const": True}
+    if Positional in marks:
+        section.add_argument(field.name, **how | {"metavar": field.name.upper(), "help": text.replace("%", "%%")})
+        return
     shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
     text += f" ({shown})" if default not in (None, "", False, ()) else ""
-    common: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS, "help": text.replace("%", "%%")}
-    if hint is bool:
-        section.add_argument(flag, action=argparse.BooleanOptionalAction, **common)
-    else:
-        section.add_argument(flag, type=_reader(hint, least), metavar=_metavar(hint), **common)
+    flag = f"--{field.name.replace('_', '-')}"
+    section.add_argument(flag, dest=field.name, help=text.replace("%", "%%"), **how)
 
 
 def _plain(hint: Any) -> Any:
-    """`int` for `int | None`."""
+    """`int` for `int | None`, `Literal["release"]` for `bool | Literal["release"]`."""
     if get_origin(hint) in (Union, types.UnionType):
-        return next(a for a in get_args(hint) if a is not type(None))
+        return next(a for a in get_args(hint) if a not in (bool, type(None)))
     return hint
 
 

@@ -8,11 +8,13 @@ import hashlib
 import io
 import warnings
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import simplejpeg
 from PIL import Image
+
+from .shrink import shrink
 
 SUBSAMPLING = "420"
 TURNS = {
@@ -28,6 +30,8 @@ MODES = {"L": "grey", "LA": "grey", "P": "palette", "RGBA": "alpha", "1": "bilev
 ODD_SAMPLING = "odd sampling"
 JPEGS = ("JPEG", "MPO")  # MPO: a JPEG with more pictures behind the first
 ORIENTATION = 0x0112  # the EXIF tag
+END = b"\xff\xd9"  # a JPEG's last marker
+APP1, SCAN = 0xE1, 0xDA  # other markers: what EXIF lies in, and where the picture itself begins
 
 
 class Damaged(Exception):
@@ -37,11 +41,18 @@ class Damaged(Exception):
 @dataclass(frozen=True)
 class Encoding:
     """`keep`: plain JPEGs stay as they are, and only the others are transcoded, at their size. Otherwise every picture
-    is shrunk until its longer side is at most `max_side` px (never grown) and encoded anew."""
+    is shrunk (never grown) until its longer side is at most `max_side` px, or its shorter one `short_side`, and encoded
+    anew. `check`: whether kept pictures are decoded, or only their headers and end marker looked at."""
 
     keep: bool
-    max_side: int  # px
+    max_side: int  # px; 0 = by the short side
+    short_side: int  # px; 0 = by the long side
     quality: int  # 1-100
+    check: Literal["headers", "decode"]
+
+    def thorough(self) -> bool:
+        """Whether every picture is decoded."""
+        return not self.keep or self.check == "decode"
 
 
 class Encoded(NamedTuple):
@@ -58,17 +69,44 @@ class Encoded(NamedTuple):
 def encode(data: bytes, how: Encoding) -> Encoded:
     """The JPEG to store for a picture file's bytes; Damaged says what is wrong with them.
 
-    Every picture is decoded once, in both modes: that is the only way to find garbled ones. With `keep` it is the whole
-    cost, about 1.2 ms for 500x375 px; otherwise shrinking (PIL's antialiased bicubic) and encoding come on top.
+    Garbled pixels between sound headers are found by decoding only: always when encoding anew, with `keep` when
+    `check` asks for it. Shrinking is PIL's antialiased bicubic.
     """
+    if not how.thorough() and (size := _plain(data)):
+        return Encoded(data, hashlib.sha256(data).digest(), *size, (), "")
     head, kinds = _look(data)
+    if not how.thorough() and not kinds and data.endswith(END):
+        return Encoded(data, hashlib.sha256(data).digest(), head.height, head.width, (), "")
     pixels, suspect = _decode(data, head, kinds)
     height, width = pixels.shape[:2]
     if how.keep and not kinds and not suspect:
         return Encoded(data, hashlib.sha256(data).digest(), height, width, kinds, suspect)
-    pixels = _shrink(pixels, max(height, width) if how.keep else how.max_side)
+    pixels = np.ascontiguousarray(pixels) if how.keep else _shrink(pixels, how)
     jpeg = simplejpeg.encode_jpeg(pixels, how.quality, colorspace="RGB", colorsubsampling=SUBSAMPLING)
     return Encoded(jpeg, hashlib.sha256(jpeg).digest(), pixels.shape[0], pixels.shape[1], kinds, suspect)
+
+
+def _plain(data: bytes) -> tuple[int, int] | None:
+    """Height and width of a whole colour JPEG without EXIF, by its headers; None when it needs a closer look."""
+    if not data.endswith(END) or may_turn(data):
+        return None
+    try:
+        height, width, colour, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError:
+        return None
+    return (int(height), int(width)) if colour == "YCbCr" else None
+
+
+def may_turn(data: bytes) -> bool:
+    """Whether there is EXIF before the scan, or no telling."""
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        if data[at + 1] == SCAN:
+            return False
+        if data[at + 1] == APP1 and data[at + 4 : at + 8] == b"Exif":
+            return True
+        at += 2 + int.from_bytes(data[at + 2 : at + 4])
+    return True
 
 
 def _look(data: bytes) -> tuple[Image.Image, tuple[str, ...]]:
@@ -139,13 +177,12 @@ def _rgb(head: Image.Image) -> Image.Image:
     return head.convert("RGB")
 
 
-def _shrink(pixels: np.ndarray, max_side: int) -> np.ndarray:
+def _shrink(pixels: np.ndarray, how: Encoding) -> np.ndarray:
     height, width = pixels.shape[:2]
-    if max(height, width) <= max_side:
+    scale = how.short_side / min(height, width) if how.short_side else how.max_side / max(height, width)
+    if scale >= 1:
         return np.ascontiguousarray(pixels)
-    scale = max_side / max(height, width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
+    return shrink(pixels, max(1, round(height * scale)), max(1, round(width * scale)))
 
 
 def _cause(error: Exception) -> str:

@@ -20,7 +20,8 @@ def choose(kind: str, name: str, options: Iterable[str]) -> str:
     raise UserError(f"unknown {kind} {name!r}: {hint}there are {', '.join(options)}")
 
 
-EXTRAS: dict[str, str] = {"ffcv": "ffcv", "nvidia.dali": "dali"}  # package -> the extra of this project that brings it
+# Package -> the extra of this project that brings it.
+EXTRAS: dict[str, str] = {"ffcv": "ffcv", "nvidia.dali": "dali", "fsspec": "remote"}
 for _package in ("torch", "torchvision", "kornia", "numba", "timm", "webdataset", "matplotlib"):
     EXTRAS[_package] = "train"
 

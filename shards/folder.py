@@ -1,25 +1,24 @@
 """Single files, `folder/<key>.jpg`: for people and tools that want plain files."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 
-@contextmanager
-def create(root: Path) -> Iterator[Callable[[str, bytes], None]]:
-    """A function that stores a JPEG under a key; the folder appears under its name when the block ends well."""
-    partial = root.with_name(root.name + ".partial")
-    made: set[str] = set()
+class Folder:
+    """A folder of JPEGs in the making, under a partial name."""
 
-    def add(key: str, jpeg: bytes) -> None:
-        path = partial / f"{key}.jpg"
-        if (parent := key.rpartition("/")[0]) not in made:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.made: set[str] = set()
+        root.mkdir(exist_ok=True)
+
+    def add(self, key: str, jpeg: bytes | memoryview) -> None:
+        path = self.root / f"{key}.jpg"
+        if (parent := key.rpartition("/")[0]) not in self.made:
             path.parent.mkdir(parents=True, exist_ok=True)
-            made.add(parent)
+            self.made.add(parent)
         path.write_bytes(jpeg)
 
-    partial.mkdir()
-    yield add
-    os.sync()  # once for all: a sync for each of a million files would take hours
-    partial.replace(root)
+    def sync(self) -> None:
+        """Once for many: a sync for each of a million files would take hours."""
+        os.sync()

@@ -1,117 +1,125 @@
-"""The published list files: found in a folder, or fetched once from their authors, and always checked by content.
-
-They are other people's files and no part of this project; what is written down here are the figures that identify them.
-"""
+"""List files: a picture a line with its label, or a class a line. Every line is checked, whoever wrote it."""
 
 import gzip
 import hashlib
-import http.client
-import os
-import urllib.request
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from .errors import UserError
-from .files import atomic
+from .errors import UserError, choose
+from .source import Source
 
-BALFEAT = "https://raw.githubusercontent.com/bingykang/BalFeat/7a05423797035ef8a1e57d5ac1442ca0ffc545b7/data"
-
-
-class Published(NamedTuple):
-    """A list file, and what it must contain."""
-
-    file: str
-    base: str  # where its authors keep it, at a pinned commit
-    blob: str  # git's hash of the text
-    lines: int
-    most: int  # of a class
-    least: int
-    exponent: float  # of the long tail; spec of `subsets.drawn_counts`
-
-
-PUBLISHED = {
-    "lt6": Published(
-        "imagenet_lt6_train.txt", BALFEAT, "fa9d84a4963cbf64b2b18bfe1bf18f06035758b6", 115_836, 553, 20, exponent=0.6
-    )
-}
+LARGEST_LABEL = 10_000_000  # beyond it a number is no label: a size or a hash
+SPLIT = re.compile("^(train|val)/")
+SHOWN = 20  # names in a message
 
 
 class Listing(NamedTuple):
     """A list file as read."""
 
+    file: str
     paths: list[str]  # [N] class/file
-    label: np.ndarray  # [N] int32
+    label: np.ndarray  # [N] int32; -1 = the list has no labels
     sha256: str  # of the text
 
 
-def listing(name: str, folder: Path | None) -> Listing:
-    """The published list of subset `name`: from `folder`, else $VIEWSTREAM_LISTS, else the user's cache or the net."""
-    wanted = PUBLISHED[name]
-    if folder is None and (named := os.environ.get("VIEWSTREAM_LISTS")):
-        folder = Path(named)
-    text = _cached(wanted) if folder is None else _local(folder, wanted)
-    paths, label = parse(text, wanted.file)
-    counts = np.bincount(label)
-    found = (len(paths), int(counts.max()), int(counts.min()))
-    assert found == (wanted.lines, wanted.most, wanted.least), found  # the blob matched: our own table would be wrong
-    return Listing(paths, label, hashlib.sha256(text).hexdigest())
+class Found(NamedTuple):
+    """Where a source has the pictures of a list."""
+
+    rows: np.ndarray  # [n] int64 positions in the source, ascending
+    line: np.ndarray  # [n] int64 positions in the list
+    missing: list[str]
 
 
 def parse(text: bytes, name: str) -> tuple[list[str], np.ndarray]:
-    """Lines `path label`; `train/c/f`, `/c/f` and `c/f` all mean class/file. Further fields are ignored."""
-    paths, labels = [], []
-    for number, line in enumerate(text.decode().splitlines(), start=1):
-        words = line.split()
-        if len(words) < 2 or not words[1].isdecimal():
-            raise UserError(f"{name} line {number} is {line!r}, not `path label`: is it a list file?")
-        paths.append(words[0].removeprefix("train/").lstrip("/"))
-        labels.append(int(words[1]))
-    return paths, np.array(labels, np.int32)
+    """Lines `path label`, or paths alone, and then all labels are -1. Further fields are ignored.
+
+    `train/c/f`, `val/c/f`, `/c/f` and `c/f` all mean class/file.
+    """
+    lines: dict[str, int] = {}  # path -> where it stands
+    labels: list[int] = []
+    alone = None  # are these paths without labels? the first line says
+    for number, line, words in _lines(text, name):
+        path = SPLIT.sub("", words[0], count=1).lstrip("/")
+        alone = len(words) == 1 if alone is None else alone
+        if not path or alone != (len(words) == 1) or not (alone or words[1].removeprefix("-").isdecimal()):
+            wanted = "a path without a label, as the lines before" if alone else "`path label`"
+            raise UserError(f"{name} line {number} is {line!r}, not {wanted}: is it a list file?")
+        if path in lines:
+            raise UserError(f"{name} line {number} names {path} again, line {lines[path]} did: take one of them out")
+        lines[path] = number
+        labels.append(-1 if alone else _label(words[1], name, number))
+    return list(lines), np.array(labels, np.int32)
 
 
-def _local(folder: Path, wanted: Published) -> bytes:
-    plain, packed = folder / wanted.file, folder / f"{wanted.file}.gz"
-    if plain.exists():
-        path, text = plain, plain.read_bytes()
-    elif packed.exists():
-        path, text = packed, _unpack(packed)
-    else:
-        raise UserError(f"{folder} has no {wanted.file} and no {packed.name}: put it there, or use --draw-subset")
-    if blob(text) != wanted.blob:
-        raise UserError(
-            f"{path} is not the published list (git blob {blob(text)}, not {wanted.blob}): fetch it from {wanted.base}"
-        )
-    return text
+def class_names(text: bytes, name: str) -> list[str]:
+    """The first word of each line, slashes stripped."""
+    lines: dict[str, int] = {}
+    for number, line, words in _lines(text, name):
+        word = words[0].strip("/")
+        if not word or word in lines:
+            said = f"names class {word} again, line {lines[word]} did" if word else f"is {line!r}, not a class"
+            raise UserError(f"{name} line {number} {said}: take it out")
+        lines[word] = number
+    return list(lines)
 
 
-def _unpack(path: Path) -> bytes:
+def known(kind: str, name: str, names: Iterable[str]) -> None:
+    """UserError unless `name` is one of `names` or an existing file."""
+    if name in (names := list(names)) or Path(name).is_file():
+        return
     try:
-        return gzip.decompress(path.read_bytes())
+        choose(kind, name, names)
+    except UserError as error:
+        raise UserError(f"{error}; or name a file, {name} is none") from None
+
+
+def read(path: Path) -> tuple[bytes, str]:
+    """The text of a list, plain or packed, and its sha256."""
+    try:
+        text = path.read_bytes()
+        text = gzip.decompress(text) if path.suffix == ".gz" else text
     except (OSError, EOFError) as error:
-        raise UserError(f"{path} is damaged ({error}): fetch it again") from None
+        raise UserError(f"{path} is damaged or cannot be read ({error}): fetch it again") from None
+    return text, hashlib.sha256(text).hexdigest()
 
 
-def _cached(wanted: Published) -> bytes:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "viewstream" / "lists" / wanted.file
-    if cache.exists() and blob(text := cache.read_bytes()) == wanted.blob:
-        return text
-    url = f"{os.environ.get('VIEWSTREAM_LISTS_URL') or wanted.base}/{wanted.file}"
-    remedy = "name a folder that has it with --lists DIR, or draw the same counts with --draw-subset"
+def find(source: Source, wanted: Listing, *, allow_missing: bool) -> Found:
+    """The listed pictures in the source; UserError names those it lacks, unless they may be missing."""
+    lines = {path: line for line, path in enumerate(wanted.paths)}
+    rows = [row for row, path in enumerate(source.paths) if path in lines]
+    line = [lines.pop(source.paths[row]) for row in rows]  # and what stays is missing
+    if lines and not (allow_missing and rows):
+        raise UserError(
+            f"{source.name} lacks {len(lines)} of the {len(wanted.paths)} files of {wanted.file}: "
+            f"{shown(sorted(lines))}; complete the source, or go on without them: --allow-missing"
+        )
+    return Found(np.array(rows, np.int64), np.array(line, np.int64), sorted(lines))
+
+
+def shown(names: list[str]) -> str:
+    """The first names of many."""
+    return f"{', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''}"
+
+
+def _lines(text: bytes, name: str) -> Iterator[tuple[int, str, list[str]]]:
+    """(number, line, words) of the lines that are not blank."""
     try:
-        with urllib.request.urlopen(url, timeout=30) as reply:
-            text = reply.read()
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise UserError(f"cannot fetch {url} ({error}): {remedy}") from None
-    if blob(text) != wanted.blob:
-        raise UserError(f"{url} sent another file (git blob {blob(text)}, not {wanted.blob}): {remedy}")
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(cache) as file:
-        file.write(text)
-    return text
+        lines = text.decode("utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        number = text.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{name} line {number} is not UTF-8 text: is it a list file?") from None
+    if not text.strip():
+        raise UserError(f"{name} is empty: a list has a line a picture or a class")
+    for number, line in enumerate(lines, start=1):
+        if words := line.split():
+            yield number, line.rstrip("\r"), words
 
 
-def blob(text: bytes) -> str:
-    """Git's name for a file with this content."""
-    return hashlib.sha1(b"blob %d\0" % len(text) + text).hexdigest()
+def _label(word: str, name: str, number: int) -> int:
+    if word[0] == "-" or len(word) > 18 or int(word) > LARGEST_LABEL:  # int() itself refuses thousands of digits
+        raise UserError(f"{name} line {number} has label {word[:20]}: labels are 0 to {LARGEST_LABEL:,}")
+    return int(word)

@@ -8,7 +8,6 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .errors import UserError
-from .files import PAGE, atomic
+from .files import PAGE, atomic, digest_of
 
 VERSION = 1
 TABLE = "manifest.parquet"
@@ -52,11 +51,12 @@ class Info:
     classes: tuple[str, ...]
     counts: tuple[int, ...]  # samples of each class
     samples: int
-    encoding: JSON  # keep, or max_side and quality
+    encoding: JSON  # keep and check, or max_side or short_side; quality; raw_fraction
     formats: tuple[str, ...]  # webdataset, ffcv, folder
-    files: tuple[JSON, ...]  # file, bytes, samples, sha256 of each tar and .beton, tars in shard order
+    files: tuple[JSON, ...]  # file, bytes, samples, digest (digest.py) of each tar and .beton, tars in shard order
     report: JSON  # what the build normalised or skipped
     tool: str
+    manifest: str = ""  # sha256 of manifest.parquet
     version: int = VERSION
 
 
@@ -132,12 +132,13 @@ class Manifest:
             )
 
 
-def write(root: Path, info: Info, rows: Mapping[str, Sequence[Any] | np.ndarray]) -> Manifest:
-    """Write both files, `dataset.json` last, each under a partial name first."""
-    table = pa.table(dict(rows), schema=SCHEMA)
+def write(root: Path, info: Info, table: pa.Table) -> Manifest:
+    """Write both files, `dataset.json` last, each under a partial name first; the rows are of SCHEMA."""
+    assert table.schema == SCHEMA
     assert table.num_rows == info.samples
     with atomic(root / TABLE) as file:
         pq.write_table(table, file, compression="zstd", use_dictionary=False, row_group_size=1 << 20)
+    info = dataclasses.replace(info, manifest=digest_of(root / TABLE))
     with atomic(root / PAGE, "w") as file:
         file.write(json.dumps(dataclasses.asdict(info), indent=1) + "\n")
     return Manifest.open(root)

@@ -1,125 +1,151 @@
-"""Which pictures of a source go in: all, a published list, or a drawn set of the same shape."""
+"""Which pictures of a source go in, and under which labels: all, a list's, a drawn set's, some classes', a share."""
 
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from .errors import UserError, choose
-from .keyed import keys, shuffled
-from .lists import PUBLISHED, Listing, listing
-from .manifest import JSON, uid_of
+from .choice import Choice, check
+from .classsets import class_set, remap
+from .draws import drawn, places
+from .errors import UserError
+from .lists import Listing, find, known, parse, read
+from .manifest import JSON
+from .published import CLASSSETS, PUBLISHED, listing
+from .release import by_class, release
 from .source import Source
 
-IMAGENET_CLASSES = 1000
-TABLE = Path(__file__).with_name(
-    "imagenet_lt.csv"
-)  # per-class counts: lt2-lt8 of the lists, lt reconstructed from them
-PARETO_POWER = 6  # ImageNet-LT's long tail
-IMBALANCE = 256  # head over tail: ImageNet-LT's 1280 / 5
-SHOWN = 20  # names in a message
+IMAGENET_TRAIN = 1_281_167  # pictures
 
 
-class Subset(NamedTuple):
-    """Chosen positions in a source, where the choice came from, and which files a list named in vain."""
+class Part(NamedTuple):
+    """The pictures to store, in the source's order, and how they are labelled."""
 
-    chosen: np.ndarray  # [N] int64
-    origin: JSON
-    missing: list[str]
+    rows: np.ndarray  # [N] int64 positions in the source, ascending
+    label: np.ndarray  # [N] int32 as stored; -1 = unlabelled
+    classes: tuple[str, ...]
+    origin: JSON  # for dataset.json
+    missing: list[str]  # what a list names in vain
 
 
-def subset(
-    source: Source, name: str, split: str, *, draw: bool, lists: Path | None, allow_missing: bool, seed: int
-) -> Subset:
-    """The part `name` of a source; UserError when the source cannot give it."""
-    choose("subset", name, ["full", *PUBLISHED])
-    if name == "full":
-        if draw:
-            raise UserError("--draw-subset draws a part of the source: name its shape, as in --subset lt6")
-        return Subset(np.arange(len(source)), {"name": "full", "from": "source"}, [])
-    if split != "train":
+def split_of(subset: str, split: str | None) -> tuple[str, str]:
+    """(the split to read from the source, the split that the set is for), which differ for lt-val alone."""
+    known("subset", subset, ["full", *PUBLISHED, *CLASSSETS])
+    if subset not in PUBLISHED:
+        return split or "train", split or "train"
+    reads, makes = PUBLISHED[subset].split
+    if split not in (None, reads, makes):
         raise UserError(
-            f"--subset {name} is a part of the train split: use --split train, or --subset full for {split}"
+            f"--subset {subset} is a part of the {reads} split: use --split {reads}, or --subset full for {split}"
         )
+    return reads, makes
+
+
+def subset(source: Source, choice: Choice, seed: int) -> Part:
+    """The chosen part of a source; UserError when the source cannot give it."""
+    check(choice)
+    name = choice.subset
+    if split_of(name, source.split)[0] != source.split:
+        raise UserError(f"--subset {name} is made of training pictures: leave out --split")
+    if not source.classes and (name in PUBLISHED or name in CLASSSETS):
+        raise UserError(f"{source.name} has no classes to take {name} by: use --subset full or a list FILE, --fraction")
+    part = _named(source, choice, seed)
+    if name in CLASSSETS:
+        part = _classes(source, part, name, choice)
+    if choice.classes:
+        part = _classes(source, part, choice.classes, choice)
+    part = _share(source, part, choice, seed)
+    if not len(part.rows):
+        raise UserError(f"of {source.name} nothing is left: look at --subset, --classes and --split")
+    return part
+
+
+def _named(source: Source, choice: Choice, seed: int) -> Part:
+    """The part that --subset names, with the source's labels unless a list brings its own."""
+    name, draw = choice.subset, choice.draw_subset
+    if name == "full" or name in CLASSSETS:
+        return _with_labels(source, np.arange(len(source)), {"name": name, "from": "source"}, [])
+    if name not in PUBLISHED:
+        return _file(source, Path(name), allow_missing=choice.allow_missing)
+    if draw == "release":
+        return _released(source, choice)
     if draw:
-        return _drawn(source, name, seed)
-    if len(source.classes) != IMAGENET_CLASSES:  # said before anything is fetched
-        raise _foreign(source, name)
-    return _listed(source, name, listing(name, lists), allow_missing)
+        return _with_labels(source, *drawn(source, name, choice.imbalance, choice.lists, seed), [])
+    wanted = listing(name, choice.lists, source)
+    found = find(source, wanted, allow_missing=choice.allow_missing)
+    origin = {"name": name, "from": "list", "file": wanted.file, "sha256": wanted.sha256}
+    return _with_labels(source, found.rows, origin, found.missing)
 
 
-def _foreign(source: Source, name: str) -> UserError:
-    return UserError(
-        f"--subset {name} is a list of ImageNet's {IMAGENET_CLASSES} classes, {source.name} has {len(source.classes)} "
-        f"({', '.join(source.classes[:3])}, ...): --draw-subset draws the same shape from these"
-    )
+def _with_labels(source: Source, rows: np.ndarray, origin: JSON, missing: list[str]) -> Part:
+    return Part(rows, source.label[rows].astype(np.int32), source.classes, origin, missing)
 
 
-def _listed(source: Source, name: str, wanted: Listing, allow_missing: bool) -> Subset:
-    if any(source.classes[c] != p.partition("/")[0] for p, c in zip(wanted.paths, wanted.label.tolist(), strict=True)):
-        raise _foreign(source, name)
-    names = set(wanted.paths)
-    chosen = [i for i, path in enumerate(source.paths) if path in names]
-    missing = sorted(names.difference(source.paths[i] for i in chosen))
-    if missing and not (allow_missing and chosen):
-        raise UserError(
-            f"{source.name} lacks {len(missing)} of the {len(names)} files of {PUBLISHED[name].file}: "
-            f"{', '.join(missing[:SHOWN])}{', ...' if len(missing) > SHOWN else ''}; "
-            "complete the source, or go on without them: --allow-missing"
-        )
-    origin = {"name": name, "from": "list", "file": PUBLISHED[name].file, "sha256": wanted.sha256}
-    return Subset(np.array(chosen, np.int64), origin, missing)
+def _file(source: Source, path: Path, *, allow_missing: bool) -> Part:
+    """A list of the user's own; where its labels are not the source's, they stand, and their numbers are the names."""
+    text, sha256 = read(path)
+    wanted = Listing(path.name, *parse(text, path.name), sha256)
+    found = find(source, wanted, allow_missing=allow_missing)
+    name = path.name.removesuffix(".gz").removesuffix(".txt")
+    origin: JSON = {"name": name, "from": "list", "file": path.name, "sha256": sha256, "labels": "source"}
+    part = _with_labels(source, found.rows, origin, found.missing)
+    label = wanted.label[found.line]
+    if wanted.label[0] < 0 or np.array_equal(label, part.label):
+        return part
+    origin["labels"] = "list"
+    return part._replace(label=label, classes=tuple(map(str, range(int(wanted.label.max()) + 1))))
 
 
-def _drawn(source: Source, name: str, seed: int) -> Subset:
-    """In each class the first pictures of one keyed order, so that a smaller count is a part of a larger one."""
-    have = np.bincount(source.label, minlength=len(source.classes))
-    origin: JSON = {"name": name, "from": "draw", "seed": seed}
-    if len(have) == IMAGENET_CLASSES:
-        counts = _imagenet_counts(source, name, have)
-        origin |= {"counts": TABLE.name}
+def _released(source: Source, choice: Choice) -> Part:
+    """The published draw; it needs the long-tailed list and lt-val's, and all of ImageNet for the published result."""
+    tail, val = (listing(name, choice.lists, source) for name in ("lt", "lt-val"))
+    kept, found = (find(source, wanted, allow_missing=choice.allow_missing) for wanted in (val, tail))
+    pool = np.delete(np.arange(len(source)), kept.rows)
+    rows = found.rows[np.argsort(found.line)]  # in the list's order, which the draw depends on
+    number = len(source.classes)
+    split = (by_class(some, source.label[some], number) for some in (pool, rows))
+    made = sorted(row for some in release(choice.subset, *split) for row in some)
+    origin: JSON = {"name": choice.subset, "from": "release", "pool": len(pool)}
+    origin["lists"] = [{"file": one.file, "sha256": one.sha256} for one in (tail, val)]
+    if len(source) != IMAGENET_TRAIN:
+        origin["note"] = f"drawn from {len(source):,} pictures, not {IMAGENET_TRAIN:,}: the published lists differ"
+        print(f"note: {origin['note']}", file=sys.stderr)
+    return _with_labels(source, np.array(made, np.int64), origin, sorted({*kept.missing, *found.missing}))
+
+
+def _classes(source: Source, part: Part, name: str, choice: Choice) -> Part:
+    """The pictures of a class set, numbered anew."""
+    if not part.classes:
+        raise UserError(f"{source.name} has no classes to choose from: leave out --classes")
+    names, origin = class_set(name, source.classes, choice.lists, compute=bool(choice.draw_subset))
+    label, classes = remap(part.label, part.classes, names, name)
+    keep = label >= 0
+    return Part(part.rows[keep], label[keep], classes, part.origin | {"classes": origin}, part.missing)
+
+
+def _share(source: Source, part: Part, choice: Choice, seed: int) -> Part:
+    """The first of each class in keyed order: a fraction, at least one, or a number."""
+    group = part.label + 1  # the unlabelled are one
+    have = np.bincount(group, minlength=len(part.classes) + 1)
+    if choice.per_class:
+        if not choice.allow_missing:
+            _enough(source, part, have, choice.per_class)
+        take, said = np.full(len(have), choice.per_class), {"per_class": choice.per_class}
+    elif choice.fraction < 1:
+        take, said = np.maximum(np.rint(choice.fraction * have), 1), {"fraction": choice.fraction}
     else:
-        exponent = PUBLISHED[name].exponent
-        counts = drawn_counts(have, exponent, order=_class_order(source.classes, seed))
-        origin |= {"counts": "pareto", "exponent": exponent, "imbalance": IMBALANCE}
-    uid = source.uids(np.arange(len(source)))
-    order = np.lexsort((keys(uid, seed, "draw"), source.label))  # by class, then by key
-    place = np.arange(len(order)) - (np.cumsum(have) - have)[source.label[order]]  # within its class
-    return Subset(np.sort(order[place < counts[source.label[order]]]), origin, [])
+        return part
+    keep = places(source.uids(part.rows), group, seed) < take[group]
+    return part._replace(rows=part.rows[keep], label=part.label[keep], origin=part.origin | said | {"seed": seed})
 
 
-def _imagenet_counts(source: Source, name: str, have: np.ndarray) -> np.ndarray:
-    columns = TABLE.read_text().split("\n", 1)[0].split(",")
-    counts = np.loadtxt(TABLE, np.int64, delimiter=",", skiprows=1)[:, columns.index(name)]
-    short = np.flatnonzero(have < counts)
+def _enough(source: Source, part: Part, have: np.ndarray, count: int) -> None:
+    names, have = (part.classes, have[1:]) if part.classes else (("unlabelled",), have)
+    short = np.flatnonzero(have < count)
     if len(short):
-        c = int(short[0])
+        c = short[0]
         raise UserError(
-            f"{name} takes {counts[c]} pictures of class {source.classes[c]}, {source.name} has {have[c]} "
-            f"({len(short)} classes are short): complete the source"
+            f"--per-class {count}: class {names[c]} has {have[c]} pictures ({len(short)} of {len(names)} classes have "
+            f"fewer than {count}) in {source.name}: take fewer, or what there is with --allow-missing"
         )
-    return counts
-
-
-def _class_order(classes: tuple[str, ...], seed: int) -> np.ndarray:
-    """Which class is the head, which the tail: keyed, so that it is not the alphabet."""
-    return shuffled(np.array([uid_of(name) for name in classes], np.uint64), seed, "classes")
-
-
-def drawn_counts(have: np.ndarray, exponent: float, *, order: np.ndarray, imbalance: float = IMBALANCE) -> np.ndarray:
-    """[C] int64 pictures to take of classes that have `have` [C]: a long tail n, its head the class `order[0]`,
-    flattened to round(n^exponent * mean(n) / mean(n^exponent)), at least 1 and at most what is there.
-
-    n falls from the largest class's size to 1 / `imbalance` of it along a Pareto curve over the classes' ranks, as in
-    ImageNet-LT; the flattening is that of the published LT2-LT8 lists (BalFeat, data/gen_data.py).
-    """
-    q = np.arange(1, len(have) + 1) / len(have)
-    curve = q ** (-1 / PARETO_POWER) - 1
-    share = curve / curve[0] if len(have) > 1 else np.ones(1)  # 1 at the head, 0 at the tail
-    most = float(have.max())
-    least = max(1.0, most / imbalance)
-    tail = least + (most - least) * share
-    flat = tail**exponent
-    counts = np.empty(len(have), np.int64)
-    counts[order] = np.rint(flat * tail.mean() / flat.mean())
-    return np.minimum(np.maximum(counts, 1), have)

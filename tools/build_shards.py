@@ -1,16 +1,19 @@
-"""Build shards from a folder of pictures: tars for WebDataset and a .beton for ffcv, with one manifest.
+"""Build shards from pictures: tars for WebDataset and a .beton for ffcv, with one manifest.
 
 python tools/build_shards.py --source /data/imagenet --subset lt6
+
+The same command goes on with a build that was interrupted.
 """
 
 from viewstream.shards.build import BuildOptions, build
 from viewstream.shards.cli import parse, run
+from viewstream.shards.subsets import Choice
 from viewstream.shards.summary import summary
 
 
 def main() -> None:
-    (options,) = parse(BuildOptions(), about=__doc__ or "")
-    print(summary(build(options)))
+    options, choice = parse(BuildOptions(), Choice(), about=__doc__ or "")
+    print(summary(build(options, choice)))
 
 
 if __name__ == "__main__":

@@ -2,70 +2,54 @@
 
 import os
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from ..errors import UserError
-from ..source import Source, key_of
+from ..source import Source
+from .arrange import SUFFIXES, arranged
+from .readers import Files
+from .storage import Storage, opening, storage
 
-SUFFIXES = {".jpeg", ".jpg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 LAYOUT = "{root}/train/<class>/<picture>.JPEG and {root}/val/<class>/<picture>.JPEG"
 
 
-@dataclass(frozen=True)
-class Files:
-    """Reads single files under a folder."""
-
-    root: Path
-
-    def size(self, path: str) -> int:
-        try:
-            return os.stat(self.root / path).st_size
-        except OSError:
-            return 0
-
-    def read(self, path: str) -> bytes:
-        with open(self.root / path, "rb") as file:
-            return file.read()
-
-
-def imagefolder(root: Path, split: str) -> Source:
-    """The tree `root/split/<class>/<picture>`; label = place of the class among the sorted folder names."""
-    folder = root / split
-    layout = LAYOUT.format(root=root)
-    if not folder.is_dir():
-        raise UserError(
-            f"{folder} does not exist: a source is laid out as {layout}; name it with --source or $IMAGENET"
-        )
-    try:
-        classes = tuple(sorted(e.name for e in os.scandir(folder) if e.is_dir() and not e.name.startswith(".")))
-        found = [list(_pictures(folder, name)) for name in classes]
-    except OSError as error:
-        raise UserError(f"{error.filename} cannot be listed ({error.strerror}): may you read it?") from None
+def imagefolder(where: str | os.PathLike[str], split: str) -> Source:
+    """The tree `where/split/<class>/<picture>`; label = place of the class among the sorted folder names. A tree that
+    has neither train/ nor val/ is the train split itself."""
+    files = storage(os.fspath(where))
+    folder = half(files, split)
+    layout = LAYOUT.format(root=where)
+    with opening(folder.show()):
+        classes = tuple(sorted(e.name for e in folder.entries() if e.is_dir and not e.name.startswith(".")))
+        found = [[f"{name}/{file}" for file in pictures(folder, name)] for name in classes]
     paths = [path for some in found for path in some]
     if not paths:
-        raise UserError(f"{folder} holds no pictures in class folders: a source is laid out as {layout}")
+        raise UserError(f"{folder.show()} holds no pictures in class folders: a source is laid out as {layout}")
     if len(classes) == 1:
-        print(f"warning: {folder} has one class only, {classes[0]}: labels will say nothing", file=sys.stderr)
+        print(f"warning: {folder.show()} has one class only, {classes[0]}: labels will say nothing", file=sys.stderr)
     label = np.repeat(np.arange(len(classes), dtype=np.int32), list(map(len, found)))
-    return Source(os.path.basename(os.path.abspath(root)), split, Files(folder), classes, label, paths, paths)
+    return arranged(os.fspath(where), split, Files(folder), classes, label, paths)
 
 
-def _pictures(folder: Path, name: str) -> Iterator[str]:
-    """Sorted paths of a class; two that would share a key, or a name that is no text, are refused by name."""
-    seen: dict[str, str] = {}
-    for file in sorted(e.name for e in os.scandir(folder / name) if not e.is_dir()):
-        if file.startswith(".") or os.path.splitext(file)[1].lower() not in SUFFIXES:
-            continue
-        path = f"{name}/{file}"
+def half(files: Storage, split: str) -> Storage:
+    """The folder of a split: its own, or all when there are no halves; UserError when there is none."""
+    with opening(files.show()):
         try:
-            key = key_of(path)
-        except UnicodeEncodeError:
-            raise UserError(f"{path!r} in {folder} is not UTF-8: rename it, keys are text") from None
-        if key in seen:
-            raise UserError(f"{folder / seen[key]} and {folder / path} share the key {key}: rename one of them")
-        seen[key] = path
-        yield path
+            dirs = {e.name for e in files.entries() if e.is_dir}
+        except (FileNotFoundError, NotADirectoryError):
+            dirs = None
+    if dirs is not None and split in dirs:
+        return files.inside(split)
+    if dirs is not None and split == "train" and "val" not in dirs:
+        return files
+    raise UserError(
+        f"{files.show(split)} does not exist: a source is laid out as {LAYOUT.format(root=files.show())}; "
+        "name it with --source or $IMAGENET"
+    )
+
+
+def pictures(files: Storage, folder: str = "") -> list[str]:
+    """Sorted names of a folder's pictures."""
+    names = (e.name for e in files.entries(folder) if not e.is_dir and not e.name.startswith("."))
+    return sorted(name for name in names if os.path.splitext(name)[1].lower() in SUFFIXES)

@@ -10,6 +10,7 @@ import simplejpeg
 from PIL import Image
 
 from viewstream.shards.build import BuildOptions
+from viewstream.shards.files import digest_of
 
 
 def _picture(seed: int, height: int = 60, width: int = 80) -> np.ndarray:
@@ -64,6 +65,16 @@ def grow() -> Callable[..., Path]:
     return _grow
 
 
+def _digests(root: Path) -> dict[str, str]:
+    return {str(p.relative_to(root)): digest_of(p) for p in sorted(root.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture(scope="session")
+def digests() -> Callable[[Path], dict[str, str]]:
+    """(folder) -> {file in it: sha256}."""
+    return _digests
+
+
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """Four classes, 40 pictures."""
@@ -75,6 +86,6 @@ def options(tree: Path, tmp_path: Path) -> Callable[..., BuildOptions]:
     """Options for `tree` into a new folder, one process unless told otherwise."""
 
     def make(**changes: object) -> BuildOptions:
-        return BuildOptions(**{"source": tree, "out": tmp_path / "out", "workers": 1, **changes})  # pyright: ignore
+        return BuildOptions(**{"source": str(tree), "out": tmp_path / "out", "workers": 1, **changes})  # pyright: ignore
 
     return make

@@ -77,7 +77,7 @@ def test_no_sample_crosses_a_page_and_a_large_one_doubles_it(monkeypatch):
     file = io.BytesIO()
     made = Beton(file, len(sizes))
     for number, size in enumerate(sizes):
-        assert made.add(bytes([number % 251]) * size, 1, 1, number) == number
+        assert made.add(bytes([number % 251]) * size, bytes(32), 1, 1, number) == number
     made.end()
     assert made.page == 1 << 14
     data = file.getvalue()

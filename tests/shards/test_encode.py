@@ -9,9 +9,11 @@ from PIL import Image, ImageOps
 
 from viewstream.shards.encode import Damaged, Encoding, encode
 
-SMALL = Encoding(keep=False, max_side=40, quality=95)
-KEEP = Encoding(keep=True, max_side=40, quality=95)
+SMALL = Encoding(keep=False, max_side=40, short_side=0, quality=95, check="headers")
+KEEP = Encoding(keep=True, max_side=40, short_side=0, quality=95, check="decode")
+LOOK = Encoding(keep=True, max_side=40, short_side=0, quality=95, check="headers")
 BOTH = pytest.mark.parametrize("how", [SMALL, KEEP], ids=["small", "keep"])
+ALL = pytest.mark.parametrize("how", [SMALL, KEEP, LOOK], ids=["small", "keep", "look"])
 
 
 def test_the_longer_side_shrinks_to_the_limit_and_a_small_picture_never_grows(jpeg):
@@ -32,9 +34,11 @@ def test_shrinking_is_pils_antialiased_bicubic(picture):
 
 def test_keep_stores_a_plain_jpeg_byte_for_byte_baseline_or_progressive(jpeg, picture, saved):
     for data in (jpeg(1), saved(Image.fromarray(picture(2)), "JPEG", progressive=True, quality=90)):
-        one = encode(data, KEEP)
-        assert one.jpeg == data
-        assert one.kinds == ()
+        for how in (KEEP, LOOK):
+            one = encode(data, how)
+            assert one.jpeg == data
+            assert (one.height, one.width) == simplejpeg.decode_jpeg_header(data)[:2]
+            assert one.kinds == ()
 
 
 def _cases(picture, saved):
@@ -54,7 +58,7 @@ def _cases(picture, saved):
     }
 
 
-@BOTH
+@ALL
 @pytest.mark.parametrize("case", ["cmyk", "grey", "rgb", "png", "webp", "palette", "gif", "alpha", "rotated"])
 def test_every_odd_kind_becomes_a_plain_upright_jpeg_and_is_counted(case, how, picture, saved):
     data, kinds = _cases(picture, saved)[case]
@@ -89,15 +93,15 @@ def test_sixteen_bit_grey_is_scaled_not_clipped(saved):
     assert np.abs(simplejpeg.decode_jpeg(one.jpeg)[0, :, 0].astype(int) - (ramp[0] >> 8)).max() < 4
 
 
-@BOTH
+@ALL
 @pytest.mark.parametrize("cut", [0, 1, 100, 700, 0.5, -2])
-def test_a_truncated_picture_is_damaged_in_both_modes(cut, how, jpeg):
+def test_a_truncated_picture_is_damaged_in_every_mode(cut, how, jpeg):
     data = jpeg(1, 200, 300)
     with pytest.raises(Damaged, match=r"\w"):
         encode(data[: int(len(data) * cut) if isinstance(cut, float) else cut], how)
 
 
-@BOTH
+@ALL
 def test_garbage_and_a_truncated_png_are_damaged(how, picture, saved):
     for data in (b"no picture at all" * 99, saved(Image.fromarray(picture(1)), "PNG")[:900]):
         with pytest.raises(Damaged):
@@ -122,3 +126,12 @@ def test_garbled_bytes_inside_are_damaged_or_at_least_suspect(how, jpeg):
 
 def test_bytes_behind_the_end_do_no_harm_and_the_same_input_gives_the_same_output(jpeg):
     assert encode(jpeg(1) + b"trailer", SMALL) == encode(jpeg(1), SMALL)
+
+
+def test_a_thumbnail_inside_exif_does_not_pass_for_the_end_of_a_picture(jpeg, picture, saved):
+    exif = Image.Exif()
+    exif[0x010E] = "\0" + jpeg(2, 30, 30).decode("latin1")  # ends in a JPEG's last marker
+    whole = saved(Image.fromarray(picture(1)), "JPEG", exif=exif)
+    assert encode(whole, LOOK).jpeg == whole
+    with pytest.raises(Damaged):
+        encode(whole[: len(whole) // 2], LOOK)

@@ -1,11 +1,15 @@
 """Trees of pictures become a sorted list with safe, unique keys; a tree that is none says what one looks like."""
 
+import os
+
 import numpy as np
 import pytest
 
 from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import uid_of
 from viewstream.shards.source import LONGEST_KEY, key_of
+from viewstream.shards.sources.detect import open_source
+from viewstream.shards.sources.flat import flat
 from viewstream.shards.sources.imagefolder import imagefolder
 
 
@@ -51,3 +55,36 @@ def test_an_absent_or_empty_source_shows_the_expected_layout(split, tmp_path):
 def test_one_class_only_is_a_warning(tmp_path, grow, capsys):
     imagefolder(grow(tmp_path, {"cat": 2}), "train")
     assert "one class only, cat" in capsys.readouterr().err
+
+
+def test_a_tree_without_halves_is_the_train_split(tree):
+    whole = imagefolder(tree, "train")
+    part = open_source(str(tree / "train"), "train")
+    assert (part.name, part.classes, part.paths) == ("train", whole.classes, whole.paths)
+    with pytest.raises(UserError, match=r"train/val does not exist: a source is laid out as .*train/<class>/"):
+        open_source(str(tree / "train"), "val")
+
+
+def test_pictures_alone_are_a_source_without_classes(tree, tmp_path):
+    source = open_source(str(tree / "train" / "cat"), "train")
+    assert (source.name, source.classes, len(source)) == ("cat", (), 12)
+    assert source.label.tolist() == [-1] * 12
+    assert source.paths[:3] == ["cat_0.JPEG", "cat_1.JPEG", "cat_10.JPEG"]
+    assert source.reader.read(source.places[0]) == (tree / "train" / "cat" / "cat_0.JPEG").read_bytes()
+    (tmp_path / "two").mkdir()
+    (tree / "train" / "dog").rename(tmp_path / "two" / "val")
+    assert flat(tmp_path / "two", "val").paths == open_source(str(tmp_path / "two"), "val").paths
+
+
+def test_what_is_no_source_at_all_shows_what_one_can_be(tmp_path):
+    (tmp_path / "notes.md").write_text("nothing")
+    for where in (tmp_path, tmp_path / "nowhere", tmp_path / "notes.md"):
+        with pytest.raises(UserError, match=r"train/<class>/<picture>\.JPEG .*or it is .*ILSVRC2012_img_train\.tar"):
+            open_source(str(where), "train")
+
+
+def test_a_name_that_is_no_text_is_refused(tree):
+    with open(os.fsencode(tree / "train" / "cat") + b"/\xff.jpg", "wb"):
+        pass
+    with pytest.raises(UserError, match="is not UTF-8: rename it"):
+        imagefolder(tree, "train")

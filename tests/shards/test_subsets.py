@@ -1,214 +1,264 @@
-"""Published lists are checked by content, wherever they come from; drawn ones are nested and have the right counts."""
+"""What the words of a choice give: which pictures, which labels, and what is said when it cannot be."""
 
-import gzip
-import hashlib
-import http.server
-import threading
+from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from viewstream.shards import lists, subsets
+from viewstream.shards.choice import Choice
 from viewstream.shards.errors import UserError
-from viewstream.shards.lists import PUBLISHED, listing, parse
+from viewstream.shards.lists import parse, read
+from viewstream.shards.published import CLASSSETS, PUBLISHED, blob
 from viewstream.shards.source import Source
 from viewstream.shards.sources.imagefolder import Files
-from viewstream.shards.subsets import IMAGENET_CLASSES, drawn_counts, subset
+from viewstream.shards.subsets import Part, split_of, subset
 
-WNIDS = [f"n{c:08d}" for c in range(IMAGENET_CLASSES)]
-TEXT = "".join(f"/{w}/{w}_{n}.JPEG {c}\n" for c, w in enumerate(WNIDS) for n in range(1 + c % 3)).encode()
-ASIDE = {"draw": False, "lists": None, "allow_missing": False, "seed": 0}
+LISTED = [name for name in PUBLISHED if name != "lt"]  # not among the real lists
 
 
-def source(classes: list[str], counts: list[int]) -> Source:
+def made(classes: list[str], paths: list[str], split: str = "train") -> Source:
     """A source of names only."""
-    paths = [f"{c}/{c}_{n}.JPEG" for c, count in zip(classes, counts, strict=True) for n in range(count)]
-    label = np.repeat(np.arange(len(classes)), counts)
-    return Source("made", "train", Files(Path("nowhere")), tuple(classes), label, paths, paths)
+    place = {name: c for c, name in enumerate(classes)}
+    label = np.array([place.get(path.partition("/")[0], -1) for path in paths], np.int32)
+    return Source("made", split, Files(Path("nowhere")), tuple(classes), label, paths, paths)
 
 
-@pytest.fixture
-def small_list(monkeypatch, tmp_path):
-    """`lt6` stands for a small list that we may write ourselves; nothing of the user's environment gets in."""
-    small = PUBLISHED["lt6"]._replace(blob=lists.blob(TEXT), lines=TEXT.count(b"\n"), most=3, least=1)
-    monkeypatch.setitem(PUBLISHED, "lt6", small)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for name in ("VIEWSTREAM_LISTS", "VIEWSTREAM_LISTS_URL", "http_proxy", "HTTP_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    return small
+def names(source: Source, part: Part) -> set[str]:
+    return {source.paths[row] for row in part.rows}
 
 
-@pytest.fixture
-def server(tmp_path):
-    """A real HTTP server on loopback for `tmp_path/www`; `asked` holds the paths it was asked for."""
-    www = tmp_path / "www"
-    www.mkdir()
-    asked = []
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *args):
-            super().__init__(*args, directory=str(www))
-
-        def log_message(self, format, *args):
-            asked.append(self.path)
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
-        thread = threading.Thread(target=httpd.serve_forever)
-        thread.start()
-        yield SimpleNamespace(www=www, asked=asked, url=f"http://127.0.0.1:{httpd.server_port}")
-        httpd.shutdown()
-        thread.join()
+@pytest.fixture(autouse=True)
+def no_lists(monkeypatch):
+    monkeypatch.delenv("VIEWSTREAM_LISTS", raising=False)
 
 
-def test_git_names_a_file_as_we_do():
-    assert lists.blob(b"hello\n") == "ce013625030ba8dba906f756967f9e9ca394464a"
+@pytest.fixture(scope="module")
+def pets():
+    """Three classes of 10, 6 and 3."""
+    counts = {"cat": 10, "dog": 6, "eel": 3}
+    return made(list(counts), [f"{name}/{n:02d}.jpg" for name, count in counts.items() for n in range(count)])
 
 
-def test_all_three_spellings_of_a_path_mean_class_and_file():
-    paths, label = parse(b"train/a/1.JPEG 0\n/a/2.JPEG 0 extra\nb/3.JPEG 1\n", "list")
-    assert paths == ["a/1.JPEG", "a/2.JPEG", "b/3.JPEG"]
-    assert label.tolist() == [0, 0, 1]
-    with pytest.raises(UserError, match=r"list line 2 is 'b/2.JPEG', not `path label`"):
-        parse(b"a/1.JPEG 0\nb/2.JPEG\n", "list")
+@pytest.fixture(scope="module")
+def stream():
+    """Nine unlabelled pictures."""
+    return made([], [f"0/{n}.jpg" for n in range(9)])
 
 
-@pytest.mark.parametrize("packed", [False, True])
-def test_a_list_is_taken_from_a_folder_plain_or_packed(packed, small_list, tmp_path, monkeypatch):
-    name = small_list.file + (".gz" if packed else "")
-    (tmp_path / name).write_bytes(gzip.compress(TEXT) if packed else TEXT)
-    found = listing("lt6", tmp_path)
-    assert found.sha256 == hashlib.sha256(TEXT).hexdigest()
-    monkeypatch.setenv("VIEWSTREAM_LISTS", str(tmp_path))
-    assert listing("lt6", None).paths == found.paths
+@pytest.fixture(scope="module")
+def listed(shared):
+    """Name -> the paths of that real list."""
+    files = {name: PUBLISHED[name].file for name in LISTED}
+    return {name: parse(read(shared / f"lists/{file}.gz")[0], file)[0] for name, file in files.items()}
 
 
-def test_another_file_under_a_lists_name_is_refused(small_list, tmp_path):
-    with pytest.raises(UserError, match=r"has no imagenet_lt6_train.txt .*--draw-subset"):
-        listing("lt6", tmp_path)
-    (tmp_path / small_list.file).write_bytes(TEXT.replace(b" 5\n", b" 6\n", 1))
-    with pytest.raises(UserError, match="is not the published list"):
-        listing("lt6", tmp_path)
-    (tmp_path / small_list.file).unlink()
-    (tmp_path / f"{small_list.file}.gz").write_bytes(gzip.compress(TEXT)[:99])
-    with pytest.raises(UserError, match="is damaged"):
-        listing("lt6", tmp_path)
+@pytest.fixture(scope="module")
+def imagenet(shared, listed):
+    """Split -> every picture that some real list names, in ImageNet's classes."""
+    wnids = [line.strip("/") for line in (shared / "lists/imagenet_clsfull.txt").read_text().split()]
+    paths = {"train": set(), "val": set()}
+    for name, some in listed.items():
+        paths[PUBLISHED[name].split[0]].update(some)
+    return {split: made(wnids, sorted(some), split) for split, some in paths.items()}
 
 
-def test_a_list_is_fetched_once_and_then_read_from_the_cache(small_list, server, monkeypatch):
-    monkeypatch.setenv("VIEWSTREAM_LISTS_URL", server.url)
-    (server.www / small_list.file).write_bytes(TEXT)
-    first, second = listing("lt6", None), listing("lt6", None)
-    assert first.paths == second.paths
-    assert server.asked == [f"/{small_list.file}"]
+# -------------------------------------------------------------------------------------------------- published lists
 
 
-def test_a_wrong_answer_or_none_names_both_remedies(small_list, server, monkeypatch, tmp_path):
-    monkeypatch.setenv("VIEWSTREAM_LISTS_URL", server.url)
-    both = r"--lists DIR.*--draw-subset"
-    with pytest.raises(UserError, match=f"404.*{both}"):
-        listing("lt6", None)
-    (server.www / small_list.file).write_bytes(b"<html>not here</html>")
-    with pytest.raises(UserError, match=f"sent another file.*{both}"):
-        listing("lt6", None)
-    monkeypatch.setenv("VIEWSTREAM_LISTS_URL", "http://127.0.0.1:1")
-    with pytest.raises(UserError, match=f"cannot fetch.*{both}"):
-        listing("lt6", None)
-    assert not list((tmp_path / "cache").rglob("*.txt*"))
+@pytest.mark.parametrize("name", LISTED)
+def test_a_published_list_is_chosen_exactly(name, imagenet, listed, shared):
+    want = PUBLISHED[name]
+    source = imagenet[split_of(name, None)[0]]
+    part = subset(source, Choice(name, lists=shared / "lists"), 0)
+    counts = np.bincount(part.label)
+    assert (counts.sum(), counts.max(), counts.min()) == (want.lines, want.most, want.least)
+    assert names(source, part) == set(listed[name])
+    sha256 = read(shared / f"lists/{want.file}.gz")[1]
+    assert part.origin == {"name": name, "from": "list", "file": want.file, "sha256": sha256}
+    assert (part.label == source.label[part.rows]).all()
+    assert (np.diff(part.rows) > 0).all()
 
 
-def test_the_listed_files_are_chosen_and_nothing_else(small_list, tmp_path):
-    (tmp_path / small_list.file).write_bytes(TEXT)
-    whole = source(WNIDS, [4] * IMAGENET_CLASSES)
-    part = subset(whole, "lt6", "train", **ASIDE | {"lists": tmp_path})
-    assert sorted(whole.paths[i] for i in part.chosen) == sorted(parse(TEXT, "")[0])
-    assert part.origin["from"] == "list"
-    assert part.origin["sha256"] == hashlib.sha256(TEXT).hexdigest()
-
-
-def test_files_that_the_source_lacks_are_named_and_can_be_allowed(small_list, tmp_path):
-    (tmp_path / small_list.file).write_bytes(TEXT)
-    short = source(WNIDS, [1] * IMAGENET_CLASSES)
-    missing = TEXT.count(b"\n") - IMAGENET_CLASSES
-    with pytest.raises(
-        UserError, match=rf"lacks {missing} of the .*n00000001/n00000001_1\.JPEG.*, \.\.\.; .*--allow-mis"
-    ):
-        subset(short, "lt6", "train", **ASIDE | {"lists": tmp_path})
-    part = subset(short, "lt6", "train", **ASIDE | {"lists": tmp_path, "allow_missing": True})
-    assert len(part.chosen) == IMAGENET_CLASSES
-    assert len(part.missing) == missing
-    with pytest.raises(UserError, match="complete the source"):
-        subset(
-            source(WNIDS, [0] * IMAGENET_CLASSES), "lt6", "train", **ASIDE | {"lists": tmp_path, "allow_missing": True}
+def test_a_class_set_combines_with_a_list(imagenet, shared):
+    source = imagenet["train"]
+    words = [Choice("lt-val", classes=name, lists=shared / "lists") for name in ("clsset2", "clsset2_comp")]
+    halves = [subset(source, choice, 0) for choice in words]
+    for half in halves:
+        assert len(half.rows) == 10_000
+        assert len(half.classes) == 500
+        assert all(
+            half.classes[c] == source.paths[row].partition("/")[0] for row, c in zip(half.rows, half.label, strict=True)
         )
+    assert halves[0].origin["classes"]["file"] == "imagenet_clsset2.txt"
 
 
-def test_a_list_for_other_classes_suggests_drawing(small_list, tmp_path):
-    (tmp_path / small_list.file).write_bytes(TEXT)
-    for classes in (["cat", "dog"], [f"other{c:04d}" for c in range(IMAGENET_CLASSES)]):
-        with pytest.raises(UserError, match="--draw-subset draws the same shape from these"):
-            subset(source(classes, [3] * len(classes)), "lt6", "train", **ASIDE | {"lists": tmp_path})
+def test_a_class_set_is_the_same_by_list_and_by_rule(imagenet, shared):
+    for name in CLASSSETS:
+        listed = subset(imagenet["val"], Choice(name, lists=shared / "lists"), 0)
+        drawn = subset(imagenet["val"], Choice(name, draw_subset=True), 0)
+        assert listed.classes == drawn.classes
+        assert (listed.rows == drawn.rows).all()
+        assert (listed.label == drawn.label).all()
 
 
-def test_wrong_words_are_answered_with_the_right_ones():
-    pets = source(["cat", "dog"], [3, 3])
-    with pytest.raises(UserError, match="unknown subset 'lt5': did you mean 'lt6'"):
-        subset(pets, "lt5", "train", **ASIDE)
-    with pytest.raises(UserError, match="use --split train, or --subset full for val"):
-        subset(pets, "lt6", "val", **ASIDE)
-    with pytest.raises(UserError, match="name its shape, as in --subset lt6"):
-        subset(pets, "full", "train", **ASIDE | {"draw": True})
+def test_the_published_draw_needs_the_long_tails_list(imagenet, listed, shared, monkeypatch, tmp_path, capsys):
+    source = imagenet["train"]
+    (tmp_path / "imagenet_longtail_val.txt").write_bytes(read(shared / "lists/imagenet_longtail_val.txt.gz")[0])
+    choice = Choice("lt0", draw_subset="release", lists=tmp_path)
+    with pytest.raises(UserError, match=r"has no imagenet_longtail_train\.txt"):
+        subset(source, choice, 0)
+    tail = read(shared / "lists/imagenet_lt8_train.txt.gz")[0]  # stands for it: as long, as large a tail
+    stand_in = PUBLISHED["lt"]._replace(blob=blob(tail), lines=115_852, most=857, least=10)
+    monkeypatch.setitem(PUBLISHED, "lt", stand_in)
+    (tmp_path / "ImageNet_LT_train.txt").write_bytes(tail)
+    part = subset(source, choice, 0)
+    assert np.bincount(part.label).tolist() == [115] * 1000
+    assert not names(source, part) & set(listed["lt-val"])
+    assert [one["file"] for one in part.origin["lists"]] == ["imagenet_longtail_train.txt", "imagenet_longtail_val.txt"]
+    assert "not 1,281,167" in part.origin["note"]
+    assert part.origin["note"] in capsys.readouterr().err
 
 
-def test_drawing_from_imagenet_gives_the_published_counts():
-    table = np.loadtxt(subsets.TABLE, np.int64, delimiter=",", skiprows=1)
-    whole = source(WNIDS, (table[:, 3] + 3).tolist())
-    part = subset(whole, "lt6", "train", **ASIDE | {"draw": True})
-    counts = np.bincount(whole.label[part.chosen])
-    lt6 = PUBLISHED["lt6"]
-    assert (counts.sum(), counts.max(), counts.min()) == (lt6.lines, lt6.most, lt6.least)
-    assert part.origin == {"name": "lt6", "from": "draw", "seed": 0, "counts": "imagenet_lt.csv"}
-    with pytest.raises(UserError, match=r"takes \d+ pictures of class n\d+, made has 100 \(\d+ classes are short\)"):
-        subset(source(WNIDS, [100] * IMAGENET_CLASSES), "lt6", "train", **ASIDE | {"draw": True})
+def test_files_that_the_source_lacks_are_named_and_can_be_allowed(imagenet, shared):
+    whole = imagenet["val"]
+    short = made(list(whole.classes), [p for p in whole.paths if not p.startswith("n01440764")], "val")
+    choice = Choice("lt-test", lists=shared / "lists")
+    with pytest.raises(UserError, match=r"made lacks 50 of the 50000 files of .*: n01440764/.*, \.\.\.; .*--allow-mis"):
+        subset(short, choice, 0)
+    part = subset(short, Choice("lt-test", lists=shared / "lists", allow_missing=True), 0)
+    assert (len(part.rows), len(part.missing)) == (49_950, 50)
+    assert len(part.classes) == 1000  # one of them is empty
+    with pytest.raises(UserError, match="complete the source"):
+        subset(made(list(whole.classes), [], "val"), Choice("lt-test", lists=shared / "lists", allow_missing=True), 0)
 
 
-def test_a_drawn_tail_is_long_nested_and_follows_the_seed(monkeypatch):
-    classes = [f"c{n:02d}" for n in range(12)]
-    whole = source(classes, [150] * 12)
-    part = subset(whole, "lt6", "train", **ASIDE | {"draw": True})
-    counts = np.bincount(whole.label[part.chosen], minlength=12)
-    assert counts.max() > 10 * counts.min() > 0
-    assert counts.tolist() != sorted(counts, reverse=True)  # the head is not the first of the alphabet
-    monkeypatch.setattr(subsets, "drawn_counts", lambda *_, **__: counts // 2)
-    half = subset(whole, "lt6", "train", **ASIDE | {"draw": True})
-    assert set(half.chosen) < set(part.chosen)
-    other = subset(whole, "lt6", "train", **ASIDE | {"draw": True, "seed": 1})
-    assert set(other.chosen) != set(half.chosen)
+# ---------------------------------------------------------------------------------------------------------- own lists
 
 
-def test_the_exponent_rule_is_the_published_one():
-    table = np.loadtxt(subsets.TABLE, np.int64, delimiter=",", skiprows=1)
-    assert table.sum(0).tolist() == [115_845, 115_885, 115_801, 115_836, 115_852]
-    for column, exponent in enumerate((0.2, 0.4, 0.6, 0.8), start=1):
-        flat = table[:, 0].astype(float) ** exponent
-        assert np.abs(np.rint(flat * 115.846 / flat.mean()) - table[:, column]).max() <= 1  # lt is known up to one
-    counts = drawn_counts(np.full(1000, 1280), 1.0, order=np.arange(1000))
-    assert (counts[0], counts[-1]) == (1280, 5)
-    assert abs(counts.sum() / 115_846 - 1) < 0.06  # the curve is close to ImageNet-LT's
+def test_a_file_that_agrees_with_the_source_keeps_its_classes(pets, tmp_path):
+    for text in ("train/dog/03.jpg 1\n/cat/00.jpg 0\n", "dog/03.jpg\ncat/00.jpg\n"):
+        (tmp_path / "mine.txt").write_text(text)
+        part = subset(pets, Choice(str(tmp_path / "mine.txt")), 0)
+        assert names(pets, part) == {"dog/03.jpg", "cat/00.jpg"}
+        assert part.label.tolist() == [0, 1]
+        assert part.classes == pets.classes
+        assert (part.origin["name"], part.origin["file"], part.origin["labels"]) == ("mine", "mine.txt", "source")
+        assert len(part.origin["sha256"]) == 64
 
 
-def test_no_class_is_lost_and_none_gives_more_than_it_has():
-    have = np.array([3, 500, 0, 1, 90])
-    counts = drawn_counts(have, 0.6, order=np.array([4, 0, 2, 1, 3]))
-    assert (counts <= have).all()
-    assert (counts[have > 0] >= 1).all()
-    assert drawn_counts(np.array([7]), 0.6, order=np.array([0])).tolist() == [7]
+def test_a_file_with_labels_of_its_own_makes_them_the_classes(pets, stream, tmp_path):
+    (tmp_path / "mine").write_text("dog/03.jpg 0\ncat/00.jpg 4\n")
+    part = subset(pets, Choice(str(tmp_path / "mine")), 0)
+    assert part.classes == ("0", "1", "2", "3", "4")
+    assert (part.label.tolist(), part.label.dtype) == ([4, 0], np.int32)
+    assert part.origin["labels"] == "list"
+    (tmp_path / "streams").write_text("0/3.jpg 1\n0/1.jpg 0\n")
+    assert subset(stream, Choice(str(tmp_path / "streams")), 0).label.tolist() == [0, 1]
+    (tmp_path / "paths").write_text("0/3.jpg\n")
+    assert subset(stream, Choice(str(tmp_path / "paths")), 0).classes == ()
 
 
-def test_the_published_list_itself_passes_every_check(shared):
-    found = listing("lt6", shared / "lists")
-    counts = np.bincount(found.label)
-    assert (len(found.paths), counts.max(), counts.min()) == (115_836, 553, 20)
-    table = np.loadtxt(subsets.TABLE, np.int64, delimiter=",", skiprows=1)
-    assert (table[:, 3] == counts).all()
+def test_a_file_of_classes_drops_the_others(pets, tmp_path):
+    (tmp_path / "two").write_text("/eel\n/cat\n")
+    part = subset(pets, Choice(classes=str(tmp_path / "two")), 0)
+    assert part.classes == ("cat", "eel")
+    assert np.bincount(part.label).tolist() == [10, 3]
+    (tmp_path / "none").write_text("ant\n")
+    with pytest.raises(UserError, match="names 1 classes that are not among the 3"):
+        subset(pets, Choice(classes=str(tmp_path / "none")), 0)
+    (tmp_path / "mine").write_text("dog/03.jpg\n")
+    with pytest.raises(UserError, match="nothing is left"):
+        subset(pets, Choice(str(tmp_path / "mine"), classes=str(tmp_path / "two")), 0)
+
+
+# ------------------------------------------------------------------------------------------------------------- shares
+
+
+def test_a_fraction_is_of_each_class_and_holds_every_smaller_one(pets):
+    parts = [subset(pets, Choice(fraction=f), 3) for f in (0.01, 0.25, 0.5, 0.9)]
+    assert [np.bincount(part.label).tolist() for part in parts] == [[1, 1, 1], [2, 2, 1], [5, 3, 2], [9, 5, 3]]
+    for small, large in pairwise(parts):
+        assert set(small.rows) < set(large.rows)
+    assert parts[0].origin == {"name": "full", "from": "source", "fraction": 0.01, "seed": 3}
+    assert set(subset(pets, Choice(fraction=0.5), 4).rows) != set(parts[2].rows)
+
+
+def test_so_many_of_each_class_or_what_there_is(pets, stream):
+    part = subset(pets, Choice(per_class=3), 0)
+    assert np.bincount(part.label).tolist() == [3, 3, 3]
+    assert set(part.rows) < set(subset(pets, Choice(per_class=5, allow_missing=True), 0).rows)
+    with pytest.raises(UserError, match=r"class dog has 6 pictures \(2 of 3 classes .*fewer than 7.*--allow-missing"):
+        subset(pets, Choice(per_class=7), 0)
+    assert np.bincount(subset(pets, Choice(per_class=7, allow_missing=True), 0).label).tolist() == [7, 6, 3]
+    assert len(subset(stream, Choice(per_class=4), 0).rows) == 4
+    assert len(subset(stream, Choice(fraction=0.34), 0).rows) == 3
+    with pytest.raises(UserError, match="class unlabelled has 9"):
+        subset(stream, Choice(per_class=10), 0)
+
+
+def test_a_share_comes_after_the_drawn_set_and_the_classes(pets):
+    drawn = subset(pets, Choice("lt", draw_subset=True, imbalance=2), 0)
+    half = subset(pets, Choice("lt", draw_subset=True, imbalance=2, fraction=0.5), 0)
+    assert set(half.rows) < set(drawn.rows)
+    assert (half.origin["from"], half.origin["fraction"]) == ("draw", 0.5)
+    one = subset(pets, Choice("clsset1_comp", draw_subset=True, per_class=1), 0)
+    assert (one.classes, one.label.tolist()) == (("dog", "eel"), [0, 1])
+
+
+# -------------------------------------------------------------------------------------------------------------- words
+
+
+def test_a_subset_knows_its_split(tmp_path):
+    assert split_of("full", None) == split_of("lt6", None) == split_of("clsset1", None) == ("train", "train")
+    assert split_of("full", "val") == split_of("lt-test", None) == ("val", "val")
+    assert split_of("lt-val", None) == split_of("lt-val", "val") == split_of("lt-val", "train") == ("train", "val")
+    (tmp_path / "mine").touch()
+    assert split_of(str(tmp_path / "mine"), "val") == ("val", "val")
+    for name in ("lt6", "100kp"):
+        with pytest.raises(UserError, match=f"{name} is a part of the train split: use --split train, or --subset f"):
+            split_of(name, "val")
+    with pytest.raises(UserError, match="lt-test is a part of the val split: use --split val, or --subset full for tr"):
+        split_of("lt-test", "train")
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        (
+            Choice("lt5"),
+            r"unknown subset 'lt5': did you mean 'lt.*there are full, lt0.*; or name a file, lt5 is none",
+        ),
+        (Choice(classes="clsset3"), "unknown class set 'clsset3': did you mean"),
+        (Choice(draw_subset=True), "name its shape, as in --subset lt6"),
+        (Choice("lt", draw_subset="release"), "repeats how lt0, 100kp, lt8, lt6, lt4, lt2 were made, not lt: name one"),
+        (Choice(__file__, draw_subset=True), "nothing to draw of the list"),
+        (Choice("lt6"), r"ImageNet's 1000 classes, made has 3 .*--draw-subset draws the same shape"),
+        (Choice("lt6", draw_subset="release"), "ImageNet's 1000 classes, made has 3"),
+        (Choice(fraction=0.0), "--fraction 0.0 is not a share"),
+        (Choice(fraction=float("nan")), "--fraction nan is not a share"),
+        (Choice(per_class=-1), "--per-class -1 is less than none"),
+        (Choice(fraction=0.5, per_class=2), "give one of them"),
+        (Choice("lt", draw_subset=True, imbalance=0.5), "--imbalance 0.5 is not head over tail"),
+    ],
+)
+def test_wrong_words_are_answered_with_the_right_ones(choice, said, pets):
+    with pytest.raises(UserError, match=said):
+        subset(pets, choice, 0)
+
+
+def test_a_val_source_gives_no_part_of_train(pets):
+    val = made(list(pets.classes), pets.paths, "val")
+    for name in ("lt6", "lt-val"):
+        with pytest.raises(UserError, match="--split"):
+            subset(val, Choice(name, draw_subset=True), 0)
+
+
+def test_without_labels_there_are_no_classes_to_go_by(stream, pets, tmp_path):
+    assert subset(stream, Choice(), 0).label.tolist() == [-1] * 9
+    for choice in (Choice("lt6"), Choice("lt0", draw_subset=True), Choice("clsset1")):
+        with pytest.raises(UserError, match=r"made has no classes to take \S+ by: use --subset full"):
+            subset(stream, choice, 0)
+    (tmp_path / "two").write_text("cat\n")
+    with pytest.raises(UserError, match="no classes to choose from: leave out --classes"):
+        subset(stream, Choice(classes=str(tmp_path / "two")), 0)

@@ -1,0 +1,72 @@
+"""The two passes of `shrink` in numba; the only module of this room that needs it."""
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+HALF = 1 << 21  # of 22-bit fixed point
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "cache": True}
+
+
+@intrinsic
+def _blend(typingctx, image, start, weights, first, taps, row, at):
+    """row[at..at+3] = clip((half + sum over k of weights[first + k] * image[start + 3k..+3]) >> 22): a pixel's three
+    channels as a vector of four, the fourth lane being the next pixel's first and overwritten by it."""
+    signature = types.void(image, start, weights, first, taps, row, at)
+
+    def codegen(context, b, sig, args):
+        image_p, weights_p, row_p = (context.make_array(sig.args[i])(context, b, args[i]).data for i in (0, 2, 5))
+        start_v, first_v, taps_v, at_v = args[1], args[3], args[4], args[6]
+        index, lane = taps_v.type, ir.IntType(32)
+        quad, small = ir.VectorType(lane, 4), ir.VectorType(ir.IntType(8), 4)
+        blank, spread = ir.Constant(quad, ir.Undefined), ir.Constant(quad, [0] * 4)
+        total = cgutils.alloca_once_value(b, ir.Constant(quad, [HALF] * 4))
+        b.store(ir.Constant(quad, [HALF] * 4), total)
+        with cgutils.for_range(b, taps_v) as loop:
+            k = loop.index
+            where = b.add(start_v, b.mul(k, ir.Constant(index, 3)))
+            pixel = b.zext(b.load(b.bitcast(b.gep(image_p, [where]), small.as_pointer()), align=1), quad)
+            weight = b.load(b.gep(weights_p, [b.add(first_v, k)]))
+            weight = b.shuffle_vector(b.insert_element(blank, weight, ir.Constant(lane, 0)), blank, spread)
+            b.store(b.add(b.load(total), b.mul(pixel, weight)), total)
+        value = b.ashr(b.load(total), ir.Constant(quad, [22] * 4))
+        zero, most = ir.Constant(quad, [0] * 4), ir.Constant(quad, [255] * 4)
+        value = b.select(b.icmp_signed("<", value, zero), zero, value)
+        value = b.select(b.icmp_signed(">", value, most), most, value)
+        b.store(b.trunc(value, small), b.bitcast(b.gep(row_p, [at_v]), small.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@njit(**_OPTIONS)
+def columns(image, begin, weights, out):
+    """[H, W, 3] -> [H, n, 3]: the pass along each row."""
+    height, width, n, taps = image.shape[0], image.shape[1], begin.shape[0], weights.shape[1]
+    flat, coefficients, result = image.reshape(-1), weights.reshape(-1), out.reshape(-1)
+    line, source = np.empty(3 * n + 4, np.uint8), np.zeros(3 * (width + taps) + 4, np.uint8)
+    for y in range(height):
+        source[: 3 * width] = flat[3 * width * y : 3 * width * (y + 1)]
+        for x in range(n):
+            _blend(source, 3 * begin[x], coefficients, x * taps, taps, line, 3 * x)  # pyright: ignore
+        result[3 * n * y : 3 * n * (y + 1)] = line[: 3 * n]
+
+
+@njit(**_OPTIONS)
+def rows(image, begin, weights, out):
+    """[H, B] -> [n, B]: the pass across rows of B bytes."""
+    height, wide, n, taps = image.shape[0], image.shape[1], begin.shape[0], weights.shape[1]
+    total = np.empty(wide, np.int32)
+    for y in range(n):
+        total[:] = HALF
+        for k in range(min(taps, height - begin[y])):
+            line, weight = image[begin[y] + k], weights[y, k]
+            for i in range(wide):
+                total[i] += weight * np.int32(line[i])
+        target = out[y]
+        for i in range(wide):
+            target[i] = np.uint8(min(max(total[i] >> 22, 0), 255))

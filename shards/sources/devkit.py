@@ -1,0 +1,74 @@
+"""Which class each picture of ILSVRC's validation set has: from the development kit, or from Kaggle's tables."""
+
+import csv
+import io
+import tarfile
+import zlib
+
+from ..errors import UserError
+from .matfile import load
+from .storage import Storage
+
+KIT = "ILSVRC2012_devkit_t12"
+TRUTH, META = "ILSVRC2012_validation_ground_truth.txt", "meta.mat"
+KAGGLE, KAGGLE_CLASSES = "LOC_val_solution.csv", "LOC_synset_mapping.txt"
+
+
+def truth(files: Storage, names: list[str]) -> dict[str, str]:
+    """Stem of a validation picture -> wnid, for the sorted names of all pictures."""
+    if files.exists(KAGGLE):
+        return _kaggle(files)
+    wnids = _wnids(files)
+    if len(wnids) != len(names):
+        raise UserError(
+            f"{TRUTH} has {len(wnids)} lines, there are {len(names)} validation pictures in {files.show()}: are both "
+            "complete?"
+        )
+    return dict(zip((name.rpartition(".")[0] for name in names), wnids, strict=True))
+
+
+def _kaggle(files: Storage) -> dict[str, str]:
+    """Lines `ImageId,PredictionString`, and the latter begins with a wnid."""
+    try:
+        rows = csv.DictReader(io.StringIO(files.read(KAGGLE).decode()))
+        return {row["ImageId"]: row["PredictionString"].split()[0] for row in rows}
+    except (KeyError, IndexError, ValueError, AttributeError) as error:
+        raise UserError(f"{files.show(KAGGLE)} is not Kaggle's table ({error!r}): fetch it again") from None
+
+
+def _wnids(files: Storage) -> list[str]:
+    """One for each validation picture, in the order of their sorted names."""
+    where, text, meta = _kit(files)
+    try:
+        leaves = [row for row in load(meta)["synsets"] if row["num_children"] == [0]]  # the rest are their parents
+        wnid = {int(row["ILSVRC2012_ID"][0]): str(row["WNID"]) for row in leaves}
+        return [wnid[int(word)] for word in text.split()]
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise UserError(f"{where}: {TRUTH} or {META} is damaged ({error!r}): fetch the kit again") from None
+
+
+def _kit(files: Storage) -> tuple[str, bytes, bytes]:
+    """The kit's two files, unpacked or not."""
+    for folder in (f"{KIT}/data/", "data/", ""):
+        if files.exists(folder + TRUTH) and files.exists(folder + META):
+            return files.show(folder), files.read(folder + TRUTH), files.read(folder + META)
+    for packed in (f"{KIT}.tar.gz", f"{KIT}.tar"):
+        if files.exists(packed):
+            return files.show(packed), *_unpacked(files, packed)
+    raise UserError(
+        f"{files.show()} does not say which classes its validation pictures have: put there {KIT}.tar.gz, or "
+        f"{KIT}/data/ with {TRUTH} and {META}, or Kaggle's {KAGGLE}"
+    )
+
+
+def _unpacked(files: Storage, packed: str) -> tuple[bytes, bytes]:
+    found: dict[str, bytes] = {}
+    try:
+        with tarfile.open(fileobj=io.BytesIO(files.read(packed))) as kit:
+            for member in kit:
+                name = member.name.rpartition("/")[2]
+                if name in (TRUTH, META) and (file := kit.extractfile(member)):
+                    found[name] = file.read()
+        return found[TRUTH], found[META]
+    except (tarfile.TarError, OSError, EOFError, zlib.error, KeyError) as error:
+        raise UserError(f"{files.show(packed)} is damaged or not the kit ({error!r}): fetch it again") from None

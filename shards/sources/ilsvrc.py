@@ -1,0 +1,70 @@
+"""ImageNet as its authors publish it, not unpacked: a tar of class tars, a tar of validation pictures, and the kit."""
+
+import os
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from ..errors import UserError
+from ..source import Source
+from .arrange import SUFFIXES, arranged
+from .devkit import truth
+from .readers import Ranges
+from .storage import Storage, beside, opening, storage
+from .tarwalk import Member, members
+
+TARS = {"train": "ILSVRC2012_img_train.tar", "val": "ILSVRC2012_img_val.tar"}
+
+
+def ilsvrc(where: str | os.PathLike[str], split: str) -> Source:
+    """The archives in folder `where` (or one of them): classes are the sorted wnids, a path is wnid/file."""
+    where = os.fspath(where)
+    files = beside(where)[0] if os.path.basename(where) in TARS.values() else storage(where)
+    tar = TARS[split]
+    with opening(files.show(tar)):
+        if not files.exists(tar):
+            raise UserError(f"{files.show()} has no {tar}: the {split} split is in it; put it there")
+        with files.open(tar) as file:
+            found = _train(file, tar) if split == "train" else _val(files, file, tar)
+            paths: list[str] = []
+            places = array("q")
+            for path, offset, size in found:
+                paths.append(path)
+                places.extend((0, offset, size))
+    if not paths:
+        raise UserError(f"{files.show(tar)} holds no pictures where the published archive has them: fetch it again")
+    wnids = [path.partition("/")[0] for path in paths]
+    classes = tuple(sorted(set(wnids)))
+    number = {wnid: i for i, wnid in enumerate(classes)}
+    label = np.array([number[wnid] for wnid in wnids], np.int32)
+    at = np.frombuffer(places, np.int64).reshape(-1, 3)
+    return arranged(str(files.show()), split, Ranges(files, (tar,)), classes, label, paths, at)
+
+
+def _train(file: BinaryIO, tar: str) -> Iterator[Member]:
+    """Pictures of the class tars, as ranges of the outer one."""
+    for inner in members(file, tar):
+        wnid, suffix = os.path.splitext(Path(inner.name).name)
+        if suffix != ".tar":
+            continue
+        for member in members(file, f"{tar}/{inner.name}", inner.offset, inner.offset + inner.size):
+            if _is_picture(member.name):
+                yield member._replace(name=f"{wnid}/{Path(member.name).name}")
+
+
+def _val(files: Storage, file: BinaryIO, tar: str) -> Iterator[Member]:
+    """Pictures of one tar, in the folders that the truth gives them."""
+    found = [m._replace(name=Path(m.name).name) for m in members(file, tar) if _is_picture(m.name)]
+    wnid = truth(files, sorted(m.name for m in found))
+    for member in found:
+        stem = os.path.splitext(member.name)[0]
+        if stem not in wnid:
+            raise UserError(f"the class of {member.name} is not in the tables beside {tar}: are they of another set?")
+        yield member._replace(name=f"{wnid[stem]}/{member.name}")
+
+
+def _is_picture(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in SUFFIXES

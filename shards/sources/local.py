@@ -1,0 +1,76 @@
+"""A folder of this machine as a storage."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from ..errors import UserError
+
+UNSAFE = re.compile(r"(?:^|/)\.{0,2}(?:/|\Z)")  # an absolute path, or one with a part that is empty, `.` or `..`
+
+
+class Entry(NamedTuple):
+    """What a folder lists."""
+
+    name: str
+    is_dir: bool
+
+
+@dataclass(frozen=True)
+class Local:
+    """Plain system calls: no file system is faster."""
+
+    root: Path
+
+    def show(self, path: str = "") -> str:
+        """What a message calls it."""
+        return str(self.root / path)
+
+    def inside(self, folder: str) -> "Local":
+        """The storage of a folder in this one."""
+        return Local(self.root / folder) if folder else self
+
+    def entries(self, folder: str = "") -> list[Entry]:
+        """What lies in a folder, in no order."""
+        with os.scandir(self._at(folder) if folder else self.root) as found:
+            return [Entry(e.name, e.is_dir()) for e in found]
+
+    def exists(self, path: str) -> bool:
+        return os.path.exists(self._at(path))
+
+    def size(self, path: str) -> int:
+        return os.stat(self._at(path)).st_size
+
+    def read(self, path: str, start: int = 0, length: int | None = None) -> bytes:
+        """The whole file, or `length` bytes of it; OSError when it ends before."""
+        if length is None:
+            with open(self._at(path), "rb") as file:
+                return file.read()
+        number = os.open(self._at(path), os.O_RDONLY)
+        try:
+            return whole(os.pread(number, length, start), path, start, length)
+        finally:
+            os.close(number)
+
+    def open(self, path: str) -> BinaryIO:
+        """A file to read and seek in."""
+        return open(self._at(path), "rb")
+
+    def _at(self, path: str) -> str:
+        return f"{self.root}/{safe(path, self.root)}"
+
+
+def safe(path: str, root: object) -> str:
+    """The path, if it stays under its root."""
+    if UNSAFE.search(path):
+        raise UserError(f"{path!r} leads out of {root}: a picture's path is class/file, without `..`")
+    return path
+
+
+def whole(data: bytes, path: str, start: int, length: int) -> bytes:
+    """The data, if that is all that was asked for."""
+    if len(data) != length:
+        raise OSError(f"{path} has {len(data)} bytes at {start}, not {length}: it has changed or is cut off")
+    return data

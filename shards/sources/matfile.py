@@ -1,0 +1,64 @@
+"""Variables of a MATLAB 5 file: numbers, text, cells and structs, as the development kit of ILSVRC uses them."""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+COMPRESSED, MATRIX = 15, 14
+NUMBERS = {1: "i1", 2: "u1", 3: "<i2", 4: "<u2", 5: "<i4", 6: "<u4", 7: "<f4", 9: "<f8", 12: "<i8", 13: "<u8"}
+CELL, STRUCT, TEXT = 1, 2, 4  # classes of a matrix; the others hold numbers
+ENCODINGS = {4: "utf-16-le", 16: "utf-8", 17: "utf-16-le"}  # of types of text
+
+
+def load(data: bytes) -> dict[str, Any]:
+    """Variables by name: lists of numbers, strings, lists of cells, lists of dicts; ValueError when there are none."""
+    if len(data) < 128 or data[126:128] != b"IM":
+        raise ValueError("this is no MATLAB 5 file of a little-endian machine")
+    try:
+        return dict(_matrix(body) for kind, body in _elements(data[128:]) if kind == MATRIX)
+    except (StopIteration, struct.error, zlib.error, KeyError, IndexError, RecursionError) as error:
+        raise ValueError(f"this MATLAB file is damaged ({error!r})") from None
+
+
+def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """(type, content) one behind the other. Up to 4 bytes stand in the tag itself."""
+    at = 0
+    while at < len(data):
+        kind, size = struct.unpack_from("<II", data, at)
+        if kind >> 16:
+            yield kind & 0xFFFF, data[at + 4 : at + 4 + (kind >> 16)]
+            at += 8
+            continue
+        body = data[at + 8 : at + 8 + size]
+        if len(body) < size:
+            raise ValueError("this MATLAB file is cut off")
+        at += 8 + size
+        if kind == COMPRESSED:
+            yield from _elements(zlib.decompress(body))
+        else:
+            at += -size % 8
+            yield kind, body
+
+
+def _matrix(body: bytes) -> tuple[str, Any]:
+    """Name and value. Behind flags, shape and name come the parts, by class."""
+    if not body:  # an empty cell
+        return "", []
+    parts = _elements(body)
+    flags, _shape, name = (next(parts)[1] for _ in range(3))
+    title = name.decode()
+    if flags[0] == CELL:
+        return title, [_matrix(part)[1] for _, part in parts]
+    if flags[0] == STRUCT:
+        width = int.from_bytes(next(parts)[1], "little")
+        names = next(parts)[1]
+        fields = [names[i : i + width].split(b"\0")[0].decode() for i in range(0, len(names), width)]
+        values = [_matrix(part)[1] for _, part in parts]
+        return title, [dict(zip(fields, values[i:], strict=False)) for i in range(0, len(values), len(fields))]
+    kind, raw = next(parts)
+    if flags[0] == TEXT:
+        return title, raw.decode(ENCODINGS.get(kind, "latin-1"))
+    return title, np.frombuffer(raw, NUMBERS[kind]).tolist()

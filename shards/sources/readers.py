@@ -1,0 +1,39 @@
+"""Readers of pictures: files of their own, or ranges of larger files."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from .storage import Storage
+
+
+@dataclass(frozen=True)
+class Files:
+    """Reads single files under a folder; a place is a path."""
+
+    storage: Storage
+
+    def size(self, place: str) -> int:
+        try:
+            return self.storage.size(place)
+        except OSError:
+            return 0
+
+    def read(self, place: str) -> bytes:
+        return self.storage.read(place)
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """Reads pictures that lie in larger files; a place is (file number, offset, length), offset -1 = not there."""
+
+    storage: Storage
+    files: tuple[str, ...]
+
+    def size(self, place: Any) -> int:
+        return int(place[2])
+
+    def read(self, place: Any) -> bytes:
+        file, start, length = map(int, place)
+        if start < 0:
+            raise OSError("this picture was not staged: a build stages the rows that it reads")
+        return self.storage.read(self.files[file], start, length) if length else b""

@@ -1,0 +1,150 @@
+"""A folder behind a URL as a storage: any file system that fsspec knows.
+
+Every protocol has errors of its own; here they all become OSError. What fails for a moment is tried again, because a
+picture that a net did not bring would else count as a damaged one.
+"""
+
+import html
+import io
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, BinaryIO, TypeVar, cast
+from urllib.parse import quote, unquote
+
+from ..errors import UserError, needs
+from .local import Entry, safe, whole
+
+T = TypeVar("T")
+PAUSES = (0.5, 2.0, 8.0)  # seconds before a read is tried again
+BUFFER = 1 << 16
+
+
+@dataclass(frozen=True)
+class Remote:
+    """It holds the URL alone: each process and thread gets a connection of its own. Methods are those of Local."""
+
+    url: str
+
+    def show(self, path: str = "") -> str:
+        return f"{self.url.rstrip('/')}/{path}" if path else self.url
+
+    def inside(self, folder: str) -> "Remote":
+        return Remote(self.show(folder))
+
+    def entries(self, folder: str = "") -> list[Entry]:
+        with _said(self.show(folder)):
+            fs, path = self._at(folder)
+            found = fs.ls(f"{path}/" if self._web else path, detail=True)
+        listed = {e["name"].rstrip("/"): e["type"] == "directory" for e in found}
+        entries = [Entry(name.rpartition("/")[2], is_dir) for name, is_dir in listed.items() if name != path]
+        if self._web:  # links of an index page, some of which lead to its other orders
+            entries = [Entry(unquote(html.unescape(name)), is_dir) for name, is_dir in entries if "?" not in name]
+        return [e for e in entries if e.name]
+
+    def exists(self, path: str) -> bool:
+        with _said(self.show(path)):
+            fs, at = self._at(path)
+            return fs.exists(at)
+
+    def size(self, path: str) -> int:
+        with _said(self.show(path)):
+            fs, at = self._at(path)
+            return int(fs.size(at) or 0)  # a server need not say
+
+    def read(self, path: str, start: int = 0, length: int | None = None) -> bytes:
+        def get() -> bytes:
+            with _said(self.show(path)):
+                fs, at = self._at(path)
+                return fs.cat_file(at) if length is None else fs.cat_file(at, start, start + length)
+
+        data = _patient(get)
+        return data if length is None else whole(data, self.show(path), start, length)
+
+    def open(self, path: str) -> BinaryIO:
+        with _said(self.show(path)):
+            fs, at = self._at(path)
+            file = fs.open(at, "rb")
+            try:
+                file.seek(0, 2)
+            except ValueError:
+                raise OSError(22, "the server sends whole files only: fetch it first", self.show(path)) from None
+            file.seek(0)
+        return cast(BinaryIO, io.BufferedReader(_File(file, self.show(path)), BUFFER))
+
+    @property
+    def _web(self) -> bool:
+        return self.url.startswith(("http://", "https://"))
+
+    def _at(self, path: str) -> tuple[Any, str]:
+        """The file system, which fsspec keeps, and what it calls a path."""
+        core = needs("fsspec.core")
+        try:
+            fs, root = core.url_to_fs(self.url)
+        except ImportError as error:
+            raise UserError(f"{self.url}: {error}: pip install 'viewstream[remote]' brings it") from None
+        except ValueError as error:
+            raise UserError(f"{self.url} is no address that can be read: {error}") from None
+        path = path and "/" + safe(path, self.url)
+        return fs, root.rstrip("/") + (quote(path) if self._web else path)
+
+
+class _File(io.RawIOBase):
+    """A file of fsspec whose errors are OSError."""
+
+    def __init__(self, file: Any, name: str) -> None:
+        self._file, self._name = file, name
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def readinto(self, buffer: Any) -> int:
+        at = self._file.tell()
+
+        def get() -> bytes:
+            with _said(self._name):
+                self._file.seek(at)
+                return self._file.read(len(buffer))
+
+        data = _patient(get)
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
+
+
+def _patient(get: Callable[[], T]) -> T:
+    for pause in PAUSES:
+        try:
+            return get()
+        except (FileNotFoundError, PermissionError):
+            raise
+        except OSError:
+            time.sleep(pause)
+    return get()
+
+
+@contextmanager
+def _said(what: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise FileNotFoundError(2, "there is no such file", what) from None
+    except (OSError, UserError, MemoryError):
+        raise
+    except Exception as error:  # see above: there is no list of what a protocol raises
+        refused = getattr(error, "status", None) in (401, 403)
+        raise (PermissionError if refused else OSError)(f"{what}: {type(error).__name__}: {error}") from error

@@ -1,0 +1,46 @@
+"""Class sets keep some classes and number them anew."""
+
+import numpy as np
+import pytest
+
+from viewstream.shards.classsets import class_set, computed, remap
+from viewstream.shards.errors import UserError
+from viewstream.shards.published import CLASSSETS
+
+PETS = ("cat", "dog", "eel", "fox", "gnu")
+
+
+@pytest.mark.parametrize("name", CLASSSETS)
+def test_the_published_class_sets_follow_from_the_sorted_classes(name, shared):
+    wnids = tuple(line.strip("/") for line in (shared / "lists/imagenet_clsfull.txt").read_text().split())
+    listed, origin = class_set(name, wnids, shared / "lists", compute=False)
+    assert computed(name, wnids[::-1]) == listed
+    assert origin == {"name": name, "from": "list", "file": f"imagenet_{name}.txt", "sha256": origin["sha256"]}
+
+
+def test_any_classes_have_two_halves_twice():
+    for name in ("clsset1", "clsset2"):
+        half, rest = (class_set(n, PETS, None, compute=True)[0] for n in (name, f"{name}_comp"))
+        assert (len(half), len(rest)) == (2, 3)
+        assert sorted(half + rest) == list(PETS)
+    assert computed("clsset1", PETS) == ["cat", "dog"]
+
+
+def test_labels_become_places_among_the_sorted_names():
+    label, classes = remap(np.array([0, 1, 2, 3, 4, -1, 4]), PETS, ["gnu", "dog"], "set")
+    assert classes == ("dog", "gnu")
+    assert label.tolist() == [-1, 0, -1, -1, 1, -1, 1]
+    assert label.dtype == np.int32
+
+
+def test_classes_that_are_not_there_are_named():
+    with pytest.raises(
+        UserError, match=r"set names 2 classes that are not among the 5 here .*: ant, bee; name classes"
+    ):
+        remap(np.array([0]), PETS, ["bee", "cat", "ant"], "set")
+    with pytest.raises(UserError, match=r"names 25 classes.*: c00, .*c19, \.\.\.;"):
+        remap(np.array([0]), PETS, [f"c{n:02d}" for n in range(25)], "set")
+    with pytest.raises(UserError, match=r"--draw-subset computes it from these"):
+        remap(np.array([0]), PETS, ["n01440764"], "clsset1")
+    with pytest.raises(UserError, match=r"unknown class set 'clsset3': did you mean .*; or name a file"):
+        class_set("clsset3", PETS, None, compute=False)

@@ -1,0 +1,202 @@
+"""Parquet and SEED's TSV: listed without the pictures, read in one pass or by row; every damage is named."""
+
+import base64
+import io
+import json
+import pickle
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from viewstream.shards.errors import UserError
+from viewstream.shards.sources import stage as staging
+from viewstream.shards.sources.detect import open_source
+from viewstream.shards.sources.parquet import parquet
+from viewstream.shards.sources.tsv import tsv
+
+
+def table(path, rows, names=None, image="image", label="label"):
+    """A table of (label, path, bytes) rows, as the `datasets` library writes one."""
+    made = pa.table({image: [{"bytes": d, "path": p} for _, p, d in rows], label: [c for c, *_ in rows]})
+    if names:
+        features = {label: {"names": names, "_type": "ClassLabel"}, image: {"_type": "Image"}}
+        made = made.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(made, path, row_group_size=3)
+    return path
+
+
+def staged(source, folder):
+    return source.stage(source, folder, np.arange(len(source)))
+
+
+def test_class_names_come_from_the_schema_and_paths_from_files_or_rows(tmp_path):
+    rows = [(1, "a.png", b"A"), (0, None, b"B"), (1, "x/a.png", b"C"), (0, None, b"D")]
+    source = parquet(table(tmp_path / "val" / "0000.parquet", rows, ["tench, fish", "dog"]).parent.parent, "val")
+    assert source.classes == ("tench, fish", "dog")
+    assert source.paths == ["tench, fish/00000001", "tench, fish/00000003", "dog/a-00000002.png", "dog/a.png"]
+    source = staged(source, tmp_path / "stage")
+    assert [source.reader.read(p) for p in source.places] == [b"B", b"D", b"C", b"A"]
+
+
+def test_validation_names_of_imagenet_get_their_folders_back(tmp_path):
+    names = ["ILSVRC2012_val_00000293_n02000000.JPEG", "ILSVRC2012_val_00000001_n01000000.JPEG"]
+    path = table(tmp_path / "t.parquet", [(7, names[0], b"A"), (3, names[1], b"B")], list("abcdefgh"))
+    source = parquet(path, "val")
+    assert source.classes == ("n01000000", "n02000000")
+    assert source.paths == ["n01000000/ILSVRC2012_val_00000001.JPEG", "n02000000/ILSVRC2012_val_00000293.JPEG"]
+
+
+def test_a_table_of_the_hub_may_call_its_columns_otherwise_and_lack_labels(tmp_path):
+    rows = [(2, None, b"A"), (0, None, b"B")]
+    assert parquet(table(tmp_path / "a.parquet", rows, image="img", label="fine_label"), "train").classes == (*"012",)
+    source = parquet(table(tmp_path / "a.parquet", [(-1, "p.jpg", b"A"), (-1, "q.jpg", b"B")]), "train")
+    assert (source.classes, source.paths, source.label.tolist()) == ((), ["p.jpg", "q.jpg"], [-1, -1])
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        ({"text": ["a"], "label": [0]}, "has no column of pictures"),
+        ({"a": [{"bytes": b""}], "b": [{"bytes": b""}], "label": [0]}, r"several columns of pictures \(a, b\)"),
+        ({"image": [{"bytes": b""}], "label": ["cat"]}, "column label is string: labels are whole numbers"),
+        ({"image": [{"bytes": b"", "path": p} for p in "ab"], "label": [0, None]}, "1 of 2 pictures in .* no label"),
+        ({"image": [{"bytes": b"", "path": ".."}], "label": [0]}, "leads out of the source"),
+    ],
+)
+def test_tables_that_are_no_pictures_are_refused(made, said, tmp_path):
+    pq.write_table(pa.table(made), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=said):
+        parquet(tmp_path / "a.parquet", "train")
+
+
+def test_a_damaged_table_is_named_at_opening_or_at_staging(tmp_path, monkeypatch):
+    monkeypatch.setattr(staging, "BUFFER", 4096)
+    rows = [(0, f"{n}.jpg", np.random.default_rng(n).bytes(5000)) for n in range(9)]
+    path = table(tmp_path / "a.parquet", rows)
+    source, whole = parquet(path, "train"), path.read_bytes()
+    path.write_bytes(whole[:-100])
+    for call in (lambda: parquet(path, "train"), lambda: staged(source, tmp_path / "s")):
+        with pytest.raises(UserError, match=r"a\.parquet is damaged"):
+            call()
+    assert not (tmp_path / "s" / "pictures.npz").exists()
+    with pytest.raises(UserError, match=r"b\.parquet cannot be read \(No such file"):
+        parquet(tmp_path / "b.parquet", "train")
+
+
+def test_staging_takes_the_rows_that_are_wanted_and_reuses_what_is_whole(tmp_path, monkeypatch):
+    rows = [(n % 2, f"{n:02d}.jpg", b"picture %d" % n if n else None) for n in range(20)]
+    table(tmp_path / "data" / "train-0.parquet", rows[:11])
+    table(tmp_path / "data" / "train-1.parquet", rows[11:])
+    source, folder = open_source(str(tmp_path), "train"), tmp_path / "stage"
+    with pytest.raises(OSError, match="stage the source first"):
+        source.reader.read(source.places[0])
+    want = np.array([17, 0, 3, 12])
+    some = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(source)).stage(source, folder, want)))
+    assert [some.reader.read(some.places[i]) for i in want] == [b"picture 15", b"", b"picture 6", b"picture 5"]
+    assert [some.reader.size(some.places[i]) for i in (17, 0, 1)] == [10, 0, 0]
+    with pytest.raises(OSError, match="was not staged"):
+        some.reader.read(some.places[1])
+    monkeypatch.setattr(staging, "_pictures", lambda *_: pytest.fail("read again"))
+    again = source.stage(source, folder, want[::-1])
+    assert again.places.tolist() == some.places.tolist()
+    monkeypatch.undo()
+    (folder / "pictures.bin").write_bytes(b"torn")  # as if a machine had died
+    assert staged(source, folder).reader.size(again.places[17]) == 10
+    assert len((folder / "pictures.bin").read_bytes()) == sum(len(d or b"") for *_, d in rows)
+
+
+def test_cifar_is_read_in_one_pass(shared, tmp_path):
+    path = shared / "data" / "cifar10-test.parquet"
+    if not path.exists():
+        pytest.skip(f"{path} is absent")
+    source = open_source(str(path), "val")
+    assert (source.name, len(source), len(source.classes)) == ("cifar10-test", 10_000, 10)
+    assert np.bincount(source.label).tolist() == [1000] * 10
+    rows = np.arange(0, 10_000, 500)
+    source = source.stage(source, tmp_path / "stage", rows)
+    for row in rows:
+        assert Image.open(io.BytesIO(source.reader.read(source.places[row]))).size == (32, 32)
+
+
+def rows_of(pictures):
+    lines = [f"{k}\t{c}\t{base64.b64encode(d).decode()}\n" for k, c, d in pictures]
+    starts = np.cumsum([0, *map(len, lines)])[:-1]
+    return "".join(lines), "".join(f"{s}\n" for s in starts)
+
+
+PICTURES = [(f"k{n}", n % 3, bytes([n]) * (n + 200)) for n in range(7)]
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        None,
+        "right",
+        "".join(f"{n}\n" for n in range(7)),
+        "0\n999999\n",
+        "zero\n",
+        "",
+        "short",
+    ],
+)
+def test_a_line_index_is_used_when_it_fits_and_made_anew_when_not(index, tmp_path):
+    text, right = rows_of(PICTURES)
+    (tmp_path / "test.tsv").write_text(text)
+    if index is not None:
+        short = "".join(right.splitlines(keepends=True)[:4])
+        (tmp_path / "test.lineidx").write_text({"right": right, "short": short}.get(index, index))
+    source = open_source(str(tmp_path), "val")
+    assert (tmp_path / "test.lineidx").read_text() == right
+    found = {p: source.reader.read(at) for p, at in zip(source.paths, source.places, strict=True)}
+    assert found == {f"{c}/{k}.JPEG": d for k, c, d in PICTURES}
+    assert source.classes == ("0", "1", "2")
+
+
+def test_a_folder_that_takes_no_index_is_no_trouble(tmp_path):
+    text, _ = rows_of(PICTURES)
+    (tmp_path / "a.tsv").write_text(text.rstrip("\n"))
+    (tmp_path / "a.lineidx.partial").mkdir()  # the index cannot be written
+    source = tsv(tmp_path / "a.tsv", "train")
+    assert len(source) == 7
+    assert not (tmp_path / "a.lineidx").exists()
+
+
+def test_an_index_that_skips_rows_is_seen_when_they_are_read(tmp_path):
+    text, right = rows_of(PICTURES)
+    (tmp_path / "a.tsv").write_text(text)
+    lines = right.splitlines(keepends=True)
+    (tmp_path / "a.lineidx").write_text("".join(lines[:2] + lines[3:]))
+    source = tsv(tmp_path / "a.tsv", "train")
+    with pytest.raises(ValueError, match=r"is several: remove its \.lineidx"):
+        source.reader.read(source.places[source.paths.index("1/k1.JPEG")])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("k\tcat\tAAAA\n", "row 1 at byte 0 begins .* a row is key, label, picture in base64"),
+        ("k\t0\tAAAA\n\nl\t0\tAAAA\n", "row 2 at byte 9 begins"),
+        ("k\t0\n", "row 1 at byte 0 begins"),
+        ("k\t0\tAAAA\nk\t0\tBBBB\n", "share the key 0/k"),
+        ("../k\t0\tAAAA\n", "leads out of the source"),
+        ("k\t99999999999\tAAAA\n", "a label is the number of a class"),
+        ("", "holds no pictures"),
+    ],
+)
+def test_rows_that_cannot_stand_are_refused(text, said, tmp_path):
+    (tmp_path / "a.tsv").write_text(text)
+    with pytest.raises(UserError, match=said):
+        tsv(tmp_path / "a.tsv", "train")
+
+
+@pytest.mark.parametrize("data", ["AAA", "AA*A", "Ü"])
+def test_a_picture_that_is_no_base64_is_an_error_of_its_own(data, tmp_path):
+    (tmp_path / "a.tsv").write_text(f"j\t0\tAAAA\nk\t0\t{data}\n")
+    source = tsv(tmp_path / "a.tsv", "train")
+    assert source.reader.read(source.places[0]) == b"\0\0\0"
+    with pytest.raises(ValueError, match=r"row at byte 9 of a\.tsv ends in no base64"):
+        source.reader.read(source.places[1])

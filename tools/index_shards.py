@@ -1,0 +1,31 @@
+"""Describe tars or a .beton that exist already, so that every loader reads them; they stay as they are.
+
+python tools/index_shards.py /data/my-tars
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from viewstream.shards.cli import Positional, parse, run
+from viewstream.shards.index import index
+from viewstream.shards.summary import summary
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to index"""
+
+    dir: Annotated[Path, "folder with the tars or the .beton", Positional] = Path()
+    split: Annotated[Literal["train", "val"], "which half of a data set these are"] = "train"
+    on_error: Annotated[Literal["fail", "skip"], "what to do about pictures that loaders cannot read"] = "fail"
+    workers: Annotated[int, "processes; 0 = one a core", 0] = 0
+
+
+def main() -> None:
+    (options,) = parse(Options(), about=__doc__ or "")
+    print(summary(index(options.dir, options.split, skip=options.on_error == "skip", workers=options.workers)))
+
+
+if __name__ == "__main__":
+    run(main)

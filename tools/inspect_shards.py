@@ -1,0 +1,235 @@
+"""What a built set holds: its classes, sizes, encoding and origin as a table, and a picture of it with samples.
+
+python tools/inspect_shards.py data/shards/imagenet-lt6-train
+"""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from PIL import Image
+
+from viewstream.pipeline import ffcv, folder, webdataset
+from viewstream.shards.cli import Positional, parse, run
+from viewstream.shards.errors import UserError, needs
+from viewstream.shards.keyed import shuffled
+from viewstream.shards.manifest import Info, Manifest
+
+SHOTS = (("many", "> 100", "#17bebb"), ("medium", "20..100", "#ffc914"), ("few", "< 20", "#e4572e"))  # ImageNet-LT's
+INK, PLAIN, SHADE = "#2e282a", "#5390d9", 0.13
+ENDS = {"webdataset": ".tar", "ffcv": ".beton"}
+DOORS = {"webdataset": webdataset.open_door, "folder": folder.open_door, "ffcv": ffcv.open_door}  # ffcv needs a package
+POINTS = (5, 25, 50, 75, 95)  # percentiles
+COLUMNS, ROWS, TILE, NAMES = 8, 5, 220, 24  # of the contact sheet; px a tile; bars that still have room for a name
+Row = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Inspect:
+    """Which set, and what to show of it"""
+
+    dir: Annotated[Path, "folder of a built set", Positional] = Path()
+    picture: Annotated[bool, "draw classes, sizes and samples, which needs matplotlib"] = True
+    png: Annotated[Path | None, "where to draw them (DIR/inspect.png)"] = None
+
+
+def shots(counts: np.ndarray) -> np.ndarray:
+    """[C] pictures a class -> [C] position in SHOTS."""
+    return 2 - np.digitize(counts, (20, 101))
+
+
+def table(manifest: Manifest) -> str:
+    """All figures, a line each."""
+    info = manifest.info
+    lines = [("name", info.name), ("split", info.split), ("samples", f"{len(manifest):,}")]
+    lines += [*_classes(manifest), *_bytes(manifest), *_sizes(manifest), *_origin(info)]
+    return "\n".join(f"{name:>12}  {text}" for name, text in lines)
+
+
+def counted(manifest: Manifest) -> np.ndarray:
+    """[C] samples of each class; the unlabelled belong to none."""
+    return np.bincount(manifest.label[manifest.label >= 0], minlength=len(manifest.info.classes))
+
+
+def _classes(manifest: Manifest) -> Iterator[Row]:
+    counts = counted(manifest)
+    filled, total = counts[counts > 0], int(counts.sum())
+    if total < len(manifest):
+        yield "unlabelled", "all samples" if not total else f"{len(manifest) - total:,} samples"
+    if not total:
+        return
+    yield "classes", f"{len(filled):,} filled of {len(counts):,}"
+    yield (
+        "a class",
+        (
+            f"most {filled.max():,}, least {filled.min():,}, mean {filled.mean():,.1f}, median {np.median(filled):,g}, "
+            f"total {total:,} samples"
+        ),
+    )
+    if manifest.info.split == "train":  # the bands are of training pictures a class
+        for i, (name, bounds, _) in enumerate(SHOTS):
+            own = filled[shots(filled) == i]
+            text = f"{name + ' (' + bounds + ')':<16} {len(own):>6,} classes, {own.sum() / total:6.1%} of samples"
+            yield "shots" if not i else "", text
+
+
+def _bytes(manifest: Manifest) -> Iterator[Row]:
+    low, middle, high = np.percentile(manifest.bytes, (5, 50, 95))
+    yield "bytes", f"{_size(manifest.bytes.sum())} of JPEGs"
+    yield (
+        "a sample",
+        (f"mean {_size(manifest.bytes.mean())}, median {_size(middle)}, 5 % {_size(low)}, 95 % {_size(high)}"),
+    )
+    for form in manifest.info.formats:
+        files = [f["bytes"] for f in manifest.info.files if f["file"].endswith(ENDS.get(form, "/"))]
+        if form == "folder":  # one a sample, and dataset.json does not list them
+            files = manifest.bytes
+        yield form, f"{len(files):,} file{'s' * (len(files) != 1)}, {_size(np.sum(files))}"
+
+
+def _sizes(manifest: Manifest) -> Iterator[Row]:
+    yield "px", "".join(f"{p:>5} %" for p in POINTS)
+    sides = {"height": manifest.height, "width": manifest.width, "longer side": manifest.hw.max(axis=1)}
+    for name, side in sides.items():
+        yield name, "".join(f"{v:7,.0f}" for v in np.percentile(side, POINTS))
+
+
+def _origin(info: Info) -> Iterator[Row]:
+    how, report = info.encoding, info.report
+    kept = "plain JPEGs kept as they were, the others" if how["keep"] else f"longer side at most {how['max_side']} px,"
+    yield "encoding", f"{kept} quality {how['quality']}"
+    yield "normalised", ", ".join(f"{kind} {n:,}" for kind, n in report["normalised"].items()) or "0"
+    for kind in ("suspect", "skipped", "missing"):
+        yield kind, f"{len(report.get(kind, ())):,}"
+    for i, (key, value) in enumerate(info.subset.items()):
+        yield "subset" if not i else "", str(value) if key == "name" else f"{key} {value}"
+    yield "tool", info.tool
+
+
+def _size(number: float) -> str:
+    """Powers of ten, as disks are sold."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
+        if number >= scale:
+            return f"{number / scale:,.1f} {unit}"
+    return f"{number:.0f} B"
+
+
+def chosen(manifest: Manifest, number: int) -> np.ndarray:
+    """Rows to show, the largest classes first: the first of every class in a keyed order of all, then the second..."""
+    order = shuffled(manifest.uid, 0, "inspect")
+    label = manifest.label[order]
+    grouped = np.argsort(label, kind="stable")
+    begins = np.flatnonzero(np.diff(label[grouped], prepend=-2))  # where a class begins among the grouped
+    place = np.empty(len(order), np.int64)
+    place[grouped] = np.arange(len(order)) - np.repeat(begins, np.diff(begins, append=len(order)))
+    rows = order[np.argsort(place, kind="stable")[:number]]
+    counts = np.append(counted(manifest), 0)  # the last is for label -1
+    return rows[np.lexsort((manifest.label[rows], -counts[manifest.label[rows]]))]
+
+
+def draw(manifest: Manifest, png: Path) -> None:
+    """Class histogram, sizes and a contact sheet, as one PNG."""
+    counts, info = counted(manifest), manifest.info
+    rows = chosen(manifest, COLUMNS * ROWS)
+    height = -(-len(rows) // COLUMNS) * 1.62
+    figure = needs("matplotlib.figure").Figure(figsize=(12, 4.4 + height), layout="constrained")
+    upper, lower = figure.subfigures(2, 1, height_ratios=(4.4, height))
+    upper.suptitle(f"{info.name}: {len(manifest):,} samples", color=INK, fontweight="bold")
+    if counts.any():
+        left, right = upper.subplots(1, 2, width_ratios=(1.9, 1))
+        _class_panel(left, manifest, counts)
+    else:
+        right = upper.subplots()
+    _size_panel(right, manifest)
+    _sheet_panel(lower.subplots(), manifest, rows, counts)
+    try:
+        figure.savefig(png, dpi=120)
+    except OSError as error:
+        raise UserError(f"{png} cannot be written ({error.strerror}): name another file with --png") from None
+
+
+def _class_panel(axes: Any, manifest: Manifest, counts: np.ndarray) -> None:
+    """Samples a class from the largest class to the smallest, in bands of many, medium and few shots."""
+    order = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
+    tall = counts[order]
+    bands = [(shots(tall) == i, f"{name} ({bounds})", colour) for i, (name, bounds, colour) in enumerate(SHOTS)]
+    if manifest.info.split != "train":
+        bands = [(tall > 0, "", PLAIN)]
+    for band, label, colour in bands:
+        if band.any():
+            first, end = np.flatnonzero(band)[[0, -1]] + (0, 1)
+            share = (
+                f"{label}: {band.sum():,} classes, {tall[band].sum() / tall.sum():.0%} of samples" if label else None
+            )
+            axes.stairs(tall[band], np.arange(first, end + 1), fill=True, color=colour, label=share)
+            axes.axvspan(first, end, color=colour, alpha=SHADE, linewidth=0)
+    if tall[0] > 10 * tall[-1]:
+        axes.set_yscale("log")
+    axes.set(xlim=(0, len(tall)), xlabel="classes, largest first", ylabel="samples")
+    axes.set_ylim(0.7 if axes.get_yscale() == "log" else 0, tall[0] * 1.1)
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.set_title(f"{len(tall):,} of {len(counts):,} classes filled, {tall[-1]:,} to {tall[0]:,} samples each")
+    if len(tall) <= NAMES:
+        axes.set_xticks(np.arange(len(tall)) + 0.5, [manifest.info.classes[c] for c in order], rotation=45, ha="right")
+    if bands[0][1]:
+        axes.legend(loc="upper right", frameon=True, framealpha=0.9, edgecolor="none")
+
+
+def _size_panel(axes: Any, manifest: Manifest) -> None:
+    """How many pictures of which width and height; the few very large ones lie on the edge."""
+    limit = float(np.percentile(manifest.hw.max(axis=1), 99.5)) * 1.05
+    sizes, times = np.unique(manifest.hw, axis=0, return_counts=True)
+    (height, width), most = sizes[times.argmax()], times.max() / len(manifest)
+    y, x = np.minimum(manifest.hw, limit).T
+    edges = np.linspace(0, limit, 50)
+    image = axes.hist2d(x, y, bins=(edges, edges), cmin=1, norm="log", cmap="viridis_r")[3]
+    axes.plot((0, limit), (0, limit), color=INK, linewidth=0.6, linestyle=":")
+    axes.set(aspect="equal", xlabel="width, px", ylabel="height, px")
+    axes.set_title(f"most often {width} × {height} px ({most:.0%})")
+    axes.figure.colorbar(image, ax=axes, label="samples", format="{x:,.0f}", shrink=0.8)
+
+
+def _sheet_panel(axes: Any, manifest: Manifest, rows: np.ndarray, counts: np.ndarray) -> None:
+    """Whole pictures, each in a square with its class below."""
+    form = next(form for form in DOORS if form in manifest.info.formats)
+    door = DOORS[form](manifest)
+    for n, row in enumerate(rows.tolist()):
+        tile, label = _tile(manifest, door.read(row), row), int(manifest.label[row])
+        x, y = n % COLUMNS + 0.5, n // COLUMNS * 1.12 + 0.5
+        wide, high = (0.47 * side / max(tile.size) for side in tile.size)
+        axes.imshow(tile, extent=(x - wide, x + wide, y + high, y - high))
+        if label >= 0:
+            name = manifest.info.classes[label]
+            name = name if len(name) <= 16 else f"{name[:15]}…"
+            axes.text(x, y + 0.49, f"{name} · {counts[label]:,}", ha="center", va="top", fontsize=7.5, color=INK)
+    door.close()
+    axes.set(xlim=(0, COLUMNS), ylim=(-(-len(rows) // COLUMNS) * 1.12, 0), aspect="equal")
+    axes.axis("off")
+
+
+def _tile(manifest: Manifest, data: bytes | np.ndarray, row: int) -> Image.Image:
+    try:
+        image = Image.fromarray(data) if isinstance(data, np.ndarray) else Image.open(io.BytesIO(data))
+        image.thumbnail((TILE, TILE))
+    except OSError as error:
+        raise UserError(f"sample {row} ({manifest.keys[row]}) is damaged ({error}): build the set again") from None
+    return image
+
+
+def main() -> None:
+    (options,) = parse(Inspect(), about=__doc__ or "")
+    png = options.png or options.dir / "inspect.png"
+    if png.suffix.lower() != ".png":
+        raise UserError(f"--png {png} is no PNG: give it a name that ends with .png")
+    manifest = Manifest.open(options.dir)
+    print(table(manifest), flush=True)
+    if options.picture:
+        draw(manifest, png)
+        print(f"{'picture':>12}  {png}")
+
+
+if __name__ == "__main__":
+    run(main)
