@@ -123,6 +123,14 @@ class Manifest:
         """The .beton file."""
         return next(self.root / f["file"] for f in self.info.files if f["file"].endswith(".beton"))
 
+    def require_labels(self, purpose: str) -> None:
+        """UserError unless every sample has a label, which `purpose` cannot do without."""
+        if bare := int((self.label < 0).sum()):
+            raise UserError(
+                f"{bare:,} of the {len(self):,} samples of {self.root} are unlabelled: {purpose} needs labels, "
+                "name a labelled set"
+            )
+
     def require(self, form: str) -> None:
         """UserError unless the set was built in format `form`."""
         if form not in self.info.formats:

@@ -6,12 +6,14 @@ from .manifest import Manifest
 def summary(manifest: Manifest) -> str:
     """A short table, and the command to type next."""
     info, report = manifest.info, manifest.info.report
-    filled = [n for n in info.counts if n]
+    filled = [n for n in info.counts if n] or [0]
     size = sum(f["bytes"] for f in info.files)
     lines = [
         ("set", f"{info.name}, {info.split} ({', '.join(f'{k} {v}' for k, v in info.subset.items() if k != 'name')})"),
         ("samples", f"{info.samples:,}, mean {manifest.bytes.mean() / 1e3:.1f} KB, mean {_size(manifest)} px"),
-        ("classes", f"{len(filled):,}, samples a class: most {max(filled):,}, least {min(filled):,}"),
+        ("classes", f"{len(filled):,}, samples a class: most {max(filled):,}, least {min(filled):,}")
+        if info.classes
+        else ("classes", "none: unlabelled"),
         ("files", f"{len(info.files)}, {size / 1e6:,.1f} MB: {', '.join(info.formats)}"),
         *((kind, f"{n:,} made plain RGB JPEG") for kind, n in report["normalised"].items()),
         *((kind, _named(report[kind])) for kind in ("suspect", "skipped") if report[kind]),

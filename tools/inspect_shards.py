@@ -12,18 +12,19 @@ from typing import Annotated, Any
 import numpy as np
 from PIL import Image
 
-from viewstream.pipeline import ffcv, folder, webdataset
 from viewstream.shards.cli import Positional, parse, run
 from viewstream.shards.errors import UserError, needs
 from viewstream.shards.keyed import shuffled
-from viewstream.shards.manifest import Info, Manifest
+from viewstream.shards.manifest import JSON, Info, Manifest
+from viewstream.shards.read import open_beton, open_folder, open_tar
 
 SHOTS = (("many", "> 100", "#17bebb"), ("medium", "20..100", "#ffc914"), ("few", "< 20", "#e4572e"))  # ImageNet-LT's
 INK, PLAIN, SHADE = "#2e282a", "#5390d9", 0.13
 ENDS = {"webdataset": ".tar", "ffcv": ".beton"}
-DOORS = {"webdataset": webdataset.open_door, "folder": folder.open_door, "ffcv": ffcv.open_door}  # ffcv needs a package
+READERS = {"webdataset": open_tar, "folder": open_folder, "ffcv": open_beton}
 POINTS = (5, 25, 50, 75, 95)  # percentiles
-COLUMNS, ROWS, TILE, NAMES = 8, 5, 220, 24  # of the contact sheet; px a tile; bars that still have room for a name
+COLUMNS, ROWS, PITCH, TILE = 8, 5, 1.16, 220  # of the contact sheet: from row to row in tiles, a tile in px
+NAMES = 24  # bars that still have room for a name
 Row = tuple[str, str]
 
 
@@ -62,13 +63,8 @@ def _classes(manifest: Manifest) -> Iterator[Row]:
     if not total:
         return
     yield "classes", f"{len(filled):,} filled of {len(counts):,}"
-    yield (
-        "a class",
-        (
-            f"most {filled.max():,}, least {filled.min():,}, mean {filled.mean():,.1f}, median {np.median(filled):,g}, "
-            f"total {total:,} samples"
-        ),
-    )
+    middle = f"mean {filled.mean():,.1f}, median {np.median(filled):,.1f}"
+    yield "a class", f"most {filled.max():,}, least {filled.min():,}, {middle}, total {total:,} samples"
     if manifest.info.split == "train":  # the bands are of training pictures a class
         for i, (name, bounds, _) in enumerate(SHOTS):
             own = filled[shots(filled) == i]
@@ -78,11 +74,9 @@ def _classes(manifest: Manifest) -> Iterator[Row]:
 
 def _bytes(manifest: Manifest) -> Iterator[Row]:
     low, middle, high = np.percentile(manifest.bytes, (5, 50, 95))
-    yield "bytes", f"{_size(manifest.bytes.sum())} of JPEGs"
-    yield (
-        "a sample",
-        (f"mean {_size(manifest.bytes.mean())}, median {_size(middle)}, 5 % {_size(low)}, 95 % {_size(high)}"),
-    )
+    yield "bytes", f"{_size(manifest.bytes.sum())} of pictures"
+    mean = _size(manifest.bytes.mean())
+    yield "a sample", f"mean {mean}, median {_size(middle)}, 5 % {_size(low)}, 95 % {_size(high)}"
     for form in manifest.info.formats:
         files = [f["bytes"] for f in manifest.info.files if f["file"].endswith(ENDS.get(form, "/"))]
         if form == "folder":  # one a sample, and dataset.json does not list them
@@ -91,22 +85,43 @@ def _bytes(manifest: Manifest) -> Iterator[Row]:
 
 
 def _sizes(manifest: Manifest) -> Iterator[Row]:
-    yield "px", "".join(f"{p:>5} %" for p in POINTS)
+    yield "size, px", "".join(f"{p:>5} %" for p in POINTS)
     sides = {"height": manifest.height, "width": manifest.width, "longer side": manifest.hw.max(axis=1)}
     for name, side in sides.items():
         yield name, "".join(f"{v:7,.0f}" for v in np.percentile(side, POINTS))
 
 
 def _origin(info: Info) -> Iterator[Row]:
-    how, report = info.encoding, info.report
-    kept = "plain JPEGs kept as they were, the others" if how["keep"] else f"longer side at most {how['max_side']} px,"
-    yield "encoding", f"{kept} quality {how['quality']}"
+    report = info.report
+    yield "encoding", _encoding(info.encoding)
     yield "normalised", ", ".join(f"{kind} {n:,}" for kind, n in report["normalised"].items()) or "0"
     for kind in ("suspect", "skipped", "missing"):
         yield kind, f"{len(report.get(kind, ())):,}"
-    for i, (key, value) in enumerate(info.subset.items()):
-        yield "subset" if not i else "", str(value) if key == "name" else f"{key} {value}"
+    yield "subset", info.subset["name"]
+    for key, value in info.subset.items():
+        if key != "name":
+            yield "", f"{key} {_said(value)}"
     yield "tool", info.tool
+
+
+def _encoding(how: JSON) -> str:
+    """In words how pictures were stored; what else `dataset.json` says of it, as it is named there."""
+    rest = dict(how)
+    quality = f"quality {rest.pop('quality', '')}"
+    if rest.pop("indexed", False):
+        said = ["as the files were when they were indexed"]
+    elif rest.pop("keep", False):
+        said = [f"plain JPEGs kept as they were, the others of {quality}"]
+    else:
+        sides = {"max_side": "longer", "short_side": "shorter"}
+        said = [f"{name} side at most {rest.pop(key)} px" for key, name in sides.items() if key in rest] + [quality]
+    return ", ".join([*said, *([_said(rest)] if rest else [])])
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_said(one)}" for key, one in value.items())
+    return "; ".join(map(_said, value)) if isinstance(value, list) else str(value)
 
 
 def _size(number: float) -> str:
@@ -134,7 +149,7 @@ def draw(manifest: Manifest, png: Path) -> None:
     """Class histogram, sizes and a contact sheet, as one PNG."""
     counts, info = counted(manifest), manifest.info
     rows = chosen(manifest, COLUMNS * ROWS)
-    height = -(-len(rows) // COLUMNS) * 1.62
+    height = -(-len(rows) // COLUMNS) * 12 / COLUMNS * PITCH
     figure = needs("matplotlib.figure").Figure(figsize=(12, 4.4 + height), layout="constrained")
     upper, lower = figure.subfigures(2, 1, height_ratios=(4.4, height))
     upper.suptitle(f"{info.name}: {len(manifest):,} samples", color=INK, fontweight="bold")
@@ -161,17 +176,18 @@ def _class_panel(axes: Any, manifest: Manifest, counts: np.ndarray) -> None:
     for band, label, colour in bands:
         if band.any():
             first, end = np.flatnonzero(band)[[0, -1]] + (0, 1)
-            share = (
-                f"{label}: {band.sum():,} classes, {tall[band].sum() / tall.sum():.0%} of samples" if label else None
-            )
+            share = f"{label}: {band.sum():,} classes, {tall[band].sum() / tall.sum():.0%} of samples"
             axes.stairs(tall[band], np.arange(first, end + 1), fill=True, color=colour, label=share)
             axes.axvspan(first, end, color=colour, alpha=SHADE, linewidth=0)
-    if tall[0] > 10 * tall[-1]:
-        axes.set_yscale("log")
     axes.set(xlim=(0, len(tall)), xlabel="classes, largest first", ylabel="samples")
-    axes.set_ylim(0.7 if axes.get_yscale() == "log" else 0, tall[0] * 1.1)
+    if tall[0] > 10 * tall[-1]:
+        axes.set(yscale="log", ylim=(0.7 * tall[-1], 1.3 * tall[0]))
+    else:
+        axes.set_ylim(0, 1.35 * tall[0])  # room for the legend over bars of one height
+        axes.yaxis.get_major_locator().set_params(integer=True)
     axes.yaxis.set_major_formatter("{x:,.0f}")
-    axes.set_title(f"{len(tall):,} of {len(counts):,} classes filled, {tall[-1]:,} to {tall[0]:,} samples each")
+    each = f"{tall[0]:,}" if tall[0] == tall[-1] else f"{tall[-1]:,} to {tall[0]:,}"
+    axes.set_title(f"{len(tall):,} of {len(counts):,} classes filled, samples in each: {each}")
     if len(tall) <= NAMES:
         axes.set_xticks(np.arange(len(tall)) + 0.5, [manifest.info.classes[c] for c in order], rotation=45, ha="right")
     if bands[0][1]:
@@ -193,20 +209,20 @@ def _size_panel(axes: Any, manifest: Manifest) -> None:
 
 
 def _sheet_panel(axes: Any, manifest: Manifest, rows: np.ndarray, counts: np.ndarray) -> None:
-    """Whole pictures, each in a square with its class below."""
-    form = next(form for form in DOORS if form in manifest.info.formats)
-    door = DOORS[form](manifest)
+    """Whole pictures, each on its class's name."""
+    form = next(form for form in READERS if form in manifest.info.formats)
+    reader = READERS[form](manifest)
     for n, row in enumerate(rows.tolist()):
-        tile, label = _tile(manifest, door.read(row), row), int(manifest.label[row])
-        x, y = n % COLUMNS + 0.5, n // COLUMNS * 1.12 + 0.5
-        wide, high = (0.47 * side / max(tile.size) for side in tile.size)
-        axes.imshow(tile, extent=(x - wide, x + wide, y + high, y - high))
+        tile, label = _tile(manifest, reader.read(row), row), int(manifest.label[row])
+        x, y = n % COLUMNS + 0.5, n // COLUMNS * PITCH + 0.97
+        wide, high = (0.94 * side / max(tile.size) for side in tile.size)
+        axes.imshow(tile, extent=(x - wide / 2, x + wide / 2, y, y - high))
         if label >= 0:
             name = manifest.info.classes[label]
             name = name if len(name) <= 16 else f"{name[:15]}…"
-            axes.text(x, y + 0.49, f"{name} · {counts[label]:,}", ha="center", va="top", fontsize=7.5, color=INK)
-    door.close()
-    axes.set(xlim=(0, COLUMNS), ylim=(-(-len(rows) // COLUMNS) * 1.12, 0), aspect="equal")
+            axes.text(x, y + 0.02, f"{name} · {counts[label]:,}", ha="center", va="top", fontsize=7.5, color=INK)
+    reader.close()
+    axes.set(xlim=(0, COLUMNS), ylim=(-(-len(rows) // COLUMNS) * PITCH, 0), aspect="equal")
     axes.axis("off")
 
 

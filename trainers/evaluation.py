@@ -49,6 +49,8 @@ def evaluate(options: Evaluation) -> dict[str, float]:
     path = Path(options.checkpoint)
     with group(options.device) as device:
         bank, queries = open_data(options.data), open_data(options.val, "val")
+        for data in (bank, queries):
+            data.require_labels("kNN")
         if bank.info.classes != queries.info.classes:
             raise UserError(f"{bank.root} and {queries.root} have different classes: kNN needs the same ones")
         net, size = _backbone(path, options)

@@ -125,9 +125,12 @@ def _online_knn(
     method: MoCo, bank: Manifest, recipe: Recipe, run: Run, device: torch.device, stack: ExitStack
 ) -> Callable[[int], dict[str, float]]:
     """What the loop asks after an epoch; answered every `knn_every` epochs by the online backbone's kNN accuracy."""
+    data = (bank, open_data(run.val, "val"))
+    for m in data:
+        m.require_labels("--knn-every")
     sets = [
         stack.enter_context(closing(evaluating(m, recipe.size, recipe.batch_size, run.loader, run.workers, device)))
-        for m in (bank, open_data(run.val, "val"))
+        for m in data
     ]
 
     def probe(epoch: int) -> dict[str, float]:

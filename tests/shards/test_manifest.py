@@ -8,6 +8,7 @@ import pytest
 from viewstream.shards.build import build
 from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import Manifest, newest, uid_of
+from viewstream.shards.summary import summary
 
 
 def test_a_manifest_opens_as_it_was_written(options):
@@ -49,6 +50,19 @@ def test_a_set_says_which_format_it_lacks(options):
     made.require("webdataset")
     with pytest.raises(UserError, match=r"holds webdataset, not ffcv: build it with .*--format ffcv"):
         made.require("ffcv")
+
+
+def test_an_unlabelled_set_is_built_and_refuses_what_needs_labels(tmp_path, jpeg, options):
+    (tmp_path / "flat").mkdir()
+    for n in range(3):
+        (tmp_path / "flat" / f"some picture {n}.jpg").write_bytes(jpeg(n))
+    made = build(options(source=tmp_path / "flat"))
+    assert made.label.tolist() == [-1, -1, -1]
+    assert (made.info.classes, made.info.counts) == ((), ())
+    assert sorted(made.keys) == [f"some picture {n}" for n in range(3)]
+    assert "none: unlabelled" in summary(made)
+    with pytest.raises(UserError, match=r"3 of the 3 samples of .* are unlabelled: kNN needs labels"):
+        made.require_labels("kNN")
 
 
 def test_the_newest_complete_set_of_a_split_is_found(options, tmp_path, tree, grow):
