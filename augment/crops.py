@@ -9,14 +9,7 @@ import numpy as np
 from .draw import Draw, Draws
 from .spec import Crop, Flip, Op, ResizeCenterCrop, View
 
-CUT = 9  # top, left, height, width of the source box; resized height, width; first row, column kept; mirrored?
-
-
-def size_of(view: View) -> int:
-    """Height and width of the view, px."""
-    op = view[0]
-    assert isinstance(op, Crop | ResizeCenterCrop)
-    return op.size
+CUT = 10  # source box: top, left, height, width; resized height, width; first row, column kept; mirrored? bicubic?
 
 
 def on_device(view: View) -> tuple[Op, ...]:
@@ -37,7 +30,9 @@ def cuts(view: View, draws: Draws, hw: np.ndarray) -> np.ndarray:
             case Flip():
                 out[:, 8] = draw["on"]
             case _:
-                pass
+                continue
+        if isinstance(op, Crop | ResizeCenterCrop):
+            out[:, 9] = op.filter == "bicubic"
     return out
 
 

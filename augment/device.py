@@ -12,31 +12,33 @@ import torch
 from kornia import color, filters
 from torch import Tensor
 
-from .crops import on_device, rest
-from .draw import Draw, Draws
-from .spec import Blur, Grey, Jitter, Normalize, Op, Solarize, View
+from .draw import Draw, most_cells
+from .spec import Blur, Grey, Jitter, Mask, Normalize, Op, Solarize
+
+Rest = tuple[tuple[Op, Draw], ...]
 
 SLOTS = 6  # blends before and after the hue shift, three each
 
 
-def pack(view: View, draws: Draws, samples: int) -> np.ndarray:
-    """The device ops' parameters, a row a sample: [N, P] float32."""
-    columns = [np.zeros((samples, 0)), *(_columns(op, draw) for op, draw in rest(view, draws) if _width(op))]
+def pack(todo: Rest, samples: int) -> np.ndarray:
+    """The parameters of ops and their draws (`crops.rest`), a row a sample: [N, P] float32."""
+    columns = [np.zeros((samples, 0)), *(_columns(op, draw) for op, draw in todo if draw)]
     return np.concatenate(columns, axis=1, dtype=np.float32)
 
 
-def render(view: View, pixels: Tensor, packed: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Cut pixels [N, S, S, 3] uint8 and their `packed` parameters [N, P] -> [N, 3, S, S] `dtype`, channels_last."""
+def render(ops: tuple[Op, ...], pixels: Tensor, packed: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Cut pixels [N, S, S, 3] uint8, the ops still to do (`crops.on_device`) and their `packed` parameters [N, P] ->
+    [N, 3, S, S] `dtype`, channels_last."""
     x = pixels.permute(0, 3, 1, 2).float() / 255  # NHWC memory seen as NCHW is channels_last
     at = 0
-    for op in on_device(view):
-        width = _width(op)
+    for op in ops:
+        width = _width(op, x.shape[-1])
         x = _apply(op, x, packed[:, at : at + width])
         at += width
     return x.to(dtype).contiguous(memory_format=torch.channels_last)
 
 
-def _width(op: Op) -> int:
+def _width(op: Op, size: int) -> int:
     match op:
         case Jitter():
             return 3 * SLOTS + 1
@@ -44,6 +46,8 @@ def _width(op: Op) -> int:
             return reach(op) + 1
         case Grey() | Solarize():
             return 1
+        case Mask():
+            return 1 + most_cells(op, size)
     return 0
 
 
@@ -53,6 +57,8 @@ def _columns(op: Op, draw: Draw) -> np.ndarray:
             return _turns(draw)
         case Blur():
             return half_kernels(np.where(draw["on"], draw["sigma"], 0.0), reach(op))
+        case Mask():
+            return np.concatenate([draw["grid"][:, None], draw["keep"]], axis=1)
         case _:  # Grey, Solarize
             return draw["on"][:, None]
 
@@ -71,6 +77,8 @@ def _apply(op: Op, x: Tensor, p: Tensor) -> Tensor:
         case Normalize():
             mean, std = (_channels(v, x) for v in (op.mean, op.std))
             return (x - mean) / std
+        case Mask():
+            return x * _kept(p[:, 0].long(), p[:, 1:], x.shape[-1])
     raise AssertionError(f"the host executes {op}")
 
 
@@ -82,6 +90,16 @@ def _channels(values: tuple[float, ...], like: Tensor) -> Tensor:
 def _image(p: Tensor) -> Tensor:
     """[N] or [N, 1] -> [N, 1, 1, 1]"""
     return p.reshape(-1, 1, 1, 1)
+
+
+def _kept(grid: Tensor, keep: Tensor, size: int) -> Tensor:
+    """[N] sides of cells (0 = no grid) and [N, cells] -> [N, 1, size, size], 1 where a pixel is not hidden."""
+    side = torch.where(grid > 0, grid, size)[:, None]
+    cell = torch.arange(size, device=grid.device) // side  # [N, size]
+    count = (size + side - 1) // side
+    at = (cell * count)[:, :, None] + cell[:, None, :]
+    kept = keep.gather(1, at.flatten(1)).view_as(at)
+    return torch.where(_image(grid) > 0, kept[:, None], 1.0)
 
 
 def _turns(draw: Draw) -> np.ndarray:

@@ -8,7 +8,7 @@ draws alone. The hash is frozen by a golden vector in the tests: old runs stay r
 import numpy as np
 
 from ..shards.keyed import STEP, mix
-from .spec import Blur, Crop, Flip, Grey, Jitter, Normalize, Op, ResizeCenterCrop, Solarize, View
+from .spec import Blur, Crop, Flip, Grey, Jitter, Mask, Normalize, Op, ResizeCenterCrop, Solarize, View, size_of
 
 Draw = dict[str, np.ndarray]  # one row per sample
 Draws = tuple[Draw, ...]  # one Draw per op of the view
@@ -21,6 +21,7 @@ LANES: dict[type[Op], tuple[int, int]] = {  # op -> (lane, uniforms it takes)
     Grey: (4, 1),
     Blur: (5, 2),
     Solarize: (6, 1),
+    Mask: (7, 1),  # the grid; and one a cell
 }
 
 
@@ -45,13 +46,15 @@ def draw(view: View, uid: np.ndarray, hw: np.ndarray, *, seed: int, epoch: int, 
     Box = (top, left, height, width) px, `on` = whether the op applies, factors without unit, hue in turns, sigma in px.
     """
     rows = hashed(seed, epoch, number, uid)[:, None]  # [N, 1]
-    return tuple(_draw(op, rows, hw) for op in view)
+    return tuple(_draw(op, rows, hw, view) for op in view)
 
 
-def _draw(op: Op, rows: np.ndarray, hw: np.ndarray) -> Draw:
+def _draw(op: Op, rows: np.ndarray, hw: np.ndarray, view: View) -> Draw:
     if isinstance(op, Normalize | ResizeCenterCrop):
         return {}
     lane, count = LANES[type(op)]
+    if isinstance(op, Mask):
+        count += most_cells(op, size_of(view))
     u = uniforms(hashed(rows, lane, np.arange(count, dtype=np.uint64)))  # [N, count]
     match op:
         case Crop():
@@ -61,6 +64,9 @@ def _draw(op: Op, rows: np.ndarray, hw: np.ndarray) -> Draw:
         case Blur():
             low, high = op.sigma
             return {"on": u[:, 0] < op.p, "sigma": low + (high - low) * u[:, 1]}
+        case Mask():
+            grid = np.array(op.grids)[(u[:, 0] * len(op.grids)).astype(np.int64)]
+            return {"grid": grid, "keep": u[:, 1:] >= op.hide}  # [N] px, [N, cells] row by row of the grid drawn
         case Jitter():
             spread = np.array([op.brightness, op.contrast, op.saturation])
             low = np.maximum(0.0, 1 - spread)
@@ -70,6 +76,11 @@ def _draw(op: Op, rows: np.ndarray, hw: np.ndarray) -> Draw:
                 "hue": op.hue * (2 * u[:, 4] - 1),
                 "order": np.argsort(u[:, 5:9], axis=1).astype(np.int8),  # [N, 4] which op at each turn; 3 = hue
             }
+
+
+def most_cells(op: Mask, size: int) -> int:
+    """Cells of the finest grid over a view of `size` px."""
+    return max((-(-size // grid)) ** 2 for grid in op.grids if grid)
 
 
 def _boxes(op: Crop, u: np.ndarray, hw: np.ndarray) -> np.ndarray:

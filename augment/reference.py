@@ -6,20 +6,23 @@ from PIL import Image, ImageFilter
 from torchvision.transforms import functional as F
 
 from .draw import Draw, Draws
-from .spec import Blur, Crop, Flip, Grey, Jitter, Normalize, ResizeCenterCrop, Solarize, View
+from .spec import Blur, Crop, Flip, Grey, Jitter, Mask, Normalize, ResizeCenterCrop, Solarize, View
+
+MODES = {"bilinear": F.InterpolationMode.BILINEAR, "bicubic": F.InterpolationMode.BICUBIC}
 
 
 def render(view: View, image: Image.Image, draws: Draws, row: int) -> torch.Tensor:
     """One RGB image -> [3, S, S] float32, executing row `row` of the draws."""
+    x = torch.empty(0)
     for op, draw in zip(view, draws, strict=True):
         if "on" in draw and not draw["on"][row]:
             continue
         match op:
             case Crop():
                 top, left, height, width = (int(v) for v in draw["box"][row])
-                image = F.resized_crop(image, top, left, height, width, [op.size, op.size])  # pyright: ignore
+                image = F.resized_crop(image, top, left, height, width, [op.size, op.size], MODES[op.filter])  # pyright: ignore
             case ResizeCenterCrop():
-                image = F.center_crop(F.resize(image, [op.short]), [op.size, op.size])  # pyright: ignore
+                image = F.center_crop(F.resize(image, [op.short], MODES[op.filter]), [op.size, op.size])  # pyright: ignore
             case Flip():
                 image = F.hflip(image)  # pyright: ignore
             case Jitter():
@@ -31,8 +34,18 @@ def render(view: View, image: Image.Image, draws: Draws, row: int) -> torch.Tens
             case Solarize():
                 image = F.solarize(image, op.threshold)  # pyright: ignore
             case Normalize():
-                return F.normalize(F.to_tensor(image), list(op.mean), list(op.std))
-    raise AssertionError("spec.check lets no view pass that does not end with Normalize")
+                x = F.normalize(F.to_tensor(image), list(op.mean), list(op.std))
+            case Mask():
+                x = _mask(x, int(draw["grid"][row]), draw["keep"][row])
+    return x
+
+
+def _mask(x: torch.Tensor, side: int, keep: np.ndarray) -> torch.Tensor:
+    x, cells = x.clone(), iter(keep.tolist())
+    for top in range(0, x.shape[1], side) if side else ():
+        for left in range(0, x.shape[2], side):
+            x[:, top : top + side, left : left + side] *= next(cells)
+    return x
 
 
 def _jitter(image: Image.Image, draw: Draw, row: int) -> Image.Image:

@@ -5,20 +5,26 @@ output, sigma is px of the output, hue is in turns, areas are fractions of the s
 """
 
 from dataclasses import dataclass, fields
+from typing import Literal
 
 from ..shards.errors import UserError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+INAT_MEAN = (0.466, 0.471, 0.380)
+INAT_STD = (0.195, 0.194, 0.192)
+SWAV_STD = (0.228, 0.224, 0.225)  # so in SwAV's release
+Filter = Literal["bilinear", "bicubic"]
 
 
 @dataclass(frozen=True)
 class Crop:
-    """A box of random area and aspect, cut out and resized to size x size with PIL's antialiased bilinear filter."""
+    """A box of random area and aspect, cut out and resized to size x size with PIL's antialiased filter."""
 
     size: int
     area: tuple[float, float] = (0.2, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    filter: Filter = "bilinear"
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,7 @@ class ResizeCenterCrop:
 
     size: int
     short: int
+    filter: Filter = "bilinear"
 
 
 @dataclass(frozen=True)
@@ -79,9 +86,25 @@ class Normalize:
     std: tuple[float, float, float] = IMAGENET_STD
 
 
-Op = Crop | ResizeCenterCrop | Flip | Jitter | Grey | Blur | Solarize | Normalize
+@dataclass(frozen=True)
+class Mask:
+    """Hide and seek: a grid of cells of a side drawn from `grids` px (0 = none), each hidden (zero, the mean colour)
+    with probability `hide`. Stands behind Normalize."""
+
+    grids: tuple[int, ...] = (0, 14, 28, 56)
+    hide: float = 0.5
+
+
+Op = Crop | ResizeCenterCrop | Flip | Jitter | Grey | Blur | Solarize | Normalize | Mask
 View = tuple[Op, ...]
 Views = tuple[View, ...]
+
+
+def size_of(view: View) -> int:
+    """Height and width of the view, px."""
+    op = view[0]
+    assert isinstance(op, Crop | ResizeCenterCrop)
+    return op.size
 
 
 def check(views: Views) -> Views:
@@ -90,8 +113,8 @@ def check(views: Views) -> Views:
         kinds = [type(op) for op in view]
         if not kinds or kinds[0] not in (Crop, ResizeCenterCrop) or {Crop, ResizeCenterCrop} & set(kinds[1:]):
             raise UserError(f"view {number} must begin with its one Crop or ResizeCenterCrop: {view}")
-        if Normalize in kinds[:-1] or kinds[-1] is not Normalize:
-            raise UserError(f"view {number} must end with its one Normalize: {view}")
+        if kinds.count(Normalize) != 1 or kinds[kinds.index(Normalize) + 1 :] not in ([], [Mask]):
+            raise UserError(f"view {number} must end with its one Normalize, behind which a Mask may stand: {view}")
         if len(set(kinds)) < len(kinds):
             raise UserError(f"view {number} names an operation twice, and both would draw the same numbers: {view}")
         for op in view:
@@ -110,26 +133,13 @@ def _check(op: Op) -> None:
         low, high = values.get(name, (1, 1))
         if not 0 < low <= high:
             raise UserError(f"{name} must be 0 < low <= high: {op}")
+    if isinstance(op, Mask) and not (op.grids and min(op.grids) >= 0 and max(op.grids) > 0 and 0 <= op.hide <= 1):
+        raise UserError(f"a mask needs grids of some px, and to hide with a probability in 0..1: {op}")
+    if isinstance(op, Solarize) and not 0 <= op.threshold <= 256:
+        raise UserError(f"a threshold must lie in 0..256: {op}")
     if isinstance(op, Crop) and op.area[1] > 1:
         raise UserError(f"a crop cannot exceed the image, area is {op.area}: {op}")
     if isinstance(op, ResizeCenterCrop) and op.short < op.size:
         raise UserError(f"the centre of {op.size} px does not fit a short side of {op.short} px: {op}")
     if isinstance(op, Jitter) and not (min(op.brightness, op.contrast, op.saturation) >= 0 <= op.hue <= 0.5):
         raise UserError(f"jitter strengths must be >= 0, hue within 0..0.5 turns: {op}")
-
-
-def moco_v1(size: int = 224) -> Views:
-    """Two draws of MoCo v1's pipeline (arXiv:1911.05722; greys first, always jitters)."""
-    view = (Crop(size), Grey(), Jitter(0.4, 0.4, 0.4, 0.4), Flip(), Normalize())
-    return check((view, view))
-
-
-def moco_v2(size: int = 224) -> Views:
-    """Two draws of MoCo v2's pipeline (arXiv:2003.04297)."""
-    view = (Crop(size), Jitter(0.4, 0.4, 0.4, 0.1, p=0.8), Grey(), Blur(), Flip(), Normalize())
-    return check((view, view))
-
-
-def evaluation(size: int = 224) -> Views:
-    """One view: short side 256 for a centre of 224, in proportion for other sizes."""
-    return check(((ResizeCenterCrop(size, round(size * 256 / 224)), Normalize()),))

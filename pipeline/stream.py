@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from ..augment import device as device_renderer
-from ..augment.crops import cuts, size_of
+from ..augment.crops import cuts, on_device, rest
 from ..augment.draw import draw
-from ..augment.spec import Views
+from ..augment.spec import Views, size_of
 from ..shards.engine import cores
 from ..shards.manifest import Manifest
 from .batch import Batch, Door
@@ -90,7 +90,7 @@ class Stream:
         for i, view in enumerate(self.views):
             draws = draw(view, uid, hw, seed=self.plan.seed, epoch=epoch, number=i)
             boxes.append(cuts(view, draws, hw))
-            packed.append(device_renderer.pack(view, draws, len(ids)))
+            packed.append(device_renderer.pack(rest(view, draws), len(ids)))
         length, pinned = self.executor.bytes_for(len(ids)), self.device.type == "cuda"
         pixels = torch.empty(length, dtype=torch.uint8, pin_memory=pinned)
         tasks = self.executor.submit(ids, np.stack(boxes, axis=1), pixels.numpy())
@@ -106,7 +106,7 @@ class Stream:
         n = len(host.index)
         blocks = host.pixels.split([3 * s * s * n for s in self.sizes])
         views = tuple(
-            device_renderer.render(view, block.view(n, s, s, 3), packed, self.dtype)
+            device_renderer.render(on_device(view), block.view(n, s, s, 3), packed, self.dtype)
             for view, block, s, packed in zip(self.views, blocks, self.sizes, host.packed, strict=True)
         )
         return Batch(views, host.target, host.index)

@@ -21,8 +21,8 @@ from typing import Annotated, Literal
 import numpy as np
 import simplejpeg
 
-from viewstream.augment.crops import size_of
-from viewstream.augment.spec import Crop, Views
+from viewstream.augment.recipes import VIEWS
+from viewstream.augment.spec import Crop, Views, size_of
 from viewstream.pipeline.choose import DOORS, open_door
 from viewstream.pipeline.order import Plan
 from viewstream.pipeline.stream import Stream, share_of_cores
@@ -30,7 +30,6 @@ from viewstream.shards.cli import parse, run
 from viewstream.shards.errors import UserError, choose, needs
 from viewstream.shards.files import atomic
 from viewstream.shards.manifest import Manifest
-from viewstream.trainers.recipes import VIEWS
 
 Case = Callable[[int], int]  # epoch -> samples delivered
 

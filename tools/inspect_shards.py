@@ -15,12 +15,13 @@ from PIL import Image
 from viewstream.shards.cli import Positional, parse, run
 from viewstream.shards.errors import UserError, needs
 from viewstream.shards.keyed import shuffled
-from viewstream.shards.manifest import JSON, Info, Manifest
+from viewstream.shards.manifest import Info, Manifest
 from viewstream.shards.read import open_beton, open_folder, open_tar
 
 SHOTS = (("many", "> 100", "#17bebb"), ("medium", "20..100", "#ffc914"), ("few", "< 20", "#e4572e"))  # ImageNet-LT's
 INK, PLAIN, SHADE = "#2e282a", "#5390d9", 0.13
 ENDS = {"webdataset": ".tar", "ffcv": ".beton"}
+WORDS = {"keep": "plain JPEGs kept as they were", "indexed": "as the files were when they were indexed"}
 READERS = {"webdataset": open_tar, "folder": open_folder, "ffcv": open_beton}
 POINTS = (5, 25, 50, 75, 95)  # percentiles
 COLUMNS, ROWS, PITCH, TILE = 8, 5, 1.16, 220  # of the contact sheet: from row to row in tiles, a tile in px
@@ -68,19 +69,19 @@ def _classes(manifest: Manifest) -> Iterator[Row]:
     if manifest.info.split == "train":  # the bands are of training pictures a class
         for i, (name, bounds, _) in enumerate(SHOTS):
             own = filled[shots(filled) == i]
-            text = f"{name + ' (' + bounds + ')':<16} {len(own):>6,} classes, {own.sum() / total:6.1%} of samples"
+            text = f"{name + ' (' + bounds + ')':<16} {_number(len(own)):>13}, {own.sum() / total:6.1%} of samples"
             yield "shots" if not i else "", text
 
 
 def _bytes(manifest: Manifest) -> Iterator[Row]:
     low, middle, high = np.percentile(manifest.bytes, (5, 50, 95))
-    yield "bytes", f"{_size(manifest.bytes.sum())} of pictures"
-    mean = _size(manifest.bytes.mean())
+    total, mean = _size(manifest.bytes.sum()), _size(manifest.bytes.mean())
+    yield "bytes", f"{total} of pictures"
     yield "a sample", f"mean {mean}, median {_size(middle)}, 5 % {_size(low)}, 95 % {_size(high)}"
     for form in manifest.info.formats:
-        files = [f["bytes"] for f in manifest.info.files if f["file"].endswith(ENDS.get(form, "/"))]
-        if form == "folder":  # one a sample, and dataset.json does not list them
-            files = manifest.bytes
+        files = manifest.bytes  # of a folder, whose files dataset.json does not list
+        if form in ENDS:
+            files = [f["bytes"] for f in manifest.info.files if f["file"].endswith(ENDS[form])]
         yield form, f"{len(files):,} file{'s' * (len(files) != 1)}, {_size(np.sum(files))}"
 
 
@@ -92,11 +93,11 @@ def _sizes(manifest: Manifest) -> Iterator[Row]:
 
 
 def _origin(info: Info) -> Iterator[Row]:
-    report = info.report
-    yield "encoding", _encoding(info.encoding)
-    yield "normalised", ", ".join(f"{kind} {n:,}" for kind, n in report["normalised"].items()) or "0"
+    how = (WORDS.get(key) or f"{key.replace('_', ' ')} {value}" for key, value in info.encoding.items())
+    yield "encoding", ", ".join(how)
+    yield "normalised", ", ".join(f"{kind} {n:,}" for kind, n in info.report["normalised"].items()) or "0"
     for kind in ("suspect", "skipped", "missing"):
-        yield kind, f"{len(report.get(kind, ())):,}"
+        yield kind, f"{len(info.report.get(kind, ())):,}"
     yield "subset", info.subset["name"]
     for key, value in info.subset.items():
         if key != "name":
@@ -104,24 +105,18 @@ def _origin(info: Info) -> Iterator[Row]:
     yield "tool", info.tool
 
 
-def _encoding(how: JSON) -> str:
-    """In words how pictures were stored; what else `dataset.json` says of it, as it is named there."""
-    rest = dict(how)
-    quality = f"quality {rest.pop('quality', '')}"
-    if rest.pop("indexed", False):
-        said = ["as the files were when they were indexed"]
-    elif rest.pop("keep", False):
-        said = [f"plain JPEGs kept as they were, the others of {quality}"]
-    else:
-        sides = {"max_side": "longer", "short_side": "shorter"}
-        said = [f"{name} side at most {rest.pop(key)} px" for key, name in sides.items() if key in rest] + [quality]
-    return ", ".join([*said, *([_said(rest)] if rest else [])])
-
-
 def _said(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {_said(one)}" for key, one in value.items())
     return "; ".join(map(_said, value)) if isinstance(value, list) else str(value)
+
+
+def _number(classes: int) -> str:
+    return f"{classes:,} class" + ("es" if classes != 1 else "")
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 16 else f"{name[:15]}…"
 
 
 def _size(number: float) -> str:
@@ -161,6 +156,7 @@ def draw(manifest: Manifest, png: Path) -> None:
     _size_panel(right, manifest)
     _sheet_panel(lower.subplots(), manifest, rows, counts)
     try:
+        png.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(png, dpi=120)
     except OSError as error:
         raise UserError(f"{png} cannot be written ({error.strerror}): name another file with --png") from None
@@ -176,7 +172,7 @@ def _class_panel(axes: Any, manifest: Manifest, counts: np.ndarray) -> None:
     for band, label, colour in bands:
         if band.any():
             first, end = np.flatnonzero(band)[[0, -1]] + (0, 1)
-            share = f"{label}: {band.sum():,} classes, {tall[band].sum() / tall.sum():.0%} of samples"
+            share = f"{label}: {_number(band.sum())}, {tall[band].sum() / tall.sum():.0%} of samples"
             axes.stairs(tall[band], np.arange(first, end + 1), fill=True, color=colour, label=share)
             axes.axvspan(first, end, color=colour, alpha=SHADE, linewidth=0)
     axes.set(xlim=(0, len(tall)), xlabel="classes, largest first", ylabel="samples")
@@ -189,7 +185,9 @@ def _class_panel(axes: Any, manifest: Manifest, counts: np.ndarray) -> None:
     each = f"{tall[0]:,}" if tall[0] == tall[-1] else f"{tall[-1]:,} to {tall[0]:,}"
     axes.set_title(f"{len(tall):,} of {len(counts):,} classes filled, samples in each: {each}")
     if len(tall) <= NAMES:
-        axes.set_xticks(np.arange(len(tall)) + 0.5, [manifest.info.classes[c] for c in order], rotation=45, ha="right")
+        axes.vlines(np.arange(1, len(tall)), *axes.get_ylim(), color="white", linewidth=3)
+        names = [_short(manifest.info.classes[c]) for c in order]
+        axes.set_xticks(np.arange(len(tall)) + 0.5, names, rotation=45, ha="right")
     if bands[0][1]:
         axes.legend(loc="upper right", frameon=True, framealpha=0.9, edgecolor="none")
 
@@ -201,26 +199,26 @@ def _size_panel(axes: Any, manifest: Manifest) -> None:
     (height, width), most = sizes[times.argmax()], times.max() / len(manifest)
     y, x = np.minimum(manifest.hw, limit).T
     edges = np.linspace(0, limit, 50)
-    image = axes.hist2d(x, y, bins=(edges, edges), cmin=1, norm="log", cmap="viridis_r")[3]
+    image = axes.hist2d(x, y, bins=(edges, edges), cmin=1, vmin=1, norm="log", cmap="viridis_r")[3]
     axes.plot((0, limit), (0, limit), color=INK, linewidth=0.6, linestyle=":")
-    axes.set(aspect="equal", xlabel="width, px", ylabel="height, px")
+    cut = " (larger ones lie on the edge)" if manifest.hw.max() > limit else ""
+    axes.set(aspect="equal", xlabel=f"width, px{cut}", ylabel="height, px")
     axes.set_title(f"most often {width} × {height} px ({most:.0%})")
-    axes.figure.colorbar(image, ax=axes, label="samples", format="{x:,.0f}", shrink=0.8)
+    scale = axes.figure.colorbar(image, ax=axes, label="samples", format="{x:,.0f}", shrink=0.8)
+    scale.ax.yaxis.set_minor_formatter("{x:,.0f}" if image.norm.vmax < 10 else "")
 
 
 def _sheet_panel(axes: Any, manifest: Manifest, rows: np.ndarray, counts: np.ndarray) -> None:
     """Whole pictures, each on its class's name."""
-    form = next(form for form in READERS if form in manifest.info.formats)
-    reader = READERS[form](manifest)
+    reader = next(READERS[form] for form in READERS if form in manifest.info.formats)(manifest)
     for n, row in enumerate(rows.tolist()):
         tile, label = _tile(manifest, reader.read(row), row), int(manifest.label[row])
         x, y = n % COLUMNS + 0.5, n // COLUMNS * PITCH + 0.97
         wide, high = (0.94 * side / max(tile.size) for side in tile.size)
         axes.imshow(tile, extent=(x - wide / 2, x + wide / 2, y, y - high))
         if label >= 0:
-            name = manifest.info.classes[label]
-            name = name if len(name) <= 16 else f"{name[:15]}…"
-            axes.text(x, y + 0.02, f"{name} · {counts[label]:,}", ha="center", va="top", fontsize=7.5, color=INK)
+            name = f"{_short(manifest.info.classes[label])} · {counts[label]:,}"
+            axes.text(x, y + 0.02, name, ha="center", va="top", fontsize=7.5, color=INK)
     reader.close()
     axes.set(xlim=(0, COLUMNS), ylim=(-(-len(rows) // COLUMNS) * PITCH, 0), aspect="equal")
     axes.axis("off")
@@ -231,8 +229,9 @@ def _tile(manifest: Manifest, data: bytes | np.ndarray, row: int) -> Image.Image
         image = Image.fromarray(data) if isinstance(data, np.ndarray) else Image.open(io.BytesIO(data))
         image.thumbnail((TILE, TILE))
     except OSError as error:
-        raise UserError(f"sample {row} ({manifest.keys[row]}) is damaged ({error}): build the set again") from None
-    return image
+        remedy = f"`python tools/verify_shards.py {manifest.root} --repair` mends it"
+        raise UserError(f"sample {row} ({manifest.keys[row]}) is damaged ({error}): {remedy}") from None
+    return image.convert("RGB")
 
 
 def main() -> None:

@@ -13,15 +13,15 @@ import torch
 from PIL import Image, ImageDraw
 
 from viewstream.augment import device
-from viewstream.augment.crops import CUT, cuts, size_of
+from viewstream.augment.crops import CUT, cuts, on_device, rest
 from viewstream.augment.draw import Draws, draw
-from viewstream.augment.spec import Normalize, View
+from viewstream.augment.recipes import VIEWS
+from viewstream.augment.spec import Normalize, View, size_of
 from viewstream.pipeline.choose import open_door
 from viewstream.pipeline.resize import cut
 from viewstream.shards.cli import parse, run
 from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import Manifest
-from viewstream.trainers.recipes import VIEWS
 
 EDGE, COLOURS = 4, ("#e4572e", "#17bebb", "#ffc914", "#76b041", "#a05eb5", "#2e282a", "#5390d9", "#ff7eb6")
 
@@ -60,7 +60,7 @@ def rendered(view: View, image: Image.Image, draws: Draws, row: int) -> Image.Im
     assert box.shape == (1, CUT)
     pixels = np.empty((1, size, size, 3), np.uint8)
     cut(np.asarray(image).reshape(-1), image.width, box[0], size, pixels.reshape(-1))
-    x = device.render(view, torch.from_numpy(pixels), torch.from_numpy(device.pack(view, one, 1)))[0]
+    x = device.render(on_device(view), torch.from_numpy(pixels), torch.from_numpy(device.pack(rest(view, one), 1)))[0]
     norm = view[-1]
     assert isinstance(norm, Normalize)
     x = x * torch.tensor(norm.std).view(3, 1, 1) + torch.tensor(norm.mean).view(3, 1, 1)

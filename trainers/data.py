@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from ..augment.spec import evaluation
+from ..augment.recipes import evaluation
 from ..pipeline.choose import open_door
 from ..pipeline.order import Plan
 from ..pipeline.stream import Stream

@@ -4,17 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from ..augment import spec
-
-VIEWS: dict[str, Callable[[int], spec.Views]] = {"moco_v1": spec.moco_v1, "moco_v2": spec.moco_v2}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Which numbers a run computes; saved in its checkpoints, and a resume must match it"""
 
     method: Annotated[Literal["moco"], "what to train"] = "moco"
-    views: Annotated[Literal["moco_v1", "moco_v2"], "augmentation recipe"] = "moco_v2"
+    views: Annotated[str, "augmentation recipe (`python tools/look.py --list`)"] = "moco_v2"
     arch: Annotated[str, "backbone, a torchvision or timm name"] = "resnet50"
     head: Annotated[Literal["linear", "mlp"], "projection head"] = "mlp"
     dim: Annotated[int, "size of the embedding", 1] = 128

@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import nn
 
+from ..augment.recipes import views_of
+from ..augment.spec import size_of
 from ..pipeline.choose import open_door
 from ..pipeline.order import Plan
 from ..pipeline.stream import Stream
@@ -29,7 +31,7 @@ from .moco import MoCo
 from .nets import encoder
 from .parts import check_groups
 from .ranks import group, rank, share_buffers, world
-from .recipes import VIEWS, Recipe
+from .recipes import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +81,9 @@ def pretrain(recipe: Recipe, run: Run) -> Path:
         manifest = open_data(run.data)
         folder = Path(run.out or f"runs/{recipe.method}-{manifest.info.name}")
         last = _checkpoint(run, folder)
-        views = VIEWS[recipe.views](recipe.size)
+        views = views_of(recipe.views, recipe.size)
+        if len({size_of(view) for view in views}) > 1 or len(views) != 2:
+            raise UserError(f"--views {recipe.views} makes {len(views)} views: moco compares two of one size")
         plan = Plan(len(manifest), recipe.batch_size, world(), rank(), recipe.seed)
         door, dtype = open_door(run.loader, manifest), precision(recipe, device)
         loader = Stream(manifest, plan, views, door, device=device, dtype=dtype, threads=run.workers)

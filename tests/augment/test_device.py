@@ -6,8 +6,9 @@ import torch
 from PIL import Image
 
 from viewstream.augment import device, reference
-from viewstream.augment.crops import cuts, size_of
+from viewstream.augment.crops import cuts, on_device, rest
 from viewstream.augment.draw import draw
+from viewstream.augment.recipes import evaluation, moco_v1, moco_v2
 from viewstream.augment.spec import (
     IMAGENET_STD,
     Blur,
@@ -15,12 +16,11 @@ from viewstream.augment.spec import (
     Flip,
     Grey,
     Jitter,
+    Mask,
     Normalize,
     ResizeCenterCrop,
     Solarize,
-    evaluation,
-    moco_v1,
-    moco_v2,
+    size_of,
 )
 from viewstream.pipeline.resize import cut
 
@@ -36,7 +36,7 @@ def gaps(view, images, size_seed=0):
     pixels = np.empty((n, size, size, 3), np.uint8)
     for i, image in enumerate(images):
         cut(np.asarray(image).reshape(-1), image.width, boxes[i], size, pixels[i].reshape(-1))
-    ours = device.render(view, torch.from_numpy(pixels), torch.from_numpy(device.pack(view, draws, n)))
+    ours = device.render(on_device(view), torch.from_numpy(pixels), torch.from_numpy(device.pack(rest(view, draws), n)))
     theirs = torch.stack([reference.render(view, image, draws, i) for i, image in enumerate(images)])
     return (ours - theirs).abs() * STD * 255
 
@@ -52,6 +52,14 @@ def test_the_host_cut_is_pils_resize_within_a_level(images, size, first):
     gap = gaps((first(size), Normalize()), images)
     assert gap.mean() <= 0.3
     assert gap.max() <= 1.001
+
+
+@pytest.mark.parametrize("size", [32, 96, 224])
+@pytest.mark.parametrize("first", [Crop, lambda size, filter: ResizeCenterCrop(size, round(size * 8 / 7), filter)])
+def test_the_bicubic_cut_is_pils_within_rounding(images, size, first):
+    gap = gaps((first(size, filter="bicubic"), Normalize()), images)
+    assert gap.mean() <= 0.3
+    assert gap.max() <= 4  # PIL clips what overshoots between its two passes as well
 
 
 def test_a_box_of_one_pixel_height_and_an_enlarging_crop_are_cut_like_pil():
@@ -97,11 +105,21 @@ def test_an_op_that_is_off_leaves_the_picture_alone(images):
     assert gaps(off, images).max() <= 1.01
 
 
+def test_hide_and_seek_hides_the_cells_that_the_reference_hides(images):
+    for size in (32, 60):
+        view = (Crop(size), Normalize(), Mask(grids=(0, 7, 14, 28)))
+        gap = gaps(view, images)
+        assert gap.max() <= 1.001
+        draws = draw(view, np.arange(24, dtype=np.uint64), np.full((24, 2), 90), seed=0, epoch=0, number=0)
+        assert set(draws[2]["grid"].tolist()) == {0, 7, 14, 28}
+        assert 0.4 < draws[2]["keep"].mean() < 0.6
+
+
 def test_views_come_in_the_asked_type_and_layout(images):
     view = moco_v2(32)[0]
     draws = draw(view, np.arange(4, dtype=np.uint64), np.full((4, 2), 60), seed=0, epoch=0, number=0)
-    pixels, packed = torch.zeros(4, 32, 32, 3, dtype=torch.uint8), torch.from_numpy(device.pack(view, draws, 4))
-    out = device.render(view, pixels, packed, torch.bfloat16)
+    pixels, packed = torch.zeros(4, 32, 32, 3, dtype=torch.uint8), torch.from_numpy(device.pack(rest(view, draws), 4))
+    out = device.render(on_device(view), pixels, packed, torch.bfloat16)
     assert out.dtype == torch.bfloat16
     assert out.shape == (4, 3, 32, 32)
     assert out.is_contiguous(memory_format=torch.channels_last)
@@ -112,6 +130,6 @@ def test_a_batch_renders_like_its_pieces(images):
     draws = draw(view, np.arange(8, dtype=np.uint64), np.full((8, 2), 60), seed=0, epoch=0, number=0)
     rng = np.random.default_rng(0)
     pixels = torch.from_numpy(rng.integers(0, 256, (8, 32, 32, 3), dtype=np.uint8))
-    packed = torch.from_numpy(device.pack(view, draws, 8))
-    pieces = [device.render(view, pixels[i : i + 2], packed[i : i + 2]) for i in range(0, 8, 2)]
-    torch.testing.assert_close(device.render(view, pixels, packed), torch.cat(pieces), rtol=0, atol=1e-5)
+    packed = torch.from_numpy(device.pack(rest(view, draws), 8))
+    pieces = [device.render(on_device(view), pixels[i : i + 2], packed[i : i + 2]) for i in range(0, 8, 2)]
+    torch.testing.assert_close(device.render(on_device(view), pixels, packed), torch.cat(pieces), rtol=0, atol=1e-5)

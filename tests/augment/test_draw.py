@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from torchvision.transforms import ColorJitter, RandomResizedCrop
 
 from viewstream.augment.draw import draw, hashed, uniforms
-from viewstream.augment.spec import Crop, Jitter, moco_v1, moco_v2
+from viewstream.augment.recipes import moco_v1, moco_v2
+from viewstream.augment.spec import Crop, Jitter
 
 UIDS = np.arange(64, dtype=np.uint64) * np.uint64(0x123456789ABCDEF)
 HW = np.stack([100 + np.arange(64) * 7 % 300, 90 + np.arange(64) * 13 % 400], axis=1)

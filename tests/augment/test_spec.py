@@ -2,7 +2,8 @@
 
 import pytest
 
-from viewstream.augment.spec import Blur, Crop, Flip, Grey, Jitter, Normalize, ResizeCenterCrop, check, moco_v1, moco_v2
+from viewstream.augment.recipes import moco_v1, moco_v2
+from viewstream.augment.spec import Blur, Crop, Flip, Grey, Jitter, Normalize, ResizeCenterCrop, check
 from viewstream.shards.errors import UserError
 
 END = Normalize()

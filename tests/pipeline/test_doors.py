@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from viewstream.augment.spec import evaluation, moco_v1, moco_v2
+from viewstream.augment.recipes import evaluation, moco_v1, moco_v2
 from viewstream.pipeline.choose import DOORS, open_door
 from viewstream.pipeline.order import Plan
 from viewstream.pipeline.stream import Stream

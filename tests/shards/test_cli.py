@@ -1,12 +1,16 @@
-"""The command as people type it, in a process of its own."""
+"""The command as people type it, in a process of its own; and fields of every form, read from words."""
 
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 import pytest
 
+from viewstream.shards.cli import Positional, parse
+from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import Manifest
 
 SCRIPT = Path(__file__).parents[2] / "tools" / "build_shards.py"
@@ -71,3 +75,58 @@ def test_help_fits_a_screen_and_shows_an_example():
     assert done.returncode == 0
     assert "python tools/build_shards.py --source" in done.stdout
     assert done.stdout.count("\n") < 75
+
+
+@dataclass(frozen=True)
+class Fields:
+    """A field of every form"""
+
+    dir: Annotated[Path, "a folder, 100 % of it", Positional] = Path()
+    draw_subset: Annotated[bool | Literal["release", "paper"], "true alone, or a word"] = False
+    name: Annotated[str, "any text"] = "pets"
+    out: Annotated[Path | None, "a path or none"] = None
+    rate: Annotated[float, "a number", 0] = 0.5
+    picture: Annotated[bool, "yes or no"] = True
+
+
+def fields(*words: str) -> Fields:
+    return parse(Fields(), words=words, about="What fields become.")[0]
+
+
+def test_a_positional_word_fills_its_field_wherever_it_stands():
+    assert fields("here") == Fields(dir=Path("here"))
+    assert fields("--rate", "2", "here").dir == fields("here", "--rate", "2").dir == Path("here")
+    with pytest.raises(UserError, match="required: DIR"):
+        fields()
+    with pytest.raises(UserError, match="unknown option 'there'"):
+        fields("here", "there")
+    with pytest.raises(UserError, match="unknown option '--rat': did you mean '--rate'"):
+        fields("here", "--rat", "2")
+
+
+def test_a_flag_is_true_alone_and_may_take_one_of_its_words():
+    assert fields("here").draw_subset is False
+    assert fields("here", "--draw-subset").draw_subset is True
+    assert fields("here", "--draw-subset", "--rate", "2").draw_subset is True
+    assert fields("here", "--draw-subset", "release").draw_subset == "release"
+    assert fields("here", "--draw-subset=paper").draw_subset == "paper"
+    with pytest.raises(UserError, match="--draw-subset: unknown value 'releas': did you mean 'release'"):
+        fields("here", "--draw-subset", "releas")
+
+
+def test_text_paths_numbers_and_switches_are_read_as_before():
+    words = ("--name", "cats", "--out", "a/b", "--rate", "0", "--no-picture")
+    assert fields("here", *words) == Fields(Path("here"), name="cats", out=Path("a/b"), rate=0.0, picture=False)
+    with pytest.raises(UserError, match="--rate: 'fast' is not of the form X"):
+        fields("here", "--rate", "fast")
+    with pytest.raises(UserError, match="--rate: -1 is less than 0"):
+        fields("here", "--rate=-1")
+
+
+def test_help_names_the_place_the_words_and_the_defaults(capsys):
+    with pytest.raises(SystemExit):
+        fields("--help")
+    shown = capsys.readouterr().out
+    assert "DIR                   a folder, 100 % of it" in shown
+    assert "--draw-subset [release|paper]" in shown
+    assert "any text (pets)" in shown

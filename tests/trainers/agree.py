@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch.distributed as dist
 
-from viewstream.augment.spec import moco_v2
+from viewstream.augment.recipes import moco_v2
 from viewstream.pipeline.choose import open_door
 from viewstream.pipeline.order import Plan
 from viewstream.pipeline.stream import Stream

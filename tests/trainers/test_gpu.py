@@ -3,12 +3,13 @@
 import pytest
 import torch
 
+from viewstream.augment.recipes import VIEWS
 from viewstream.pipeline.choose import open_door
 from viewstream.pipeline.order import Plan
 from viewstream.pipeline.stream import Stream
 from viewstream.trainers import optim
 from viewstream.trainers.method import Now
-from viewstream.trainers.recipes import VIEWS, Recipe
+from viewstream.trainers.recipes import Recipe
 from viewstream.trainers.run import method_of
 
 pytestmark = [
