@@ -17,6 +17,7 @@ from .spec import Blur, Grey, Jitter, Mask, Normalize, Op, Solarize
 
 Rest = tuple[tuple[Op, Draw], ...]
 
+SLICE = 8  # images that a CPU renders at a time: what they need between ops stays in its cache
 SLOTS = 6  # blends before and after the hue shift, three each
 
 
@@ -29,6 +30,17 @@ def pack(todo: Rest, samples: int) -> np.ndarray:
 def render(ops: tuple[Op, ...], pixels: Tensor, packed: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """Cut pixels [N, S, S, 3] uint8, the ops still to do (`crops.on_device`) and their `packed` parameters [N, P] ->
     [N, 3, S, S] `dtype`, channels_last."""
+    if pixels.device.type != "cpu" or len(pixels) <= SLICE:
+        return _render(ops, pixels, packed, dtype)
+    n, size = pixels.shape[:2]
+    out = torch.empty((n, 3, size, size), dtype=dtype, memory_format=torch.channels_last)
+    for at in range(0, n, SLICE):
+        part = slice(at, at + SLICE)
+        out[part] = _render(ops, pixels[part], packed[part], dtype)
+    return out
+
+
+def _render(ops: tuple[Op, ...], pixels: Tensor, packed: Tensor, dtype: torch.dtype) -> Tensor:
     x = pixels.permute(0, 3, 1, 2).float() / 255  # NHWC memory seen as NCHW is channels_last
     at = 0
     for op in ops:

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import simplejpeg
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from .shrink import shrink
 
@@ -28,6 +28,7 @@ TURNS = {
 }
 MODES = {"L": "grey", "LA": "grey", "P": "palette", "RGBA": "alpha", "1": "bilevel", "I;16": "16-bit grey"}
 ODD_SAMPLING = "odd sampling"
+MOST_PIXELS = 89_478_485  # PIL looks closer at more, and refuses twice as many: small files can claim any size
 JPEGS = ("JPEG", "MPO")  # MPO: a JPEG with more pictures behind the first
 ORIENTATION = 0x0112  # the EXIF tag
 END = b"\xff\xd9"  # a JPEG's last marker
@@ -94,7 +95,8 @@ def _plain(data: bytes) -> tuple[int, int] | None:
         height, width, colour, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError:
         return None
-    return (int(height), int(width)) if colour == "YCbCr" else None
+    size = int(height), int(width)
+    return size if colour == "YCbCr" and size[0] * size[1] <= MOST_PIXELS else None
 
 
 def may_turn(data: bytes) -> bool:
@@ -117,6 +119,8 @@ def _look(data: bytes) -> tuple[Image.Image, tuple[str, ...]]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pictures in the wild carry odd metadata; only the pixels matter here
             head = Image.open(io.BytesIO(data))
+    except UnidentifiedImageError:  # its own message names an object in memory
+        raise Damaged("it is no picture of a known format") from None
     except Exception as error:  # decoders raise anything on hostile bytes
         raise Damaged(_cause(error)) from None
     kinds = []

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import re
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -82,7 +83,7 @@ def read(path: Path) -> tuple[bytes, str]:
     try:
         text = path.read_bytes()
         text = gzip.decompress(text) if path.suffix == ".gz" else text
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} is damaged or cannot be read ({error}): fetch it again") from None
     return text, hashlib.sha256(text).hexdigest()
 
@@ -112,7 +113,7 @@ def _lines(text: bytes, name: str) -> Iterator[tuple[int, str, list[str]]]:
     except UnicodeDecodeError as error:
         number = text.count(b"\n", 0, error.start) + 1
         raise UserError(f"{name} line {number} is not UTF-8 text: is it a list file?") from None
-    if not text.strip():
+    if not any(map(str.strip, lines)):  # bytes.strip() knows neither the mark of UTF-8 nor all kinds of space
         raise UserError(f"{name} is empty: a list has a line a picture or a class")
     for number, line in enumerate(lines, start=1):
         if words := line.split():

@@ -13,6 +13,7 @@ import numpy as np
 import simplejpeg
 
 from .encode import Damaged, Encoding, encode
+from .errors import UserError
 from .keyed import keys
 from .manifest import JSON, uid_of
 from .plan import Sample
@@ -65,18 +66,20 @@ class Packer:
         digested: list[bytes] = []
         position = 0
         for path, place, label in block:
-            try:
-                one = encode(self.reader.read(place), self.encoding)
-            except (Damaged, OSError, ValueError) as error:
-                packed.skipped.append({"source": path, "cause": str(error)})
-                continue
             key = key_of(path)
             uid = uid_of(key)
+            try:
+                one = encode(self.reader.read(place), self.encoding)
+                if self.raw_fraction and is_raw(np.array([uid], np.uint64), self.raw_fraction, self.seed)[0]:
+                    packed.raw[len(packed.rows["uid"])] = simplejpeg.decode_jpeg(one.jpeg).tobytes()
+            except UserError:  # of the archive, not of one picture in it: others would be lost unnamed
+                raise
+            except (Damaged, OSError, ValueError, MemoryError) as error:
+                packed.skipped.append({"source": path, "cause": str(error) or type(error).__name__})
+                continue
             row = (uid, key, label, path, one.height, one.width, len(one.jpeg), one.sha256, position + BLOCK)
             for name, value in zip(COLUMNS, row, strict=True):
                 packed.rows[name].append(value)
-            if self.raw_fraction and is_raw(np.array([uid], np.uint64), self.raw_fraction, self.seed)[0]:
-                packed.raw[len(packed.rows["uid"]) - 1] = simplejpeg.decode_jpeg(one.jpeg).tobytes()
             packed.kinds.update(one.kinds)
             if one.suspect:
                 packed.suspect.append({"source": path, "cause": one.suspect})

@@ -4,7 +4,6 @@ python tools/inspect_shards.py data/shards/imagenet-lt6-train
 """
 
 import io
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,19 +13,16 @@ from PIL import Image
 
 from viewstream.shards.cli import Positional, parse, run
 from viewstream.shards.errors import UserError, needs
+from viewstream.shards.figures import SHOTS, counted, number_of_classes, shots, table
 from viewstream.shards.keyed import shuffled
-from viewstream.shards.manifest import Info, Manifest
+from viewstream.shards.manifest import Manifest
 from viewstream.shards.read import open_beton, open_folder, open_tar
 
-SHOTS = (("many", "> 100", "#17bebb"), ("medium", "20..100", "#ffc914"), ("few", "< 20", "#e4572e"))  # ImageNet-LT's
+COLOURS = ("#17bebb", "#ffc914", "#e4572e")  # of many, medium and few shots
 INK, PLAIN, SHADE = "#2e282a", "#5390d9", 0.13
-ENDS = {"webdataset": ".tar", "ffcv": ".beton"}
-WORDS = {"keep": "plain JPEGs kept as they were", "indexed": "as the files were when they were indexed"}
 READERS = {"webdataset": open_tar, "folder": open_folder, "ffcv": open_beton}
-POINTS = (5, 25, 50, 75, 95)  # percentiles
 COLUMNS, ROWS, PITCH, TILE = 8, 5, 1.16, 220  # of the contact sheet: from row to row in tiles, a tile in px
 NAMES = 24  # bars that still have room for a name
-Row = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -38,93 +34,8 @@ class Inspect:
     png: Annotated[Path | None, "where to draw them (DIR/inspect.png)"] = None
 
 
-def shots(counts: np.ndarray) -> np.ndarray:
-    """[C] pictures a class -> [C] position in SHOTS."""
-    return 2 - np.digitize(counts, (20, 101))
-
-
-def table(manifest: Manifest) -> str:
-    """All figures, a line each."""
-    info = manifest.info
-    lines = [("name", info.name), ("split", info.split), ("samples", f"{len(manifest):,}")]
-    lines += [*_classes(manifest), *_bytes(manifest), *_sizes(manifest), *_origin(info)]
-    return "\n".join(f"{name:>12}  {text}" for name, text in lines)
-
-
-def counted(manifest: Manifest) -> np.ndarray:
-    """[C] samples of each class; the unlabelled belong to none."""
-    return np.bincount(manifest.label[manifest.label >= 0], minlength=len(manifest.info.classes))
-
-
-def _classes(manifest: Manifest) -> Iterator[Row]:
-    counts = counted(manifest)
-    filled, total = counts[counts > 0], int(counts.sum())
-    if total < len(manifest):
-        yield "unlabelled", "all samples" if not total else f"{len(manifest) - total:,} samples"
-    if not total:
-        return
-    yield "classes", f"{len(filled):,} filled of {len(counts):,}"
-    middle = f"mean {filled.mean():,.1f}, median {np.median(filled):,.1f}"
-    yield "a class", f"most {filled.max():,}, least {filled.min():,}, {middle}, total {total:,} samples"
-    if manifest.info.split == "train":  # the bands are of training pictures a class
-        for i, (name, bounds, _) in enumerate(SHOTS):
-            own = filled[shots(filled) == i]
-            text = f"{name + ' (' + bounds + ')':<16} {_number(len(own)):>13}, {own.sum() / total:6.1%} of samples"
-            yield "shots" if not i else "", text
-
-
-def _bytes(manifest: Manifest) -> Iterator[Row]:
-    low, middle, high = np.percentile(manifest.bytes, (5, 50, 95))
-    total, mean = _size(manifest.bytes.sum()), _size(manifest.bytes.mean())
-    yield "bytes", f"{total} of pictures"
-    yield "a sample", f"mean {mean}, median {_size(middle)}, 5 % {_size(low)}, 95 % {_size(high)}"
-    for form in manifest.info.formats:
-        files = manifest.bytes  # of a folder, whose files dataset.json does not list
-        if form in ENDS:
-            files = [f["bytes"] for f in manifest.info.files if f["file"].endswith(ENDS[form])]
-        yield form, f"{len(files):,} file{'s' * (len(files) != 1)}, {_size(np.sum(files))}"
-
-
-def _sizes(manifest: Manifest) -> Iterator[Row]:
-    yield "size, px", "".join(f"{p:>5} %" for p in POINTS)
-    sides = {"height": manifest.height, "width": manifest.width, "longer side": manifest.hw.max(axis=1)}
-    for name, side in sides.items():
-        yield name, "".join(f"{v:7,.0f}" for v in np.percentile(side, POINTS))
-
-
-def _origin(info: Info) -> Iterator[Row]:
-    how = (WORDS.get(key) or f"{key.replace('_', ' ')} {value}" for key, value in info.encoding.items())
-    yield "encoding", ", ".join(how)
-    yield "normalised", ", ".join(f"{kind} {n:,}" for kind, n in info.report["normalised"].items()) or "0"
-    for kind in ("suspect", "skipped", "missing"):
-        yield kind, f"{len(info.report.get(kind, ())):,}"
-    yield "subset", info.subset["name"]
-    for key, value in info.subset.items():
-        if key != "name":
-            yield "", f"{key} {_said(value)}"
-    yield "tool", info.tool
-
-
-def _said(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_said(one)}" for key, one in value.items())
-    return "; ".join(map(_said, value)) if isinstance(value, list) else str(value)
-
-
-def _number(classes: int) -> str:
-    return f"{classes:,} class" + ("es" if classes != 1 else "")
-
-
 def _short(name: str) -> str:
     return name if len(name) <= 16 else f"{name[:15]}…"
-
-
-def _size(number: float) -> str:
-    """Powers of ten, as disks are sold."""
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
-        if number >= scale:
-            return f"{number / scale:,.1f} {unit}"
-    return f"{number:.0f} B"
 
 
 def chosen(manifest: Manifest, number: int) -> np.ndarray:
@@ -166,13 +77,14 @@ def _class_panel(axes: Any, manifest: Manifest, counts: np.ndarray) -> None:
     """Samples a class from the largest class to the smallest, in bands of many, medium and few shots."""
     order = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
     tall = counts[order]
-    bands = [(shots(tall) == i, f"{name} ({bounds})", colour) for i, (name, bounds, colour) in enumerate(SHOTS)]
+    shown = zip(SHOTS, COLOURS, strict=True)
+    bands = [(shots(tall) == i, f"{name} ({bounds})", colour) for i, ((name, bounds), colour) in enumerate(shown)]
     if manifest.info.split != "train":
         bands = [(tall > 0, "", PLAIN)]
     for band, label, colour in bands:
         if band.any():
             first, end = np.flatnonzero(band)[[0, -1]] + (0, 1)
-            share = f"{label}: {_number(band.sum())}, {tall[band].sum() / tall.sum():.0%} of samples"
+            share = f"{label}: {number_of_classes(band.sum())}, {tall[band].sum() / tall.sum():.0%} of samples"
             axes.stairs(tall[band], np.arange(first, end + 1), fill=True, color=colour, label=share)
             axes.axvspan(first, end, color=colour, alpha=SHADE, linewidth=0)
     axes.set(xlim=(0, len(tall)), xlabel="classes, largest first", ylabel="samples")

@@ -35,6 +35,8 @@ def arranged(
     for path in paths:
         if UNSAFE.search(path):
             raise UserError(f"{path!r} in {where} leads out of the source: a path is class/file, without `..`")
+        if "\0" in path:
+            raise UserError(f"{path!r} in {where} has a zero byte, which no file's name can: rename it")
     order = np.array(sorted(range(len(paths)), key=paths.__getitem__))
     order = order[np.argsort(label[order], kind="stable")]
     paths = [paths[i] for i in order]

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import lzma
 import tarfile
 import zlib
 
@@ -32,7 +33,7 @@ def _kaggle(files: Storage) -> dict[str, str]:
     try:
         rows = csv.DictReader(io.StringIO(files.read(KAGGLE).decode()))
         return {row["ImageId"]: row["PredictionString"].split()[0] for row in rows}
-    except (KeyError, IndexError, ValueError, AttributeError) as error:
+    except (KeyError, IndexError, ValueError, AttributeError, csv.Error) as error:
         raise UserError(f"{files.show(KAGGLE)} is not Kaggle's table ({error!r}): fetch it again") from None
 
 
@@ -43,7 +44,7 @@ def _wnids(files: Storage) -> list[str]:
         leaves = [row for row in load(meta)["synsets"] if row["num_children"] == [0]]  # the rest are their parents
         wnid = {int(row["ILSVRC2012_ID"][0]): str(row["WNID"]) for row in leaves}
         return [wnid[int(word)] for word in text.split()]
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise UserError(f"{where}: {TRUTH} or {META} is damaged ({error!r}): fetch the kit again") from None
 
 
@@ -70,5 +71,5 @@ def _unpacked(files: Storage, packed: str) -> tuple[bytes, bytes]:
                 if name in (TRUTH, META) and (file := kit.extractfile(member)):
                     found[name] = file.read()
         return found[TRUTH], found[META]
-    except (tarfile.TarError, OSError, EOFError, zlib.error, KeyError) as error:
+    except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError, KeyError, ValueError) as error:
         raise UserError(f"{files.show(packed)} is damaged or not the kit ({error!r}): fetch it again") from None

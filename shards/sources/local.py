@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -9,6 +10,7 @@ from typing import BinaryIO, NamedTuple
 from ..errors import UserError
 
 UNSAFE = re.compile(r"(?:^|/)\.{0,2}(?:/|\Z)")  # an absolute path, or one with a part that is empty, `.` or `..`
+LONGEST = 1 << 32  # bytes to read at once; files of holes can claim terabytes
 
 
 class Entry(NamedTuple):
@@ -35,7 +37,7 @@ class Local:
     def entries(self, folder: str = "") -> list[Entry]:
         """What lies in a folder, in no order."""
         with os.scandir(self._at(folder) if folder else self.root) as found:
-            return [Entry(e.name, e.is_dir()) for e in found]
+            return [Entry(e.name, _is_dir(e)) for e in found]
 
     def exists(self, path: str) -> bool:
         return os.path.exists(self._at(path))
@@ -46,7 +48,9 @@ class Local:
     def read(self, path: str, start: int = 0, length: int | None = None) -> bytes:
         """The whole file, or `length` bytes of it; OSError when it ends before."""
         if length is None:
-            with open(self._at(path), "rb") as file:
+            with self.open(path) as file:
+                if (size := os.fstat(file.fileno()).st_size) > LONGEST:
+                    raise OSError(f"{path} has {size} bytes, which no picture and no list has")
                 return file.read()
         number = os.open(self._at(path), os.O_RDONLY)
         try:
@@ -56,10 +60,27 @@ class Local:
 
     def open(self, path: str) -> BinaryIO:
         """A file to read and seek in."""
-        return open(self._at(path), "rb")
+        return open(self._at(path), "rb", opener=_plain)
 
     def _at(self, path: str) -> str:
         return f"{self.root}/{safe(path, self.root)}"
+
+
+def _plain(path: str, flags: int) -> int:
+    """An open file; a pipe would be waited for, a device may never end."""
+    number = os.open(path, flags | os.O_NONBLOCK)
+    mode = os.fstat(number).st_mode
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):  # of a folder open() complains
+        return number
+    os.close(number)
+    raise OSError(f"{path} is a pipe or a device, not a file")
+
+
+def _is_dir(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads nowhere it can: reading it will say so
+        return False
 
 
 def safe(path: str, root: object) -> str:

@@ -19,7 +19,7 @@ def load(data: bytes) -> dict[str, Any]:
         raise ValueError("this is no MATLAB 5 file of a little-endian machine")
     try:
         return dict(_matrix(body) for kind, body in _elements(data[128:]) if kind == MATRIX)
-    except (StopIteration, struct.error, zlib.error, KeyError, IndexError, RecursionError) as error:
+    except (RuntimeError, struct.error, zlib.error, KeyError, IndexError) as error:  # RuntimeError: a part is missing
         raise ValueError(f"this MATLAB file is damaged ({error!r})") from None
 
 

@@ -57,9 +57,11 @@ def parquet(where: str | os.PathLike[str], split: str) -> Source:
             raise UserError(f"{where} has no .parquet file of the {split} split: name one, as in {split}-00000.parquet")
         columns, listed = _listed(files, tables)
     label = np.concatenate(listed.label)
+    if not len(label):
+        raise UserError(f"{where} holds no pictures for {split}: its tables have no rows")
     if not labelled(label, where):
         label = np.full(len(label), -1, np.int32)
-    classes, label, paths = _named(columns, label, listed.paths)
+    classes, label, paths = _named(columns, label, listed.paths, where)
     reader = Rows(files, tuple(tables), columns.picture)
     return arranged(where, split, reader, classes, label, paths, np.concatenate(listed.places), stage)
 
@@ -73,12 +75,14 @@ def _listed(files: Storage, tables: list[str]) -> tuple[Columns, Listed]:
                 rows = table.metadata.num_rows
                 wanted = [c for c in (columns.label, columns.path) if c]
                 read = table.read(columns=wanted) if wanted else None
-        except pa.ArrowException as error:
+        except (pa.ArrowException, UnicodeDecodeError) as error:
             raise UserError(f"{files.show(name)} is damaged or has other columns ({error}): fetch it again") from None
         try:
             label = read[columns.label] if read and columns.label else pa.nulls(rows, pa.int64())
             listed.label.append(label.cast(pa.int64()).fill_null(-1).to_numpy())
             listed.paths += _field(read, columns.path).to_pylist() if read and columns.path else [None] * rows
+        except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+            raise UserError(f"{files.show(name)} has a label or a path that is none ({error}): mend it") from None
         except KeyError as error:
             raise UserError(f"{files.show(name)} has no column {error}, other files of {files.show()} do") from None
         listed.places.append(np.stack([np.full(rows, number), np.arange(rows)], axis=1))
@@ -88,7 +92,7 @@ def _listed(files: Storage, tables: list[str]) -> tuple[Columns, Listed]:
 
 def _columns(schema: pa.Schema, name: str) -> Columns:
     """The picture column by its type, the label column by its name."""
-    structs = [f.name for f in schema if pa.types.is_struct(f.type) and f.type.get_field_index("bytes") >= 0]
+    structs = [f.name for f in schema if pa.types.is_struct(f.type) and _has_bytes(f.type)]
     plain = [f.name for f in schema if f.name in PICTURES and _is_bytes(f.type)]
     found = [n for n in PICTURES if n in structs + plain][:1] or structs
     if len(found) != 1:
@@ -104,6 +108,10 @@ def _columns(schema: pa.Schema, name: str) -> Columns:
     return Columns(picture, path, label, _class_names(schema, label))
 
 
+def _has_bytes(kind: pa.StructType) -> bool:
+    return kind.get_field_index("bytes") >= 0 and _is_bytes(kind.field("bytes").type)
+
+
 def _is_bytes(kind: pa.DataType) -> bool:
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
 
@@ -112,8 +120,10 @@ def _class_names(schema: pa.Schema, label: str | None) -> tuple[str, ...] | None
     """Those that the `datasets` library writes into the schema."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        return tuple(map(str, features[label]["names"]))
-    except (KeyError, ValueError, TypeError):
+        names = tuple(map(str, features[label]["names"]))
+        "".join(names).encode()  # JSON can hold what is no text
+        return names
+    except (KeyError, ValueError, TypeError, RecursionError):
         return None
 
 
@@ -123,7 +133,7 @@ def _field(table: pa.Table, path: str) -> Any:
 
 
 def _named(
-    columns: Columns, label: np.ndarray, stored: list[str | None]
+    columns: Columns, label: np.ndarray, stored: list[str | None], where: str
 ) -> tuple[tuple[str, ...], np.ndarray, list[str]]:
     """Classes, labels among them, and paths. ImageNet gets back the wnids and the file names of its archives."""
     names = [(path or "").rpartition("/")[2] for path in stored]
@@ -134,7 +144,9 @@ def _named(
     if label[0] >= 0:
         classes = columns.names or named_by(label, folders) or numbered(label)
         if label.max() >= len(classes):
-            raise UserError(f"a label is {label.max()}, but the table names {len(classes)} classes: which is right?")
+            raise UserError(
+                f"{where}: a label is {label.max()}, its schema names {len(classes)} classes: which is right?"
+            )
     paths, seen = [], set()
     for row, (number, name) in enumerate(zip(label.tolist(), names, strict=True)):
         folder = f"{classes[number].strip('/')}/" if classes else ""

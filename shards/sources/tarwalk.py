@@ -14,6 +14,7 @@ FILES, LINKS, SPARSE = b"07\0", b"12", b"S"  # types of members, a byte each
 LONG_NAME, LONG_LINK, PAX, PAX_ALL = b"L", b"K", b"x", b"g"
 BARE = b"123456"  # links, devices and folders: their header may give a size, and yet nothing follows
 LONGEST_HEADER = 1 << 20  # bytes of a name or a pax header; a longer one is damage
+MOST_DIGITS = 20  # of a number in a pax header; Python refuses thousands
 
 
 class Member(NamedTuple):
@@ -72,7 +73,10 @@ def _header(file: BinaryIO, name: str, at: int, end: int) -> tuple[str, int, byt
 
 
 def _octal(field: bytes) -> int:
-    return int(field.split(b"\0", 1)[0].strip() or b"0", 8)
+    digits = field.split(b"\0", 1)[0].strip() or b"0"
+    if not digits.isdigit():  # int() takes a sign: a walk with members of less than nothing would go in circles
+        raise ValueError(f"{digits!r} is no number")
+    return int(digits, 8)
 
 
 def _extended(file: BinaryIO, name: str, kind: bytes, data: int, size: int) -> dict[str, str]:
@@ -84,15 +88,16 @@ def _extended(file: BinaryIO, name: str, kind: bytes, data: int, size: int) -> d
     if kind == LONG_NAME:
         return {"path": text.split(b"\0", 1)[0].decode(errors="surrogateescape")}
     found: dict[str, str] = {}
-    while text.strip(b"\0"):
-        digits, space, rest = text.partition(b" ")
-        record = rest[: max(0, int(digits) - len(digits) - 1)] if space and digits.isdigit() else b""
-        key, equals, value = record.removesuffix(b"\n").partition(b"=")
-        if not equals:
+    text, at = text.rstrip(b"\0"), 0
+    while at < len(text):
+        digits = text[at : at + MOST_DIGITS].partition(b" ")[0]
+        length = int(digits) if digits.isdigit() else 0
+        key, equals, value = text[at + len(digits) + 1 : at + length].removesuffix(b"\n").partition(b"=")
+        if not equals or (key == b"size" and not (value.isdigit() and len(value) < MOST_DIGITS)):
             raise UserError(f"{name} is damaged at byte {data}: a pax header that is none; fetch it again")
-        if key == b"path" or (key == b"size" and value.isdigit()) or key.startswith(b"GNU.sparse"):
-            found[key.decode().removeprefix("GNU.")[:6]] = value.decode(errors="surrogateescape")
-        text = text[int(digits) :]
+        if key in (b"path", b"size") or key.startswith(b"GNU.sparse"):
+            found[key.removeprefix(b"GNU.")[:6].decode()] = value.decode(errors="surrogateescape")
+        at += length
     return found
 
 

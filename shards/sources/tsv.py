@@ -37,7 +37,7 @@ class Lines:
         start, length = map(int, place)
         row = self.storage.read(self.file, start, length).rstrip(b"\r\n")
         if b"\n" in row:
-            raise ValueError(f"the row at byte {start} of {self.file} is several: remove its .lineidx, it is remade")
+            raise UserError(f"the row at byte {start} of {self.file} is several: remove its .lineidx, it is remade")
         try:
             return base64.b64decode(row.rpartition(b"\t")[2].strip(), validate=True)
         except ValueError as error:

@@ -20,7 +20,7 @@ from .storage import Storage, beside, opening, storage
 from .tarwalk import members
 
 BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
-KEY = re.compile(r"(?:\./)?((?:.*/)?[^./][^./]*)\.([^/]+)")  # up to the first dot of the file's name
+KEY = re.compile(r"(?:\./)?((?:.*/)?[^./][^./]*)\.([^/]+)", re.DOTALL)  # up to the first dot of the file's name
 LONGEST_NOTE = 1 << 20  # bytes of a .cls or .json
 
 
@@ -92,7 +92,7 @@ def _sample(number: int, key: str, parts: list[tuple[str, str, int, int, bytes]]
         label = int(notes["cls"]) if "cls" in notes else _noted(notes.get("json"))
         if label is not None and not -1 <= label < MOST_CLASSES:
             raise ValueError(f"{label} is no class")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{tar}: the label of {key} cannot be read ({error}): .cls is a whole number") from None
     return Sample(number, offset, length, key, suffix, label)
 
@@ -143,6 +143,9 @@ def _page(files: Storage) -> dict[str, Any]:
         return {}
     try:
         page = json.loads(files.read(PAGE))
-    except ValueError as error:
+        names = [*page.get("classes", []), *(str(line.get("file")) for line in page.get("files", []))]
+        if isinstance(page.get("classes"), str) or "\0" in "".join(names):
+            raise TypeError("it lists no names of classes or files")
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{files.show(PAGE)} is damaged ({error}): remove it to read the tars without") from None
-    return page if isinstance(page, dict) else {}
+    return page

@@ -156,6 +156,28 @@ def test_a_damaged_picture_stops_the_build_by_name_or_is_skipped_and_listed(opti
     assert "skipped" in summary(made)
 
 
+def test_a_kept_picture_whose_pixels_the_beton_holds_must_decode(options, tree):
+    path = tree / "train" / "cat" / "cat_3.JPEG"
+    path.write_bytes(path.read_bytes()[:700] + b"\xff\xd9")
+    raw = {"keep": True, "raw_fraction": 1.0, "format": ("ffcv",)}
+    with pytest.raises(UserError, match=r"cat_3\.JPEG is damaged"):
+        build(options(**raw))
+    made = build(options(**raw, on_error="skip"))
+    assert [row["source"] for row in made.info.report["skipped"]] == ["cat/cat_3.JPEG"]
+    assert not verify(made)
+
+
+def test_pipes_devices_and_holes_are_damaged_pictures_not_a_hang(options, tree):
+    folder = tree / "train" / "cat"
+    os.mkfifo(folder / "pipe.JPEG")
+    (folder / "zero.JPEG").symlink_to("/dev/zero")
+    with (folder / "holes.JPEG").open("wb") as file:
+        file.truncate(1 << 40)
+    causes = {row["source"]: row["cause"] for row in build(options(on_error="skip")).info.report["skipped"]}
+    assert causes.keys() == {"cat/pipe.JPEG", "cat/zero.JPEG", "cat/holes.JPEG"}
+    assert "is a pipe or a device, not a file" in causes["cat/pipe.JPEG"]
+
+
 def test_odd_pictures_are_counted_in_the_report(options, tree, picture, saved):
     image = Image.fromarray(picture(1))
     (tree / "train" / "cat" / "cat_0.JPEG").write_bytes(saved(image, "PNG"))

@@ -108,6 +108,23 @@ def test_garbage_and_a_truncated_png_are_damaged(how, picture, saved):
             encode(data, how)
 
 
+@ALL
+def test_a_small_file_that_claims_to_be_huge_is_damaged(how, jpeg):
+    data = jpeg(1)
+    at = data.index(b"\xff\xc0") + 5
+    with pytest.raises(Damaged, match="decompression bomb"):
+        encode(data[:at] + b"\xff\xdc\xff\xdc" + data[at + 4 :], how)
+
+
+def test_the_cause_is_the_same_in_every_run():
+    causes = []
+    for _ in range(2):
+        with pytest.raises(Damaged) as caught:
+            encode(b"no picture at all", SMALL)
+        causes.append(str(caught.value))
+    assert causes == ["it is no picture of a known format"] * 2
+
+
 @BOTH
 def test_garbled_bytes_inside_are_damaged_or_at_least_suspect(how, jpeg):
     data = jpeg(1, 200, 300)

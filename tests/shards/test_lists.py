@@ -37,6 +37,8 @@ def test_a_list_may_have_paths_alone():
         (b"a/1.JPEG 0\nb/1.JPEG 1\ntrain/a/1.JPEG 0\n", "list line 3 names a/1.JPEG again, line 1 did"),
         (b"a/1.JPEG 0\n\xff\xd8\n", "list line 2 is not UTF-8 text"),
         (b"\n \n", "list is empty"),
+        (b"\xef\xbb\xbf", "list is empty"),
+        ("\u00a0\n".encode(), "list is empty"),
     ],
 )
 def test_a_bad_line_is_named(text, said):
@@ -56,6 +58,8 @@ def test_a_list_may_be_packed_and_is_hashed_as_text(tmp_path):
     plain.write_bytes(b"a/1 0\n")
     packed.write_bytes(gzip.compress(b"a/1 0\n"))
     assert read(plain) == read(packed) == (b"a/1 0\n", hashlib.sha256(b"a/1 0\n").hexdigest())
-    packed.write_bytes(packed.read_bytes()[:9])
-    with pytest.raises(UserError, match=r"list.gz is damaged or cannot be read"):
-        read(packed)
+    whole = packed.read_bytes()
+    for broken in (whole[:9], whole[:10] + b"\xff" + whole[11:]):
+        packed.write_bytes(broken)
+        with pytest.raises(UserError, match=r"list.gz is damaged or cannot be read"):
+            read(packed)

@@ -42,6 +42,13 @@ def test_class_names_come_from_the_schema_and_paths_from_files_or_rows(tmp_path)
     assert [source.reader.read(p) for p in source.places] == [b"B", b"D", b"C", b"A"]
 
 
+@pytest.mark.parametrize("page", ["[" * 100_000, json.dumps({"info": {"features": {"label": {"names": ["\ud800"]}}}})])
+def test_class_names_that_are_no_text_are_left_out(page, tmp_path):
+    made = pa.table({"image": [{"bytes": b"A"}], "label": [0]}).replace_schema_metadata({"huggingface": page})
+    pq.write_table(made, tmp_path / "a.parquet")
+    assert parquet(tmp_path / "a.parquet", "train").classes == ("0",)
+
+
 def test_validation_names_of_imagenet_get_their_folders_back(tmp_path):
     names = ["ILSVRC2012_val_00000293_n02000000.JPEG", "ILSVRC2012_val_00000001_n01000000.JPEG"]
     path = table(tmp_path / "t.parquet", [(7, names[0], b"A"), (3, names[1], b"B")], list("abcdefgh"))
@@ -65,6 +72,11 @@ def test_a_table_of_the_hub_may_call_its_columns_otherwise_and_lack_labels(tmp_p
         ({"image": [{"bytes": b""}], "label": ["cat"]}, "column label is string: labels are whole numbers"),
         ({"image": [{"bytes": b"", "path": p} for p in "ab"], "label": [0, None]}, "1 of 2 pictures in .* no label"),
         ({"image": [{"bytes": b"", "path": ".."}], "label": [0]}, "leads out of the source"),
+        ({"image": [{"bytes": b"", "path": "a\0"}], "label": [0]}, "has a zero byte"),
+        ({"image": [{"bytes": "text"}], "label": [0]}, "has no column of pictures"),
+        ({"image": [{"bytes": b""}], "label": pa.array([2**64 - 1], pa.uint64())}, "a label or a path that is none"),
+        ({"image": [{"bytes": b"", "path": b"\xff"}], "label": [0]}, "a label or a path that is none"),
+        ({"image": pa.array([], pa.struct([("bytes", pa.binary())]))}, "its tables have no rows"),
     ],
 )
 def test_tables_that_are_no_pictures_are_refused(made, said, tmp_path):
@@ -82,6 +94,9 @@ def test_a_damaged_table_is_named_at_opening_or_at_staging(tmp_path, monkeypatch
     for call in (lambda: parquet(path, "train"), lambda: staged(source, tmp_path / "s")):
         with pytest.raises(UserError, match=r"a\.parquet is damaged"):
             call()
+    path.write_bytes(whole.replace(b"label", b"\xffabel"))
+    with pytest.raises(UserError, match=r"a\.parquet is damaged"):
+        parquet(path, "train")
     assert not (tmp_path / "s" / "pictures.npz").exists()
     with pytest.raises(UserError, match=r"b\.parquet cannot be read \(No such file"):
         parquet(tmp_path / "b.parquet", "train")
@@ -171,7 +186,7 @@ def test_an_index_that_skips_rows_is_seen_when_they_are_read(tmp_path):
     lines = right.splitlines(keepends=True)
     (tmp_path / "a.lineidx").write_text("".join(lines[:2] + lines[3:]))
     source = tsv(tmp_path / "a.tsv", "train")
-    with pytest.raises(ValueError, match=r"is several: remove its \.lineidx"):
+    with pytest.raises(UserError, match=r"is several: remove its \.lineidx"):
         source.reader.read(source.places[source.paths.index("1/k1.JPEG")])
 
 

@@ -101,6 +101,34 @@ def test_a_damaged_tar_is_named_with_the_place(damage, said, tmp_path):
         open_source(str(tmp_path / "t.tar"), "train")
 
 
+def block(size, kind=b"0"):
+    """A header with a size of our own and a checksum that is right."""
+    made = bytearray(tar([("a/x.jpg", b"")])[:512])
+    made[124:136], made[148:156], made[156:157] = size.ljust(12, b"\0"), b" " * 8, kind
+    made[148:156] = b"%06o\0 " % sum(made)
+    return bytes(made)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        block(b"-0000001000"),
+        block(b"%o" % 5000, b"x") + b"9" * 5000,
+        block(b"%o" % 5010, b"x") + b"5010 size=" + b"9" * 5000,
+        block(b"2000000", b"x") + b"5 a=\n" * 100_000 + b"0 a=b\n",
+    ],
+    ids=["size below zero", "endless length", "endless size", "many records"],
+)
+def test_numbers_of_a_garbled_header_neither_hang_nor_break_the_walk(data):
+    with pytest.raises(UserError, match=r"t is no tar, or damaged at byte 0|t is damaged at byte 512|t is cut off"):
+        list(members(io.BytesIO(data + bytes(2048)), "t"))
+
+
+def test_the_record_of_a_sparse_file_may_be_no_text():
+    data = block(b"20", b"x") + b"16 GNU.sparse\xff=\n".ljust(512, b"\0") + bytes(1024)
+    assert list(members(io.BytesIO(data), "t")) == []
+
+
 WNIDS = ["n02000000", "n01000000", "n03000000"]  # by their numbers: not sorted
 PICTURES = {f"ILSVRC2012_val_{i:08d}.JPEG": b"jpeg %d" % i for i in range(1, 8)}
 NUMBERS = [1, 3, 2, 2, 1, 3, 3]
@@ -154,6 +182,12 @@ def test_a_missing_or_damaged_truth_is_named(val):
         (data / META).write_bytes(damage)
         with pytest.raises(UserError, match=r"meta\.mat is damaged"):
             ilsvrc(val, "val")
+    (data / META).write_bytes(b"MATLAB 5.0".ljust(124) + b"\0\1IM" + element(14, element(6, bytes(8))))
+    with pytest.raises(UserError, match=r"meta\.mat is damaged"):
+        ilsvrc(val, "val")
+    (val / "LOC_val_solution.csv").write_text('ImageId,PredictionString\n"' + "x" * 200_000)
+    with pytest.raises(UserError, match=r"is not Kaggle's table .*field larger"):
+        ilsvrc(val, "val")
     (val / "LOC_val_solution.csv").write_text("ImageId,PredictionString\nother,n01 1\n")
     with pytest.raises(UserError, match="is not in the tables beside"):
         ilsvrc(val, "val")
@@ -198,6 +232,7 @@ def test_classes_are_folders_of_keys_then_the_page_then_numbers(tmp_path):
         ([*sample("x/1", 0), *sample("x/2", 0), *sample("x/1", 0)], "share the key x/1"),
         ([*sample("../../x/1", 0)], "leads out of the source"),
         ([("x.txt", b"")], "holds no pictures"),
+        ([("x/1.jpg", b""), ("x/1.json", b"[" * 300_000)], "the label of x/1 cannot be read"),
         ([*sample("x/\udcff", 0)], "is not UTF-8"),
     ],
 )
@@ -205,6 +240,19 @@ def test_samples_that_cannot_stand_are_refused_by_name(made, said, tmp_path):
     (tmp_path / "a.tar").write_bytes(tar(made))
     with pytest.raises(UserError, match=said):
         webdataset(tmp_path / "a.tar", "train")
+
+
+@pytest.mark.parametrize("page", ["[" * 100_000, "[]", '{"classes": 5}', '{"classes": "ab"}', '{"files": [null]}'])
+def test_a_page_that_describes_no_set_is_refused(page, tmp_path):
+    (tmp_path / "a.tar").write_bytes(tar(sample("x/1", 0)))
+    (tmp_path / "dataset.json").write_text(page)
+    with pytest.raises(UserError, match=r"dataset\.json is damaged .*: remove it to read the tars without"):
+        webdataset(tmp_path / "a.tar", "train")
+
+
+def test_a_line_break_in_a_folders_name_is_part_of_the_key(tmp_path):
+    (tmp_path / "a.tar").write_bytes(tar(sample("x\ny/1", 0)))
+    assert webdataset(tmp_path / "a.tar", "train").paths == ["x\ny/1.jpg"]
 
 
 def test_pictures_without_any_label_are_a_source_without_classes(tmp_path):

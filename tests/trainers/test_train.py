@@ -166,6 +166,7 @@ def test_two_ranks_evaluate_to_the_numbers_of_one(program, first, built, built_v
     assert {k: two[k] for k in one} == one
 
 
+@FULL
 def test_online_knn_of_two_ranks_equals_the_evaluation_of_their_checkpoint(program, built, built_val, tmp_path):
     out = tmp_path / "run"
     sets = ("--data", built.root, "--val", built_val.root, "--loader", "webdataset")
@@ -197,7 +198,7 @@ def real(shared, tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("loader", "ranks"),
-    [("webdataset", 2)]
+    [pytest.param("webdataset", 2, marks=FULL)]
     + [pytest.param("ffcv", n, marks=[FFCV, FULL]) for n in (1, 2)]
     + [pytest.param(loader, n, marks=FULL) for loader, n in (("webdataset", 1), ("folder", 1), ("folder", 2))],
 )

@@ -1,0 +1,52 @@
+"""The device crop: windows of decoded images, cut, resized and mirrored as two batched matrix products.
+
+For a GPU that has room where the host has not: the host only decodes, the device cuts any number of views from one
+canvas. The weights are PIL's (triangle or cubic, crop first), computed from the boxes on the device, without syncs.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def canvas(images: list[np.ndarray]) -> np.ndarray:
+    """Decoded images [H, W, 3] uint8 in the upper left corners of one [N, most H, most W, 3]."""
+    height, width = max(len(image) for image in images), max(image.shape[1] for image in images)
+    out = np.zeros((len(images), height, width, 3), np.uint8)
+    for place, image in zip(out, images, strict=True):
+        place[: len(image), : image.shape[1]] = image
+    return out
+
+
+def cut(pixels: Tensor, boxes: Tensor, size: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Images [N, H, W, 3] uint8 and their cuts [N, CUT] (augment.crops) -> [N, size, size, 3] uint8.
+
+    Within 1 level of the host's kernel in float32; float16 products stay within 1 more.
+    """
+    box = boxes.to(pixels.device, torch.float32).unbind(1)
+    cubic = box[9] > 0
+    upright = torch.zeros_like(cubic)
+    rows = weights(box[0], box[2], box[4], box[6], upright, cubic, pixels.shape[1], size)  # [N, size, H]
+    columns = weights(box[1], box[3], box[5], box[7], box[8] > 0, cubic, pixels.shape[2], size)  # [N, size, W]
+    x = pixels.permute(0, 3, 1, 2).to(dtype)  # [N, 3, H, W]
+    x = x @ columns.to(dtype).transpose(1, 2)[:, None]  # [N, 3, H, size]
+    x = rows.to(dtype)[:, None] @ x  # [N, 3, size, size]
+    return (x.float() + 0.5).clamp_(0, 255.5).permute(0, 2, 3, 1).to(torch.uint8)
+
+
+def weights(
+    start: Tensor, length: Tensor, total: Tensor, first: Tensor, mirrored: Tensor, cubic: Tensor, pixels: int, size: int
+) -> Tensor:
+    """[N] each -> [N, size, pixels]: what each output pixel takes of each source pixel of one axis; see `crops.cuts`."""
+    out = torch.arange(size, device=start.device, dtype=torch.float32)[None, :]
+    out = torch.where(mirrored[:, None], size - 1 - out, out) + first[:, None]  # [N, size]
+    scale = (length / total)[:, None]
+    centre = start[:, None] + (out + 0.5) * scale
+    at = torch.arange(pixels, device=start.device, dtype=torch.float32)[None, None, :] + 0.5  # [1, 1, pixels]
+    x = (at - centre[:, :, None]).abs() / scale.clamp(min=1.0)[:, :, None]
+    near, far = (1.5 * x - 2.5) * x * x + 1, ((2.5 - 0.5 * x) * x - 4) * x + 2
+    bicubic = torch.where(x < 1, near, torch.where(x < 2, far, 0.0))
+    taps = torch.where(cubic[:, None, None], bicubic, (1 - x).clamp(min=0.0))
+    begin = start[:, None, None]
+    taps = taps * ((at > begin) & (at < begin + length[:, None, None]))
+    return taps / taps.sum(2, keepdim=True)
