@@ -37,7 +37,7 @@ def cut(pixels: Tensor, boxes: Tensor, size: int, dtype: torch.dtype = torch.flo
 def weights(
     start: Tensor, length: Tensor, total: Tensor, first: Tensor, mirrored: Tensor, cubic: Tensor, pixels: int, size: int
 ) -> Tensor:
-    """[N] each -> [N, size, pixels]: what each output pixel takes of each source pixel of one axis; see `crops.cuts`."""
+    """[N] each -> [N, size, pixels]: what an output pixel takes of each source pixel of one axis; see `crops.cuts`."""
     out = torch.arange(size, device=start.device, dtype=torch.float32)[None, :]
     out = torch.where(mirrored[:, None], size - 1 - out, out) + first[:, None]  # [N, size]
     scale = (length / total)[:, None]

@@ -25,7 +25,7 @@ from . import records
 from .encode import Encoding
 from .engine import cores, in_order
 from .errors import UserError
-from .files import PAGE, workplace
+from .files import BUILDING, PAGE, workplace
 from .manifest import JSON, Info, Manifest, write
 from .pack import Packer
 from .plan import Unit, bytes_of, plan
@@ -169,6 +169,7 @@ def _fill(store: Store, units: list[Unit], packer: Packer, options: BuildOptions
                     )
     if not any(len(record.rows) for record in store.records):
         cause = store.records[0].skipped[0]["cause"]
+        records.forget(store.out / BUILDING)  # nothing to go on from
         raise UserError(f"all {total} pictures are damaged, the first by: {cause}: is it the right source?")
 
 

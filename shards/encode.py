@@ -30,6 +30,7 @@ MODES = {"L": "grey", "LA": "grey", "P": "palette", "RGBA": "alpha", "1": "bilev
 ODD_SAMPLING = "odd sampling"
 MOST_PIXELS = 89_478_485  # PIL looks closer at more, and refuses twice as many: small files can claim any size
 JPEGS = ("JPEG", "MPO")  # MPO: a JPEG with more pictures behind the first
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # PIL would start other programs for some
 ORIENTATION = 0x0112  # the EXIF tag
 END = b"\xff\xd9"  # a JPEG's last marker
 APP1, SCAN = 0xE1, 0xDA  # other markers: what EXIF lies in, and where the picture itself begins
@@ -118,7 +119,7 @@ def _look(data: bytes) -> tuple[Image.Image, tuple[str, ...]]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pictures in the wild carry odd metadata; only the pixels matter here
-            head = Image.open(io.BytesIO(data))
+            head = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:  # its own message names an object in memory
         raise Damaged("it is no picture of a known format") from None
     except Exception as error:  # decoders raise anything on hostile bytes

@@ -50,6 +50,12 @@ def read(folder: Path, digests: Sequence[str]) -> tuple[list[Record], int]:
     return records, max(0, found - len(records))
 
 
+def forget(folder: Path) -> None:
+    """No unit is finished any more."""
+    for path in folder.glob("*.parquet"):
+        path.unlink()
+
+
 def _read(path: Path) -> Record | None:
     try:
         table = pq.read_table(path)

@@ -21,6 +21,7 @@ from .tarwalk import members
 
 BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 KEY = re.compile(r"(?:\./)?((?:.*/)?[^./][^./]*)\.([^/]+)", re.DOTALL)  # up to the first dot of the file's name
+MOST_TARS = 1_000_000
 LONGEST_NOTE = 1 << 20  # bytes of a .cls or .json
 
 
@@ -134,6 +135,8 @@ def _expanded(name: str) -> list[str]:
     if not (match := BRACES.search(name)):
         return [name]
     first, last = match.groups()
+    if int(last) - int(first) >= MOST_TARS:
+        raise UserError(f"{name} names {int(last) - int(first) + 1:,} tars: is the range right?")
     numbers = (str(n).zfill(len(first)) for n in range(int(first), int(last) + 1))
     return [more for n in numbers for more in _expanded(name[: match.start()] + n + name[match.end() :])]
 

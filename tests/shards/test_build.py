@@ -274,3 +274,13 @@ def test_real_pictures_become_a_set(count, grey, shared, tmp_path, options):
     assert made.info.report == {"check": "decode", "normalised": {"grey": grey}, "suspect": [], "skipped": []}
     assert 30e3 < made.bytes.mean() < 45e3
     assert dataclasses.asdict(made.info)["encoding"] == {"max_side": 400, "quality": 90}
+
+
+def test_a_source_of_damaged_pictures_alone_leaves_nothing(options, tree, tmp_path):
+    for path in (tree / "train").rglob("*.JPEG"):
+        path.write_bytes(b"no picture")
+    with pytest.raises(
+        UserError, match=r"all 40 pictures are damaged, the first by: it is no picture .*right source\?$"
+    ):
+        build(options(on_error="skip"))
+    assert not (tmp_path / "out").exists()
