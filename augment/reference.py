@@ -26,7 +26,7 @@ def render(view: View, image: Image.Image, draws: Draws, row: int) -> torch.Tens
             case Flip():
                 image = F.hflip(image)  # pyright: ignore
             case Jitter():
-                image = _jitter(image, draw, row)
+                image = _jitter(image, op, draw, row)
             case Grey():
                 image = F.rgb_to_grayscale(image, 3)  # pyright: ignore
             case Blur():
@@ -48,10 +48,14 @@ def _mask(x: torch.Tensor, side: int, keep: np.ndarray) -> torch.Tensor:
     return x
 
 
-def _jitter(image: Image.Image, draw: Draw, row: int) -> Image.Image:
+def _jitter(image: Image.Image, op: Jitter, draw: Draw, row: int) -> Image.Image:
+    """torchvision leaves out what has no strength; a hue shift of 0 would still round through PIL's 8-bit HSV."""
+    strengths = (op.brightness, op.contrast, op.saturation, op.hue)
     turns = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation)
     factors: np.ndarray = draw["factor"][row]
     for which in draw["order"][row]:
+        if not strengths[which]:
+            continue
         if which == 3:
             image = F.adjust_hue(image, float(draw["hue"][row]))  # pyright: ignore
         else:

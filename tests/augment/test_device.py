@@ -73,10 +73,10 @@ def test_a_box_of_one_pixel_height_and_an_enlarging_crop_are_cut_like_pil():
     [
         (Flip(p=1), 0.3, 1.001),
         (Grey(p=1), 0.5, 2.1),
-        (Jitter(0.4, 0, 0, 0), 1.0, 16),  # the reference passes every jitter through PIL's 8-bit HSV, hue 0 included
-        (Jitter(0, 0.4, 0, 0), 1.0, 16),
-        (Jitter(0, 0, 0.4, 0), 1.0, 16),
-        (Jitter(0, 0, 0, 0.1), 1.0, 16),
+        (Jitter(0.4, 0, 0, 0), 1.0, 2.5),
+        (Jitter(0, 0.4, 0, 0), 1.0, 3.5),
+        (Jitter(0, 0, 0.4, 0), 1.0, 3.5),
+        (Jitter(0, 0, 0, 0.1), 1.0, 16),  # PIL shifts hues in 8-bit HSV, a round trip that alone costs 15 levels
         (Blur(p=1), 0.7, 30),  # at the border, which PIL extends again for each of its three passes; inside 4
         (Blur(sigma=(1.0, 2.0), p=1), 0.7, 30),
     ],

@@ -1,0 +1,131 @@
+"""The recipes are those that the source systems publish, and every one of them can be drawn and rendered."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from viewstream.augment import device, reference
+from viewstream.augment.crops import cuts, on_device, rest
+from viewstream.augment.draw import draw
+from viewstream.augment.recipes import PATCHES, VIEWS, ssl_small, views_of
+from viewstream.augment.spec import (
+    INAT_MEAN,
+    Blur,
+    Crop,
+    Flip,
+    Grey,
+    Jitter,
+    Mask,
+    Normalize,
+    ResizeCenterCrop,
+    Solarize,
+    size_of,
+)
+from viewstream.pipeline.resize import cut
+from viewstream.shards.errors import UserError
+
+N = 20_000
+
+
+def test_the_published_orders_and_strengths():
+    first, second = views_of("byol")
+    assert first == (
+        Crop(224, (0.08, 1.0)),
+        Jitter(0.4, 0.4, 0.2, 0.1, p=0.8),
+        Blur(p=1.0),
+        Grey(),
+        Flip(),
+        Normalize(),
+    )
+    assert [type(op) for op in second] == [Crop, Jitter, Blur, Grey, Flip, Solarize, Normalize]
+    assert (second[2].p, second[5].p, second[5].threshold) == (0.1, 0.2, 128)
+    default = ssl_small()[0]
+    assert default[1] == Jitter(1.2000000000000002, 1.2000000000000002, 1.2000000000000002, 0.5, p=0.8)
+    assert (default[2].p, default[3].p) == (0.5, 0.5)
+    assert ssl_small(cj=1.0)[0][1].hue == 0.4
+    assert [type(op) for op in views_of("ssl_small_mask")[0]][-2:] == [Normalize, Mask]
+    assert [type(op) for op in views_of("ltaug")[0]] == [Crop, Flip, Jitter, Normalize]
+    assert views_of("inat")[0][-1].mean == INAT_MEAN
+    assert views_of("transfer_evaluation")[0][0] == ResizeCenterCrop(224, 256, "bicubic")
+
+
+@pytest.mark.parametrize(
+    ("name", "large", "area"), [("seed_patches", 1, (0.05, 0.14)), ("swav", 2, (0.05, 0.14)), ("dino", 2, (0.05, 0.4))]
+)
+def test_multi_crop_recipes_have_large_views_and_six_small_ones(name, large, area):
+    views = views_of(name)
+    assert [size_of(view) for view in views] == [224] * large + [96] * PATCHES
+    assert {view[0].area for view in views[large:]} == {area}
+
+
+def test_an_unknown_recipe_is_answered_with_its_neighbours():
+    with pytest.raises(UserError, match="unknown augmentation recipe 'moco_v3': did you mean 'moco_v"):
+        views_of("moco_v3")
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_every_recipe_renders_near_the_reference(name, photos):
+    images = photos(8)
+    hw = np.array([(i.height, i.width) for i in images])
+    for number, view in enumerate(views_of(name, 64)[:3]):
+        draws = draw(view, np.arange(8, dtype=np.uint64), hw, seed=0, epoch=0, number=number)
+        size, boxes = size_of(view), cuts(view, draws, hw)
+        pixels = np.empty((8, size, size, 3), np.uint8)
+        for image, box, out in zip(images, boxes, pixels, strict=True):
+            cut(np.asarray(image).reshape(-1), image.width, box, size, out.reshape(-1))
+        packed = torch.from_numpy(device.pack(rest(view, draws), 8))
+        ours = device.render(on_device(view), torch.from_numpy(pixels), packed)
+        theirs = torch.stack([reference.render(view, image, draws, i) for i, image in enumerate(images)])
+        std = next(op.std for op in view if isinstance(op, Normalize))
+        gap = (ours - theirs).abs() * torch.tensor(std).view(3, 1, 1) * 255
+        assert gap.mean() <= 2.2  # ssl-small's and SwAV's jitter is two to three times MoCo's
+        assert np.percentile(gap.numpy(), 99) <= 12
+
+
+def near(share, p):
+    return abs(share - p) < 4 * np.sqrt(p * (1 - p) / N)
+
+
+def test_coins_sigmas_grids_and_cells_follow_their_laws():
+    view = (Crop(224), Grey(0.2), Blur((0.1, 2.0), 0.5), Flip(0.5), Solarize(0.3), Normalize(), Mask())
+    drawn = draw(view, np.arange(N, dtype=np.uint64), np.full((N, 2), 300), seed=0, epoch=0, number=0)
+    for place, p in ((1, 0.2), (2, 0.5), (3, 0.5), (4, 0.3)):
+        assert near(drawn[place]["on"].mean(), p)
+    sigma = drawn[2]["sigma"]
+    counts = np.histogram(sigma, bins=32, range=(0.1, 2.0))[0]
+    assert ((counts - N / 32) ** 2 / (N / 32)).sum() < 61.1  # chi-square, 31 degrees of freedom, p = 0.001
+    grid, keep = drawn[6]["grid"], drawn[6]["keep"]
+    assert all(near((grid == side).mean(), 0.25) for side in (0, 14, 28, 56))
+    assert keep.shape == (N, 256)
+    assert np.abs(keep.mean(0) - 0.5).max() < 5 * 0.5 / np.sqrt(N)
+    on = np.stack([d["on"] for d in drawn[1:5]])
+    assert np.abs(np.corrcoef(on) - np.eye(4)).max() < 0.04  # one coin says nothing of another
+
+
+def test_hide_and_seek_draws_are_frozen():
+    view = (Crop(56), Normalize(), Mask(grids=(14, 28)))
+    drawn = draw(view, np.arange(3, dtype=np.uint64), np.full((3, 2), 90), seed=1, epoch=2, number=0)[2]
+    assert drawn["grid"].tolist() == [28, 28, 14]
+    assert np.packbits(drawn["keep"], axis=1).tolist() == [[119, 196], [226, 77], [238, 40]]
+
+
+def test_a_full_view_compiles_without_a_graph_break():
+    from torch._dynamo import explain
+
+    view = views_of("ssl_small_mask", 32)[0]
+    drawn = draw(view, np.arange(4, dtype=np.uint64), np.full((4, 2), 60), seed=0, epoch=0, number=0)
+    packed = torch.from_numpy(device.pack(rest(view, drawn), 4))
+    pixels = torch.zeros(4, 32, 32, 3, dtype=torch.uint8)
+    found = explain(lambda p, q: device.render(on_device(view), p, q, torch.bfloat16))(pixels, packed)
+    assert found.graph_break_count == 0
+    compiled = torch.compile(device.render, fullgraph=True, backend="aot_eager")
+    ops = on_device(view)
+    torch.testing.assert_close(compiled(ops, pixels, packed), device.render(ops, pixels, packed), rtol=0, atol=1e-5)
+
+
+def test_a_mask_hides_with_the_mean_colour():
+    view = (Crop(28), Normalize(), Mask(grids=(14,), hide=1.0))
+    image = Image.new("RGB", (40, 40), "white")
+    drawn = draw(view, np.arange(1, dtype=np.uint64), np.full((1, 2), 40), seed=0, epoch=0, number=0)
+    assert not reference.render(view, image, drawn, 0).any()
