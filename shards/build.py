@@ -32,7 +32,7 @@ from .plan import Unit, bytes_of, plan
 from .records import Record
 from .sources.detect import open_source
 from .store import Store
-from .subsets import Choice, split_of, subset
+from .subsets.part import Choice, split_of, subset
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from .encode import Encoding
 from .errors import UserError
 from .keyed import shuffled
 from .source import Source
-from .subsets import Part
+from .subsets.part import Part
 
 BLOCK_SAMPLES, BLOCK_BYTES = 64, 16_000_000
 BYTES_A_PIXEL = 0.25  # of max_side squared: a photograph of 4:3 at quality 90

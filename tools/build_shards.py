@@ -7,7 +7,7 @@ The same command goes on with a build that was interrupted.
 
 from viewstream.shards.build import BuildOptions, build
 from viewstream.shards.cli import parse, run
-from viewstream.shards.subsets import Choice
+from viewstream.shards.subsets.part import Choice
 from viewstream.shards.summary import summary
 
 

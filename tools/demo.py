@@ -119,7 +119,21 @@ def main() -> None:
     chance = 1 / len(json.loads((work / "train" / "dataset.json").read_text())["classes"])
     picture = curves(folder, untrained, chance)
     sheet = folder / "views.png"
-    call("tools/look.py", "--data", work / "train", "--views", "moco_v1", "--size", 64, "--ids", "0-5", "--out", sheet)
+    call(
+        "tools/look.py",
+        "--data",
+        work / "train",
+        "--recipe",
+        "moco_v1",
+        "--renderers",
+        "device",
+        "--size",
+        64,
+        "--ids",
+        "0-5",
+        "--out",
+        sheet,
+    )
     print(f"\nkNN top-1: {trained:.1%} trained, {untrained:.1%} untrained network, {chance:.1%} chance")
     print(f"curves: {picture}   views: {sheet}   all of it took {time.monotonic() - begun:.0f} s")
     if trained < untrained + 0.1:

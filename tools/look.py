@@ -1,9 +1,12 @@
-"""Look at what a recipe makes of pictures: each original with the drawn boxes, beside its views as a trainer gets them.
+"""Look at what a recipe makes of pictures: each with the drawn box, its view by every renderer, and where they differ.
 
-python tools/look.py --data data/shards/imagenet-lt6-train --views moco_v2 --ids 0-7 --out views.png
+python tools/look.py --data data/shards/imagenet-lt6-train --recipe moco_v2 --ids 0-7 --out views.png
+python tools/look.py --list
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,19 +14,21 @@ import numpy as np
 import simplejpeg
 import torch
 from PIL import Image, ImageDraw
+from torch import Tensor
 
-from viewstream.augment import device
-from viewstream.augment.crops import CUT, cuts, on_device, rest
+from viewstream.augment import dali, device, reference
+from viewstream.augment.crops import cuts, on_device, rest
 from viewstream.augment.draw import Draws, draw
-from viewstream.augment.recipes import VIEWS
-from viewstream.augment.spec import Normalize, View, size_of
+from viewstream.augment.recipes import VIEWS, views_of
+from viewstream.augment.spec import Normalize, Op, View, Views, size_of
 from viewstream.pipeline.choose import open_door
 from viewstream.pipeline.resize import cut
 from viewstream.shards.cli import parse, run
 from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import Manifest
 
-EDGE, COLOURS = 4, ("#e4572e", "#17bebb", "#ffc914", "#76b041", "#a05eb5", "#2e282a", "#5390d9", "#ff7eb6")
+EDGE, HEAD, LETTER, LOUDER = 4, 16, 6, 16  # px between tiles, above a row, of a letter; factor on differences
+BOX = "#e4572e"
 
 
 @dataclass(frozen=True)
@@ -31,8 +36,12 @@ class Look:
     """Which pictures, and how"""
 
     data: Annotated[str, "a built data set"] = ""
+    list: Annotated[bool, "list the recipes, and who does which op, instead of drawing"] = False
     loader: Annotated[str, "door to the data: folder, webdataset or ffcv"] = "webdataset"
-    views: Annotated[Literal["moco_v1", "moco_v2"], "augmentation recipe"] = "moco_v2"
+    recipe: Annotated[str, "augmentation recipe"] = "moco_v2"
+    renderers: Annotated[
+        tuple[Literal["reference", "device", "dali"], ...], "side by side, against the first (those installed)"
+    ] = ()
     size: Annotated[int, "side of a view, px", 8] = 224
     ids: Annotated[str, "manifest rows, a-b or a,b,c"] = "0-7"
     seed: Annotated[int, "of the draws"] = 0
@@ -52,61 +61,153 @@ def rows_of(ids: str, samples: int) -> np.ndarray:
     return rows
 
 
-def rendered(view: View, image: Image.Image, draws: Draws, row: int) -> Image.Image:
-    """One view as the trainer gets it, shown in 8 bits."""
-    size = size_of(view)
-    one: Draws = tuple({k: v[row : row + 1] for k, v in d.items()} for d in draws)
-    box = cuts(view, one, np.array([[image.height, image.width]]))
-    assert box.shape == (1, CUT)
-    pixels = np.empty((1, size, size, 3), np.uint8)
-    cut(np.asarray(image).reshape(-1), image.width, box[0], size, pixels.reshape(-1))
-    x = device.render(on_device(view), torch.from_numpy(pixels), torch.from_numpy(device.pack(rest(view, one), 1)))[0]
-    norm = view[-1]
-    assert isinstance(norm, Normalize)
-    x = x * torch.tensor(norm.std).view(3, 1, 1) + torch.tensor(norm.mean).view(3, 1, 1)
-    return Image.fromarray((x * 255 + 0.5).clamp(0, 255).byte().permute(1, 2, 0).numpy())
+@dataclass(frozen=True)
+class Pictures:
+    """What there is to render."""
+
+    views: Views
+    jpegs: list[bytes]
+    images: list[Image.Image]
+    draws: list[Draws]  # a view
+
+    @property
+    def hw(self) -> np.ndarray:
+        return np.array([(image.height, image.width) for image in self.images])
 
 
-def original(image: Image.Image, boxes: list[np.ndarray], side: int) -> Image.Image:
-    """The picture in a square of `side` px, with each view's box in its colour."""
-    shown = image.copy()
-    pen = ImageDraw.Draw(shown)
-    for colour, (top, left, height, width) in zip(COLOURS, boxes, strict=False):
-        pen.rectangle((left, top, left + width - 1, top + height - 1), outline=colour, width=max(2, image.width // 120))
-    shown.thumbnail((side, side))
+def by_reference(p: Pictures) -> list[Tensor]:
+    """Every view, [N, 3, S, S] normalised."""
+    return [
+        torch.stack([reference.render(view, image, drawn, row) for row, image in enumerate(p.images)])
+        for view, drawn in zip(p.views, p.draws, strict=True)
+    ]
+
+
+def by_device(p: Pictures) -> list[Tensor]:
+    """The host cuts, the device renders the rest."""
+    made = []
+    for view, drawn in zip(p.views, p.draws, strict=True):
+        n, size = len(p.images), size_of(view)
+        pixels = np.empty((n, size, size, 3), np.uint8)
+        for image, box, out in zip(p.images, cuts(view, drawn, p.hw), pixels, strict=True):
+            cut(np.asarray(image).reshape(-1), image.width, box, size, out.reshape(-1))
+        packed = torch.from_numpy(device.pack(rest(view, drawn), n))
+        made.append(device.render(on_device(view), torch.from_numpy(pixels), packed))
+    return made
+
+
+def by_dali(p: Pictures) -> list[Tensor]:
+    """DALI as far as it follows the draws, the device from there."""
+    n, made = len(p.images), []
+    renderer = dali.Renderer(p.views, n)
+    parts = renderer(p.jpegs, p.hw, p.draws)
+    for view, drawn, x, finished in zip(p.views, p.draws, parts, renderer.finished, strict=True):
+        left = torch.from_numpy(device.pack(dali.rest(view, drawn), n))
+        made.append(x.clone() if finished else device.render(dali.split(view)[1], x, left))
+    return made
+
+
+RENDERERS: dict[str, Callable[[Pictures], list[Tensor]]] = {
+    "reference": by_reference,
+    "device": by_device,
+    "dali": by_dali,
+}
+
+
+def pictures(options: Look) -> tuple[Pictures, list[str]]:
+    """The rows that were asked for, with their draws, and a caption each."""
+    manifest, views = Manifest.open(options.data), views_of(options.recipe, options.size)
+    rows = rows_of(options.ids, len(manifest))
+    door = open_door(options.loader, manifest)
+    data = [door.read(int(row)) for row in rows]
+    images = [Image.fromarray(d if isinstance(d, np.ndarray) else simplejpeg.decode_jpeg(d)) for d in data]
+    jpegs = [d if isinstance(d, bytes) else simplejpeg.encode_jpeg(d, 100, colorsubsampling="444") for d in data]
+    key = {"seed": options.seed, "epoch": options.epoch}
+    draws = [draw(v, manifest.uid[rows], manifest.hw[rows], number=i, **key) for i, v in enumerate(views)]
+    return Pictures(views, jpegs, images, draws), [f"{row} {manifest.keys[row].rpartition('/')[2]}" for row in rows]
+
+
+def shown(view: View, x: Tensor) -> np.ndarray:
+    """[3, S, S] normalised -> [S, S, 3] levels."""
+    norm = next(op for op in view if isinstance(op, Normalize))
+    x = x.float() * torch.tensor(norm.std).view(3, 1, 1) + torch.tensor(norm.mean).view(3, 1, 1)
+    return (x * 255).clamp(0, 255).permute(1, 2, 0).numpy()
+
+
+def original(image: Image.Image, box: np.ndarray, side: int) -> Image.Image:
+    """The picture in a square of `side` px, with the view's box."""
+    page = image.copy()
+    top, left, height, width = box.tolist()
+    pen = ImageDraw.Draw(page)
+    pen.rectangle((left, top, left + width - 1, top + height - 1), outline=BOX, width=max(2, image.width // 100))
+    page.thumbnail((side, side))
     square = Image.new("RGB", (side, side), "white")
-    square.paste(shown, ((side - shown.width) // 2, (side - shown.height) // 2))
+    square.paste(page, ((side - page.width) // 2, (side - page.height) // 2))
     return square
 
 
 def sheet(options: Look) -> Image.Image:
-    """A row a picture: key, original, views."""
-    manifest = Manifest.open(options.data)
-    rows, views = rows_of(options.ids, len(manifest)), VIEWS[options.views](options.size)
-    door, side = open_door(options.loader, manifest), max(options.size, 96)
-    draws = [
-        draw(v, manifest.uid[rows], manifest.hw[rows], seed=options.seed, epoch=options.epoch, number=i)
-        for i, v in enumerate(views)
-    ]
-    step, head = side + EDGE, 16
-    page = Image.new("RGB", (step * (1 + len(views)), (step + head) * len(rows)), "white")
+    """A row a picture and view: the original, each renderer, and its difference from the first."""
+    names = options.renderers or tuple(n for n in RENDERERS if n != "dali" or find_spec("nvidia.dali"))
+    p, captions = pictures(options)
+    made = {name: RENDERERS[name](p) for name in names}
+    side = max(options.size, 96)
+    step, tall = side + EDGE, side + HEAD
+    page = Image.new("RGB", (2 * len(names) * step, tall * len(captions) * len(p.views)), "white")
     pen = ImageDraw.Draw(page)
-    for i, row in enumerate(rows):
-        data = door.read(int(row))
-        image = Image.fromarray(data if isinstance(data, np.ndarray) else simplejpeg.decode_jpeg(data))
-        y = i * (step + head)
-        pen.text((2, y + 2), f"{row}  {manifest.keys[row]}  {image.width} x {image.height}", "black")
-        page.paste(original(image, [d[0]["box"][i] for d in draws], side), (0, y + head))
-        for n, (view, drawn) in enumerate(zip(views, draws, strict=True)):
-            tile = rendered(view, image, drawn, i).resize((side, side), Image.Resampling.NEAREST)
-            page.paste(tile, ((n + 1) * step, y + head))
-            pen.rectangle((n * step + step, y + head, n * step + step + side - 1, y + head + side - 1),
-                          outline=COLOURS[n % len(COLOURS)], width=2)  # fmt: skip
+    places = [(i, n) for i in range(len(captions)) for n in range(len(p.views))]
+    for y, (i, n) in zip(range(0, page.height, tall), places, strict=True):
+        view, box = p.views[n], cuts(p.views[n], p.draws[n], p.hw)[i, :4]
+        tiles = [(f"view {n} of {captions[i]}", original(p.images[i], box, side))]
+        first = shown(view, made[names[0]][n][i])
+        for name in names:
+            levels = shown(view, made[name][n][i])
+            tiles.append((name, Image.fromarray((levels + 0.5).astype(np.uint8))))
+            if name != names[0]:
+                gap = np.abs(levels - first)
+                loud = Image.fromarray((gap * LOUDER).clip(0, 255).astype(np.uint8))
+                tiles.append((f"differs by {gap.mean():.2f}, at most {gap.max():.0f} (x {LOUDER})", loud))
+        for at, (text, tile) in enumerate(tiles):
+            page.paste(tile.resize((side, side), Image.Resampling.NEAREST), (at * step, y + HEAD))
+            pen.text((at * step + 2, y + 2), text[: side // LETTER], "black")
     return page
+
+
+def brief(op: Op) -> str:
+    """`Jitter 0.4 0.4 0.4 0.1 p 0.8`: what differs from the usual, in a line's room."""
+    said = [type(op).__name__]
+    for field in fields(op):
+        value = getattr(op, field.name)
+        if field.name in ("ratio", "filter", "mean", "std", "threshold") and value == field.default:
+            continue
+        if isinstance(value, tuple):
+            value = ("-" if len(value) == 2 else ",").join(f"{v:g}" for v in value)
+        said.append(f"p {value:g}" if field.name == "p" else value if isinstance(value, str) else f"{value:g}")
+    return " ".join(said)
+
+
+def words(ops: tuple[Op, ...]) -> str:
+    return " ".join(type(op).__name__ for op in ops) or "-"
+
+
+def listing() -> str:
+    """Every recipe: its views, their ops in order, and what DALI leaves to the device renderer."""
+    lines = []
+    for name in VIEWS:
+        lines.append(f"{name}: {(VIEWS[name].__doc__ or '').splitlines()[0]}")
+        views = views_of(name)
+        for view in dict.fromkeys(views):
+            there, left = dali.split(view)
+            lines.append(f"    {views.count(view)} x  {', '.join(map(brief, view))}")
+            lines.append(f"         DALI: {words(there)}; the device renderer behind it: {words(left)}")
+    return "\n".join(lines)
 
 
 def main() -> None:
     (options,) = parse(Look(), about=__doc__ or "")
+    if options.list:
+        print(listing())
+        return
     if not options.data:
         raise UserError("no data set to look at: name one with --data data/shards/<name>")
     if Path(options.out).suffix.lower() != ".png":

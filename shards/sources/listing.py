@@ -5,8 +5,8 @@ import os
 import numpy as np
 
 from ..errors import UserError
-from ..lists import parse
 from ..source import Source
+from ..subsets.lists import parse
 from .arrange import arranged, labelled, named_by, numbered
 from .readers import Files
 from .storage import Storage, beside, opening, storage

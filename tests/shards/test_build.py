@@ -22,7 +22,7 @@ from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import uid_of
 from viewstream.shards.plan import bytes_of
 from viewstream.shards.read import open_beton
-from viewstream.shards.subsets import Choice
+from viewstream.shards.subsets.part import Choice
 from viewstream.shards.summary import summary
 from viewstream.shards.verify import verify
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from viewstream.shards.classsets import class_set, computed, remap
 from viewstream.shards.errors import UserError
-from viewstream.shards.published import CLASSSETS
+from viewstream.shards.subsets.classsets import class_set, computed, remap
+from viewstream.shards.subsets.published import CLASSSETS
 
 PETS = ("cat", "dog", "eel", "fox", "gnu")
 

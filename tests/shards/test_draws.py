@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from viewstream.shards.draws import TABLE, drawn, drawn_counts, places
 from viewstream.shards.errors import UserError
-from viewstream.shards.published import CLASSES, PUBLISHED, blob
 from viewstream.shards.source import Source
 from viewstream.shards.sources.imagefolder import Files
+from viewstream.shards.subsets.draws import TABLE, drawn, drawn_counts, places
+from viewstream.shards.subsets.published import CLASSES, PUBLISHED, blob
 
 COUNTS = np.loadtxt(TABLE, np.int64, delimiter=",", skiprows=1)
 TRAIN = [name for name, one in PUBLISHED.items() if one.split == ("train", "train")]

@@ -30,7 +30,7 @@ from PIL import Image
 from viewstream.shards.build import BuildOptions, build
 from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import Manifest
-from viewstream.shards.subsets import Choice
+from viewstream.shards.subsets.part import Choice
 from viewstream.shards.verify import verify
 
 SECONDS = 20  # a build of six pictures that takes longer hangs

@@ -6,7 +6,7 @@ import hashlib
 import pytest
 
 from viewstream.shards.errors import UserError
-from viewstream.shards.lists import class_names, parse, read
+from viewstream.shards.subsets.lists import class_names, parse, read
 
 
 def test_all_spellings_of_a_path_mean_class_and_file():

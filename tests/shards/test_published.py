@@ -9,12 +9,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from viewstream.shards import published
 from viewstream.shards.errors import UserError
-from viewstream.shards.lists import parse
-from viewstream.shards.published import CLASSSETS, PUBLISHED, blob, class_listing, listing, text_of
 from viewstream.shards.source import Source
 from viewstream.shards.sources.imagefolder import Files
+from viewstream.shards.subsets import published
+from viewstream.shards.subsets.lists import parse
+from viewstream.shards.subsets.published import CLASSSETS, PUBLISHED, blob, class_listing, listing, text_of
 
 WNIDS = [f"n{c:08d}" for c in range(published.CLASSES)]
 TEXT = "".join(f"/{w}/{w}_{n}.JPEG {c}\n" for c, w in enumerate(WNIDS) for n in range(1 + c % 3)).encode()

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from viewstream.shards.build import BuildOptions, build
-from viewstream.shards.lists import parse
-from viewstream.shards.published import PUBLISHED
-from viewstream.shards.subsets import Choice
+from viewstream.shards.subsets.lists import parse
+from viewstream.shards.subsets.part import Choice
+from viewstream.shards.subsets.published import PUBLISHED
 
 pytestmark = pytest.mark.full
 TRAIN = ("lt0", "100kp", "lt2", "lt4", "lt6", "lt8")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -50,7 +51,8 @@ def test_a_set_is_read_with_numpy_and_pyarrow_alone(made):
 
 @pytest.mark.full
 def test_another_project_installs_us_and_reads_a_set(made, tmp_path):
-    root = Path(__file__).parents[2]
+    away = shutil.ignore_patterns(".*", "data", "runs", "build", "__pycache__", "*.egg-info")
+    root = shutil.copytree(Path(__file__).parents[2], tmp_path / "viewstream", ignore=away)  # pip builds in the tree
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "env"], check=True)
     python = tmp_path / "env" / "bin" / "python"
     subprocess.run([python, "-m", "pip", "install", "-q", root], check=True, cwd=tmp_path, capture_output=True)

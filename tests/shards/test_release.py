@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from viewstream.shards.errors import UserError
-from viewstream.shards.release import NAMES, by_class, release
+from viewstream.shards.subsets.release import NAMES, by_class, release
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "subsets_synthetic.npz")
 CLASSES, EACH = 1000, int(GOLDEN["images_per_class"])

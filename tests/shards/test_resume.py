@@ -110,6 +110,7 @@ def test_a_build_killed_after_its_last_file_is_complete(options, digests):
     assert digests(made.root) == before
 
 
+@pytest.mark.full
 def test_ctrl_c_keeps_what_is_finished(tmp_path, grow):
     tree = grow(tmp_path / "pets", {f"pet{n}": 60 for n in range(8)}, side=200)
     child = start(tree, tmp_path / "out", workers=2)
@@ -127,7 +128,7 @@ def limited() -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
 
-@pytest.mark.parametrize("where", ["limit", "tmpfs"])
+@pytest.mark.parametrize("where", ["limit", pytest.param("tmpfs", marks=pytest.mark.full)])
 def test_a_full_disk_is_a_clear_error_and_a_state_to_go_on_from(where, tmp_path, grow, digests):
     tree = grow(tmp_path / "pets", {f"pet{n}": 60 for n in range(4)}, side=120)
     whole = digests(undisturbed(tree, tmp_path / "whole").root)

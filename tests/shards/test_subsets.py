@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from viewstream.shards.choice import Choice
 from viewstream.shards.errors import UserError
-from viewstream.shards.lists import parse, read
-from viewstream.shards.published import CLASSSETS, PUBLISHED, blob
 from viewstream.shards.source import Source
 from viewstream.shards.sources.imagefolder import Files
-from viewstream.shards.subsets import Part, split_of, subset
+from viewstream.shards.subsets.choice import Choice
+from viewstream.shards.subsets.lists import parse, read
+from viewstream.shards.subsets.part import Part, split_of, subset
+from viewstream.shards.subsets.published import CLASSSETS, PUBLISHED, blob
 
 LISTED = [name for name in PUBLISHED if name != "lt"]  # not among the real lists
 

@@ -58,6 +58,7 @@ def test_the_table_says_what_was_counted(program, long_tail):
     assert not (long_tail.root / "inspect.png").exists()
 
 
+@pytest.mark.full
 def test_every_format_is_named_and_a_validation_set_has_no_shots(program, built_val):
     done = program(TOOL, built_val.root, "--no-picture")
     assert done.returncode == 0, done.stderr
@@ -68,7 +69,7 @@ def test_every_format_is_named_and_a_validation_set_has_no_shots(program, built_
     assert said["folder"] == f"24 files, {built_val.bytes.sum() / 1e3:.1f} KB"
 
 
-@pytest.mark.parametrize("form", ["webdataset", "ffcv", "folder"])
+@pytest.mark.parametrize("form", ["webdataset", *(pytest.param(f, marks=pytest.mark.full) for f in ("ffcv", "folder"))])
 def test_the_picture_is_drawn_from_every_format(program, pets, tmp_path, form):
     made = build(BuildOptions(source=pets, out=tmp_path / "set", split="val", format=(form,), workers=1))
     png = tmp_path / "new" / "set.png"
@@ -81,6 +82,7 @@ def test_the_picture_is_drawn_from_every_format(program, pets, tmp_path, form):
         assert len(page.convert("RGB").getcolors(1 << 24)) > 5000  # pictures, not a blank page
 
 
+@pytest.mark.full
 def test_an_unlabelled_set_is_said_to_be_so_and_drawn(program, pets, tmp_path):
     shutil.copytree(pets / "val" / "cat", tmp_path / "flat")
     made = build(BuildOptions(source=tmp_path / "flat", out=tmp_path / "set", format=("folder",), workers=1))
@@ -108,6 +110,7 @@ def test_what_cannot_be_shown_is_said_in_one_line(program, built_val, tmp_path):
         assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.full
 def test_a_damaged_picture_is_named(program, built_val, tmp_path):
     shutil.copytree(built_val.root, tmp_path / "set")
     for tar in (tmp_path / "set").glob("*.tar"):

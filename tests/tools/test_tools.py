@@ -5,6 +5,10 @@ import json
 import pytest
 from PIL import Image
 
+from viewstream.augment.recipes import VIEWS
+from viewstream.shards.errors import UserError
+from viewstream.tools import look
+
 
 def test_textures_are_an_image_folder_and_the_same_twice(program, tmp_path):
     for name in ("a", "b"):
@@ -21,30 +25,43 @@ def test_textures_are_an_image_folder_and_the_same_twice(program, tmp_path):
     assert "is there already" in again.stderr
 
 
-def test_look_draws_a_row_a_picture(program, built, tmp_path):
+def test_look_draws_a_row_a_picture_and_view(program, built, tmp_path):
     out = tmp_path / "views.png"
-    done = program("tools/look.py", "--data", built.root, "--ids", "0-2", "--size", 96, "--out", out)
+    done = program("tools/look.py", "--data", built.root, "--ids", "0-2", "--size", 96, "--out", out,
+                   "--renderers", "reference,device")  # fmt: skip
     assert done.returncode == 0, done.stderr
     with Image.open(out) as page:
-        assert page.size == (3 * 100, 3 * 116)
+        assert page.size == (4 * 100, 6 * 112)  # original, both renderers, their difference; two views of three
         assert len(page.convert("RGB").getcolors(1 << 24)) > 1000  # pictures, not a blank page
+
+
+def test_look_lists_every_recipe_and_who_does_what(capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["look.py", "--list"])
+    look.main()
+    said = capsys.readouterr().out
+    for name in VIEWS:
+        assert f"\n{name}: " in f"\n{said}"
+    assert "Crop 224 0.2-1, Jitter 0.4 0.4 0.4 0.1 p 0.8, Grey p 0.2, Blur 0.1-2 p 0.5, Flip p 0.5, Normalize" in said
+    assert "DALI: Crop Flip; the device renderer behind it: Jitter Grey Blur Normalize" in said
 
 
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (("--ids", "90-99"), "rows 0-95"),
-        (("--ids", "x"), "takes a-b or a,b,c"),
-        (("--out", "x.foo"), "no PNG"),
+        (["--ids", "90-99"], "rows 0-95"),
+        (["--ids", "x"], "takes a-b or a,b,c"),
+        (["--out", "x.foo"], "no PNG"),
+        (["--recipe", "moco_v3"], "did you mean 'moco_v"),
+        (["--renderers", "kornia"], "there are reference, device, dali"),
     ],
 )
-def test_look_refuses_what_it_cannot_show(program, built, words, reason):
-    done = program("tools/look.py", "--data", built.root, *words)
-    assert done.returncode == 2
-    assert reason in done.stderr
-    assert "Traceback" not in done.stderr
+def test_look_refuses_what_it_cannot_show(built, words, reason, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["look.py", "--data", str(built.root), *words])
+    with pytest.raises(UserError, match=reason):
+        look.main()
 
 
+@pytest.mark.full
 def test_bench_loader_measures_every_door_against_the_floor(program, built, tmp_path):
     out = tmp_path / "rates.json"
     done = program("tools/bench_loader.py", "--data", built.root, "--size", 32, "--batch-size", 16, "--rounds", 1,

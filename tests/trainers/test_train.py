@@ -47,7 +47,7 @@ def first(built, tmp_path_factory):
 @pytest.mark.parametrize(
     ("loader", "ranks"),
     [
-        pytest.param("ffcv", 1, marks=FFCV),
+        pytest.param("ffcv", 1, marks=[FFCV, FULL]),
         ("webdataset", 2),
         pytest.param("folder", 1, marks=FULL),
         pytest.param("folder", 2, marks=FULL),

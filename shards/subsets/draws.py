@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import UserError
-from .keyed import keys, shuffled
-from .manifest import JSON, uid_of
+from ..errors import UserError
+from ..keyed import keys, shuffled
+from ..manifest import JSON, uid_of
+from ..source import Source
 from .published import CLASSES, PUBLISHED, held, listing, named
-from .source import Source
 
 TABLE = Path(__file__).with_name("imagenet_lt.csv")  # per-class counts: lt2-lt8 of the lists, and lt from these
 SAME = {"lt0": 115, "100kp": 116, "lt-val": 20}  # pictures of each ImageNet class

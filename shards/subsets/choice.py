@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from .errors import UserError
+from ..errors import UserError
 from .lists import known
 from .published import CLASSSETS, PUBLISHED
 from .release import NAMES

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .errors import UserError, choose
-from .source import Source
+from ..errors import UserError, choose
+from ..source import Source
 
 LARGEST_LABEL = 10_000_000  # beyond it a number is no label: a size or a hash
 SPLIT = re.compile("^(train|val)/")

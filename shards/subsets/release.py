@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..errors import UserError
 from .draws import flattened
-from .errors import UserError
 
 SEED = 2020
 CHAIN = {"lt8": 0.8, "lt6": 0.6, "lt4": 0.4, "lt2": 0.2}  # each made from the one before, the first from the long tail

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .errors import UserError
-from .files import atomic
+from ..errors import UserError
+from ..files import atomic
+from ..source import Source
 from .lists import Listing, class_names, parse, read
-from .source import Source
 
 BALFEAT = "https://raw.githubusercontent.com/bingykang/BalFeat/7a05423797035ef8a1e57d5ac1442ca0ffc545b7/data"
 BALANCING = (

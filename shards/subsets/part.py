@@ -6,15 +6,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..errors import UserError
+from ..manifest import JSON
+from ..source import Source
 from .choice import Choice, check
 from .classsets import class_set, remap
 from .draws import drawn, places
-from .errors import UserError
 from .lists import Listing, find, known, parse, read
-from .manifest import JSON
 from .published import CLASSSETS, PUBLISHED, listing
 from .release import by_class, release
-from .source import Source
 
 IMAGENET_TRAIN = 1_281_167  # pictures
 

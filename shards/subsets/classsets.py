@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import UserError
+from ..errors import UserError
+from ..manifest import JSON
 from .lists import class_names, known, read, shown
-from .manifest import JSON
 from .published import CLASSSETS, class_listing
 
 SEED = 2020  # of the published shuffle
