@@ -1,4 +1,5 @@
-"""The device renderer: the same draws on whole batches, on the CPU or a GPU, without host syncs.
+"""The device renderer: the same draws on whole batches of tensors, without host syncs; for GPUs (on a CPU, host.py is
+faster and gives the same values).
 
 Works on floats in 0..1 and does not round to 8 bits between ops as PIL does. Parameters travel as one float32 matrix a
 view (`pack`), so one copy moves them; every op runs on the whole batch, with values that change nothing where it is
@@ -17,7 +18,6 @@ from .spec import Blur, Grey, Jitter, Mask, Normalize, Op, Solarize
 
 Rest = tuple[tuple[Op, Draw], ...]
 
-SLICE = 8  # images that a CPU renders at a time: what they need between ops stays in its cache
 SLOTS = 6  # blends before and after the hue shift, three each
 
 
@@ -30,27 +30,17 @@ def pack(todo: Rest, samples: int) -> np.ndarray:
 def render(ops: tuple[Op, ...], pixels: Tensor, packed: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """Cut pixels [N, S, S, 3] uint8, the ops still to do (`crops.on_device`) and their `packed` parameters [N, P] ->
     [N, 3, S, S] `dtype`, channels_last."""
-    if pixels.device.type != "cpu" or len(pixels) <= SLICE:
-        return _render(ops, pixels, packed, dtype)
-    n, size = pixels.shape[:2]
-    out = torch.empty((n, 3, size, size), dtype=dtype, memory_format=torch.channels_last)
-    for at in range(0, n, SLICE):
-        part = slice(at, at + SLICE)
-        out[part] = _render(ops, pixels[part], packed[part], dtype)
-    return out
-
-
-def _render(ops: tuple[Op, ...], pixels: Tensor, packed: Tensor, dtype: torch.dtype) -> Tensor:
     x = pixels.permute(0, 3, 1, 2).float() / 255  # NHWC memory seen as NCHW is channels_last
     at = 0
     for op in ops:
-        width = _width(op, x.shape[-1])
-        x = _apply(op, x, packed[:, at : at + width])
-        at += width
+        end = at + width(op, x.shape[-1])
+        x = _apply(op, x, packed[:, at:end])
+        at = end
     return x.to(dtype).contiguous(memory_format=torch.channels_last)
 
 
-def _width(op: Op, size: int) -> int:
+def width(op: Op, size: int) -> int:
+    """Columns of an op's packed parameters, in a view of `size` px."""
     match op:
         case Jitter():
             return 3 * SLOTS + 1

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ..augment import device as device_renderer
+from ..augment import host as host_renderer
 from ..augment.crops import cuts, on_device, rest
 from ..augment.draw import draw
 from ..augment.spec import Views, size_of
@@ -104,9 +105,10 @@ class Stream:
 
     def _render(self, host: Host) -> Batch:
         n = len(host.index)
+        render = host_renderer.render if self.device.type == "cpu" else device_renderer.render
         blocks = host.pixels.split([3 * s * s * n for s in self.sizes])
         views = tuple(
-            device_renderer.render(on_device(view), block.view(n, s, s, 3), packed, self.dtype)
+            render(on_device(view), block.view(n, s, s, 3), packed, self.dtype)
             for view, block, s, packed in zip(self.views, blocks, self.sizes, host.packed, strict=True)
         )
         return Batch(views, host.target, host.index)

@@ -16,7 +16,14 @@ ROOMS = {
     "trainers": {"shards", "augment", "pipeline"},
     "tools": {"shards", "augment", "pipeline", "trainers"},
 }
-TORCHLESS = ["shards", "augment/spec.py", "augment/draw.py", "augment/crops.py", "pipeline/order.py"]
+TORCHLESS = [
+    "shards",
+    "augment/spec.py",
+    "augment/recipes.py",
+    "augment/draw.py",
+    "augment/crops.py",
+    "pipeline/order.py",
+]
 BACKENDS = {"ffcv", "nvidia", "webdataset", "kornia", "torchvision.transforms"}
 
 

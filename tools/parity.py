@@ -218,9 +218,10 @@ as they are, and always on; crops and recipes work on whole pictures. Small view
 
 The reference rounds to 8 bits after every op and shifts hues in 8-bit HSV, which alone costs up to 15 levels; ours
 rounds once, after the cut. Largest differences are single values: a rounding that tips a solarized pixel over its
-threshold inverts it, and PIL extends the border again before each of a blur's three passes.
+threshold inverts it, PIL extends the border again before each of a blur's three passes, and it clips what a bicubic
+filter overshoots between its two passes, where ours clip once at the end.
 
-    python tools/parity.py --pictures FOLDER --count {count} --out docs/parity.md
+    python tools/parity.py --pictures FOLDER --count {count} {dali} --out docs/parity.md
 
 """
 
@@ -234,7 +235,9 @@ def main() -> None:
     print(f"{words}: mean / p99 / max of the difference, in levels of 8 bits\n\n{found}")
     if options.out:
         with atomic(options.out, "w") as file:
-            file.write(ABOUT.format(images=words, count=options.count) + found)
+            file.write(
+                ABOUT.format(images=words, count=options.count, dali="--dali" if options.dali else "--no-dali") + found
+            )
 
 
 if __name__ == "__main__":
