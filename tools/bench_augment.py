@@ -26,7 +26,7 @@ from torch import Tensor
 from torchvision.transforms import transforms as v1
 from torchvision.transforms import v2
 
-from viewstream.augment import device
+from viewstream.augment import device, host
 from viewstream.augment.crops import on_device, rest
 from viewstream.augment.draw import draw
 from viewstream.augment.recipes import moco_v2
@@ -169,20 +169,20 @@ def on_cuda(pixels: Tensor, view: View, rounds: int) -> dict[str, float]:
 
 def report(options: Bench, threads: int, where: str) -> dict[str, Any]:
     """Everything measured, as --out keeps it."""
-    host, view = squares(options), moco_v2(options.size)[0]
-    pixels, epochs = torch.from_numpy(host).to(where), count()
+    given, view = squares(options), moco_v2(options.size)[0]
+    pixels, epochs = torch.from_numpy(given).to(where), count()
     todo: dict[str, Callable[[], Any]] = {
-        "ours": partial(ours, pixels, view, device.render, epochs),
+        "ours": partial(ours, pixels, view, host.render if pixels.device.type == "cpu" else device.render, epochs),
         "torchvision v2, a picture": torchvision_v2(pixels),
         "kornia container": kornia_container(pixels),
-        "PIL, one process": pil(host),
+        "PIL, one process": pil(given),
     }
     took = seconds(todo, options.rounds, where == "cuda")
-    rates = {name: len(host) / took[name] for name in todo}
+    rates = {name: len(given) / took[name] for name in todo}
     mine = rates["ours"]
     ratios = {f"ours / {name}": mine / rates[name] for name in todo if name in list(todo)[1:3]}
     ratios["ours / (PIL x threads)"] = mine / (rates["PIL, one process"] * threads)
-    made = seconds({"draw and pack": partial(parameters, view, len(host), 0)}, options.rounds)
+    made = seconds({"draw and pack": partial(parameters, view, len(given), 0)}, options.rounds)
     found: dict[str, Any] = {"pictures_per_second": rates, "ratios": ratios}
     found["share of draw and pack"] = made["draw and pack"] / took["ours"]
     found["microseconds_per_op_view_and_sample"] = drawing(view, options.rounds)

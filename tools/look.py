@@ -166,7 +166,7 @@ def sheet(options: Look) -> Image.Image:
             if name != names[0]:
                 gap = np.abs(levels - first)
                 loud = Image.fromarray((gap * LOUDER).clip(0, 255).astype(np.uint8))
-                tiles.append((f"differs by {gap.mean():.2f}, at most {gap.max():.0f} (x {LOUDER})", loud))
+                tiles.append((f"gap {gap.mean():.2f}, most {gap.max():.0f} (x {LOUDER})", loud))
         for at, (text, tile) in enumerate(tiles):
             page.paste(tile.resize((side, side), Image.Resampling.NEAREST), (at * step, y + HEAD))
             pen.text((at * step + 2, y + 2), text[: side // LETTER], "black")

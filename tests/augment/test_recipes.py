@@ -110,6 +110,7 @@ def test_hide_and_seek_draws_are_frozen():
     assert np.packbits(drawn["keep"], axis=1).tolist() == [[119, 196], [226, 77], [238, 40]]
 
 
+@pytest.mark.full
 def test_a_full_view_compiles_without_a_graph_break():
     from torch._dynamo import explain
 

@@ -51,6 +51,7 @@ def test_half_precision_costs_at_most_a_level_more(photos):
     assert np.abs(host - device).mean() < 0.2
 
 
+@pytest.mark.full
 def test_the_device_crop_compiles_without_a_graph_break():
     from torch._dynamo import explain
 

@@ -29,6 +29,7 @@ def lines(text: str) -> dict[str, list[str]]:
     return {row[0]: row[1:] for row in rows}
 
 
+@pytest.mark.full
 def test_parity_prints_and_writes_a_table_a_renderer(program, pets, tmp_path):
     out = tmp_path / "parity.md"
     done = program("tools/parity.py", "--pictures", pets, "--count", 3, "--sizes", 32, "--only",

@@ -48,8 +48,8 @@ def first(built, tmp_path_factory):
     ("loader", "ranks"),
     [
         pytest.param("ffcv", 1, marks=[FFCV, FULL]),
-        ("webdataset", 2),
-        pytest.param("folder", 1, marks=FULL),
+        pytest.param("webdataset", 2, marks=FULL),
+        ("folder", 1),
         pytest.param("folder", 2, marks=FULL),
         pytest.param("webdataset", 1, marks=FULL),
         pytest.param("ffcv", 2, marks=[FFCV, FULL]),
