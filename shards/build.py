@@ -90,7 +90,7 @@ def build(options: BuildOptions, choice: Choice | None = None) -> Manifest:
         with ExitStack() as stack:
             done, stale = records.read(building, [unit.digest() for unit in units])
             if stale:
-                print(f"the source has changed: {stale} finished shards are made again", file=sys.stderr)
+                print(f"the source or a shard has changed: {stale} finished shards are made again", file=sys.stderr)
             store = Store(out, name, options.format, sum(map(len, units)), done, stack)
             _fill(store, units, packer, options)
             table, files = store.finish()

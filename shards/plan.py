@@ -36,6 +36,7 @@ class Unit:
     rows: np.ndarray  # [n] int64 in the source, storage order
     label: np.ndarray  # [n] int32
     size: np.ndarray  # [n] int64 bytes in the source
+    total: int  # samples of all units: a .beton begins with a table of them, which moves what follows
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -61,7 +62,7 @@ class Unit:
             f"{self.source.paths[row]}\t{label}\t{size}"
             for row, label, size in zip(self.rows.tolist(), self.label.tolist(), self.size.tolist(), strict=True)
         )
-        return hashlib.sha256(text.encode()).hexdigest()
+        return hashlib.sha256(f"{self.total}\n{text}".encode()).hexdigest()
 
 
 def plan(source: Source, part: Part, encoding: Encoding, shard_bytes: int, seed: int) -> list[Unit]:
@@ -74,7 +75,7 @@ def plan(source: Source, part: Part, encoding: Encoding, shard_bytes: int, seed:
     shard = np.concatenate([[0], ends[:-1]]) // shard_bytes
     cuts = np.flatnonzero(np.diff(shard)) + 1
     parts = (np.split(column, cuts) for column in (rows, label, size))
-    return [Unit(source, *columns) for columns in zip(*parts, strict=True)]
+    return [Unit(source, *columns, total=len(rows)) for columns in zip(*parts, strict=True)]
 
 
 def _most(encoding: Encoding) -> int:

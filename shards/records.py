@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from .files import atomic
 from .manifest import JSON, SCHEMA
+from .tar import index_path
 
 NOTE = b"viewstream"
 ROWS = pa.schema(
@@ -39,21 +40,30 @@ class Record(NamedTuple):
 
 
 def read(folder: Path, digests: Sequence[str]) -> tuple[list[Record], int]:
-    """The records of the first units, as far as they are there and of these digests; and how many do not fit."""
+    """The records of the first units, as far as they are there, of these digests, and with their tars beside `folder`;
+    and how many did not fit. Those are gone: what lies behind another unit than before must never count again."""
     records: list[Record] = []
     for number, digest in enumerate(digests):
         record = _read(_path(folder, number))
-        if record is None or record.digest != digest:
+        if record is None or record.digest != digest or not _has_tar(folder.parent, record):
             break
         records.append(record)
-    found = len(list(folder.glob("*.parquet")))
-    return records, max(0, found - len(records))
+    return records, forget(folder, behind=len(records))
 
 
-def forget(folder: Path) -> None:
-    """No unit is finished any more."""
-    for path in folder.glob("*.parquet"):
+def forget(folder: Path, behind: int = 0) -> int:
+    """Only the first `behind` units count as finished from now on; how many more there were."""
+    paths = [path for path in folder.glob("*.parquet") if int(path.stem) >= behind]
+    for path in paths:
         path.unlink()
+    return len(paths)
+
+
+def _has_tar(out: Path, record: Record) -> bool:
+    if record.tar is None:
+        return True
+    path = out / record.tar["file"]
+    return path.exists() and path.stat().st_size == record.tar["bytes"] and index_path(path).exists()
 
 
 def _read(path: Path) -> Record | None:
