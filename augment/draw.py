@@ -5,6 +5,8 @@ resumed run draws what the lost one drew. Each kind of op has a lane of its own,
 draws alone. The hash is frozen by a golden vector in the tests: old runs stay reproducible.
 """
 
+from functools import reduce
+
 import numpy as np
 
 from ..shards.keyed import STEP, mix
@@ -14,8 +16,8 @@ Draw = dict[str, np.ndarray]  # one row per sample
 Draws = tuple[Draw, ...]  # one Draw per op of the view
 
 CROP_TRIES = 10  # torchvision's
-LANES: dict[type[Op], tuple[int, int]] = {  # op -> (lane, uniforms it takes)
-    Crop: (1, 2 * CROP_TRIES + 2),
+LANES: dict[type[Op], tuple[int, int]] = {  # op -> (lane, uniforms every row takes)
+    Crop: (1, 2 * CROP_TRIES + 2),  # areas, ratios, place
     Flip: (2, 1),
     Jitter: (3, 1 + 4 + 4),  # on?, factors and hue, order
     Grey: (4, 1),
@@ -27,12 +29,14 @@ LANES: dict[type[Op], tuple[int, int]] = {  # op -> (lane, uniforms it takes)
 
 def hashed(*words: int | np.ndarray) -> np.ndarray:
     """Words, integers or broadcastable integer arrays, folded left to right into uint64 hashes."""
-    key = np.zeros((1,), np.uint64)
+    return np.atleast_1d(reduce(fold, words, np.zeros((), np.uint64)))
+
+
+def fold(key: np.ndarray, word: int | np.ndarray) -> np.ndarray:
+    """A hash and the next word -> a hash."""
+    number = word.astype(np.uint64) if isinstance(word, np.ndarray) else np.uint64(word & 0xFFFFFFFFFFFFFFFF)
     with np.errstate(over="ignore"):
-        for word in words:
-            number = np.asarray(word if isinstance(word, np.ndarray) else word & 0xFFFFFFFFFFFFFFFF, np.uint64)
-            key = mix(key + STEP * (number + np.uint64(1)))
-    return key
+        return mix(key + STEP * (number + np.uint64(1)))
 
 
 def uniforms(keys: np.ndarray) -> np.ndarray:
@@ -45,7 +49,7 @@ def draw(view: View, uid: np.ndarray, hw: np.ndarray, *, seed: int, epoch: int, 
 
     Box = (top, left, height, width) px, `on` = whether the op applies, factors without unit, hue in turns, sigma in px.
     """
-    rows = hashed(seed, epoch, number, uid)[:, None]  # [N, 1]
+    rows = hashed(hashed(seed, epoch, number, uid))[:, None]  # [N, 1]
     return tuple(_draw(op, rows, hw, view) for op in view)
 
 
@@ -53,9 +57,8 @@ def _draw(op: Op, rows: np.ndarray, hw: np.ndarray, view: View) -> Draw:
     if isinstance(op, Normalize | ResizeCenterCrop):
         return {}
     lane, count = LANES[type(op)]
-    if isinstance(op, Mask):
-        count += most_cells(op, size_of(view))
-    u = uniforms(hashed(rows, lane, np.arange(count, dtype=np.uint64)))  # [N, count]
+    rows = fold(rows, lane)
+    u = _uniforms(rows, np.arange(count))
     match op:
         case Crop():
             return {"box": _boxes(op, u, hw)}
@@ -66,7 +69,7 @@ def _draw(op: Op, rows: np.ndarray, hw: np.ndarray, view: View) -> Draw:
             return {"on": u[:, 0] < op.p, "sigma": low + (high - low) * u[:, 1]}
         case Mask():
             grid = np.array(op.grids)[(u[:, 0] * len(op.grids)).astype(np.int64)]
-            return {"grid": grid, "keep": u[:, 1:] >= op.hide}  # [N] px, [N, cells] row by row of the grid drawn
+            return {"grid": grid, "keep": _kept(op, rows, grid, size_of(view))}
         case Jitter():
             spread = np.array([op.brightness, op.contrast, op.saturation])
             low = np.maximum(0.0, 1 - spread)
@@ -78,9 +81,27 @@ def _draw(op: Op, rows: np.ndarray, hw: np.ndarray, view: View) -> Draw:
             }
 
 
+def _uniforms(rows: np.ndarray, which: np.ndarray) -> np.ndarray:
+    """Numbers `which` of every row's lane: [N, len(which)]."""
+    return uniforms(fold(rows, which))
+
+
 def most_cells(op: Mask, size: int) -> int:
     """Cells of the finest grid over a view of `size` px."""
-    return max((-(-size // grid)) ** 2 for grid in op.grids if grid)
+    return max(_cells(grid, size) for grid in op.grids if grid)
+
+
+def _cells(grid: int, size: int) -> int:
+    return (-(-size // grid)) ** 2
+
+
+def _kept(op: Mask, rows: np.ndarray, grid: np.ndarray, size: int) -> np.ndarray:
+    """[N, most cells] row by row of the grid drawn; cells that this grid has not are kept."""
+    keep = np.ones((len(grid), most_cells(op, size)), bool)
+    for side in {*op.grids} - {0}:
+        which, cells = (grid == side).nonzero()[0], _cells(side, size)
+        keep[which, :cells] = _uniforms(rows[which], np.arange(1, cells + 1)) >= op.hide
+    return keep
 
 
 def _boxes(op: Crop, u: np.ndarray, hw: np.ndarray) -> np.ndarray:

@@ -30,8 +30,14 @@ def cut(pixels: Tensor, boxes: Tensor, size: int, dtype: torch.dtype = torch.flo
     columns = weights(box[1], box[3], box[5], box[7], box[8] > 0, cubic, pixels.shape[2], size)  # [N, size, W]
     x = pixels.permute(0, 3, 1, 2).to(dtype)  # [N, 3, H, W]
     x = x @ columns.to(dtype).transpose(1, 2)[:, None]  # [N, 3, H, size]
+    x = torch.where(_column(cubic), x.round().clamp(0, 255), x)  # where PIL clips what a cubic overshoots
     x = rows.to(dtype)[:, None] @ x  # [N, 3, size, size]
     return (x.float() + 0.5).clamp_(0, 255.5).permute(0, 2, 3, 1).to(torch.uint8)
+
+
+def _column(x: Tensor) -> Tensor:
+    """[N] -> [N, 1, 1, 1]"""
+    return x[:, None, None, None]
 
 
 def weights(

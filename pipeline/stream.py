@@ -14,8 +14,9 @@ from ..augment import device as device_renderer
 from ..augment import host as host_renderer
 from ..augment.crops import cuts, on_device, rest
 from ..augment.draw import draw
-from ..augment.spec import Views, size_of
+from ..augment.spec import Views, check, size_of
 from ..shards.engine import cores
+from ..shards.errors import UserError
 from ..shards.manifest import Manifest
 from .batch import Batch, Door
 from .copy import Host, ahead, side_stream
@@ -46,7 +47,12 @@ class Stream:
         dtype: torch.dtype = torch.float32,
         threads: int = 0,
     ):
-        self.manifest, self.plan, self.views = manifest, plan, views
+        if plan.samples > len(manifest):
+            raise UserError(
+                f"the plan orders {plan.samples} samples, {manifest.info.name} holds {len(manifest)}: "
+                "make the plan from len(manifest)"
+            )
+        self.manifest, self.plan, self.views = manifest, plan, check(views)
         self.device, self.dtype = torch.device(device), dtype
         self.door, self.side = door, side_stream(self.device)
         self.sizes = [size_of(view) for view in views]

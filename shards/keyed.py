@@ -9,9 +9,12 @@ STEP = np.uint64(0x9E3779B97F4A7C15)  # splitmix64's
 
 def mix(x: np.ndarray) -> np.ndarray:
     """splitmix64's finaliser: uint64 in, uint64 out, every input bit in every output bit."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    x = x ^ (x >> np.uint64(30))  # a new array, which the next steps may write to
+    x *= np.uint64(0xBF58476D1CE4E5B9)
+    x ^= x >> np.uint64(27)
+    x *= np.uint64(0x94D049BB133111EB)
+    x ^= x >> np.uint64(31)
+    return x
 
 
 def keys(uid: np.ndarray, seed: int, purpose: str) -> np.ndarray:

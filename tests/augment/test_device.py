@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms import functional as F
 
 from viewstream.augment import device, reference
 from viewstream.augment.crops import cuts, on_device, rest
 from viewstream.augment.draw import draw
 from viewstream.augment.recipes import evaluation, moco_v1, moco_v2
 from viewstream.augment.spec import (
+    IMAGENET_MEAN,
     IMAGENET_STD,
     Blur,
     Crop,
@@ -58,8 +60,26 @@ def test_the_host_cut_is_pils_resize_within_a_level(images, size, first):
 @pytest.mark.parametrize("first", [Crop, lambda size, filter: ResizeCenterCrop(size, round(size * 8 / 7), filter)])
 def test_the_bicubic_cut_is_pils_within_rounding(images, size, first):
     gap = gaps((first(size, filter="bicubic"), Normalize()), images)
-    assert gap.mean() <= 0.3
-    assert gap.max() <= 4  # PIL clips what overshoots between its two passes as well
+    assert gap.mean() <= 0.01
+    assert gap.max() <= 1.001
+
+
+@pytest.mark.parametrize(("filter", "mean", "most"), [("bilinear", 0.3, 2.001), ("bicubic", 0.3, 12)])
+def test_the_reference_resizes_like_torchvision_whatever_order_pillow_takes(images, filter, mean, most):
+    for first in (Crop(96, filter=filter), ResizeCenterCrop(96, 110, filter)):
+        view = (first, Normalize())
+        hw = np.array([(i.height, i.width) for i in images])
+        draws = draw(view, np.arange(24, dtype=np.uint64), hw, seed=0, epoch=0, number=0)
+        for i, image in enumerate(images):
+            if isinstance(first, Crop):
+                top, left, height, width = (int(v) for v in draws[0]["box"][i])
+                theirs = F.resized_crop(image, top, left, height, width, [96, 96], F.InterpolationMode(filter))
+            else:
+                theirs = F.center_crop(F.resize(image, [110], F.InterpolationMode(filter)), [96, 96])
+            ours = reference.render(view, image, draws, i)
+            gap = (ours - F.normalize(F.to_tensor(theirs), list(IMAGENET_MEAN), list(IMAGENET_STD))).abs() * STD * 255
+            assert gap.mean() <= mean
+            assert gap.max() <= most
 
 
 def test_a_box_of_one_pixel_height_and_an_enlarging_crop_are_cut_like_pil():
@@ -112,7 +132,7 @@ def test_hide_and_seek_hides_the_cells_that_the_reference_hides(images):
         assert gap.max() <= 1.001
         draws = draw(view, np.arange(24, dtype=np.uint64), np.full((24, 2), 90), seed=0, epoch=0, number=0)
         assert set(draws[2]["grid"].tolist()) == {0, 7, 14, 28}
-        assert 0.4 < draws[2]["keep"].mean() < 0.6
+        assert 0 < draws[2]["keep"][draws[2]["grid"] == 7].mean() < 1
 
 
 def test_views_come_in_the_asked_type_and_layout(images):

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from viewstream.augment.recipes import evaluation, moco_v1, moco_v2
+from viewstream.augment.spec import Normalize
 from viewstream.pipeline.choose import DOORS, open_door
 from viewstream.pipeline.order import Plan
 from viewstream.pipeline.stream import Stream
@@ -167,3 +168,13 @@ def test_breaking_out_of_an_epoch_leaves_no_thread_or_file_behind(built):
     stream.close()
     assert threading.active_count() == before
     assert len(os.listdir("/proc/self/fd")) == files
+
+
+def test_a_plan_for_more_samples_than_there_are_is_refused_when_the_stream_is_made(built):
+    with pytest.raises(UserError, match=f"the plan orders {len(built) + 1} samples, pets-train holds {len(built)}"):
+        Stream(built, Plan(len(built) + 1, 8), moco_v2(32), open_door("webdataset", built), threads=1)
+
+
+def test_an_impossible_view_is_refused_when_the_stream_is_made(built):
+    with pytest.raises(UserError, match="must begin"):
+        Stream(built, Plan(len(built), 8), ((Normalize(),),), open_door("webdataset", built), threads=1)

@@ -63,4 +63,4 @@ def test_a_renderer_that_is_off_is_found_out(parity, worse):
     wrong = {"wrong": lambda *args: parity.host_crop(*args) + worse / 255 / 0.225}
     gap = parity.measure(view, images, wrong)["wrong"]
     assert abs(gap.mean - worse) < 0.3
-    assert parity.cell(gap, parity.limits("crop bilinear", view)).startswith("**") == (worse > 0)
+    assert parity.cell(gap, parity.limits("crop bilinear", view, wrong["wrong"])).startswith("**") == (worse > 0)
