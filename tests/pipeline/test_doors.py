@@ -171,7 +171,7 @@ def test_breaking_out_of_an_epoch_leaves_no_thread_or_file_behind(built):
 
 
 def test_a_plan_for_more_samples_than_there_are_is_refused_when_the_stream_is_made(built):
-    with pytest.raises(UserError, match=f"the plan orders {len(built) + 1} samples, pets-train holds {len(built)}"):
+    with pytest.raises(UserError, match=f"the plan orders {len(built) + 1} samples, pets-full-train holds {len(built)}"):
         Stream(built, Plan(len(built) + 1, 8), moco_v2(32), open_door("webdataset", built), threads=1)
 
 
