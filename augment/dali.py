@@ -9,7 +9,7 @@ renderer (`augment.device`) goes on. The rule of `split`:
 * Mask stays with the device, and Normalize with it: what the device takes over is always 8-bit pixels.
 
 Gaps to the reference in levels of 255, on the tests' pictures at 32, 96 and 224 px (DALI 2.4, CPU decoder, whose pixels
-are simplejpeg's):
+are simplejpeg's; on photographs the border differs by up to 30, docs/parity.md):
 
                                      mean         99 % within   most
     Crop, bilinear or bicubic        0.16..0.19   1..2          7    in the outermost pixels, 1 inside (bilinear): there
