@@ -26,5 +26,5 @@ def open_data(data: str, split: str = "train") -> Manifest:
 
 def evaluating(manifest: Manifest, size: int, batch: int, loader: str, threads: int, device: torch.device) -> Stream:
     """Each image once, its centre at `size` px."""
-    plan = Plan(len(manifest), batch, world(), rank(), exact=True)
+    plan = Plan(len(manifest), batch, world(), rank(), tail="exact")
     return Stream(manifest, plan, evaluation(size), open_door(loader, manifest), device=device, threads=threads)

@@ -30,7 +30,7 @@ def test_training_shows_each_id_at_most_once_in_equal_steps_on_every_rank(sample
 
 @given(**SIZES)
 def test_evaluation_shows_each_id_exactly_once_over_all_ranks(samples, share, world, seed):
-    plans = ranks(samples, share, world, seed, exact=True)
+    plans = ranks(samples, share, world, seed, tail="exact")
     steps = [list(plan.ids(0)) for plan in plans]
     assert {len(s) for s in steps} == {len(plans[0])}
     assert sorted(np.concatenate([i for s in steps for i in s])) == list(range(samples))
