@@ -75,7 +75,7 @@ class Balanced:
         for name, (ids, where) in enumerate(zip(members, places, strict=True)):
             if not len(where):
                 continue
-            first, last = number[where[0]], number[where[-1]]  # consecutive, since positions ascend
+            first, last = int(number[where[0]]), int(number[where[-1]])  # consecutive, since positions ascend
             passes = np.arange(first // len(ids), last // len(ids) + 1, dtype=np.uint64)[:, None]
             shuffled = ids[np.argsort(hashed(seed, IMAGE, name, passes, ids), axis=1, kind="stable")].ravel()
             out[where] = shuffled[first % len(ids) :][: len(where)]
