@@ -4,9 +4,32 @@ For a GPU that has room where the host has not: the host only decodes, the devic
 canvas. The weights are PIL's (triangle or cubic, crop first), computed from the boxes on the device, without syncs.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
+
+MOST = 1 << 26  # bytes of a canvas; the products take eight times as much
+
+
+def unpack(pixels: Tensor, hw: np.ndarray) -> Iterator[tuple[slice, Tensor]]:
+    """Samples [H, W, 3] one behind the other in flat uint8 `pixels`, of sizes `hw` [N, 2] known to the host ->
+    (which, canvas [n, most H, most W, 3]) part by part, on the device, without syncs."""
+    ends = np.concatenate([[0], np.cumsum(3 * hw.astype(np.int64).prod(axis=1))]).tolist()
+    begin = 0
+    while begin < len(hw):
+        end = begin + 1
+        while (
+            end < len(hw) and 3 * (end + 1 - begin) * int(hw[begin : end + 1].max(axis=0).prod(dtype=np.int64)) <= MOST
+        ):
+            end += 1
+        height, width = hw[begin:end].max(axis=0).tolist()
+        out = pixels.new_zeros(end - begin, height, width, 3)
+        for i, (h, w) in enumerate(hw[begin:end].tolist(), begin):
+            out[i - begin, :h, :w] = pixels[ends[i] : ends[i + 1]].view(h, w, 3)
+        yield slice(begin, end), out
+        begin = end
 
 
 def canvas(images: list[np.ndarray]) -> np.ndarray:

@@ -26,12 +26,24 @@ class Loader(Protocol):
         """Batches `start`.. of epoch `number`; equal to the tail of the whole epoch."""
         ...
 
+    def close(self) -> None:
+        """End the threads and close the files."""
+        ...
+
 
 class Door(Protocol):
     """One storage format of a data set."""
 
     def read(self, row: int) -> bytes | np.ndarray:
         """The JPEG of a manifest row, or its pixels [H, W, 3] uint8 where the format stores them raw. Thread-safe."""
+        ...
+
+    def place(self, row: int) -> str:
+        """Where a sample lies, for messages."""
+        ...
+
+    def expect(self, rows: np.ndarray) -> None:
+        """Rows [M] int64 that are read next, in this order: a chance to read ahead."""
         ...
 
     def close(self) -> None:

@@ -3,21 +3,31 @@
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from .timing import Times
+
 
 class Host(NamedTuple):
-    """A cut batch before colour work."""
+    """A batch before colour work."""
 
-    pixels: Tensor  # flat uint8: view after view, each [N, S, S, 3]
+    pixels: Tensor  # flat uint8: view after view, each [N, S, S, 3]; or, uncut, sample after sample, each [H, W, 3]
+    boxes: Tensor  # [N, V, CUT] int32, for samples that are not cut yet
     packed: tuple[Tensor, ...]  # a view's parameters, [N, P] float32
     target: Tensor  # [N] int64
     index: Tensor  # [N] int64  # pyright: ignore
+    hw: np.ndarray  # [N, 2] px of the samples; stays on the host, where shapes are decided
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Those that travel."""
+        return self.pixels, self.boxes, self.target, self.index, *self.packed
 
     def map(self, move: Callable[[Tensor], Tensor]) -> "Host":
         """Every tensor through `move`."""
-        return Host(move(self.pixels), tuple(move(p) for p in self.packed), move(self.target), move(self.index))
+        pixels, boxes, target, index, *packed = map(move, self.tensors())
+        return Host(pixels, boxes, tuple(packed), target, index, self.hw)
 
 
 def side_stream(device: torch.device) -> torch.cuda.Stream | None:
@@ -25,7 +35,7 @@ def side_stream(device: torch.device) -> torch.cuda.Stream | None:
     return torch.cuda.Stream(device) if device.type == "cuda" else None
 
 
-def ahead(batches: Iterator[Host], side: torch.cuda.Stream | None) -> Iterator[Host]:
+def ahead(batches: Iterator[Host], side: torch.cuda.Stream | None, times: Times) -> Iterator[Host]:
     """The same batches on the stream's device; while one is consumed, the next is copied from pinned memory."""
     if side is None:
         yield from batches
@@ -33,7 +43,7 @@ def ahead(batches: Iterator[Host], side: torch.cuda.Stream | None) -> Iterator[H
     device = side.device
     held: Host | None = None
     for batch in batches:
-        with torch.cuda.stream(side):
+        with times.spent("copy"), torch.cuda.stream(side):
             moved = batch.map(lambda t: t.pin_memory().to(device, non_blocking=True))  # pinned already: no copy
         if held is not None:
             yield held
@@ -46,6 +56,6 @@ def _handed_over(batch: Host, side: torch.cuda.Stream, device: torch.device) -> 
     """Make the consumer's stream wait for the copy, and the allocator for the consumer."""
     main = torch.cuda.current_stream(device)
     main.wait_stream(side)
-    for tensor in (batch.pixels, *batch.packed, batch.target, batch.index):
+    for tensor in batch.tensors():
         tensor.record_stream(main)
     return batch

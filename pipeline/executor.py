@@ -5,8 +5,10 @@ every thread keeps one decoding buffer, as large as the largest image of the set
 """
 
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 import simplejpeg
@@ -15,64 +17,119 @@ from ..shards.errors import UserError
 from ..shards.manifest import Manifest
 from .batch import Door
 from .resize import cut_all
+from .workers import Workers
 
 CHUNKS = 4  # tasks a thread and batch: small enough to even out slow images, large enough to cost nothing
 
 
-class Executor:
-    """`submit` a batch, `gather` its pixels later; batches may overlap."""
+class Chunk(NamedTuple):
+    """What a task reports."""
 
-    def __init__(self, door: Door, manifest: Manifest, sizes: Sequence[int], threads: int):
-        self.door, self.manifest, self.threads = door, manifest, threads
+    spent: tuple[float, float, float]  # seconds of read, decode, cut
+    failed: dict[int, UserError]  # position in the batch -> why
+
+
+Task = Future[Chunk]
+Room = Callable[[int], np.ndarray]  # position -> where its pixels are decoded to, flat uint8
+Use = Callable[[int, np.ndarray], None]  # position and image [H, W, 3], valid until the thread decodes again
+
+
+class Executor:
+    """Start a batch, wait for its tasks later; batches may overlap. `threads` 0: measured (workers.py)."""
+
+    def __init__(self, door: Door, manifest: Manifest, sizes: Sequence[int], threads: int = 0):
+        self.door, self.manifest, self.workers = door, manifest, Workers(threads)
         self.sizes = np.array(sizes, np.int64)  # of the views, px
         self._largest = int((manifest.height.astype(np.int64) * manifest.width).max()) * 3
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="viewstream")
+        self._pool = ThreadPoolExecutor(self.workers.most, thread_name_prefix="viewstream")
         self._local = threading.local()
 
     def bytes_for(self, samples: int) -> int:
-        """Length of the flat buffer a batch needs: view after view, each [samples, S, S, 3]."""
+        """Length of the flat buffer that `cut` fills: view after view, each [samples, S, S, 3]."""
         return int(3 * (self.sizes**2).sum()) * samples
 
-    def submit(self, rows: np.ndarray, boxes: np.ndarray, out: np.ndarray) -> list[Future[None]]:
+    def cut(self, rows: np.ndarray, boxes: np.ndarray, out: np.ndarray) -> list[Task]:
         """Start on samples `rows` [N] with cuts `boxes` [N, V, CUT] into the flat uint8 `out`."""
         each = 3 * self.sizes**2  # bytes of one sample's view
         starts = np.concatenate([[0], np.cumsum(each[:-1] * len(rows))])
-        step = -(-len(rows) // (self.threads * CHUNKS)) or 1
-        return [
-            self._pool.submit(self._chunk, rows, boxes, range(at, min(at + step, len(rows))), starts, each, out)
-            for at in range(0, len(rows), step)
-        ]
 
-    @staticmethod
-    def gather(tasks: list[Future[None]]) -> None:
-        """Wait for a batch; raises the first error met in it."""
-        for task in tasks:
-            task.result()
+        def use(i: int, image: np.ndarray) -> None:
+            cut_all(image.reshape(-1), image.shape[1], boxes[i], self.sizes, starts + i * each, out)
+
+        return self._start(rows, lambda i: self._scratch(), use)
+
+    def decode(self, rows: np.ndarray, out: np.ndarray) -> list[Task]:
+        """Start on samples `rows` [N], decoded one behind the other into the flat uint8 `out`."""
+        ends = np.cumsum(3 * self.manifest.hw[rows].astype(np.int64).prod(axis=1))
+
+        def room(i: int) -> np.ndarray:
+            return out[ends[i - 1] if i else 0 : ends[i]]
+
+        def use(i: int, image: np.ndarray) -> None:
+            if not np.shares_memory(image, out):  # stored as pixels
+                room(i)[:] = image.reshape(-1)
+
+        return self._start(rows, room, use)
+
+    def wait(self, tasks: list[Task]) -> Chunk:
+        """A batch's tasks as one chunk."""
+        chunks = [task.result() for task in tasks]
+        failed = {i: error for chunk in chunks for i, error in chunk.failed.items()}
+        read, decode, cut = (
+            (sum(times) for times in zip(*(c.spent for c in chunks), strict=True)) if chunks else (0.0,) * 3
+        )
+        return Chunk((read, decode, cut), dict(sorted(failed.items())))
 
     def close(self) -> None:
         """End the threads; tasks that have not begun are dropped."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _chunk(
-        self, rows: np.ndarray, boxes: np.ndarray, part: range, starts: np.ndarray, each: np.ndarray, out: np.ndarray
-    ) -> None:
-        for i in part:
-            image = self._decode(int(rows[i]))
-            cut_all(image.reshape(-1), image.shape[1], boxes[i], self.sizes, starts + i * each, out)
+    def _start(self, rows: np.ndarray, room: Room, use: Use) -> list[Task]:
+        step = -(-len(rows) // (self.workers.most * CHUNKS)) or 1
+        parts = [range(at, min(at + step, len(rows))) for at in range(0, len(rows), step)]
+        return [self._pool.submit(self._chunk, rows, part, room, use) for part in parts]
 
-    def _decode(self, row: int) -> np.ndarray:
-        """[H, W, 3] uint8, valid until this thread decodes again."""
+    def _chunk(self, rows: np.ndarray, part: range, room: Room, use: Use) -> Chunk:
+        failed: dict[int, UserError] = {}
+        read = decode = cut = 0.0
+        with self.workers.gate:
+            now = time.perf_counter()
+            for i in part:
+                row = int(rows[i])
+                try:
+                    data, start = self.door.read(row), now
+                    read += (now := time.perf_counter()) - start
+                    image, start = self._decoded(row, data, room(i)), now
+                    decode += (now := time.perf_counter()) - start
+                    use(i, image)
+                    start = now
+                    cut += (now := time.perf_counter()) - start
+                except UserError as error:
+                    failed[i] = error
+        return Chunk((read, decode, cut), failed)
+
+    def _scratch(self) -> np.ndarray:
         if not hasattr(self._local, "buffer"):
             self._local.buffer = np.empty(self._largest, np.uint8)
-        data = self.door.read(row)
+        return self._local.buffer
+
+    def _decoded(self, row: int, data: bytes | np.ndarray, room: np.ndarray) -> np.ndarray:
+        """[H, W, 3] uint8"""
         try:
-            image = data if isinstance(data, np.ndarray) else simplejpeg.decode_jpeg(data, buffer=self._local.buffer)
-        except ValueError as error:
-            raise UserError(
-                f"sample {row} ({self.manifest.keys[row]}) is damaged ({error}): build the set again"
-            ) from None
+            image = data if isinstance(data, np.ndarray) else simplejpeg.decode_jpeg(data, buffer=room)
+        except (ValueError, RuntimeError) as error:
+            raise damaged(self.manifest, self.door, row, str(error)) from None
         if image.shape[:2] != (self.manifest.height[row], self.manifest.width[row]):
-            raise UserError(
-                f"sample {row} ({self.manifest.keys[row]}) is {image.shape[:2]} px, not as the manifest says"
-            )
+            wrong = f"it is {image.shape[0]} x {image.shape[1]} px, the manifest says {self.manifest.hw[row].tolist()}"
+            raise damaged(self.manifest, self.door, row, wrong)
         return image
+
+
+def damaged(manifest: Manifest, door: Door, row: int, why: str) -> UserError:
+    """The error of a sample that does not decode: which it is, where it lies, what mends it."""
+    built = "plain" not in manifest.info.formats
+    remedy = f"`python tools/verify_shards.py {manifest.root} --repair` mends it" if built else "mend or remove it"
+    return UserError(
+        f"sample {row} ({manifest.keys[row]}) is damaged ({why}), it lies in {door.place(row)}: "
+        f"{remedy}, --on-error skip goes on without it"
+    )

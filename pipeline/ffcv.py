@@ -41,6 +41,12 @@ class Beton:
             return data
         return np.frombuffer(data, np.uint8).reshape(*self.shape[at], 3)
 
+    def place(self, row: int) -> str:
+        return f"{self.pieces.paths[0]}, its sample {self.rows[row]}"
+
+    def expect(self, rows: np.ndarray) -> None:
+        """The page cache does well alone."""
+
     def close(self) -> None:
         self.pieces.close()
 

@@ -7,6 +7,8 @@ Bicubic: PIL's order of passes with PIL's rounding between them, since a cubic o
 clipped (up to 14 levels); 1 level at most.
 """
 
+import sys
+import threading
 from typing import Any
 
 import numpy as np
@@ -183,3 +185,13 @@ def cut_all(image, width, boxes, sizes, places, out):
     """Every view's cut of one image: boxes [V, CUT], sizes [V], places [V] = where in the flat `out` each one goes."""
     for v in range(len(sizes)):
         cut(image, width, boxes[v], sizes[v], out[places[v] : places[v] + 3 * sizes[v] * sizes[v]])
+
+
+def warm_up() -> None:
+    """Compile the kernel, or load it from numba's cache; says so where it takes a while, once on a machine."""
+    word = threading.Timer(2.0, lambda: print("compiling the resize kernel, once on this machine ...", file=sys.stderr))
+    word.start()
+    image, boxes = np.zeros(12, np.uint8), np.array([[0, 0, 2, 2, 1, 1, 0, 0, 0, 0]], np.int32)
+    cut_all(image, 2, boxes, np.array([1]), np.array([0]), np.empty(3, np.uint8))
+    word.cancel()
+    word.join()

@@ -1,40 +1,50 @@
-"""The loader: plan -> draws -> executor -> device -> renderer. Every door comes through here."""
+"""The loader: plan -> draws -> executor -> device -> renderer. Every door but DALI's comes through here."""
 
-import os
+import sys
 from collections import deque
 from collections.abc import Generator, Iterator
-from concurrent.futures import Future
 from contextlib import closing
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 
 from ..augment import device as device_renderer
 from ..augment import host as host_renderer
-from ..augment.crops import cuts, on_device, rest
-from ..augment.draw import draw
+from ..augment import resample
+from ..augment.crops import on_device
 from ..augment.spec import Views, check, size_of
-from ..shards.engine import cores
 from ..shards.errors import UserError
 from ..shards.manifest import Manifest
 from .batch import Batch, Door
 from .copy import Host, ahead, side_stream
-from .executor import Executor
+from .drawn import drawn, stand_ins
+from .executor import Executor, Task
 from .order import Plan
+from .resize import warm_up
+from .timing import Times
+from .workers import share_of_cores
 
 AHEAD = 2  # batches in the making while one is consumed
+TRIES = 10  # stand-ins in turn before a damaged sample ends the epoch after all
+FEW_CORES = 12  # of a GPU's process: with fewer, `auto` leaves the crops to the GPU
+Crops = Literal["auto", "host", "device"]
 
 
 class Made(NamedTuple):
     """A batch on its way: the host tensors and the tasks that still fill them."""
 
     host: Host
-    tasks: list[Future[None]]
+    tasks: list[Task]
 
 
 class Stream:
-    """A Loader over any door; `threads` (0: all cores) decode and cut. In flight: AHEAD + 1 batches of uint8 views."""
+    """A Loader over any door. In flight: AHEAD + 1 batches of uint8 views, or of whole images where the device crops.
+
+    `threads` 0: the number that pays is found in the first seconds. `skip`: a damaged sample is replaced by a keyed
+    other one, the same behind every door, and counted in `skipped`; an exact plan never replaces.
+    `crops`: who cuts; `device` spares a host that is short of cores (pixels within 1 level of the host's).
+    """
 
     def __init__(
         self,
@@ -46,6 +56,8 @@ class Stream:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
         threads: int = 0,
+        crops: Crops = "auto",
+        skip: bool = False,
     ):
         if plan.samples > len(manifest):
             raise UserError(
@@ -56,7 +68,13 @@ class Stream:
         self.device, self.dtype = torch.device(device), dtype
         self.door, self.side = door, side_stream(self.device)
         self.sizes = [size_of(view) for view in views]
-        self.executor = Executor(door, manifest, self.sizes, threads or share_of_cores())
+        self.uncut = crops == "device" or (
+            crops == "auto" and self.device.type == "cuda" and share_of_cores() < FEW_CORES
+        )
+        self.skip, self.skipped = skip and plan.tail != "exact", dict[int, str]()
+        self.times = Times()
+        warm_up()
+        self.executor = Executor(door, manifest, self.sizes, threads)
 
     def __len__(self) -> int:
         return len(self.plan)
@@ -64,8 +82,16 @@ class Stream:
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Batches `start`.. of epoch `number`, on the device, rendered."""
         with closing(self.host_batches(number, start)) as batches:
-            for host in ahead(batches, self.side):
-                yield self._render(host)
+            for host in ahead(batches, self.side, self.times):
+                with self.times.spent("render"):
+                    batch = self._render(host)
+                yield batch
+
+    def batch(self, rows: np.ndarray, epoch: int) -> Batch:
+        """Samples `rows` [N] as an epoch shows them, whatever its order."""
+        self.door.expect(rows)
+        (host,) = ahead(iter([self._finish(self._make(rows, epoch), epoch)]), self.side, self.times)
+        return self._render(host)
 
     def close(self) -> None:
         """End the threads and close the files."""
@@ -73,15 +99,17 @@ class Stream:
         self.door.close()
 
     def host_batches(self, number: int, start: int = 0) -> Generator[Host, None, None]:
-        """What `epoch` renders: uint8 cuts on the host, with the parameters of what is still to be done."""
+        """What `epoch` renders: uint8 pixels on the host, with the parameters of what is still to be done."""
+        steps = list(self.plan.ids(number, start))
+        self.door.expect(np.concatenate([*steps, np.empty(0, np.int64)]))
         making: deque[Made] = deque()
         try:
-            for ids in self.plan.ids(number, start):
+            for ids in steps:
                 making.append(self._make(ids, number))
                 if len(making) > AHEAD:
-                    yield self._finish(making.popleft())
+                    yield self._finish(making.popleft(), number)
             while making:
-                yield self._finish(making.popleft())
+                yield self._finish(making.popleft(), number)
         finally:  # an early break or an error: let the threads go before their buffers do
             for made in making:
                 for task in made.tasks:
@@ -91,35 +119,63 @@ class Stream:
                     if not task.cancelled():
                         task.exception()
 
-    def _make(self, ids: np.ndarray, epoch: int) -> Made:
-        uid, hw = self.manifest.uid[ids], self.manifest.hw[ids]
-        boxes, packed = [], []
-        for i, view in enumerate(self.views):
-            draws = draw(view, uid, hw, seed=self.plan.seed, epoch=epoch, number=i)
-            boxes.append(cuts(view, draws, hw))
-            packed.append(device_renderer.pack(rest(view, draws), len(ids)))
-        length, pinned = self.executor.bytes_for(len(ids)), self.device.type == "cuda"
-        pixels = torch.empty(length, dtype=torch.uint8, pin_memory=pinned)
-        tasks = self.executor.submit(ids, np.stack(boxes, axis=1), pixels.numpy())
-        target = torch.from_numpy(self.manifest.label[ids].astype(np.int64))
-        return Made(Host(pixels, tuple(map(torch.from_numpy, packed)), target, torch.from_numpy(ids)), tasks)
+    def _make(self, rows: np.ndarray, epoch: int) -> Made:
+        with self.times.spent("draw"):
+            what = drawn(self.manifest, self.views, rows, self.plan.seed, epoch)
+            hw = self.manifest.hw[rows]
+            length = (
+                3 * int(hw.astype(np.int64).prod(axis=1).sum()) if self.uncut else self.executor.bytes_for(len(rows))
+            )
+            pixels = torch.empty(length, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
+            boxes = torch.from_numpy(what.boxes if self.uncut else what.boxes[:0])
+            host = Host(pixels, boxes, what.packed, what.target, torch.from_numpy(rows), hw)
+        if self.uncut:
+            return Made(host, self.executor.decode(rows, pixels.numpy()))
+        return Made(host, self.executor.cut(rows, what.boxes, pixels.numpy()))
 
-    @staticmethod
-    def _finish(made: Made) -> Host:
-        Executor.gather(made.tasks)
+    def _finish(self, made: Made, epoch: int) -> Host:
+        for tries in range(TRIES + 1):
+            with self.times.spent("wait"):
+                spent, failed = self.executor.wait(made.tasks)
+            for stage, seconds in zip(("read", "decode", "cut"), spent, strict=True):
+                self.times[stage] += seconds  # pyright: ignore
+            if not failed:
+                break
+            if not self.skip or tries == TRIES:
+                raise next(iter(failed.values()))
+            rows = made.host.index.numpy()
+            self._count_skipped({int(rows[at]): str(error) for at, error in failed.items()})
+            made = self._make(stand_ins(self.manifest, rows, [*failed], self.plan.seed, epoch, tries), epoch)
+        n = len(made.host.index)
+        self.times["samples"] += n
+        self.executor.workers.done(n)
         return made.host
+
+    def _count_skipped(self, failed: dict[int, str]) -> None:
+        for row, why in failed.items():
+            if row not in self.skipped:
+                print(f"skipped: {why}", file=sys.stderr)
+            self.skipped[row] = why
 
     def _render(self, host: Host) -> Batch:
         n = len(host.index)
         render = host_renderer.render if self.device.type == "cpu" else device_renderer.render
-        blocks = host.pixels.split([3 * s * s * n for s in self.sizes])
+        if self.uncut:
+            blocks = self._cut(host)
+        else:
+            flat = host.pixels.split([3 * s * s * n for s in self.sizes])
+            blocks = [x.view(n, s, s, 3) for x, s in zip(flat, self.sizes, strict=True)]
         views = tuple(
-            render(on_device(view), block.view(n, s, s, 3), packed, self.dtype)
-            for view, block, s, packed in zip(self.views, blocks, self.sizes, host.packed, strict=True)
+            render(on_device(view), block, packed, self.dtype)
+            for view, block, packed in zip(self.views, blocks, host.packed, strict=True)
         )
         return Batch(views, host.target, host.index)
 
-
-def share_of_cores() -> int:
-    """Cores for this process: those it may use, shared with the other ranks of this machine."""
-    return max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    def _cut(self, host: Host) -> list[torch.Tensor]:
+        """Each view [N, S, S, 3] uint8, cut on the device; half precision costs it a level."""
+        half = torch.float16 if self.device.type == "cuda" else torch.float32
+        blocks = [host.pixels.new_empty(len(host.index), s, s, 3) for s in self.sizes]
+        for part, canvas in resample.unpack(host.pixels, host.hw):
+            for v, block in enumerate(blocks):
+                block[part] = resample.cut(canvas, host.boxes[part, v], block.shape[1], half)
+        return blocks

@@ -6,7 +6,10 @@ else (EXIF rotation, CMYK, greyscale, palettes, alpha, PNG or WebP inside `.JPEG
 
 import hashlib
 import io
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -33,6 +36,7 @@ JPEGS = ("JPEG", "MPO")  # MPO: a JPEG with more pictures behind the first
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # PIL would start other programs for some
 ORIENTATION = 0x0112  # the EXIF tag
 END = b"\xff\xd9"  # a JPEG's last marker
+_FILTERS = threading.Lock()
 APP1, SCAN = 0xE1, 0xDA  # other markers: what EXIF lies in, and where the picture itself begins
 
 
@@ -117,8 +121,7 @@ def _look(data: bytes) -> tuple[Image.Image, tuple[str, ...]]:
     if not data:
         raise Damaged("the file is empty")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pictures in the wild carry odd metadata; only the pixels matter here
+        with _quietly():
             head = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:  # its own message names an object in memory
         raise Damaged("it is no picture of a known format") from None
@@ -148,11 +151,18 @@ def _orientation(head: Image.Image) -> int:
     if "exif" not in head.info:
         return 1
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _quietly():
             return head.getexif().get(ORIENTATION, 1)
     except Exception:  # unreadable EXIF says nothing about the pixels: other readers ignore it too
         return 1
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Pictures in the wild carry odd metadata, and only the pixels matter here. One thread at a time: each puts
+    the process's filters back as it found them."""
+    with _FILTERS, warnings.catch_warnings(action="ignore"):
+        yield
 
 
 def _decode(data: bytes, head: Image.Image, kinds: tuple[str, ...]) -> tuple[np.ndarray, str]:

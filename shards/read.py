@@ -63,6 +63,12 @@ class Tars:
         m = self.manifest
         return self.pieces.read(int(m.shard[row]), int(m.offset[row]), int(m.bytes[row]))
 
+    def place(self, row: int) -> str:
+        return f"{self.pieces.paths[self.manifest.shard[row]]} at byte {self.manifest.offset[row]}"
+
+    def expect(self, rows: np.ndarray) -> None:
+        """The page cache does well alone."""
+
     def close(self) -> None:
         self.pieces.close()
 
@@ -86,6 +92,12 @@ class Beton:
             return data
         return np.frombuffer(data, np.uint8).reshape(int(layout.height[at]), int(layout.width[at]), 3)
 
+    def place(self, row: int) -> str:
+        return f"{self.pieces.paths[0]}, its sample {self.rows[row]}"
+
+    def expect(self, rows: np.ndarray) -> None:
+        """The page cache does well alone."""
+
     def close(self) -> None:
         self.pieces.close()
 
@@ -107,6 +119,12 @@ class Folder:
                 f"cannot read {path} ({error.strerror}): the set is incomplete, "
                 f"`python tools/verify_shards.py {self.manifest.root} --repair` mends it"
             ) from None
+
+    def place(self, row: int) -> str:
+        return str(self.manifest.path(row))
+
+    def expect(self, rows: np.ndarray) -> None:
+        """The page cache does well alone."""
 
     def close(self) -> None:
         """Every file was closed as it was read."""

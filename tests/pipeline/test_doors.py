@@ -82,8 +82,7 @@ def test_the_same_picture_draws_the_same_in_a_subset(built, pets, tmp_path):
     for batch in batches(part, "webdataset", moco_v2(32)):
         rows = np.array([row_of[part.keys[i]] for i in batch.index])
         whole = Stream(built, Plan(len(built), 16, seed=5), moco_v2(32), open_door("folder", built))
-        host = whole._make(rows, epoch=0)
-        again = whole._render(whole._finish(host))
+        again = whole.batch(rows, epoch=0)
         whole.close()
         assert all(torch.equal(v, w) for v, w in zip(batch.views, again.views, strict=True))
 
@@ -103,7 +102,7 @@ def test_a_beton_or_tar_whose_order_differs_from_the_ids_still_shows_the_right_p
     for batch in batches(other, name, evaluation(16)):
         rows = turned[batch.index.numpy()]
         whole = Stream(built, Plan(len(built), 16), evaluation(16), open_door("folder", built))
-        again = whole._render(whole._finish(whole._make(rows, epoch=0)))
+        again = whole.batch(rows, epoch=0)
         whole.close()
         assert torch.equal(batch.views[0], again.views[0])
 

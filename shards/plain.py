@@ -1,0 +1,148 @@
+"""Class folders of pictures as a data set, without a build: what `--keep` would store, known from the files' heads.
+
+Row i is row i of a build of the same folder, keys, uids and labels too, so a run sees the same batches from either.
+The price is a look at every file at each start: a set that is used often is better built.
+"""
+
+import os
+from collections import Counter
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .build import BuildOptions
+from .encode import Damaged, Encoding, encode
+from .engine import threaded
+from .errors import UserError
+from .keyed import shuffled
+from .manifest import JSON, Info, Manifest
+from .source import Source, key_of
+from .sources.detect import kind_of, open_source
+from .sources.local import Local
+from .sources.readers import Files
+
+KEPT = Encoding(keep=True, max_side=0, short_side=0, quality=BuildOptions.quality, check="headers")
+KINDS = ("imagefolder", "flat")
+HEAD = 1 << 14  # bytes: what most pictures' headers fit in
+
+
+@dataclass(frozen=True)
+class Plain(Manifest):
+    """A manifest in memory; `root` is the folder that the `source` column's paths begin in."""
+
+    text: dict[str, list[str]]  # key and source, [N] each
+    odd: np.ndarray  # [N] bool: the file is no plain upright JPEG, `encode(data, KEPT)` makes it one
+
+    def strings(self, column: str) -> list[Any]:
+        """Column key or source; UserError for sha256, which would mean to read every file."""
+        if column not in self.text:
+            raise UserError(f"{self.root} was not built, so there is no {column} of its pictures: build a set of it")
+        return self.text[column]
+
+
+class Look(NamedTuple):
+    """What is known of a picture before it is used."""
+
+    height: int  # px, upright
+    width: int
+    bytes: int  # of the JPEG that is used
+    odd: bool
+    kinds: tuple[str, ...]  # what has to be normalised
+    suspect: str  # a decoder's complaint
+
+
+def plain(root: str | os.PathLike[str], split: str = "train") -> Plain:
+    """The pictures of `root/split/<class>/` (or `root/<class>/`, or unlabelled ones in `root`), nothing written.
+    UserError when there are none, or names the first that is damaged."""
+    where = os.fspath(root)
+    kind = "remote" if "://" in where else kind_of(where, split)
+    if kind not in KINDS:
+        raise UserError(
+            f"{where} is a {kind} source, pictures are read straight from local folders alone: "
+            f"`python tools/build_shards.py --source {where}` makes a set of it"
+        )
+    source = open_source(where, split, kind)
+    assert isinstance(source.reader, Files)
+    assert isinstance(source.reader.storage, Local)
+    files = source.reader.storage
+    order = shuffled(source.uids(np.arange(len(source))), BuildOptions.seed, "storage")
+    paths = [source.paths[row] for row in order.tolist()]
+    looks = list(threaded(lambda path: look(files, path), paths))
+    absent = np.full(len(paths), -1)
+    return Plain(
+        root=files.root,
+        info=_info(source, paths, looks),
+        uid=source.uids(order),
+        label=source.label[order],
+        height=np.array([one.height for one in looks], np.int32),
+        width=np.array([one.width for one in looks], np.int32),
+        bytes=np.array([one.bytes for one in looks], np.int64),
+        shard=absent.astype(np.int32),
+        offset=absent.astype(np.int64),
+        beton=absent.astype(np.int64),
+        text={"key": list(map(key_of, paths)), "source": paths},
+        odd=np.array([one.odd for one in looks], bool),
+    )
+
+
+def look(files: Local, path: str) -> Look:
+    """A picture as a build finds it; UserError names a damaged one. Of a plain JPEG its first 16 KB and its end marker
+    are read, of others everything."""
+    try:
+        return _at_ends(files, path) or _at_all(files.read(path))
+    except (Damaged, OSError, ValueError, MemoryError) as error:
+        raise damaged(files, path, error) from None
+
+
+def damaged(files: Local, path: str, error: Exception) -> UserError:
+    """What to do about a file that gives no picture."""
+    cause = (error.strerror if isinstance(error, OSError) else "") or str(error) or type(error).__name__
+    return UserError(
+        f"{files.show(path)} is damaged: {cause}; mend or remove it, or build a set without it "
+        "(`python tools/build_shards.py --on-error skip ...`)"
+    )
+
+
+def _at_ends(files: Local, path: str) -> Look | None:
+    """The look at a file whose ends already tell that it is kept as it is."""
+    with files.open(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size <= HEAD:
+            return None
+        ends = os.pread(file.fileno(), HEAD, 0) + os.pread(file.fileno(), 2, size - 2)
+    try:
+        found = _at_all(ends)
+    except Damaged:  # the headers go on behind, or it is of another format: the whole file will say
+        return None
+    return None if found.odd else found._replace(bytes=size)
+
+
+def _at_all(data: bytes) -> Look:
+    one = encode(data, KEPT)
+    return Look(one.height, one.width, len(one.jpeg), one.jpeg != data, one.kinds, one.suspect)
+
+
+def _info(source: Source, paths: list[str], looks: list[Look]) -> Info:
+    """The page that a build with `--keep` would write, as far as it says something about the pictures."""
+    count = np.bincount(source.label, minlength=len(source.classes)) if source.classes else np.zeros(0, np.int64)
+    report: JSON = {
+        "check": "headers",
+        "normalised": dict(sorted(Counter(kind for one in looks for kind in one.kinds).items())),
+        "suspect": [{"source": p, "cause": one.suspect} for p, one in zip(paths, looks, strict=True) if one.suspect],
+        "skipped": [],
+    }
+    return Info(
+        name=f"{source.name}-plain-{source.split}",
+        split=source.split,
+        subset={"name": "full", "from": "source", "split": source.split},
+        classes=source.classes,
+        counts=tuple(count.tolist()),
+        samples=len(paths),
+        encoding={"quality": KEPT.quality, "keep": True, "check": KEPT.check},
+        formats=("plain",),
+        files=(),
+        report=report,
+        tool=f"viewstream {version('viewstream')}",
+    )
