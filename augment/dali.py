@@ -24,22 +24,35 @@ are simplejpeg's; on photographs the border differs by up to 30, docs/parity.md)
 Flip and Solarize are exact, and so is every op where it is off. Blur is not `gaussian_blur` (as near in the window of
 PIL's kernel, 3.6 ms an image of 224 px) but `filter`, one axis at a time (0.5 ms). On the CPU this renderer is two to
 five times slower than the host's cut; a GPU has not run it yet. A JPEG with garbage amid its data that still decodes,
-which simplejpeg rejects, passes here with libjpeg's warning on stderr.
+which simplejpeg rejects, passes here with libjpeg's warning on stderr; the loader (`pipeline.dali`) asks for its digest.
 """
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import simplejpeg
 import torch
 from torch import Tensor
 
-from ..shards.errors import UserError, choose, needs
-from .dali_graph import feeds, graph, split
+from ..shards.errors import choose, needs
+from .dali_graph import Feed, check_headers, feeds, find_damaged, graph, split
 from .device import Rest
 from .draw import Draws
 from .spec import View, Views
+
+DEPTH = 2  # batches in DALI's hands: one being taken, one in the making
+
+
+@dataclass(eq=False)
+class Started:
+    """A batch in the making, for `Renderer.take`."""
+
+    jpegs: Sequence[bytes]
+    feeds: dict[str, Feed]
+    views: tuple[Tensor, ...] | None = None
+    error: Exception | None = None
 
 
 def rest(view: View, draws: Draws) -> Rest:
@@ -49,56 +62,83 @@ def rest(view: View, draws: Draws) -> Rest:
 
 
 class Renderer:
-    """`views` of up to `samples` JPEGs a call, by a DALI pipeline on `device` ("cpu", "gpu": torch's current one)."""
+    """`views` of up to `samples` JPEGs a batch, by a DALI pipeline on `device` ("cpu", "gpu": torch's current one).
 
-    def __init__(self, views: Views, samples: int, device: str = "cpu", threads: int = 4):
-        self.views, self.samples, self.threads = views, samples, threads
+    `decoder`: memory hints, keyword arguments of DALI's `decoders.image`. One thread calls.
+    """
+
+    def __init__(
+        self,
+        views: Views,
+        samples: int,
+        device: str = "cpu",
+        threads: int = 4,
+        decoder: Mapping[str, int] | None = None,
+    ):
+        self.views, self.samples, self.threads, self.decoder = views, samples, threads, decoder or {}
         self.device = choose("DALI device", device, ("cpu", "gpu"))
         self.finished = tuple(not split(view)[1] for view in views)  # normalised, nothing left to the device renderer
         self._dali = needs("nvidia.dali")
-        self._pipe = self._build()
+        self._index = torch.cuda.current_device() if device == "gpu" else None
+        self._pipe: Any = self._build()
+        self._queue = deque[Started]()
 
     def __call__(self, jpegs: Sequence[bytes], hw: np.ndarray, draws: Sequence[Draws]) -> tuple[Tensor, ...]:
         """Pictures of sizes `hw` [N, 2] px and each view's draws -> a tensor a view.
 
         A finished view is [N, 3, S, S] float32, normalised, channels_last; any other [N, S, S, 3] uint8, for
         `device.render(split(view)[1], pixels, packed)`. Tensors share DALI's memory and stay valid for their lifetime.
+        UserError (`Unfit`) names a picture that is damaged or of another size than `hw` says.
         """
+        return self.take(self.start(jpegs, hw, draws))
+
+    def start(self, jpegs: Sequence[bytes], hw: np.ndarray, draws: Sequence[Draws]) -> Started:
+        """Set DALI to work on a batch (N >= 1); what it makes is for `take`, or for nobody."""
+        check_headers(jpegs, hw)
+        batch = Started(jpegs, feeds(self.views, jpegs, hw, draws))
+        if len(self._queue) == DEPTH:
+            self._settle()
+        self._queue.append(batch)
+        self._schedule(batch)
+        return batch
+
+    def take(self, batch: Started) -> tuple[Tensor, ...]:
+        """The views of a batch that was started, as `__call__` gives them; waits for them."""
+        while batch.views is None and batch.error is None:
+            self._settle()
+        if batch.error:
+            raise batch.error
+        assert batch.views is not None
+        return batch.views
+
+    def close(self) -> None:
+        """End DALI's threads; tensors that were handed out stay valid."""
+        self._queue.clear()
+        self._pipe = None
+
+    def _schedule(self, batch: Started) -> None:
+        for name, data in batch.feeds.items():
+            self._pipe.feed_input(name, data)
+        self._pipe.schedule_run()
+
+    def _settle(self) -> None:
+        """The oldest batch gets its views, or the error that it met."""
+        batch = self._queue.popleft()
         try:
-            for name, data in feeds(self.views, jpegs, hw, draws).items():
-                self._pipe.feed_input(name, data)
-            shapes, *outputs = self._pipe.run()
+            outputs = self._pipe.outputs(None if self._index is None else torch.cuda.current_stream(self._index))
         except RuntimeError as error:
-            self._pipe = self._build()  # the failed one may hold half of this batch
-            raise _damaged(jpegs) or error from None
-        _check_sizes(np.asarray(shapes.as_tensor())[:, :2], hw)
+            batch.error = find_damaged(batch.jpegs) or error
+            self._pipe = self._build()  # DALI declares the old one invalid
+            for waiting in self._queue:
+                self._schedule(waiting)
+            return
         pixels = (torch.from_dlpack(output.as_tensor()) for output in outputs)
-        return tuple(x.permute(0, 3, 1, 2) if done else x for x, done in zip(pixels, self.finished, strict=True))
+        batch.views = tuple(x.permute(0, 3, 1, 2) if f else x for x, f in zip(pixels, self.finished, strict=True))
 
     def _build(self) -> Any:
-        index = torch.cuda.current_device() if self.device == "gpu" else None
-        # exec_dynamic: outputs belong to whoever holds them. A queue deeper than 1 would want batches fed ahead.
-        pipe = self._dali.Pipeline(self.samples, self.threads, index, exec_dynamic=True, prefetch_queue_depth=1)
+        # exec_dynamic: outputs belong to whoever holds them. Depth 1: `schedule_run` never wants more than it was fed.
+        pipe = self._dali.Pipeline(self.samples, self.threads, self._index, exec_dynamic=True, prefetch_queue_depth=1)
         with pipe:
-            pipe.set_outputs(*graph(self._dali, self.views, self.device))
+            pipe.set_outputs(*graph(self._dali, self.views, self.device, self.decoder))
         pipe.build()
         return pipe
-
-
-def _damaged(jpegs: Sequence[bytes]) -> UserError | None:
-    """Which sample DALI, who names none, stumbled over; None if it was none of them."""
-    for row, jpeg in enumerate(jpegs):
-        try:
-            simplejpeg.decode_jpeg(jpeg)
-        except ValueError as error:
-            return UserError(f"sample {row} of the batch is damaged ({error}): build the set again")
-    return None
-
-
-def _check_sizes(found: np.ndarray, hw: np.ndarray) -> None:
-    """Boxes drawn for another size would still lie inside a larger picture, and cut something else out of it."""
-    for row in (found != hw).any(1).nonzero()[0]:
-        raise UserError(
-            f"sample {row} of the batch is {found[row].tolist()} px, its boxes were drawn for {hw[row].tolist()}: "
-            "draw from the sizes of the pictures as they are stored"
-        )

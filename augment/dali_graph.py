@@ -1,11 +1,13 @@
-"""What the DALI renderer (`augment.dali`) runs: who does which op, the graph of operators, and what is fed to it."""
+"""What the DALI renderer (`augment.dali`) runs: who does which op, the graph of operators, what is fed to it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+import simplejpeg
 
+from ..shards.errors import UserError
 from .crops import cuts
 from .device import half_kernels, reach
 from .draw import Draw, Draws
@@ -16,6 +18,14 @@ Feed = np.ndarray | list[np.ndarray]
 
 LUMA = (0.299, 0.587, 0.114)
 LEAST = 1e-6  # what a blur kernel's tail may lose
+
+
+class Unfit(UserError):
+    """A sample that cannot be rendered, by its `place` in the batch, and `why`, for those who know its name."""
+
+    def __init__(self, place: int, why: str, message: str):
+        super().__init__(f"sample {place} of the batch is {message}")
+        self.place, self.why = place, why
 
 
 def split(view: View) -> tuple[tuple[Op, ...], tuple[Op, ...]]:
@@ -40,6 +50,33 @@ def feeds(views: Views, jpegs: Sequence[bytes], hw: np.ndarray, draws: Sequence[
     return out
 
 
+def check_headers(jpegs: Sequence[bytes], hw: np.ndarray) -> None:
+    """Raises Unfit before DALI sees them: on a bad header or a box outside its picture several operators would fail at
+    once, which DALI does not always survive; a box drawn for a smaller picture would cut something else out of it."""
+    for place, (jpeg, size) in enumerate(zip(jpegs, hw.tolist(), strict=True)):
+        try:
+            found = list(simplejpeg.decode_jpeg_header(jpeg)[:2])
+        except ValueError as error:
+            raise _damaged(place, error) from None
+        if found != size:
+            why = f"{found} px, its boxes were drawn for {size}"
+            raise Unfit(place, why, f"{why}: draw from the sizes of the pictures as they are stored")
+
+
+def find_damaged(jpegs: Sequence[bytes]) -> Unfit | None:
+    """Which sample DALI, who names none, stumbled over; None if it was none of them."""
+    for place, jpeg in enumerate(jpegs):
+        try:
+            simplejpeg.decode_jpeg(jpeg)
+        except ValueError as error:
+            return _damaged(place, error)
+    return None
+
+
+def _damaged(place: int, error: ValueError) -> Unfit:
+    return Unfit(place, str(error), f"damaged ({error}): build the set again")
+
+
 def _name(op: Op, number: int) -> str:
     return f"{type(op).__name__}{number}"
 
@@ -57,20 +94,19 @@ def _feed(op: Grey | Blur | Solarize, draw: Draw) -> Feed:
             return [np.concatenate([half[1:n][::-1], half[:n]]) for half, n in zip(halves, used, strict=True)]
 
 
-def graph(dali: ModuleType, views: Views, device: str) -> tuple[Node, ...]:
-    """The outputs of the pipeline: sizes as decoded [3], then each view [S, S, 3]."""
+def graph(dali: ModuleType, views: Views, device: str, decoder: Mapping[str, int]) -> tuple[Node, ...]:
+    """The outputs of the pipeline: each view [S, S, 3]. `decoder`: more arguments of the decoder."""
     fn, types = dali.fn, dali.types
-    jpeg = fn.external_source(name="jpeg")
     image = fn.decoders.image(
-        jpeg,
+        fn.external_source(name="jpeg"),
         device="mixed" if device == "gpu" else "cpu",
         output_type=types.RGB,
         adjust_orientation=False,  # boxes are drawn for the picture as it is stored
         jpeg_fancy_upsampling=True,  # as libjpeg-turbo does
         hw_decoder_load=0.0,  # a share of each batch on the other decoder would let neighbours decide over pixels
+        **decoder,
     )
-    shape = fn.peek_image_shape(jpeg, adjust_orientation=False)
-    return shape, *(_view(dali, view, number, image, device) for number, view in enumerate(views))
+    return tuple(_view(dali, view, number, image, device) for number, view in enumerate(views))
 
 
 def _view(dali: ModuleType, view: View, number: int, image: Node, device: str) -> Node:

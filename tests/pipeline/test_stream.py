@@ -140,7 +140,7 @@ def test_ranks_of_a_machine_share_its_cores(monkeypatch):
 @pytest.mark.parametrize(("rates", "taken"), [((10, 20, 20.1), 1), ((10, 20, 40), 2), ((20, 10, 5), 0)])
 def test_threads_settle_on_the_fewest_that_are_fast_enough(monkeypatch, rates, taken):
     monkeypatch.setattr("viewstream.pipeline.workers.share_of_cores", lambda: 4)
-    workers, clock, asked = Workers(), count(), [2, 4, 8]
+    workers, clock, asked = Workers(), count(1), [2, 4, 8]
     monkeypatch.setattr(workers.gate, "busy", lambda: next(clock))  # a second goes by between two looks
     while not workers.settled:
         workers.done(rates[asked.index(workers.gate.limit)])
