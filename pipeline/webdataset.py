@@ -1,5 +1,12 @@
-"""The webdataset door: JPEG members of local tars, by the offsets that the manifest keeps; exact global order."""
+"""The webdataset door: members of tars by the offsets that the manifest keeps, in exact global order; local tars as they
+lie, remote ones out of a cache."""
 
-from ..shards.read import open_tar as open_door
+from ..shards.manifest import Manifest
+from ..shards.read import open_tar
+from .batch import Door
+from .remote import RemoteTars, is_remote
 
-__all__ = ["open_door"]
+
+def open_door(manifest: Manifest) -> Door:
+    """The tars of a set, wherever it was opened from."""
+    return RemoteTars(manifest) if is_remote(manifest) else open_tar(manifest)

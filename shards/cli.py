@@ -1,7 +1,8 @@
 """Command lines from frozen dataclasses: a flag a field, `Annotated[int, "help", 1]` its help text and least value.
 
 `Annotated[Path, "help", Positional]` is a word without a flag that has to be there; a field of type
-`bool | Literal["release"]` a flag that is true alone and may take the word.
+`bool | Literal["release"]` a flag that is true alone and may take the word, one of type `int | Literal["auto"]` a
+number or the word.
 """
 
 import argparse
@@ -71,7 +72,14 @@ def _plain(hint: Any) -> Any:
     return hint
 
 
+def _words(hint: Any) -> list[Any]:
+    """`["auto"]` of `int | Literal["auto"]`."""
+    return [word for part in get_args(hint) if get_origin(part) is Literal for word in get_args(part)]
+
+
 def _metavar(hint: Any) -> str:
+    if _plain(hint) is int and (words := _words(hint)):
+        return "|".join(["N", *words])
     hint = _plain(hint)
     if get_origin(hint) is Literal:
         return "|".join(map(str, get_args(hint)))
@@ -82,9 +90,11 @@ def _metavar(hint: Any) -> str:
 
 def _reader(hint: Any, least: Any = None) -> Callable[[str], Any]:
     """From a word to the field's value; the complaints are argparse's, which names the flag."""
-    hint = _plain(hint)
+    words, hint = _words(hint), _plain(hint)
 
     def read(word: str) -> Any:
+        if hint is int and word in words:
+            return word
         if get_origin(hint) is Literal:
             try:
                 return choose("value", word, get_args(hint))

@@ -15,7 +15,7 @@ from ..shards.errors import UserError
 from ..shards.files import atomic
 from ..shards.manifest import Manifest
 from . import checkpoint
-from .data import evaluating, open_data
+from .data import Loading, evaluating, open_data
 from .evals import knn
 from .evals.features import features
 from .nets import Encoder
@@ -24,14 +24,13 @@ from .run import method_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
+class Evaluation(Loading):
     """What to evaluate, on which data"""
 
     task: Annotated[Literal["knn"], "knn: weighted kNN and best-NN of --val images among --data images"] = "knn"
     checkpoint: Annotated[str, "last.pt of a run"] = ""
     data: Annotated[str, "training set whose images vote (the newest under data/shards)"] = ""
     val: Annotated[str, "validation set (the newest under data/shards)"] = ""
-    loader: Annotated[str, "door to the data: folder, webdataset or ffcv"] = "ffcv"
     size: Annotated[int, "side of the centre crop, px; 0: as trained", 0] = 0
     batch_size: Annotated[int, "global batch", 1] = 256
     k: Annotated[int, "neighbours of the weighted vote", 1] = 200
@@ -39,7 +38,6 @@ class Evaluation:
     max_k: Annotated[int, "best-NN tries 1, 3, 5, ... up to this", 1] = 101
     untrained: Annotated[bool, "use the checkpoint's network with its initial weights: the number to beat"] = False
     device: Annotated[Literal["auto", "cuda", "cpu"], "auto: a GPU if there is one"] = "auto"
-    workers: Annotated[int, "loader threads a process (the cores that are there)", 0] = 0
 
 
 def evaluate(options: Evaluation) -> dict[str, float]:
@@ -48,7 +46,7 @@ def evaluate(options: Evaluation) -> dict[str, float]:
         raise UserError("no network to evaluate: name one with --checkpoint runs/<run>/last.pt")
     path = Path(options.checkpoint)
     with group(options.device) as device:
-        bank, queries = open_data(options.data), open_data(options.val, "val")
+        bank, queries = (open_data(d, s, options) for d, s in ((options.data, "train"), (options.val, "val")))
         for data in (bank, queries):
             data.require_labels("kNN")
         if bank.info.classes != queries.info.classes:
@@ -76,7 +74,7 @@ def _backbone(path: Path, options: Evaluation) -> tuple[nn.Module, int]:
 def _features(
     net: nn.Module, data: Manifest, options: Evaluation, size: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    with closing(evaluating(data, size, options.batch_size, options.loader, options.workers, device)) as loader:
+    with closing(evaluating(data, size, options.batch_size, options, device)) as loader:
         return features(net, loader)
 
 
@@ -97,5 +95,5 @@ def _report(results: dict[str, float], path: Path, options: Evaluation) -> None:
     everything = json.loads(file.read_text()) if file.exists() else {}
     everything[name] = {**results, "options": dataclasses.asdict(options)}
     with atomic(file, "w") as page:
-        json.dump(everything, page, indent=1)
+        json.dump(everything, page, indent=1, default=str)
     print(f"written to {file}")

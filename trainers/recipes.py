@@ -29,6 +29,8 @@ class Recipe:
     precision: Annotated[Literal["auto", "bf16", "fp32"], "of the forward; auto: bf16 on a GPU, fp32 on the CPU"] = (
         "auto"
     )
+    order: Annotated[Literal["shuffled", "blocks"], "of an epoch; blocks: tar after tar, for slow storage"] = "shuffled"
+    window: Annotated[int, "tars among which `blocks` mixes", 1] = 8
     seed: Annotated[int, "of order, draws, weights and shuffles"] = 0
 
 

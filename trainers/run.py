@@ -15,14 +15,14 @@ from torch import nn
 
 from ..augment.recipes import views_of
 from ..augment.spec import size_of
-from ..pipeline.choose import open_door
+from ..pipeline.batch import Loader
 from ..pipeline.order import Plan
-from ..pipeline.stream import Stream
+from ..pipeline.orders import Blocks
 from ..shards.errors import UserError
 from ..shards.files import atomic
 from ..shards.manifest import Manifest
 from . import checkpoint, optim
-from .data import evaluating, open_data
+from .data import Loading, evaluating, loading, open_data
 from .evals import knn
 from .evals.features import features
 from .log import Log
@@ -35,16 +35,14 @@ from .recipes import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class Run(Loading):
     """Where and how fast a run happens"""
 
     recipe: Annotated[str, "named recipe whose values the other options change (the method's newest)"] = ""
     data: Annotated[str, "a built training set (the newest under data/shards)"] = ""
-    loader: Annotated[str, "door to the data: folder, webdataset or ffcv"] = "ffcv"
     out: Annotated[str, "folder of the run (runs/METHOD-DATA)"] = ""
     resume: Annotated[str, "`auto` goes on from OUT/last.pt if it is there, a path from that checkpoint"] = ""
     device: Annotated[Literal["auto", "cuda", "cpu"], "auto: a GPU if there is one"] = "auto"
-    workers: Annotated[int, "loader threads a process (the cores that are there)", 0] = 0
     save_every: Annotated[int, "steps between checkpoints, besides the one each epoch", 0] = 0
     log_every: Annotated[int, "steps between log lines", 1] = 10
     knn_every: Annotated[int, "epochs between weighted kNN evaluations on --val; 0: none", 0] = 0
@@ -78,22 +76,22 @@ def schedule(recipe: Recipe) -> Callable[[int], float]:
 def pretrain(recipe: Recipe, run: Run) -> Path:
     """Train a recipe; returns the folder with last.pt, config.json and log.jsonl."""
     with group(run.device) as device, ExitStack() as stack:
-        manifest = open_data(run.data)
+        manifest = open_data(run.data, "train", run)
         folder = Path(run.out or f"runs/{recipe.method}-{manifest.info.name}")
         last = _checkpoint(run, folder)
         views = views_of(recipe.views, recipe.size)
         if len({size_of(view) for view in views}) > 1 or len(views) != 2:
             raise UserError(f"--views {recipe.views} makes {len(views)} views: moco compares two of one size")
-        plan = Plan(len(manifest), recipe.batch_size, world(), rank(), recipe.seed)
-        door, dtype = open_door(run.loader, manifest), precision(recipe, device)
-        loader = Stream(manifest, plan, views, door, device=device, dtype=dtype, threads=run.workers)
+        order = Blocks(manifest.shard, recipe.window) if recipe.order == "blocks" else None
+        plan = Plan(len(manifest), recipe.batch_size, world(), rank(), recipe.seed, order=order)
+        loader = loading(manifest, plan, views, run, device, precision(recipe, device))
         stack.enter_context(closing(loader))
         method = method_of(recipe).to(device).to(memory_format=torch.channels_last)  # pyright: ignore
         optimizer = optim.sgd(method, recipe.lr, recipe.momentum, recipe.weight_decay)
         about = {"recipe": dataclasses.asdict(recipe), "data": identity(manifest)}
         step = checkpoint.resume(last, method, optimizer, about) if last else 0
         probe = _online_knn(method, manifest, recipe, run, device, stack) if run.knn_every else None
-        _announce(recipe, run, loader, folder, step)
+        _announce(recipe, run, manifest, loader, device, folder, step)
         total = recipe.epochs * len(loader)
         log = Log(folder / "log.jsonl", done=step, total=total, batch=recipe.batch_size, every=run.log_every)
         stack.enter_context(closing(log))
@@ -129,13 +127,10 @@ def _online_knn(
     method: MoCo, bank: Manifest, recipe: Recipe, run: Run, device: torch.device, stack: ExitStack
 ) -> Callable[[int], dict[str, float]]:
     """What the loop asks after an epoch; answered every `knn_every` epochs by the online backbone's kNN accuracy."""
-    data = (bank, open_data(run.val, "val"))
+    data = (bank, open_data(run.val, "val", run))
     for m in data:
         m.require_labels("--knn-every")
-    sets = [
-        stack.enter_context(closing(evaluating(m, recipe.size, recipe.batch_size, run.loader, run.workers, device)))
-        for m in data
-    ]
+    sets = [stack.enter_context(closing(evaluating(m, recipe.size, recipe.batch_size, run, device))) for m in data]
 
     def probe(epoch: int) -> dict[str, float]:
         if (epoch + 1) % run.knn_every and epoch + 1 < recipe.epochs:
@@ -150,17 +145,16 @@ def _online_knn(
     return probe
 
 
-def _announce(recipe: Recipe, run: Run, loader: Stream, folder: Path, step: int) -> None:
+def _announce(
+    recipe: Recipe, run: Run, data: Manifest, loader: Loader, device: torch.device, folder: Path, step: int
+) -> None:
     if rank():
         return
     folder.mkdir(parents=True, exist_ok=True)
-    data = loader.manifest
     config = {"recipe": dataclasses.asdict(recipe), "run": dataclasses.asdict(run), "data": str(data.root)}
     with atomic(folder / "config.json", "w") as file:
-        json.dump(config, file, indent=1)
+        json.dump(config, file, indent=1, default=str)
     left = len(data) - len(loader) * recipe.batch_size
-    print(
-        f"{recipe.method}, {recipe.arch} at {recipe.size} px, {recipe.views} views, on {world()} x {loader.device.type}"
-    )
+    print(f"{recipe.method}, {recipe.arch} at {recipe.size} px, {recipe.views} views, on {world()} x {device.type}")
     print(f"{data.info.name}, {run.loader} loader: {len(data)} images, {len(loader)} steps an epoch, {left} left out")
     print(f"{folder}: from step {step} of {recipe.epochs * len(loader)}")

@@ -1,0 +1,36 @@
+"""When an order of rows comes to which shard: what a door that reads ahead must know."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Visits(NamedTuple):
+    """Shards in the order of their first use; positions count the rows of the order."""
+
+    shard: np.ndarray  # [K] int64 shard numbers
+    first: np.ndarray  # [K] int64 position of the first use, ascending
+    last: np.ndarray  # [K] int64 position of the last use
+
+
+def visits(shard: np.ndarray) -> Visits:
+    """Of the shards [M] of the rows of an order."""
+    number, first = np.unique(shard, return_index=True)
+    last = last_use(shard)[1]
+    order = np.argsort(first)
+    return Visits(number[order].astype(np.int64), first[order], last[order])
+
+
+def last_use(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct values of [M], ascending, and the position of each one's last use."""
+    distinct, back = np.unique(values[::-1], return_index=True)
+    return distinct, len(values) - 1 - back
+
+
+def most(first: np.ndarray, begin: np.ndarray, last: np.ndarray, size: np.ndarray) -> int:
+    """The most bytes that are needed at a time: things of `size` [n], each one from the first use of visit `begin` [n]
+    to position `last` [n]; `first` [K] as in Visits."""
+    change = np.zeros(len(first) + 1, np.int64)
+    np.add.at(change, begin, size)
+    np.subtract.at(change, np.searchsorted(first, last, side="right"), size)
+    return int(change.cumsum().max(initial=0))
