@@ -24,7 +24,7 @@ are simplejpeg's; on photographs the border differs by up to 30, docs/parity.md)
 Flip and Solarize are exact, and so is every op where it is off. Blur is not `gaussian_blur` (as near in the window of
 PIL's kernel, 3.6 ms an image of 224 px) but `filter`, one axis at a time (0.5 ms). On the CPU this renderer is two to
 five times slower than the host's cut; a GPU has not run it yet. A JPEG with garbage amid its data that still decodes,
-which simplejpeg rejects, passes here with libjpeg's warning on stderr; the loader (`pipeline.dali`) asks for its digest.
+which simplejpeg rejects, passes here with libjpeg's warning on stderr; the loader (`pipeline.dali`) compares digests.
 """
 
 from collections import deque

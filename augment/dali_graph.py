@@ -59,8 +59,7 @@ def check_headers(jpegs: Sequence[bytes], hw: np.ndarray) -> None:
         except ValueError as error:
             raise _damaged(place, error) from None
         if found != size:
-            why = f"{found} px, its boxes were drawn for {size}"
-            raise Unfit(place, why, f"{why}: draw from the sizes of the pictures as they are stored")
+            raise Unfit(place, why := f"{found} px, its boxes were drawn for {size}", f"{why}: draw for those stored")
 
 
 def find_damaged(jpegs: Sequence[bytes]) -> Unfit | None:

@@ -1,15 +1,90 @@
-"""A door by name. The table is all the registry there is; a door's packages are imported when it is opened."""
+"""A data set, a door, a loader by name. The tables are all the registry there is; what they name is imported on use."""
 
 import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..shards.errors import choose
+import torch
+
+from ..augment.spec import Views
+from ..shards.errors import UserError, choose
+from ..shards.files import PAGE
 from ..shards.manifest import Manifest
 from .batch import Door
+from .order import Plan
+from .stream import Crops, Stream
 
-DOORS = {"folder": ".folder", "webdataset": ".webdataset", "ffcv": ".ffcv"}
+if TYPE_CHECKING:
+    from .dali import DaliStream
+
+DOORS = {
+    "folder": ".folder",
+    "webdataset": ".webdataset",
+    "webdataset-stream": ".sequential",
+    "ffcv": ".ffcv",
+}
+LOADERS = (*DOORS, "dali")
+CACHE = Path("data/cache")
 
 
-def open_door(name: str, manifest: Manifest) -> Door:
-    """The door `name` of a data set; UserError for an unknown name, a missing package or a format not built."""
+def open_set(where: str, split: str = "train", cache: Path = CACHE, limit: int = 100 * 10**9) -> Manifest:
+    """A built set, local or behind a URL (`limit` bytes of its tars are kept in `cache`), or class folders of pictures
+    that nobody built. UserError when it is none of these."""
+    if "://" in where:
+        from .remote import open_remote
+
+        return open_remote(where, cache, limit)
+    folder = Path(where)
+    if folder.is_dir() and not (folder / PAGE).exists() and _has_classes(folder, split):
+        from ..shards.plain import plain
+
+        return plain(folder, split)
+    return Manifest.open(folder)
+
+
+def _has_classes(folder: Path, split: str) -> bool:
+    """Folders of class folders, not what an unfinished build leaves."""
+    half = folder / split
+    return half.is_dir() or not any((folder / name).exists() for name in ("building", "folder", "manifest.parquet"))
+
+
+def open_door(name: str, manifest: Manifest, source: str = "") -> Door:
+    """The door `name` of a data set; `source` is the folder that a `--keep` set was built from, for the folder door.
+    UserError for an unknown name, a missing package or a format not built."""
+    if "plain" in manifest.info.formats and name != "folder":
+        raise UserError(
+            f"{manifest.root} is a folder of pictures, not a built set: read it with --loader folder, "
+            f"or build it with `python tools/build_shards.py --source {manifest.root}`"
+        )
     choose("loader", name, DOORS)
-    return importlib.import_module(DOORS[name], __package__).open_door(manifest)
+    opener = importlib.import_module(DOORS[name], __package__).open_door
+    return opener(manifest, source) if name == "folder" else opener(manifest)
+
+
+def open_loader(
+    name: str,
+    manifest: Manifest,
+    plan: Plan,
+    views: Views,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    threads: int = 0,
+    crops: Crops = "auto",
+    skip: bool = False,
+    source: str = "",
+) -> "Stream | DaliStream":
+    """The loader `name`: a `Stream` over its door, or DALI over the first door there is. Words as Stream's."""
+    choose("loader", name, LOADERS)
+    if name == "webdataset-stream" and skip:
+        raise UserError(
+            "--loader webdataset-stream reads what its order asks for and nothing else, so no other picture can take "
+            "a damaged one's place: choose --loader webdataset with --on-error skip"
+        )
+    if name != "dali":
+        door = open_door(name, manifest, source)
+        return Stream(manifest, plan, views, door, device=device, dtype=dtype, threads=threads, crops=crops, skip=skip)
+    from .dali import DaliStream
+
+    door = open_door(next((d for d in DOORS if d in manifest.info.formats), "dali"), manifest, source)
+    return DaliStream(manifest, plan, views, door, device=device, dtype=dtype, threads=threads, skip=skip)
