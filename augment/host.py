@@ -5,6 +5,7 @@ nothing; so on a CPU this is some 20 times as fast as whole batches of tensors. 
 gives the device renderer's values to a thousandth of a level, whatever the number of threads.
 """
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
@@ -41,6 +42,10 @@ def render(ops: tuple[Op, ...], pixels: Tensor, packed: Tensor, dtype: torch.dty
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="render")
+
+
+# A forked process inherits the pools but not their threads, and would wait for them for ever.
+os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 @cache

@@ -18,11 +18,12 @@ from ..augment.dali import Renderer, Started, rest
 from ..augment.dali_graph import Unfit, split
 from ..augment.draw import Draws, draw
 from ..augment.spec import Views, check, size_of
+from ..shards.beton import JPEG
 from ..shards.errors import UserError
 from ..shards.manifest import Manifest
 from .batch import Batch, Door
 from .executor import damaged
-from .ffcv import JPEG, Beton
+from .ffcv import Beton
 from .jpegs import Jpegs, NoJpeg, Reader
 from .order import Plan
 from .timing import Times

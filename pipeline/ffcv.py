@@ -1,54 +1,62 @@
-"""The ffcv door: a `.beton` through ffcv's own reader (header, metadata, pages), each sample decoded once.
+"""The ffcv door: a `.beton`, ours or one that ffcv wrote, each sample decoded once.
 
-Stock ffcv decodes a sample again for every view and resizes with OpenCV's INTER_AREA; this door hands the bytes to the
-executor that all doors share, so its pixels are the other doors' pixels. Raw samples are handed over as they are.
+Header, metadata and pages are read by `shards.beton.Layout`, which tests hold to ffcv's own reader: importing ffcv
+compiles for some ten seconds in every process. Stock ffcv decodes a sample again for every view and resizes with
+OpenCV's INTER_AREA; this door hands the bytes to the executor that all doors share, so its pixels are theirs. Raw
+samples are handed over as they are.
 """
+
+import os
+import sys
 
 import numpy as np
 
-from ..shards.errors import UserError, needs
 from ..shards.manifest import Manifest
-from ..shards.read import Pieces
+from ..shards.read import Beton as Plain
+from .ahead import Ahead, free_memory
 
-JPEG = 0  # ffcv's image modes; 1 is raw
+SHARE = 4  # the process cache takes this part of the free memory
 
 
-class Beton:
-    """Samples of a .beton by the number that the manifest keeps for each row."""
+class Beton(Plain):
+    """A file that fits into free memory is left to the page cache, which is asked to read it whole; of a larger one,
+    what comes next is read ahead, in file order, into this process (ffcv's `os_cache` and process cache)."""
 
     def __init__(self, manifest: Manifest):
-        manifest.require("ffcv")
-        path = manifest.beton_path()
-        reader_type = needs("ffcv.reader").Reader
-        self.pieces = Pieces([path])  # before the reader, whose own errors do not say what to do
-        try:
-            reader = reader_type(str(path))
-        except (ValueError, IndexError, AssertionError) as error:  # what its parsing of a short or foreign file ends in
-            raise UserError(f"{path} is truncated or no .beton ({error}): build the set again") from None
-        if reader.num_samples < len(manifest):
-            raise UserError(f"{path} holds {reader.num_samples} samples, the manifest {len(manifest)}: build it again")
-        self.rows = manifest.beton
-        image = reader.metadata[f"f{reader.field_names.index('image')}"]
-        self.mode, self.pointer = image["mode"], image["data_ptr"]
-        self.shape = np.stack([image["height"], image["width"]], axis=1)
-        table = np.sort(reader.alloc_table, order="ptr")
-        self.size = table["size"][np.searchsorted(table["ptr"], self.pointer)]
-
-    def read(self, row: int) -> bytes | np.ndarray:
-        at = self.rows[row]
-        data = self.pieces.read(0, int(self.pointer[at]), int(self.size[at]))
-        if self.mode[at] == JPEG:
-            return data
-        return np.frombuffer(data, np.uint8).reshape(*self.shape[at], 3)
-
-    def place(self, row: int) -> str:
-        return f"{self.pieces.paths[0]}, its sample {self.rows[row]}"
+        super().__init__(manifest)
+        path, free = self.pieces.paths[0], free_memory()
+        size, self.mode = path.stat().st_size, self.layout.mode
+        self.room = 0 if size < free else free // SHARE
+        said = f"page cache ({size / 1e9:.1f} GB of {free / 1e9:.1f} GB that are free)"
+        if self.room:
+            said = (
+                f"process cache of {self.room / 1e9:.1f} GB ({size / 1e9:.1f} GB do not fit {free / 1e9:.1f} GB free)"
+            )
+        if int(os.environ.get("RANK", "0")) == 0:
+            print(f"{path.name}: {said}", file=sys.stderr)
+        self._ahead: Ahead | None = None
 
     def expect(self, rows: np.ndarray) -> None:
-        """The page cache does well alone."""
+        """Begin to read ahead."""
+        self._end()
+        if self.room:
+            where, size = self.layout.where[self.rows], self.layout.size[self.rows]
+            self._ahead = Ahead(super().read, rows, where, size, self.room)
+        else:
+            self.pieces.prefetch()
+
+    def read(self, row: int) -> bytes | np.ndarray:
+        held = self._ahead.take(row) if self._ahead else None
+        return super().read(row) if held is None else held
 
     def close(self) -> None:
-        self.pieces.close()
+        self._end()
+        super().close()
+
+    def _end(self) -> None:
+        if self._ahead:
+            self._ahead.close()
+            self._ahead = None
 
 
 open_door = Beton

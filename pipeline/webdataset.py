@@ -1,5 +1,7 @@
-"""The webdataset door: members of tars by the offsets that the manifest keeps, in exact global order; local tars as they
-lie, remote ones out of a cache."""
+"""The webdataset door: members of tars by the offsets that the manifest keeps, in exact global order.
+
+Local tars are read as they lie, remote ones out of a cache.
+"""
 
 from ..shards.manifest import Manifest
 from ..shards.read import open_tar

@@ -21,7 +21,13 @@ def choose(kind: str, name: str, options: Iterable[str]) -> str:
 
 
 # Package -> the extra of this project that brings it.
-EXTRAS: dict[str, str] = {"nvidia": "dali", "ffcv": "ffcv", "nvidia.dali": "dali", "fsspec": "remote", "aiohttp": "remote"}
+EXTRAS: dict[str, str] = {
+    "nvidia": "dali",
+    "ffcv": "ffcv",
+    "nvidia.dali": "dali",
+    "fsspec": "remote",
+    "aiohttp": "remote",
+}
 for _package in ("torch", "torchvision", "kornia", "numba", "timm", "webdataset", "matplotlib"):
     EXTRAS[_package] = "train"
 

@@ -35,6 +35,11 @@ class Pieces:
             )
         return data
 
+    def prefetch(self) -> None:
+        """Ask the kernel to read the files into its cache."""
+        for file in self._files:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
+
     def close(self) -> None:
         for file in self._files:
             file.close()
