@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..augment import device as device_renderer
 from ..augment import host as host_renderer
@@ -18,7 +19,7 @@ from ..shards.errors import UserError
 from ..shards.manifest import Manifest
 from .batch import Batch, Door
 from .copy import Host, ahead, side_stream
-from .drawn import drawn, stand_ins
+from .drawn import Drawn, drawn, drawn_ahead, stand_ins
 from .executor import Executor, Task
 from .order import Plan
 from .resize import warm_up
@@ -32,10 +33,11 @@ Crops = Literal["auto", "host", "device"]
 
 
 class Made(NamedTuple):
-    """A batch on its way: the host tensors and the tasks that still fill them."""
+    """A batch on its way: the host tensors, the tasks that still fill them, and the memory of the pixels."""
 
     host: Host
     tasks: list[Task]
+    room: Tensor
 
 
 class Stream:
@@ -72,7 +74,7 @@ class Stream:
             crops == "auto" and self.device.type == "cuda" and share_of_cores() < FEW_CORES
         )
         self.skip, self.skipped = skip and plan.tail != "exact", dict[int, str]()
-        self.times = Times()
+        self.times, self._spare = Times(), list[Tensor]()
         warm_up()
         self.executor = Executor(door, manifest, self.sizes, threads)
 
@@ -90,7 +92,8 @@ class Stream:
     def batch(self, rows: np.ndarray, epoch: int) -> Batch:
         """Samples `rows` [N] as an epoch shows them, whatever its order."""
         self.door.expect(rows)
-        (host,) = ahead(iter([self._finish(self._make(rows, epoch), epoch)]), self.side, self.times)
+        made = self._make(drawn(self.manifest, self.views, rows, self.plan.seed, epoch))
+        (host,) = ahead(iter([self._finish(made, epoch).host]), self.side, self.times)
         return self._render(host)
 
     def close(self) -> None:
@@ -99,17 +102,21 @@ class Stream:
         self.door.close()
 
     def host_batches(self, number: int, start: int = 0) -> Generator[Host, None, None]:
-        """What `epoch` renders: uint8 pixels on the host, with the parameters of what is still to be done."""
+        """What `epoch` renders: uint8 pixels on the host, with the parameters of what is still to be done. On a CPU
+        pixels are valid until the next batch is asked for: fresh memory would cost a tenth of the time."""
         steps = list(self.plan.ids(number, start))
         self.door.expect(np.concatenate([*steps, np.empty(0, np.int64)]))
+        coming = drawn_ahead(self.manifest, self.views, steps, self.plan.seed, number)
         making: deque[Made] = deque()
         try:
-            for ids in steps:
-                making.append(self._make(ids, number))
-                if len(making) > AHEAD:
-                    yield self._finish(making.popleft(), number)
-            while making:
-                yield self._finish(making.popleft(), number)
+            for _ in range(len(steps) + AHEAD):
+                if (what := self._next(coming)) is not None:
+                    making.append(self._make(what))
+                if len(making) > AHEAD or (what is None and making):
+                    made = self._finish(making.popleft(), number)
+                    yield made.host
+                    if self.device.type == "cpu":  # a GPU's copy may still be under way; pinned memory is kept by torch
+                        self._spare.append(made.room)
         finally:  # an early break or an error: let the threads go before their buffers do
             for made in making:
                 for task in made.tasks:
@@ -119,21 +126,30 @@ class Stream:
                     if not task.cancelled():
                         task.exception()
 
-    def _make(self, rows: np.ndarray, epoch: int) -> Made:
+    def _next(self, coming: Iterator[Drawn]) -> Drawn | None:
         with self.times.spent("draw"):
-            what = drawn(self.manifest, self.views, rows, self.plan.seed, epoch)
-            hw = self.manifest.hw[rows]
-            length = (
-                3 * int(hw.astype(np.int64).prod(axis=1).sum()) if self.uncut else self.executor.bytes_for(len(rows))
-            )
-            pixels = torch.empty(length, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
-            boxes = torch.from_numpy(what.boxes if self.uncut else what.boxes[:0])
-            host = Host(pixels, boxes, what.packed, what.target, torch.from_numpy(rows), hw)
-        if self.uncut:
-            return Made(host, self.executor.decode(rows, pixels.numpy()))
-        return Made(host, self.executor.cut(rows, what.boxes, pixels.numpy()))
+            return next(coming, None)
 
-    def _finish(self, made: Made, epoch: int) -> Host:
+    def _make(self, what: Drawn) -> Made:
+        hw = self.manifest.hw[what.rows]
+        length = int(3 * hw.astype(np.int64).prod(axis=1).sum()) if self.uncut else self.executor.bytes_for(len(hw))
+        room = self._room(length)
+        pixels, index = room[:length], torch.from_numpy(what.rows)
+        boxes = torch.from_numpy(what.boxes if self.uncut else what.boxes[:0])
+        host = Host(pixels, boxes, what.packed, what.target, index, hw)
+        if self.uncut:
+            return Made(host, self.executor.decode(what.rows, pixels.numpy()), room)
+        return Made(host, self.executor.cut(what.rows, what.boxes, pixels.numpy()), room)
+
+    def _room(self, length: int) -> Tensor:
+        """Memory for `length` bytes: some that was used before, if it is large enough."""
+        while self._spare:
+            if len(room := self._spare.pop()) >= length:
+                return room
+        more = length // 8 if self.uncut else 0  # sizes differ from batch to batch
+        return torch.empty(length + more, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
+
+    def _finish(self, made: Made, epoch: int) -> Made:
         for tries in range(TRIES + 1):
             with self.times.spent("wait"):
                 spent, failed = self.executor.wait(made.tasks)
@@ -145,11 +161,12 @@ class Stream:
                 raise next(iter(failed.values()))
             rows = made.host.index.numpy()
             self._count_skipped({int(rows[at]): str(error) for at, error in failed.items()})
-            made = self._make(stand_ins(self.manifest, rows, [*failed], self.plan.seed, epoch, tries), epoch)
+            rows = stand_ins(self.manifest, rows, [*failed], self.plan.seed, epoch, tries)
+            made = self._make(drawn(self.manifest, self.views, rows, self.plan.seed, epoch))
         n = len(made.host.index)
         self.times["samples"] += n
         self.executor.workers.done(n)
-        return made.host
+        return made
 
     def _count_skipped(self, failed: dict[int, str]) -> None:
         for row, why in failed.items():
@@ -171,7 +188,7 @@ class Stream:
         )
         return Batch(views, host.target, host.index)
 
-    def _cut(self, host: Host) -> list[torch.Tensor]:
+    def _cut(self, host: Host) -> list[Tensor]:
         """Each view [N, S, S, 3] uint8, cut on the device; half precision costs it a level."""
         half = torch.float16 if self.device.type == "cuda" else torch.float32
         blocks = [host.pixels.new_empty(len(host.index), s, s, 3) for s in self.sizes]

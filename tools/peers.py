@@ -115,7 +115,7 @@ def stock_spdl(job: Job) -> Case:
     rows = list(range(job.samples))
 
     def view(packets: Any, crop: Crop, row: int) -> Any:
-        like = torch.empty(0).expand(1, int(job.manifest.height[row]), int(job.manifest.width[row]))
+        like = torch.empty(1).expand(1, int(job.manifest.height[row]), int(job.manifest.width[row]))
         top, left, height, width = RandomResizedCrop.get_params(like, list(crop.area), list(crop.ratio))
         flip = ",hflip" if random.random() < 0.5 else ""
         moves = f"crop={width}:{height}:{left}:{top},scale={crop.size}:{crop.size}:flags=bilinear{flip}"
@@ -132,7 +132,7 @@ def stock_spdl(job: Job) -> Case:
     def run(epoch: int) -> int:
         builder = pipeline.PipelineBuilder().add_source(random.sample(rows, len(rows)))
         builder = builder.pipe(views, concurrency=job.threads).aggregate(job.batch).pipe(stacked).add_sink(2)
-        made = builder.build(num_threads=job.threads)
+        made = builder.build(num_threads=job.threads, max_failures=0)
         with made.auto_stop():
             return sum(len(batch[0]) for batch in made)
 

@@ -18,7 +18,7 @@ from viewstream.pipeline.stream import Stream
 from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import Manifest
 
-NEEDS = {"ffcv": "ffcv"}
+NEEDS = {"webdataset-stream": "webdataset"}
 
 
 def door(name):
@@ -28,6 +28,11 @@ def door(name):
 
 
 ALL = [door(name) for name in DOORS]
+
+
+def kind(name):
+    """The format that a door reads: tars are streamed as well."""
+    return name.partition("-")[0]
 
 
 def batches(manifest, name, views, plan=None, epoch=0, start=0, threads=2):
@@ -116,7 +121,7 @@ def copied(manifest, tmp_path):
 def test_a_damaged_sample_is_named(built, tmp_path, name):
     broken = copied(built, tmp_path)
     row = 17
-    file = {"folder": broken.path(row), "webdataset": broken.tars()[0], "ffcv": broken.beton_path()}[name]
+    file = {"folder": broken.path(row), "webdataset": broken.tars()[0], "ffcv": broken.beton_path()}[kind(name)]
     data, jpeg = bytearray(file.read_bytes()), built.path(row).read_bytes()
     at = data.index(jpeg)
     data[at + len(jpeg) // 3 : at + len(jpeg)] = bytes(len(jpeg) - len(jpeg) // 3)
@@ -128,7 +133,7 @@ def test_a_damaged_sample_is_named(built, tmp_path, name):
 @pytest.mark.parametrize("name", ALL)
 def test_a_truncated_file_is_named(built, tmp_path, name):
     broken = copied(built, tmp_path)
-    file = {"folder": broken.path(3), "webdataset": broken.tars()[0], "ffcv": broken.beton_path()}[name]
+    file = {"folder": broken.path(3), "webdataset": broken.tars()[0], "ffcv": broken.beton_path()}[kind(name)]
     keep = broken.bytes[3] // 2 if name == "folder" else file.stat().st_size // 2
     with file.open("r+b") as opened:
         opened.truncate(int(keep))
@@ -139,7 +144,7 @@ def test_a_truncated_file_is_named(built, tmp_path, name):
 @pytest.mark.parametrize("name", ALL)
 def test_a_missing_file_is_named(built, tmp_path, name):
     broken = copied(built, tmp_path)
-    file = {"folder": broken.path(3), "webdataset": broken.tars()[0], "ffcv": broken.beton_path()}[name]
+    file = {"folder": broken.path(3), "webdataset": broken.tars()[0], "ffcv": broken.beton_path()}[kind(name)]
     file.unlink()
     with pytest.raises(UserError, match=file.name):
         batches(broken, name, moco_v2(32))

