@@ -54,7 +54,6 @@ def test_reading_ahead_holds_no_more_than_it_may_and_forgets_what_was_missed():
     ahead = Ahead(read, rows, np.arange(2500)[::-1], size, 500)
     for row in rows.tolist():
         assert ahead.take(row) in (None, b"%d" % row)
-    ahead._thread.join(10)
     ahead.close()
     assert most[0] <= 510
 

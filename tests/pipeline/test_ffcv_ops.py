@@ -16,7 +16,10 @@ from viewstream.shards.errors import UserError
 from viewstream.shards.index import index
 from viewstream.shards.manifest import Manifest
 
-pytestmark = pytest.mark.skipif(not find_spec("ffcv"), reason="ffcv is not installed")
+pytestmark = [  # importing ffcv alone takes ten seconds
+    pytest.mark.full,
+    pytest.mark.skipif(not find_spec("ffcv"), reason="ffcv is not installed"),
+]
 
 
 def staged(manifest, views, plan, floats=True, more=None, **words):

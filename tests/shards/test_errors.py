@@ -11,11 +11,11 @@ def test_an_unknown_name_suggests_the_nearest_and_lists_all():
     assert choose("loader", "ffcv", ["folder", "ffcv"]) == "ffcv"
 
 
-@pytest.mark.parametrize(("package", "extra"), [("torch", "train"), ("numba", "train"), ("ffcv", "ffcv")])
+@pytest.mark.parametrize(("package", "extra"), [("torch", "train"), ("numba", "train"), ("webdataset", "train")])
 def test_a_missing_package_is_an_error_that_names_its_extra(program, built, tmp_path, package, extra):
     absent = tmp_path / f"{package}.py"  # comes before the real one on the path and fails as if that were not there
     absent.write_text(f'raise ModuleNotFoundError("No module named {package}", name="{package}")')
-    words = ("--data", built.root, "--loader", "ffcv", "--batch-size", 32, "--out", tmp_path / "run")
+    words = ("--data", built.root, "--loader", "webdataset-stream", "--batch-size", 32, "--out", tmp_path / "run")
     done = program("trainers/train.py", *words, PYTHONPATH=str(tmp_path))
     assert done.returncode == 2
     assert done.stderr == f"error: {package} is not installed: pip install 'viewstream[{extra}]' brings it\n"
