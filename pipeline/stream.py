@@ -114,9 +114,10 @@ class Stream:
                     making.append(self._make(what))
                 if len(making) > AHEAD or (what is None and making):
                     made = self._finish(making.popleft(), number)
-                    yield made.host
-                    if self.device.type == "cpu":  # a GPU's copy may still be under way; pinned memory is kept by torch
-                        self._spare.append(made.room)
+                    try:
+                        yield made.host
+                    finally:
+                        self._give_back(made)
         finally:  # an early break or an error: let the threads go before their buffers do
             for made in making:
                 for task in made.tasks:
@@ -125,6 +126,7 @@ class Stream:
                 for task in made.tasks:
                     if not task.cancelled():
                         task.exception()
+                self._give_back(made)
 
     def _next(self, coming: Iterator[Drawn]) -> Drawn | None:
         with self.times.spent("draw"):
@@ -140,6 +142,10 @@ class Stream:
         if self.uncut:
             return Made(host, self.executor.decode(what.rows, pixels.numpy()), room)
         return Made(host, self.executor.cut(what.rows, what.boxes, pixels.numpy()), room)
+
+    def _give_back(self, made: Made) -> None:
+        if self.device.type == "cpu":  # a GPU's copy may still be under way, and torch keeps pinned memory anyway
+            self._spare.append(made.room)
 
     def _room(self, length: int) -> Tensor:
         """Memory for `length` bytes: some that was used before, if it is large enough."""
