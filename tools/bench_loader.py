@@ -101,8 +101,8 @@ def cases(job: Job, views: Views, options: Bench, times: dict[str, Times]) -> di
     elif find_spec("nvidia") and find_spec("nvidia.dali"):
         names.append("dali")
     made = {FLOOR: floor(job)} | {name: ours(name, job, views, times) for name in names}
-    if names[0] != "dali":
-        made[f"{names[0]}, decoded only"] = ours(names[0], job, views, times, uncut=True)
+    if (door := "webdataset" if "webdataset" in names else names[0]) != "dali":
+        made[f"{door}, decoded only"] = ours(door, job, views, times, uncut=True)
     for name, (package, form, peer) in PEERS.items() if options.peers else ():
         if form in there and find_spec(package.partition(".")[0]) and find_spec(package):
             made[name] = peer(job)

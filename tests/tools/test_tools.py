@@ -25,6 +25,7 @@ def test_textures_are_an_image_folder_and_the_same_twice(program, tmp_path):
     assert "is there already" in again.stderr
 
 
+@pytest.mark.full
 def test_look_draws_a_row_a_picture_and_view(program, built, tmp_path):
     out = tmp_path / "views.png"
     done = program("tools/look.py", "--data", built.root, "--ids", "0-2", "--size", 96, "--out", out,

@@ -93,6 +93,7 @@ def test_a_damaged_or_foreign_checkpoint_is_refused(built, tmp_path):
         evaluate(Evaluation(checkpoint=str(bad), data=str(built.root), val=str(built.root)))
 
 
+@pytest.mark.full
 def test_programs_end_with_code_2_and_one_line_for_a_mistake(program, tmp_path):
     for words in (
         ("trainers/train.py", "--epoch", 3),
