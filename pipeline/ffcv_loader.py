@@ -12,6 +12,8 @@ from ..shards.manifest import Manifest
 from .order import Plan
 
 TraversalOrder: Any = needs("ffcv.traversal_order.base").TraversalOrder
+Mapped: Any = needs("ffcv.memory_managers").OSCacheManager
+compiled: Any = needs("ffcv.pipeline.compiler").Compiler.compile
 
 
 class Numbers(np.ndarray):
@@ -43,6 +45,10 @@ class Order(TraversalOrder):
         if len(loader.indices) != reader.num_samples:
             raise UserError("the plan says which samples an epoch has: make the Loader without indices")
         self.loader = loader
+        if isinstance(loader.memory_manager, Mapped):
+            # For its own reader ffcv marks numba's type of byte arrays as read-only, and in this whole process nothing
+            # that writes bytes could be compiled any more. Without a signature numba finds the types by itself.
+            loader.memory_manager.compile_reader = lambda: compiled(_read)
         return self
 
     def resume(self, epoch: int, step: int = 0) -> None:
@@ -60,6 +66,12 @@ class Order(TraversalOrder):
         numbers.epoch = epoch
         self.loader.first_traversal_order = numbers  # by whose length the Loader would cut every epoch
         return numbers
+
+
+def _read(address: Any, state: Any) -> Any:
+    """The bytes at an address of a mapped .beton; numba compiles it."""
+    size = state[2][np.searchsorted(state[1], address)]
+    return state[0][address : address + size]
 
 
 class Failed:

@@ -78,6 +78,22 @@ def test_its_loader_shows_what_stream_shows_epoch_after_epoch(built, recipe, os_
         assert_same(kept(loader), streamed(made, recipe(32), plan, epoch))
 
 
+def test_numba_compiles_what_writes_bytes_after_a_loader_with_a_mapped_file(built):
+    import numba
+
+    def copied(source):
+        line = np.zeros(3, np.uint8)
+        line[:] = source
+        return line
+
+    source = np.arange(3, dtype=np.uint8)
+    assert numba.njit(copied)(source).tolist() == [0, 1, 2]
+    loader, _ = staged(built, moco_v2(32), Plan(len(built), 16), os_cache=True)
+    next(iter(loader))
+    source.flags.writeable = False  # another type: compiled anew
+    assert numba.njit(copied)(source).tolist() == [0, 1, 2]
+
+
 @pytest.mark.full
 def test_each_of_two_ranks_gets_its_share(built):
     for rank in range(2):

@@ -45,9 +45,11 @@ def test_its_types_have_the_layout_that_we_write():
 @pytest.mark.parametrize("os_cache", [True, False])
 def test_its_loader_shows_the_pixels_of_our_bytes(os_cache, options, monkeypatch, tmp_path):
     import cv2
+    import numba
     from ffcv.fields.decoders import CenterCropRGBImageDecoder, IntDecoder
     from ffcv.loader import Loader, OrderOption
 
+    monkeypatch.setattr(numba.uint8[::1], "mutable", True)  # ffcv makes this read-only for all that compiles later
     monkeypatch.setattr(page_writer, "PAGE", 1 << 13)  # so that 40 samples take many pages, and some outgrow one
     made = build(options(format=("ffcv", "folder")))
     loader = Loader(
