@@ -2,6 +2,7 @@
 
 import io
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -42,28 +43,19 @@ def test_its_types_have_the_layout_that_we_write():
     assert [types.TYPE_ID_HANDLER[n] for n in (page_writer.IMAGE, page_writer.INTEGER)] == [RGBImageField, IntField]
 
 
-@pytest.mark.parametrize("os_cache", [True, False])
-def test_its_loader_shows_the_pixels_of_our_bytes(os_cache, options, monkeypatch, tmp_path):
+@pytest.mark.parametrize("cache", ["os", pytest.param("process", marks=pytest.mark.full)])
+def test_its_loader_shows_the_pixels_of_our_bytes(cache, options, monkeypatch, tmp_path, program):
     import cv2
-    import numba
-    from ffcv.fields.decoders import CenterCropRGBImageDecoder, IntDecoder
-    from ffcv.loader import Loader, OrderOption
 
-    monkeypatch.setattr(numba.uint8[::1], "mutable", True)  # ffcv makes this read-only for all that compiles later
     monkeypatch.setattr(page_writer, "PAGE", 1 << 13)  # so that 40 samples take many pages, and some outgrow one
     made = build(options(format=("ffcv", "folder")))
-    loader = Loader(
-        str(made.root / made.info.files[-1]["file"]),
-        batch_size=16,
-        num_workers=1,
-        order=OrderOption.SEQUENTIAL,
-        os_cache=os_cache,
-        drop_last=False,
-        pipelines={"image": [CenterCropRGBImageDecoder((48, 48), 1.0)], "label": [IntDecoder()]},
-    )
-    images, labels = zip(*((image.copy(), label.copy()) for image, label in loader), strict=True)
-    assert np.concatenate(labels)[:, 0].tolist() == made.label.tolist()
-    for row, shown in enumerate(np.concatenate(images)):
+    beton, out = made.root / made.info.files[-1]["file"], tmp_path / "shown.npz"
+    done = program(Path(__file__).with_name("stock_loader.py"), beton, cache, out)
+    assert done.returncode == 0, done.stderr
+    with np.load(out) as file:
+        images, labels = file["images"], file["labels"]
+    assert labels.tolist() == made.label.tolist()
+    for row, shown in enumerate(images):
         pixels = simplejpeg.decode_jpeg(made.path(row).read_bytes())
         side = min(pixels.shape[:2])
         top, left = (pixels.shape[0] - side) // 2, (pixels.shape[1] - side) // 2
