@@ -46,6 +46,11 @@ def ssl_small(size: int = 224, cj: float = 1.5, grey: float = 0.5, blur: float =
     return _twice(Crop(size), jitter, Grey(grey), Blur(p=blur), Flip(), Normalize(), *last)
 
 
+def ssl_small_cj1(size: int = 224) -> Views:
+    """ssl-small's published setting of it (`--cj 1.`)."""
+    return ssl_small(size, cj=1.0)
+
+
 def ssl_small_mask(size: int = 224) -> Views:
     """ssl-small with hide and seek (`--aug-has`)."""
     return ssl_small(size, mask=True)
@@ -61,6 +66,16 @@ def byol(size: int = 224) -> Views:
 def seed(size: int = 224) -> Views:
     """One view for student and teacher alike (SEED's SWAV)."""
     return check(((Crop(size, (0.14, 1.0)), *MOCO),))
+
+
+def seed_moco_v1(size: int = 224) -> Views:
+    """One of MoCo v1's views: SEED behind teachers from MoCo v1 and SimCLR."""
+    return check(moco_v1(size)[:1])
+
+
+def seed_moco_v2(size: int = 224) -> Views:
+    """One of MoCo v2's views: SEED behind teachers from MoCo v2."""
+    return check(moco_v2(size)[:1])
 
 
 def seed_patches(size: int = 224) -> Views:
@@ -144,7 +159,8 @@ def _twice(*view: Op) -> Views:
 VIEWS: dict[str, Callable[[int], Views]] = {
     f.__name__: f
     for f in (
-        *(moco_v1, moco_v2, ssl_small, ssl_small_mask, byol, seed, seed_patches, swav, dino),
+        *(moco_v1, moco_v2, ssl_small, ssl_small_cj1, ssl_small_mask, byol),
+        *(seed, seed_moco_v1, seed_moco_v2, seed_patches, swav, dino),
         *(supervised, slaug, ltaug, inat, evaluation, inat_evaluation),
         *(transfer, transfer_finetune, transfer_evaluation, transfer_cifar),
     )

@@ -19,7 +19,6 @@ from ..augment.dali_graph import Unfit, split
 from ..augment.draw import Draws, draw
 from ..augment.spec import Views, check, size_of
 from ..shards.beton import JPEG
-from ..shards.errors import UserError
 from ..shards.manifest import Manifest
 from .batch import Batch, Door
 from .executor import damaged
@@ -54,11 +53,7 @@ class DaliStream:
         threads: int = 0,
         skip: bool = False,
     ):
-        if plan.samples > len(manifest):
-            raise UserError(
-                f"the plan orders {plan.samples} samples, {manifest.info.name} holds {len(manifest)}: "
-                "make the plan from len(manifest)"
-            )
+        plan.fit(len(manifest), manifest.info.name)
         if isinstance(door, Beton) and (raw := np.flatnonzero(door.mode[door.rows] != JPEG)).size:
             raise NoJpeg(manifest, int(raw[0]))
         self.manifest, self.plan, self.views, self.door = manifest, plan, check(views), door

@@ -65,6 +65,13 @@ class Plan:
                 f"an epoch would have no step: lower --batch-size"
             )
 
+    def fit(self, samples: int, name: str) -> None:
+        """UserError for a set `name` with fewer samples than the plan orders."""
+        if self.samples > samples:
+            raise UserError(
+                f"the plan orders {self.samples} samples, {name} holds {samples}: make the plan from len(manifest)"
+            )
+
     @property
     def positions(self) -> int:
         """Ids an epoch has before its tail is cut or padded."""

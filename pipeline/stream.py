@@ -15,7 +15,6 @@ from ..augment import host as host_renderer
 from ..augment import resample
 from ..augment.crops import on_device
 from ..augment.spec import Views, check, size_of
-from ..shards.errors import UserError
 from ..shards.manifest import Manifest
 from .batch import Batch, Door
 from .copy import Host, ahead, side_stream
@@ -61,11 +60,7 @@ class Stream:
         crops: Crops = "auto",
         skip: bool = False,
     ):
-        if plan.samples > len(manifest):
-            raise UserError(
-                f"the plan orders {plan.samples} samples, {manifest.info.name} holds {len(manifest)}: "
-                "make the plan from len(manifest)"
-            )
+        plan.fit(len(manifest), manifest.info.name)
         self.manifest, self.plan, self.views = manifest, plan, check(views)
         self.device, self.dtype = torch.device(device), dtype
         self.door, self.side = door, side_stream(self.device)

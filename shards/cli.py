@@ -31,20 +31,34 @@ def parse(*options: Any, words: Sequence[str] | None = None, about: str) -> tupl
     for one in options:
         hints = get_type_hints(type(one), include_extras=True)
         section = parser.add_argument_group((type(one).__doc__ or "").partition("\n")[0])
-        for field in dataclasses.fields(one):
+        for field in _flags(one):
             _add(section, field, hints[field.name], getattr(one, field.name))
     parsed, unknown = parser.parse_known_args(words)
     for word in unknown:
         choose("option", word.partition("=")[0], parser._option_string_actions)
     given = vars(parsed)
-    fields = [{f.name for f in dataclasses.fields(one)} for one in options]
+    fields = [{f.name for f in _flags(one)} for one in options]
     return tuple(
         dataclasses.replace(one, **{k: v for k, v in given.items() if k in own})
         for one, own in zip(options, fields, strict=True)
     )
 
 
-def _add(section: argparse._ArgumentGroup, field: dataclasses.Field[Any], hint: Any, default: Any) -> None:
+def peek(options: Any, words: Sequence[str] | None = None) -> Any:
+    """A copy of `options` changed by those of its flags that the command line has; all other words wait for `parse`."""
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    hints = get_type_hints(type(options), include_extras=True)
+    for field in _flags(options):
+        _add(parser, field, hints[field.name], getattr(options, field.name))
+    return dataclasses.replace(options, **vars(parser.parse_known_args(words)[0]))
+
+
+def _flags(options: Any) -> list[dataclasses.Field[Any]]:
+    """Fields that are options; one that `__init__` does not take is given by the class."""
+    return [field for field in dataclasses.fields(options) if field.init]
+
+
+def _add(section: argparse._ActionsContainer, field: dataclasses.Field[Any], hint: Any, default: Any) -> None:
     text, marks = "", []
     if get_origin(hint) is Annotated:
         hint, text, *marks = get_args(hint)

@@ -27,6 +27,9 @@ EXTRAS: dict[str, str] = {
     "nvidia.dali": "dali",
     "fsspec": "remote",
     "aiohttp": "remote",
+    "tensorboard": "log",
+    "wandb": "log",
+    "sklearn": "tsne",
 }
 for _package in ("torch", "torchvision", "kornia", "numba", "timm", "webdataset", "matplotlib"):
     EXTRAS[_package] = "train"

@@ -68,7 +68,7 @@ def training(options: Demo, work: Path, loader: str) -> None:
         *(start if options.ranks > 1 else []), "trainers/train.py", "--recipe", "moco_v1", "--loader", loader,
         "--data", work / "train", "--val", work / "val", "--arch", "test_resnet", "--size", 64,
         "--epochs", options.epochs, "--batch-size", 64, "--lr", 0.06, "--queue", 512, "--key-momentum", 0.99,
-        "--bn-groups", 2, "--seed", options.seed, "--device", device, "--knn-every", 6,
+        "--bn-groups", 2, "--seed", options.seed, "--device", device, "--eval-every", 6,
         "--knn-k", 20, "--out", options.out,
     )  # fmt: skip
 

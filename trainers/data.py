@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import torch
 
-from ..augment.recipes import evaluation
+from ..augment.recipes import views_of
 from ..augment.spec import Views
 from ..pipeline.batch import Loader
 from ..pipeline.choose import open_loader, open_set
@@ -67,7 +67,9 @@ def loading(
     )
 
 
-def evaluating(manifest: Manifest, size: int, batch: int, how: Loading, device: torch.device) -> Loader:
-    """Each image once, its centre at `size` px."""
+def evaluating(
+    manifest: Manifest, size: int, batch: int, how: Loading, device: torch.device, views: str = "evaluation"
+) -> Loader:
+    """Each image once, as recipe `views` shows it at `size` px."""
     plan = Plan(len(manifest), batch, world(), rank(), tail="exact")
-    return loading(manifest, plan, evaluation(size), how, device)
+    return loading(manifest, plan, views_of(views, size), how, device)

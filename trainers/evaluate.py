@@ -1,17 +1,32 @@
 """Evaluate a checkpoint: `python trainers/evaluate.py --task knn --checkpoint runs/.../last.pt` (torchrun for more)."""
 
-from viewstream.shards.cli import parse, run
+from dataclasses import dataclass
+from typing import Annotated
 
-ABOUT = """Evaluate a trained backbone.
+from viewstream.shards.cli import parse, peek, run
+
+ABOUT = """Evaluate a trained backbone. The options are those of the task.
 
   python trainers/evaluate.py --task knn --checkpoint runs/moco-imagenet-lt6-train/last.pt \\
-      --data data/shards/imagenet-lt6-train --val data/shards/imagenet-full-val"""
+      --data data/shards/imagenet-lt6-train --val data/shards/imagenet-full-val
+  python trainers/evaluate.py --task linear --protocol sts_linear_byol --checkpoint runs/sts/last.pt"""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What to measure"""
+
+    task: Annotated[str, "knn, linear, transfer, shots, instdisc, stats or tsne; --help shows the task's options"] = (
+        "knn"
+    )
 
 
 def main() -> None:
-    from viewstream.trainers.evaluation import Evaluation, evaluate
+    choice = peek(Choice())
 
-    (options,) = parse(Evaluation(), about=ABOUT)
+    from viewstream.trainers.evaluations import evaluate, options_of
+
+    _, options = parse(choice, options_of(choice.task), about=ABOUT)
     evaluate(options)
 
 

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..pipeline.batch import Batch
 
@@ -30,4 +30,19 @@ class Method(Protocol):
 
     def end(self, now: Now) -> None:
         """Changes by rule after the optimiser step: queues, written late so that no copy of them is needed."""
+        ...
+
+    @property
+    def backbone(self) -> nn.Module:
+        """What evaluations use: images -> features."""
+        ...
+
+
+class Prefilled(Protocol):
+    """A method that wants batches of epoch -1 before its first step."""
+
+    prefill: int  # how many
+
+    def fill(self, batch: Batch, now: Now) -> None:
+        """Take one of them; no gradients, no optimiser."""
         ...

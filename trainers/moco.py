@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..pipeline.batch import Batch
 from .method import Now, Stats
+from .nets import Encoder
 from .parts import SHUFFLE, Queue, ema_, frozen_copy, grouped, permutation, shuffled, unit_rows
 from .ranks import world
 
@@ -24,6 +25,11 @@ def logits(q: Tensor, k: Tensor, queue: Tensor, temperature: float) -> Tensor:
     return torch.cat([own, q @ queue.T], dim=1) / temperature
 
 
+def acc1(scores: Tensor) -> Tensor:
+    """The share of rows [N, 1 + K] whose own positive scores highest."""
+    return (scores.argmax(dim=1) == 0).float().mean()
+
+
 class MoCo(nn.Module):
     """`encoder` maps images to [N, dim]; `queue` rows of keys; the batch is global."""
 
@@ -31,7 +37,7 @@ class MoCo(nn.Module):
 
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: Encoder,
         *,
         dim: int = 128,
         queue: int = 65536,
@@ -44,19 +50,30 @@ class MoCo(nn.Module):
         self.queue = Queue(unit_rows(queue, dim))
         self.momentum, self.temperature, self.bn_groups = momentum, temperature, bn_groups
 
+    @property
+    def backbone(self) -> nn.Module:
+        return self.online.backbone
+
     def begin(self, now: Now) -> None:
         ema_(self.target, self.online, self.momentum)
 
-    def forward(self, batch: Batch, now: Now) -> tuple[Tensor, Stats]:
+    def embed(self, batch: Batch, now: Now) -> tuple[Tensor, Tensor]:
+        """q = f(x1) and k = g(x2), [N, D] each, of any length."""
         x1, x2 = batch.views
         order = permutation(len(x2) * world(), now, SHUFFLE, x2.device)
-        q, k = grouped(self.online, x1, self.bn_groups), shuffled(self.target, x2, self.bn_groups, order)
-        with torch.autocast(x1.device.type, enabled=False):  # a bf16 logit of 14 is off by up to 1/32
-            rows = self.queue.rows
-            q, self.keys = (F.normalize(x.to(rows.dtype), dim=1) for x in (q, k))  # [N, D]
-            scores = logits(q, self.keys, rows, self.temperature)  # [N, 1 + K]
-            hits = (scores.argmax(dim=1) == 0).float().mean()
-            return F.cross_entropy(scores, scores.new_zeros(len(q), dtype=torch.long)), {"acc1": hits}
+        return grouped(self.online, x1, self.bn_groups), shuffled(self.target, x2, self.bn_groups, order)
+
+    def scores(self, q: Tensor, k: Tensor) -> Tensor:
+        """Embeddings [N, D] -> logits [N, 1 + K]; remembers the keys for `end`. Not under autocast."""
+        rows = self.queue.rows
+        q, self.keys = (F.normalize(x.to(rows.dtype), dim=1) for x in (q, k))  # [N, D]
+        return logits(q, self.keys, rows, self.temperature)
+
+    def forward(self, batch: Batch, now: Now) -> tuple[Tensor, Stats]:
+        q, k = self.embed(batch, now)
+        with torch.autocast(q.device.type, enabled=False):  # a bf16 logit of 14 is off by up to 1/32
+            scores = self.scores(q, k)  # [N, 1 + K]
+            return F.cross_entropy(scores, scores.new_zeros(len(q), dtype=torch.long)), {"acc1": acc1(scores)}
 
     def end(self, now: Now) -> None:
         self.queue.push(self.keys)

@@ -34,6 +34,9 @@ def group(device: str = "auto") -> Iterator[torch.device]:
     here = torch.device(kind, local) if kind == "cuda" else torch.device(kind)
     if kind == "cuda":
         torch.cuda.set_device(here)
+    if dist.is_initialized():  # a probe trains within an evaluation
+        yield here
+        return
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         dist.init_process_group("nccl" if kind == "cuda" else "gloo", device_id=here if kind == "cuda" else None)
     yield here

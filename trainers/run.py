@@ -3,10 +3,9 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable
+import signal
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,101 +13,113 @@ import torch
 from torch import nn
 
 from ..augment.recipes import views_of
-from ..augment.spec import size_of
-from ..pipeline.batch import Loader
 from ..pipeline.order import Plan
-from ..pipeline.orders import Blocks
+from ..pipeline.orders import Balanced, Blocks
 from ..shards.errors import UserError
 from ..shards.files import atomic
 from ..shards.manifest import Manifest
-from . import checkpoint, optim
-from .data import Loading, evaluating, loading, open_data
-from .evals import knn
-from .evals.features import features
+from . import methods, optim, probes
+from .checkpoint import Keeper
+from .data import Loading, loading, open_data
 from .log import Log
 from .loop import precision, train
-from .moco import MoCo
-from .nets import encoder
-from .parts import check_groups
-from .ranks import group, rank, share_buffers, world
-from .recipes import Recipe
+from .nets import Encoder
+from .ranks import group, rank, world
+from .recipes.options import Recipe, Supervised
+from .start import start
+from .writers import TensorBoard, Wandb, Writer
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run(Loading):
     """Where and how fast a run happens"""
 
-    recipe: Annotated[str, "named recipe whose values the other options change (the method's newest)"] = ""
     data: Annotated[str, "a built training set (the newest under data/shards)"] = ""
     out: Annotated[str, "folder of the run (runs/METHOD-DATA)"] = ""
     resume: Annotated[str, "`auto` goes on from OUT/last.pt if it is there, a path from that checkpoint"] = ""
+    pretrained: Annotated[str, "checkpoint, ours or a release's, whose weights a new run begins with"] = ""
+    teacher: Annotated[str, "checkpoint of SEED's teacher, ours or a release's"] = ""
     device: Annotated[Literal["auto", "cuda", "cpu"], "auto: a GPU if there is one"] = "auto"
+    compile: Annotated[bool, "let torch.compile fuse the networks"] = False
     save_every: Annotated[int, "steps between checkpoints, besides the one each epoch", 0] = 0
+    keep_every: Annotated[int, "epochs between checkpoints that are kept as epoch-NNNN.pt; 0: none", 0] = 0
     log_every: Annotated[int, "steps between log lines", 1] = 10
-    knn_every: Annotated[int, "epochs between weighted kNN evaluations on --val; 0: none", 0] = 0
-    knn_k: Annotated[int, "neighbours that vote in it", 1] = 200
+    eval_every: Annotated[int, "epochs between evaluations on --val: kNN, or a classifier's top-1; 0: none", 0] = 0
+    knn_k: Annotated[int, "neighbours that vote in kNN", 1] = 200
     val: Annotated[str, "a built validation set for it (the newest under data/shards)"] = ""
-
-
-def method_of(recipe: Recipe) -> MoCo:
-    """The method with freshly drawn weights."""
-    net = encoder(recipe.arch, recipe.head, recipe.dim, recipe.seed)
-    moco = MoCo(
-        net,
-        dim=recipe.dim,
-        queue=recipe.queue,
-        momentum=recipe.key_momentum,
-        temperature=recipe.temperature,
-        bn_groups=recipe.bn_groups,
-    )
-    moco.queue.check(recipe.batch_size)
-    check_groups(recipe.bn_groups, recipe.batch_size)
-    return moco
-
-
-def schedule(recipe: Recipe) -> Callable[[int], float]:
-    """The learning rate as a function of the epoch."""
-    if recipe.schedule == "cos":
-        return lambda epoch: optim.cosine(recipe.lr, epoch, recipe.epochs)
-    return lambda epoch: optim.step(recipe.lr, epoch, recipe.milestones)
+    tensorboard: Annotated[bool, "write event files into the run's folder"] = False
+    wandb: Annotated[str, "project of Weights & Biases to log to"] = ""
 
 
 def pretrain(recipe: Recipe, run: Run) -> Path:
     """Train a recipe; returns the folder with last.pt, config.json and log.jsonl."""
     with group(run.device) as device, ExitStack() as stack:
-        manifest = open_data(run.data, "train", run)
-        folder = Path(run.out or f"runs/{recipe.method}-{manifest.info.name}")
+        data = open_data(run.data, "train", run)
+        folder = Path(run.out or f"runs/{recipe.method}-{data.info.name}")
         last = _checkpoint(run, folder)
         views = views_of(recipe.views, recipe.size)
-        if len({size_of(view) for view in views}) > 1 or len(views) != 2:
-            raise UserError(f"--views {recipe.views} makes {len(views)} views: moco compares two of one size")
-        order = Blocks(manifest.shard, recipe.window) if recipe.order == "blocks" else None
-        plan = Plan(len(manifest), recipe.batch_size, world(), rank(), recipe.seed, order=order)
-        loader = loading(manifest, plan, views, run, device, precision(recipe, device))
-        stack.enter_context(closing(loader))
-        method = method_of(recipe).to(device).to(memory_format=torch.channels_last)  # pyright: ignore
-        optimizer = optim.sgd(method, recipe.lr, recipe.momentum, recipe.weight_decay)
-        about = {"recipe": dataclasses.asdict(recipe), "data": identity(manifest)}
-        step = checkpoint.resume(last, method, optimizer, about) if last else 0
-        probe = _online_knn(method, manifest, recipe, run, device, stack) if run.knn_every else None
-        _announce(recipe, run, manifest, loader, device, folder, step)
-        total = recipe.epochs * len(loader)
-        log = Log(folder / "log.jsonl", done=step, total=total, batch=recipe.batch_size, every=run.log_every)
+        plan = _plan(recipe, data)
+        methods.check(recipe, views, data)
+        dtype = precision(recipe, device)
+        loader = stack.enter_context(closing(loading(data, plan, views, run, device, dtype)))
+        method = methods.method_of(recipe, len(data.info.classes))
+        if not last:
+            start(method, recipe, run.pretrained, run.teacher)
+        net: nn.Module = method.to(device, memory_format=torch.channels_last)  # pyright: ignore
+        optimizer, scaler = (
+            optim.optimizer_of(net, recipe),
+            torch.amp.GradScaler(device.type, enabled=dtype == torch.float16),
+        )
+        about = {"recipe": dataclasses.asdict(recipe), "data": identity(data)}
+        per_epoch = len(loader) // recipe.accumulate
+        if not per_epoch:
+            raise UserError(f"{len(data)} images are less than one batch of {recipe.batch_size}: lower --batch-size")
+        keeper = Keeper(folder, net, optimizer, scaler, about, per_epoch=per_epoch, keep=run.keep_every)
+        step = keeper.resume(last) if last else 0
+        val = open_data(run.val, "val", run) if run.eval_every else data
+        measure = probes.probe_of(method, data, val, recipe, run, device, run.knn_k, stack) if run.eval_every else None
+        if run.compile:
+            _compile(net)
+        _announce(recipe, run, data, per_epoch, device, folder, step)
+        total = recipe.epochs * per_epoch
+        log = Log(
+            folder, done=step, total=total, batch=recipe.batch_size, every=run.log_every,
+            writers=_writers(run, folder, about),
+        )  # fmt: skip
         stack.enter_context(closing(log))
-        save = partial(checkpoint.save, folder / "last.pt", method, optimizer, about)
-        train(
-            method, loader, optimizer, recipe, schedule(recipe), log, save,
+        stack.callback(signal.signal, signal.SIGTERM, _heed(log))
+
+        def probe(epoch: int) -> dict[str, float]:
+            if measure is None or ((epoch + 1) % run.eval_every and epoch + 1 < recipe.epochs):
+                return {}
+            values = measure()
+            keeper.seen(next(iter(values.values())))
+            return values
+
+        step = train(
+            net, loader, optimizer, scaler, recipe, optim.schedule(recipe, per_epoch), log, keeper.save,
             step=step, save_every=run.save_every, probe=probe,
         )  # fmt: skip
         if not rank():
-            print(f"next: python trainers/evaluate.py --task knn --checkpoint {folder / 'last.pt'}")
+            print(f"stopped after step {step} of {total}: --resume auto goes on" if step < total else
+                  f"next: python trainers/evaluate.py --task knn --checkpoint {folder / 'last.pt'}")  # fmt: skip
     return folder
 
 
 def identity(manifest: Manifest) -> dict[str, Any]:
     """What tells two data sets apart: their pictures, in order."""
     uids = hashlib.sha256(manifest.uid.tobytes()).hexdigest()
-    return {"name": manifest.info.name, "samples": len(manifest), "uids": uids}
+    return {"name": manifest.info.name, "samples": len(manifest), "uids": uids, "classes": len(manifest.info.classes)}
+
+
+def _plan(recipe: Recipe, data: Manifest) -> Plan:
+    order = Blocks(data.shard, recipe.window) if recipe.order == "blocks" else None
+    if isinstance(recipe, Supervised) and recipe.balanced:
+        if order:
+            raise UserError("--balanced and --order blocks are two orders: choose one")
+        order = Balanced(data.label, recipe.bal_repeat)
+    part = recipe.batch_size // recipe.accumulate
+    return Plan(len(data), part, world(), rank(), recipe.seed, order=order)
 
 
 def _checkpoint(run: Run, folder: Path) -> Path | None:
@@ -123,30 +134,31 @@ def _checkpoint(run: Run, folder: Path) -> Path | None:
     return Path(run.resume) if run.resume else None
 
 
-def _online_knn(
-    method: MoCo, bank: Manifest, recipe: Recipe, run: Run, device: torch.device, stack: ExitStack
-) -> Callable[[int], dict[str, float]]:
-    """What the loop asks after an epoch; answered every `knn_every` epochs by the online backbone's kNN accuracy."""
-    data = (bank, open_data(run.val, "val", run))
-    for m in data:
-        m.require_labels("--knn-every")
-    sets = [stack.enter_context(closing(evaluating(m, recipe.size, recipe.batch_size, run, device))) for m in data]
+def _compile(method: nn.Module) -> None:
+    for net in method.modules():
+        if isinstance(net, Encoder):
+            net.compile()  # in place: checkpoints keep their keys
 
-    def probe(epoch: int) -> dict[str, float]:
-        if (epoch + 1) % run.knn_every and epoch + 1 < recipe.epochs:
-            return {}
-        net = method.online.backbone
-        assert isinstance(net, nn.Module)
-        share_buffers(net)  # else each rank would embed its share by statistics of its own
-        (bank_x, bank_y), (x, y) = (features(net, loader) for loader in sets)
-        method.train()
-        return {"knn": dict(knn.weighted(bank_x, bank_y, x, y, k=run.knn_k)).popitem()[1]}
 
-    return probe
+def _heed(log: Log) -> Any:
+    """SIGTERM, by which schedulers announce pre-emption, saves and ends the run at its next log line. Returns what
+    SIGTERM did before."""
+
+    def stop(*_: Any) -> None:
+        log.stop = True
+
+    return signal.signal(signal.SIGTERM, stop)
+
+
+def _writers(run: Run, folder: Path, about: dict[str, Any]) -> tuple[Writer, ...]:
+    if rank():
+        return ()
+    board = (TensorBoard(folder),) if run.tensorboard else ()
+    return (*board, *((Wandb(folder, run.wandb, about),) if run.wandb else ()))
 
 
 def _announce(
-    recipe: Recipe, run: Run, data: Manifest, loader: Loader, device: torch.device, folder: Path, step: int
+    recipe: Recipe, run: Run, data: Manifest, steps: int, device: torch.device, folder: Path, step: int
 ) -> None:
     if rank():
         return
@@ -154,7 +166,7 @@ def _announce(
     config = {"recipe": dataclasses.asdict(recipe), "run": dataclasses.asdict(run), "data": str(data.root)}
     with atomic(folder / "config.json", "w") as file:
         json.dump(config, file, indent=1, default=str)
-    left = len(data) - len(loader) * recipe.batch_size
     print(f"{recipe.method}, {recipe.arch} at {recipe.size} px, {recipe.views} views, on {world()} x {device.type}")
-    print(f"{data.info.name}, {run.loader} loader: {len(data)} images, {len(loader)} steps an epoch, {left} left out")
-    print(f"{folder}: from step {step} of {recipe.epochs * len(loader)}")
+    left = len(data) - steps * recipe.batch_size
+    print(f"{data.info.name}, {run.loader} loader: {len(data)} images, {steps} steps an epoch, {left} left out")
+    print(f"{folder}: from step {step} of {recipe.epochs * steps}")

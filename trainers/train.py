@@ -1,22 +1,39 @@
-"""Pre-train on a built data set: `torchrun trainers/train.py --method moco --loader ffcv` (or plain `python`)."""
+"""Train on a built data set: `torchrun trainers/train.py --method moco --loader ffcv` (or plain `python`)."""
 
-from viewstream.shards.cli import parse, run
+from dataclasses import dataclass
+from typing import Annotated
 
-ABOUT = """Pre-train on a data set that tools/build_shards.py has built.
+from viewstream.shards.cli import parse, peek, run
+
+ABOUT = """Train on a data set that tools/build_shards.py has built. The options are those of the method.
 
   python trainers/train.py --method moco --loader ffcv
-  torchrun --nproc-per-node 8 trainers/train.py --recipe moco_v2 --data data/shards/imagenet-lt6-train --resume auto"""
+  python trainers/train.py --list-recipes
+  torchrun --nproc-per-node 8 trainers/train.py --recipe kcl_lt --data data/shards/imagenet-lt-train --resume auto"""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What to train"""
+
+    method: Annotated[
+        str, "moco, kcl, byol, sts, m2t, seed or supervised (moco); --help shows the method's options"
+    ] = ""
+    recipe: Annotated[str, "named recipe whose values the other options change (the method's own)"] = ""
+    list_recipes: Annotated[bool, "print the recipes: their source commands, data and published numbers"] = False
 
 
 def main() -> None:
-    from viewstream.shards.errors import choose
-    from viewstream.trainers.recipes import RECIPES, Recipe
+    from viewstream.trainers.recipes import recipe_named, table
+
+    choice = peek(Choice())
+    if choice.list_recipes:
+        return print(table())
+    preset = recipe_named(choice.recipe, choice.method)
+
     from viewstream.trainers.run import Run, pretrain
 
-    recipe, options = parse(Recipe(), Run(), about=ABOUT)
-    name = options.recipe or f"{recipe.method}_v2"
-    preset = RECIPES[choose("recipe", name, RECIPES)]()
-    recipe, options = parse(preset, options, about=ABOUT)
+    _, recipe, options = parse(choice, preset, Run(), about=ABOUT)
     pretrain(recipe, options)
 
 

@@ -43,7 +43,10 @@ def test_the_published_orders_and_strengths():
     default = ssl_small()[0]
     assert default[1] == Jitter(1.2000000000000002, 1.2000000000000002, 1.2000000000000002, 0.5, p=0.8)
     assert (default[2].p, default[3].p) == (0.5, 0.5)
-    assert ssl_small(cj=1.0)[0][1].hue == 0.4
+    assert views_of("ssl_small_cj1") == ssl_small(cj=1.0)
+    assert ssl_small(cj=1.0)[0][1] == Jitter(0.8, 0.8, 0.8, 0.4, p=0.8)
+    assert views_of("seed_moco_v1") == (views_of("moco_v1")[0],)
+    assert views_of("seed_moco_v2") == (views_of("moco_v2")[0],)
     assert [type(op) for op in views_of("ssl_small_mask")[0]][-2:] == [Normalize, Mask]
     assert [type(op) for op in views_of("ltaug")[0]] == [Crop, Flip, Jitter, Normalize]
     assert views_of("inat")[0][-1].mean == INAT_MEAN

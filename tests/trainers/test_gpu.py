@@ -9,8 +9,8 @@ from viewstream.pipeline.order import Plan
 from viewstream.pipeline.stream import Stream
 from viewstream.trainers import optim
 from viewstream.trainers.method import Now
-from viewstream.trainers.recipes import Recipe
-from viewstream.trainers.run import method_of
+from viewstream.trainers.methods import method_of
+from viewstream.trainers.recipes.options import MoCo
 
 pytestmark = [
     pytest.mark.gpu,
@@ -23,7 +23,7 @@ def stream(built, where):
 
 
 def test_a_training_step_never_waits_for_the_gpu(built):
-    recipe = Recipe(arch="test_resnet", size=32, epochs=2, batch_size=16, queue=64, bn_groups=2)
+    recipe = MoCo(arch="test_resnet", size=32, epochs=2, batch_size=16, queue=64, bn_groups=2)
     method = method_of(recipe).cuda().to(memory_format=torch.channels_last).train()
     optimizer, loader = optim.sgd(method, 0.03, 0.9, 1e-4), stream(built, "cuda")
 

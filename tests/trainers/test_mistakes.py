@@ -6,11 +6,14 @@ import pytest
 import torch
 
 from viewstream.shards.errors import UserError
-from viewstream.trainers.evaluation import Evaluation, evaluate
-from viewstream.trainers.recipes import Recipe
+from viewstream.trainers.evaluations import evaluate
+from viewstream.trainers.recipes import recipe_named
+from viewstream.trainers.recipes.options import BYOL, KCL, M2T, SEED, MoCo, Supervised
 from viewstream.trainers.run import Run, pretrain
+from viewstream.trainers.tasks import Knn
 
-SMALL = Recipe(arch="test_resnet", size=32, epochs=1, batch_size=16, queue=64, lr=0.03, key_momentum=0.99, bn_groups=2)
+COMMON = {"arch": "test_resnet", "size": 32, "epochs": 1, "batch_size": 16}
+SMALL = MoCo(arch="test_resnet", size=32, epochs=1, batch_size=16, queue=16, lr=0.03, key_momentum=0.99, bn_groups=2)
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +35,13 @@ def first(built, tmp_path_factory):
         ({}, {"resume": "nowhere.pt"}, "there is no checkpoint nowhere.pt"),
         ({"bn_groups": 16}, {}, "two or more"),
         ({"arch": "googlenet"}, {}, "choose another --arch"),
+        ({"queue": 112}, {}, "each its own negative: lower --queue"),
+        ({"views": "swav"}, {}, "moco takes two views of one size"),
+        ({"accumulate": 2}, {}, "its queue takes a whole batch"),
+        ({"precision": "fp16"}, {}, "fp16 needs a GPU"),
+        ({"stem": "cifar", "arch": "vit_tiny_patch16_224"}, {}, "--stem cifar is for ResNets"),
+        ({}, {"teacher": "some.pt"}, "moco has no teacher"),
+        ({}, {"pretrained": "nowhere.pt"}, "there is no checkpoint nowhere.pt"),
     ],
 )
 def test_a_mistake_is_one_line_before_the_first_step(built, tmp_path, recipe, run, reason):
@@ -39,6 +49,38 @@ def test_a_mistake_is_one_line_before_the_first_step(built, tmp_path, recipe, ru
     with pytest.raises(UserError, match=reason):
         pretrain(replace(SMALL, **recipe), Run(**options))
     assert not (tmp_path / "run" / "last.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "reason"),
+    [
+        (KCL(**COMMON, bn_groups=3, queue=64), "choose --bn-groups"),
+        (M2T(**COMMON, views="byol", bn_groups=2, accumulate=2), "pairs the two passes"),
+        (BYOL(**COMMON, views="byol", accumulate=3), "--accumulate 3 does not divide a batch of 16"),
+        (SEED(**COMMON, views="seed", bn_groups=2, queue=64), "name its checkpoint with --teacher"),
+        (SEED(**COMMON, views="swav", bn_groups=2, queue=64), "one view, or one and small ones"),
+        (Supervised(**COMMON, views="moco_v2", bn_groups=2), "supervised takes one view"),
+        (Supervised(**COMMON, views="supervised", bn_groups=2, trained="classifier"), "name one with --pretrained"),
+        (
+            Supervised(**COMMON, views="supervised", bn_groups=2, balanced=True, order="blocks"),
+            "two orders: choose one",
+        ),
+    ],
+)
+def test_what_a_method_cannot_do_is_one_line_before_the_first_step(built, tmp_path, recipe, reason):
+    out = tmp_path / "run"
+    with pytest.raises(UserError, match=reason):
+        pretrain(recipe, Run(data=str(built.root), loader="folder", out=str(out), device="cpu"))
+    assert not out.exists()
+
+
+def test_unknown_methods_and_recipes_are_answered_with_their_neighbours():
+    with pytest.raises(UserError, match="unknown method 'mocco': did you mean 'moco'"):
+        recipe_named("", "mocco")
+    with pytest.raises(UserError, match="unknown recipe 'sts_20': did you mean 'sts_200'"):
+        recipe_named("sts_20", "")
+    with pytest.raises(UserError, match="recipe sts_200 trains sts, not moco"):
+        recipe_named("sts_200", "moco")
 
 
 def test_a_run_is_not_written_over_and_only_resumed_with_its_own_recipe(built, first, tmp_path):
@@ -87,10 +129,10 @@ def test_a_damaged_or_foreign_checkpoint_is_refused(built, tmp_path):
     for content in (b"", b"not a checkpoint"):
         bad.write_bytes(content)
         with pytest.raises(UserError, match="not a readable checkpoint"):
-            evaluate(Evaluation(checkpoint=str(bad), data=str(built.root), val=str(built.root)))
+            evaluate(Knn(checkpoint=str(bad), data=str(built.root), val=str(built.root)))
     torch.save({"state_dict": {}}, bad)
-    with pytest.raises(UserError, match="not a checkpoint of this project"):
-        evaluate(Evaluation(checkpoint=str(bad), data=str(built.root), val=str(built.root)))
+    with pytest.raises(UserError, match="holds no weights"):
+        evaluate(Knn(checkpoint=str(bad), data=str(built.root), val=str(built.root)))
 
 
 @pytest.mark.full

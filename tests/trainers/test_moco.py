@@ -139,18 +139,6 @@ def test_groups_on_one_process_equal_the_two_recorded_ranks():
     torch.testing.assert_close(ours, g["logits"].flatten(0, 1), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("name", "ours"),
-    [
-        ("moco_cos_200", lambda e: optim.cosine(0.03, e, 200)),
-        ("moco_step_200", lambda e: optim.step(0.03, e, (120, 160))),
-    ],
-)
-def test_learning_rates_equal_the_recorded_schedules(name, ours):
-    expected = golden("lr_schedules")[name]
-    np.testing.assert_allclose([ours(e) for e in range(len(expected))], expected, rtol=0, atol=1e-12)
-
-
 def test_a_queue_that_batches_do_not_fill_is_refused():
     with pytest.raises(UserError, match="make --batch-size divide --queue"):
         Queue(torch.zeros(100, 8)).check(24)

@@ -7,20 +7,26 @@ from ...pipeline.batch import Loader
 from ..ranks import gather, gather_ragged
 
 
-@torch.no_grad()
 def features(net: nn.Module, loader: Loader) -> tuple[Tensor, Tensor]:
     """Features [N, D] float32 and targets [N] of a whole data set, in manifest order, the same on every rank."""
+    (x,), y = view_features(net, loader, 1)
+    return x, y
+
+
+@torch.no_grad()
+def view_features(net: nn.Module, loader: Loader, views: int) -> tuple[tuple[Tensor, ...], Tensor]:
+    """The same of the first `views` views of each image: as many times [N, D], and targets [N]."""
     net.eval()
     device = next(net.parameters()).device
     rows, targets, index = [], [], []
     width = 0
     for batch in loader.epoch(0):
         if len(batch.index):  # a rank's share of the last batch may be empty
-            rows.append(net(batch.views[0]).float())
-            width = rows[-1].shape[1]
+            rows.append(torch.stack([net(view).float() for view in batch.views[:views]], dim=1))  # [n, views, D]
+            width = rows[-1].shape[2]
         targets.append(batch.target.to(device))
         index.append(batch.index.to(device))
     width = int(gather(torch.tensor([width], device=device)).max())
-    every = gather_ragged(torch.cat([*rows, torch.zeros(0, width, device=device)]))
+    every = gather_ragged(torch.cat([*rows, torch.zeros(0, views, width, device=device)]))
     order = gather_ragged(torch.cat(index)).argsort()
-    return every[order], gather_ragged(torch.cat(targets))[order]
+    return every[order].unbind(dim=1), gather_ragged(torch.cat(targets))[order]

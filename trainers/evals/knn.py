@@ -1,55 +1,136 @@
-"""Nearest-neighbour classifiers on features: the weighted cosine vote of the field, and ssl-small's best-NN."""
+"""Nearest-neighbour classifiers on features: the weighted cosine vote of the field, and ssl-small's best-NN.
+
+Several ranks share the queries: each counts the hits of its `share`, integers whose sum over the ranks is exact.
+"""
 
 from collections.abc import Iterator
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-CHUNK = 1024  # queries at a time: memory is CHUNK x bank floats, whatever the number of queries
+from ...shards.errors import UserError
+from .neighbours import SLICE, Rows, nearest, rows_of
+
+CHUNK = 8192  # queries that walk through the bank together; neighbours.nearest states the memory
+WHOLE = slice(None)
 
 
 def weighted(
     bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Tensor, *, k: int = 200, temperature: float = 0.07
 ) -> Iterator[tuple[str, float]]:
     """Cosine neighbours vote with exp(similarity / T) (arXiv:1805.01978). Bank [M, D], queries [N, D]; a fraction."""
-    k, classes = min(k, len(bank)), int(bank_labels.max()) + 1
-    bank, queries = F.normalize(bank, dim=1), F.normalize(queries, dim=1)
-    hits = 0
-    for rows, truth in zip(queries.split(CHUNK), labels.split(CHUNK), strict=True):
-        similarity, at = (rows @ bank.T).topk(k, dim=1)  # [n, k]
-        votes = rows.new_zeros(len(rows), classes)
+    hits = weighted_hits(bank, bank_labels, queries, labels, k=k, temperature=temperature)
+    yield f"knn/top1 k={k} T={temperature}", int(hits) / len(labels)
+
+
+def weighted_hits(
+    bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Tensor, *, k: int, temperature: float,
+    part: slice = WHOLE,
+) -> Tensor:  # fmt: skip
+    """How many queries of `part` the weighted vote gets right: [] int64. UserError as `best_nn_hits`."""
+    _check(bank, bank_labels, labels, k)
+    hits, classes = torch.zeros((), dtype=torch.long, device=bank.device), int(bank_labels.max()) + 1
+    rows, asked = rows_of(bank, "norm"), rows_of(queries, "norm")
+    for here in _chunks(len(queries), part):
+        similarity, at = nearest(rows, len(bank), asked(here.start, here.stop), k, euclidean=False)  # [n, k]
+        votes = similarity.new_zeros(len(at), classes)
         votes.scatter_add_(1, bank_labels[at], ((similarity - 1) / temperature).exp())
-        hits += int((votes.argmax(dim=1) == truth).sum())
-    yield f"knn/top1 k={k} T={temperature}", hits / len(labels)
+        hits += (votes.argmax(dim=1) == labels[here]).sum()
+    return hits
 
 
 def best_nn(
-    bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Tensor, *, max_k: int = 101, space: str = "norm"
-) -> Iterator[tuple[str, float]]:
-    """The best accuracy over k = 1, 3, 5, ... max_k Euclidean neighbours with one vote each, and the smallest such k.
+    bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Tensor, *, max_k: int = 101, space: str = "norm",
+    gpus: int = 1, batch: int = 512,
+) -> Iterator[tuple[str, float]]:  # fmt: skip
+    """The best accuracy over k = 1, 3, 5, ... max_k Euclidean neighbours with one vote each, and the smallest such k
+    (spec small_sts A.9). Spaces: `neighbours.rows_of`."""
+    hits = best_nn_hits(bank, bank_labels, queries, labels, max_k=max_k, space=space, gpus=gpus, batch=batch)
+    yield from best_of(hits, len(labels), space)
 
-    Space `original` takes features as they are, `norm` unit vectors. Equal votes go to the smaller label.
-    """
-    if space == "norm":
-        bank, queries = F.normalize(bank, dim=1), F.normalize(queries, dim=1)
-    accuracy = best_nn_accuracies(bank, bank_labels, queries, labels, max_k)
-    best = int(accuracy.argmax())
-    yield f"best-nn/{space}", float(accuracy[best])
+
+def best_of(hits: Tensor, queries: int, space: str) -> Iterator[tuple[str, float]]:
+    """What `best_nn` yields, from the hits [number of odd k] of all ranks."""
+    best = int((hits == hits.max()).nonzero()[0])
+    yield f"best-nn/{space}", int(hits[best]) / queries
     yield f"best-nn/{space} k", 2 * best + 1
 
 
 def best_nn_accuracies(bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Tensor, max_k: int) -> Tensor:
-    """Accuracy for k = 1, 3, 5, ...: [number of odd k] float64."""
-    top, classes = min(max_k, len(bank)), int(bank_labels.max()) + 1
-    tie = torch.arange(classes, 0, -1, device=bank.device) / (classes + 1)  # less than one vote, more for small labels
-    hits = torch.zeros((top + 1) // 2, dtype=torch.float64, device=bank.device)
-    square = bank.square().sum(dim=1)
-    for rows, truth in zip(queries.split(CHUNK), labels.split(CHUNK), strict=True):
-        nearest = (square - 2 * rows @ bank.T).topk(top, dim=1, largest=False).indices  # [n, top]
-        votes = tie.expand(len(rows), classes).clone()
-        for k in range(top):
-            votes.scatter_add_(1, bank_labels[nearest[:, k : k + 1]], votes.new_ones(len(rows), 1))
-            if k % 2 == 0:
-                hits[k // 2] += (votes.argmax(dim=1) == truth).sum()
-    return hits / len(labels)
+    """Accuracy for k = 1, 3, 5, ... on features as they are: [number of odd k] float64."""
+    return best_nn_hits(bank, bank_labels, queries, labels, max_k=max_k, space="original").double() / len(labels)
+
+
+def best_nn_hits(
+    bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Tensor, *, max_k: int, space: str, gpus: int = 1,
+    batch: int = 512, part: slice = WHOLE,
+) -> Tensor:  # fmt: skip
+    """How many queries of `part` each k = 1, 3, 5, ... gets right: [number of odd k] int64.
+
+    UserError for more neighbours than bank rows, unlabelled rows, and a space that is not known.
+    """
+    _check(bank, bank_labels, labels, max_k)
+    hits = torch.zeros((max_k + 1) // 2, dtype=torch.long, device=bank.device)
+    rows, asked = rows_of(bank, space, gpus, batch), rows_of(queries, space, 1, batch)
+    for here, _, at in _neighbours(rows, len(bank), asked, len(queries), max_k, part):
+        hits += (votes(bank_labels[at]) == labels[here, None]).sum(dim=0)
+    return hits
+
+
+def neighbours(
+    bank: Tensor, queries: Tensor, k: int, *, space: str = "original", gpus: int = 1, batch: int = 512
+) -> tuple[Tensor, Tensor]:
+    """Euclidean distances to the `k` nearest bank rows, ascending, and their numbers: [N, k] each."""
+    rows, asked = rows_of(bank, space, gpus, batch), rows_of(queries, space, 1, batch)
+    parts = [(distance, at) for _, distance, at in _neighbours(rows, len(bank), asked, len(queries), k, WHOLE)]
+    return torch.cat([d for d, _ in parts]), torch.cat([at for _, at in parts])
+
+
+def votes(near: Tensor) -> Tensor:
+    """Labels of neighbours [n, K], nearest first -> winners of 1, 3, 5, ... equal votes, [n, number of odd k]; of
+    labels with equally many votes the smallest.
+
+    A label's votes only grow along a row, so the winner so far is the running maximum of (votes, smaller label).
+    """
+    k, labels = near.shape[1], int(near.max()) + 1
+    order = near.argsort(dim=1, stable=True)
+    ordered, at = near.gather(1, order), torch.arange(k, device=near.device)
+    begins = torch.ones_like(ordered, dtype=torch.bool)
+    begins[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    count = at - torch.where(begins, at, 0).cummax(dim=1).values  # votes a label had before this one
+    count = torch.empty_like(count).scatter_(1, order, count)
+    best = (count * labels + labels - 1 - near).cummax(dim=1).values[:, ::2]
+    return labels - 1 - best % labels
+
+
+def share(queries: int, world: int, rank: int) -> slice:
+    """The queries of a rank: whole slices, so that every number of ranks multiplies the same matrices."""
+    slices = -(-queries // SLICE)
+    return slice(*(min(slices * r // world * SLICE, queries) for r in (rank, rank + 1)))
+
+
+def printed(values: dict[str, float], space: str) -> str:
+    """The line that ssl-small prints of `best_nn`'s values."""
+    return f"best-NN={100 * values[f'best-nn/{space}']:.2f}%, k={values[f'best-nn/{space} k']:.0f}."
+
+
+def _neighbours(
+    bank: Rows, size: int, asked: Rows, queries: int, k: int, part: slice
+) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    for here in _chunks(queries, part):
+        yield here, *nearest(bank, size, asked(here.start, here.stop), k, euclidean=True)
+
+
+def _chunks(queries: int, part: slice) -> Iterator[slice]:
+    start, end, _ = part.indices(queries)
+    yield from (slice(at, min(at + CHUNK, end)) for at in range(start, end, CHUNK))
+
+
+def _check(bank: Tensor, bank_labels: Tensor, labels: Tensor, k: int) -> None:
+    if not 1 <= k <= len(bank):
+        raise UserError(f"{k} neighbours cannot vote among {len(bank)} training images: ask for 1 to {len(bank)}")
+    for kind, found in (("training", bank_labels), ("test", labels)):
+        if not len(found) or int(found.min()) < 0:
+            raise UserError(
+                f"some {kind} images are unlabelled or there are none: kNN needs labels, name a labelled set"
+            )

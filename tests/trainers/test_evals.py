@@ -1,0 +1,153 @@
+"""Instance discrimination, geometry, shots and tau against recorded numbers and brute-force twins."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from viewstream.shards.errors import UserError
+from viewstream.trainers.evals import instdisc, shots, stats, tau
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def golden(name, folder=GOLDEN):
+    """Arrays as tensors, scalars and words as they are."""
+    with np.load(folder / f"{name}.npz") as file:
+        return {k: torch.from_numpy(file[k]) if file[k].ndim else file[k].item() for k in file}
+
+
+def random(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def same_as_recorded(g):
+    views = tuple(g[f"view{i}"] for i in range(3))
+    for mode in ("d-sd", "sd-sd"):
+        word = mode.replace("-", "_")
+        assert torch.equal(instdisc.ranks(*instdisc.pair(views, mode)), g[f"rank_{word}"])
+        chunk = {"samples_per_chunk": g["samples_per_chunk"], "skip_odd_chunks": g["skip_odd_chunks"]}
+        found = dict(instdisc.instdisc(views, mode=mode, topk=g["topk"], **chunk))
+        assert list(found) == [f"instdisc/{mode} top{k}" for k in range(1, g["topk"] + 1)]
+        np.testing.assert_allclose([*found.values()], g[f"acc_{word}"].numpy(), rtol=0, atol=1e-9)
+        line = g[f"printed_{word}"]
+        assert instdisc.printed(mode, [*found.values()], data=line.split("Dataset: ")[1]) == line
+
+
+@pytest.mark.parametrize("name", ["instdisc_a", "instdisc_d_ragged"])
+def test_instance_discrimination_equals_the_recorded_ranks_and_accuracies(name):
+    same_as_recorded(golden(name))
+
+
+def test_every_second_chunk_can_be_left_out_as_recorded(shared):
+    same_as_recorded(golden("instdisc_c_half", shared / "golden"))
+
+
+@pytest.mark.parametrize("gallery", ["queries", "views"])
+@pytest.mark.parametrize(("chunk", "block"), [(1024, 16384), (7, 10)])
+def test_ranks_equal_a_numpy_twin_whatever_the_blocks_and_shares(gallery, chunk, block, monkeypatch):
+    monkeypatch.setattr(instdisc, "CHUNK", chunk)
+    monkeypatch.setattr(instdisc, "BLOCK", block)
+    q, p = (F.normalize(random(53, 4, seed=s), dim=1) for s in (1, 2))
+    among = q if gallery == "queries" else p
+    similar = (q.double() @ among.double().T).numpy()
+    own = (q.double() * p.double()).sum(1).numpy()
+    twin = [(np.delete(similar[i], i) > own[i]).sum() for i in range(53)]
+    parts = [instdisc.ranks(q, p, gallery=gallery, part=slice(a, b)) for a, b in ((0, 20), (20, 20), (20, 53))]
+    assert torch.cat(parts).tolist() == twin
+
+
+def test_equal_views_are_told_apart_perfectly_and_an_odd_mode_is_refused():
+    x = random(30, 8)
+    assert set(dict(instdisc.instdisc((x, x, x), mode="sd-sd", samples_per_chunk=7)).values()) == {100.0}
+    with pytest.raises(UserError, match="did you mean 'sd-sd'"):
+        instdisc.pair((x, x, x), "sdsd")
+    with pytest.raises(UserError, match="--views 2"):
+        instdisc.pair((x, x), "sd-sd")
+
+
+@pytest.mark.parametrize("name", ["stats_a_1000x4", "stats_c_60x10"])
+def test_the_geometry_equals_the_recorded_numbers(name, shared):
+    g = golden(name, shared / "golden")
+    labels = torch.arange(g["num_classes"]).repeat_interleave(g["samples_per_class"])
+    found = dict(stats.stats(tuple(g[f"view{i}"] for i in range(3)), labels, permutation=g["permutation"]))
+    names = ("align_d_sd", "align_sd_sd", "intra_cls_d", "intra_cls_sd", "uniform_d", "uniform_sd")
+    np.testing.assert_allclose([*found.values()], [g[n] for n in names], rtol=0, atol=1e-5)
+    unit = F.normalize(g["view0"], dim=1)
+    torch.testing.assert_close(stats.intra_class(unit, labels), g["intra_cls_d_per_class"], rtol=0, atol=1e-5)
+    assert stats.printed(found) == "\n".join(g["printed"].splitlines()[-2:]).rstrip()
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.integers(2, 6), min_size=1, max_size=5), st.integers(0, 99))
+def test_alignment_within_classes_is_the_mean_over_pairs_for_any_number_and_order_of_classes(sizes, seed):
+    labels = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+    labels = 3 * labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))]  # gaps between
+    x = F.normalize(random(len(labels), 5, seed=seed), dim=1)
+    twin = [torch.pdist(x[labels == c].double()).square().mean() for c in labels.unique()]
+    torch.testing.assert_close(stats.intra_class(x, labels), torch.stack(twin))
+
+
+def test_uniformity_of_a_uniform_sphere_is_the_analytic_one():
+    """On the sphere in three dimensions E exp(-t |x - y|^2) = exp(-2 t) sinh(2 t) / (2 t)."""
+    x = F.normalize(random(2000, 3).double(), dim=1)
+    for t in (0.5, 2.0):
+        expected = -2 * t + math.log(math.sinh(2 * t) / (2 * t))
+        assert float(stats.uniformity(x, t)) == pytest.approx(expected, abs=0.02)
+
+
+def test_subsets_are_disjoint_and_keyed_by_the_seed():
+    rows = stats.subsets(500, 0)
+    assert len(rows.unique()) == rows.numel() == 384
+    assert int(rows.max()) < 500
+    assert torch.equal(rows, stats.subsets(500, 0))
+    assert not torch.equal(rows, stats.subsets(500, 1))
+    with pytest.raises(UserError, match="evaluate 384 or more"):
+        stats.subsets(383, 0)
+
+
+def test_a_class_of_one_image_is_refused_by_name():
+    with pytest.raises(UserError, match="class 4 has one image"):
+        stats.intra_class(random(3, 2), torch.tensor([1, 4, 1]))
+
+
+def test_shot_groups_equal_the_recorded_ones_and_differ_by_the_rule_at_twenty():
+    g = golden("shot_acc")
+    found = shots.groups(g["percls_acc"], g["cls_cnts"])
+    torch.testing.assert_close(found, g["many_medium_few"], rtol=0, atol=1e-12)
+    accuracy, counts = torch.tensor([0.1, 0.2, 0.4, 0.8]), torch.tensor([100, 101, 20, 19])
+    assert shots.groups(accuracy, counts).tolist() == pytest.approx([0.2, 0.1, 0.6])
+    assert shots.groups(accuracy, counts, rule="oltr").tolist() == pytest.approx([0.2, 0.25, 0.8])
+
+
+def test_shots_count_classes_alike_and_all_images_alike():
+    scores = torch.eye(3)[[0, 0, 0, 1, 1, 2]]
+    labels, counts = torch.tensor([0, 0, 0, 0, 1, 1]), torch.tensor([500, 30, 200])
+    with pytest.raises(UserError, match="the first is class 2"):
+        dict(shots.shots(scores, labels, counts))
+    found = dict(shots.shots(scores[:, :2], labels, counts[:2]))
+    assert found["shots/many"] == 0.75
+    assert found["shots/medium"] == 0.5
+    assert math.isnan(found["shots/few"])
+    assert found["shots/all"] == pytest.approx(4 / 6)
+
+
+def test_tau_normalised_classifiers_equal_the_recorded_ones():
+    g = golden("tau_norm")
+    taus = g["tau"].tolist()
+    assert taus == pytest.approx(tau.TAUS)
+    torch.testing.assert_close(tau.weights(g["weight"], taus).flatten(0, 1), g["stacked_weight"], rtol=0, atol=1e-12)
+    torch.testing.assert_close(tau.logits(g["x"], g["weight"], taus).flatten(1), g["logits"], rtol=0, atol=1e-12)
+
+
+def test_tau_lifts_a_class_whose_weights_are_short():
+    weight, x = torch.tensor([[4.0, 0.0], [0.0, 0.5]]), torch.tensor([[1.0, 0.9], [0.5, 1.0]])
+    found = dict(tau.tau_norm(x, weight, torch.tensor([0, 1]), torch.tensor([500, 5])))
+    assert (found["tau=0 shots/many"], found["tau=0 shots/few"]) == (1, 0)
+    assert (found["tau=1 shots/many"], found["tau=1 shots/few"]) == (1, 1)
+    assert len([name for name in found if name.endswith("shots/all")]) == 11

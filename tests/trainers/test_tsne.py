@@ -1,0 +1,58 @@
+"""t-SNE: coordinates that keep neighbours, a table, pictures that show what they are given."""
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+from viewstream.shards.errors import UserError
+from viewstream.trainers.evals import tsne
+
+
+def colours(path):
+    """How many pixels a picture has of each colour."""
+    with Image.open(path) as image:
+        return {rgb: n for n, rgb in image.convert("RGB").getcolors(1 << 24)}
+
+
+def test_triples_are_drawn_in_the_colours_of_their_views(tmp_path):
+    y = np.random.default_rng(0).normal(size=(3, 20, 2)).astype(np.float32)
+    tsne.paint_views(y, tmp_path / "views.png")
+    found = colours(tmp_path / "views.png")
+    for colour in tsne.VIEWS:
+        assert found.get(tuple(bytes.fromhex(colour[1:])), 0) > 500
+
+
+def test_each_class_is_drawn_in_a_colour_of_its_own(tmp_path):
+    y = np.random.default_rng(0).normal(size=(400, 2))
+    areas = []
+    for classes in (2, 8):
+        tsne.paint_classes(y, np.arange(400) % classes, tmp_path / "classes.png")
+        areas.append(sum(n > 8000 / classes for n in colours(tmp_path / "classes.png").values()))
+    assert areas == [2 + 2, 8 + 2]  # the page and the paper of the plot are two more
+
+
+def test_a_perplexity_of_as_many_as_there_are_points_is_refused():
+    x = torch.randn(10, 4)
+    with pytest.raises(UserError, match="there are 30"):
+        tsne.coordinates((x, x, x), perplexity=30)
+
+
+@pytest.mark.full
+def test_classes_that_lie_apart_stay_apart_and_the_table_holds_every_view(tmp_path):
+    pytest.importorskip("sklearn")
+    generator = torch.Generator().manual_seed(0)
+    centres, labels = torch.randn(3, 16, generator=generator), torch.arange(3).repeat_interleave(15)
+    views = tuple(centres[labels] + 0.1 * torch.randn(45, 16, generator=generator) for _ in range(3))
+    values = dict(tsne.tsne(views, labels, tmp_path / "out", perplexity=10, classes=2, per_class=12))
+    assert 0 < values["tsne/divergence"] < 3
+    table = pq.read_table(tmp_path / "out" / "tsne.parquet").to_pydict()
+    assert len(table["x"]) == 3 * 2 * 12
+    assert table["row"][:24] == [*range(12), *range(15, 27)]
+    places = np.stack([table["x"], table["y"]], axis=1)
+    label = np.array(table["label"])
+    means = [places[label == c].mean(axis=0) for c in (0, 1)]
+    spread = max(np.linalg.norm(places[label == c] - means[c], axis=1).max() for c in (0, 1))
+    assert np.linalg.norm(means[0] - means[1]) > spread
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"tsne.parquet", "tsne_classes.png", "tsne_views.png"}

@@ -1,0 +1,149 @@
+"""Give a checkpoint the form that other programs read; says what was found, kept and left out.
+
+python tools/convert_checkpoint.py runs/moco/last.pt resnet50.pth --to torchvision
+python tools/convert_checkpoint.py distill-checkpoint_0004.pth.tar start.pth.tar --to moco
+python tools/convert_checkpoint.py moco_v2_200ep_pretrain.pth.tar moco_v2.pkl --to detectron2
+"""
+
+import pickle
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Annotated, Any, Literal
+
+import timm
+import torch
+from torch import nn
+from torchvision import models
+
+from viewstream.shards.cli import Positional, parse, run
+from viewstream.shards.errors import UserError, needs
+from viewstream.shards.files import atomic
+from viewstream.trainers.formats import fit, listed, unfit
+from viewstream.trainers.nets import backbone
+from viewstream.trainers.unpack import State, Weights, read
+from viewstream.trainers.variants import EFFICIENTNETS
+
+PLAIN = (".pth", ".pt", ".safetensors")
+SUFFIXES = {"torchvision": PLAIN, "timm": PLAIN, "moco": (".tar", ".pth", ".pt"), "detectron2": (".pkl",)}
+
+
+@dataclass(frozen=True)
+class Convert:
+    """From what, to what"""
+
+    source: Annotated[Path, "checkpoint to read: ours, a release's or a library's", Positional] = Path()
+    out: Annotated[Path, "file to write", Positional] = Path()
+    to: Annotated[Literal["torchvision", "timm", "moco", "detectron2"], "who is to read OUT"] = "torchvision"
+    format: Annotated[
+        Literal["auto", "viewstream", "moco", "seed", "ensemble", "swav", "simclr", "supervised", "plain"],
+        "who wrote SOURCE; auto: recognised by its entries",
+    ] = "auto"
+    network: Annotated[
+        Literal["auto", "online", "target"], "of two; target: the slow copy; auto: the one that evaluations take"
+    ] = "auto"
+    arch: Annotated[str, "backbone (the one that SOURCE names)"] = ""
+    head: Annotated[
+        bool, "keep the head, as fc, in torchvision and timm files; moco files always do, detectron2 ones never"
+    ] = False
+
+
+def check_library(library: str, arch: str, body: State) -> None:
+    """UserError unless torchvision or timm has a network with these keys."""
+    name = "resnet50" if arch in ("simclr_resnet50", "swav_resnet50") else arch
+    name = f"tf_{name}" if library == "timm" and name in EFFICIENTNETS else name
+    known = timm.list_models() if library == "timm" else models.list_models(module=models)
+    with torch.device("meta"):
+        net = (timm.create_model if library == "timm" else models.get_model)(name) if name in known else nn.Identity()
+    if not body.keys() <= net.state_dict().keys():
+        raise UserError(f"{library} has no {arch} with these keys: --to moco keeps them as they are")
+
+
+def moco_file(found: Weights, state: State, arch: str) -> dict[str, Any]:
+    """What MoCo's linear evaluation and ssl-small's --restart read; a queue comes along (spec: small A.6)."""
+    entries, others = {f"module.encoder_q.{name}": value for name, value in state.items()}, found.others
+    if "queue" in others:
+        entries |= {f"module.{name}": others[name] for name in ("queue", "queue_ptr")}
+    elif "queue.rows" in others:
+        entries |= {"module.queue": others["queue.rows"].T, "module.queue_ptr": others["queue.head"].view(1)}
+    return {"epoch": found.epoch, "arch": arch, "state_dict": entries}
+
+
+def detectron2_file(state: State, arch: str) -> dict[str, Any]:
+    """What detectron2 reads a ResNet from: stem, res2 to res5, shortcuts, norms behind their convolutions."""
+    if not {"conv1.weight", "layer4.0.conv1.weight"} <= state.keys():
+        raise UserError(f"detectron2 takes ResNets, {arch} is none: --to torchvision or timm")
+    model = {}
+    for name, value in state.items():
+        name = re.sub(r"^layer(\d)", lambda n: f"res{int(n[1]) + 1}", name) if "layer" in name else f"stem.{name}"
+        name = re.sub(r"\bbn(\d)", r"conv\1.norm", name)
+        name = name.replace("downsample.0", "shortcut").replace("downsample.1", "shortcut.norm")
+        model[name] = value.numpy()
+    return {"model": model, "__author__": "viewstream", "matching_heuristics": True}
+
+
+def convert(options: Convert) -> str:
+    """Write the file; returns what there is to say about it."""
+    if options.out.suffix not in SUFFIXES[options.to]:
+        raise UserError(f"{options.out}: name a {options.to} file with {' or '.join(SUFFIXES[options.to])} at its end")
+    if options.out.exists():
+        raise UserError(f"{options.out} is there already: name another file, or remove it first")
+    found = read(options.source, options.format)
+    arch = options.arch or found.arch
+    if not arch:
+        raise UserError(f"{options.source} does not say which network it holds: name it with --arch")
+    state = found.network(options.network)
+    with torch.device("meta"):
+        body, left, wrong = fit(backbone(arch, found.recipe.get("stem", "imagenet"))[0], state)
+    if wrong:
+        raise unfit(options.source, found, wrong)
+    whole = {"moco": True, "detectron2": False}.get(options.to, options.head)
+    kept = body | {name: state[name] for name in left} if whole else body
+    if options.to == "moco":
+        made = moco_file(found, kept, arch)
+    elif options.to == "detectron2":
+        made = detectron2_file(kept, arch)
+    else:
+        check_library(options.to, arch, body)
+        made = kept
+    try:
+        with atomic(options.out) as file:
+            dump(made, options.out, file)
+    except OSError as error:
+        raise UserError(f"{options.out} cannot be written ({error.strerror}): name another file") from None
+    return report(options, found, arch, state, list(kept))
+
+
+def dump(made: dict[str, Any], out: Path, file: IO[bytes]) -> None:
+    """In the form that the file's name asks for."""
+    if out.suffix == ".pkl":
+        pickle.dump(made, file)
+    elif out.suffix == ".safetensors":
+        file.write(needs("safetensors.torch").save({name: value.contiguous() for name, value in made.items()}))
+    else:
+        torch.save(made, file)
+
+
+def report(options: Convert, found: Weights, arch: str, state: State, kept: list[str]) -> str:
+    """What was found, kept and left out."""
+    online = state is found.online
+    other = found.target if online else found.online
+    queue = [name for name in found.others if name.startswith("queue") and options.to == "moco"]
+    out = Counter(name.partition(".")[0] for name in [*state, *found.others] if name not in {*kept, *queue})
+    out |= {"slow copy" if online else "online network": len(other)} if other else {}
+    return (
+        f"found: {found.kind} checkpoint, {arch}, {'online network' if online else 'slow copy'}\n"
+        f"kept: {len(kept) + len(queue)} entries, {listed(kept + queue)}\n"
+        f"left out: {', '.join(f'{name} ({count})' for name, count in out.items()) or 'nothing'}\n"
+        f"written to {options.out}"
+    )
+
+
+def main() -> None:
+    (options,) = parse(Convert(), about=__doc__ or "")
+    print(convert(options))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,124 @@
+"""Freeze augmented views of a data set into JPEGs, once and for all: what instance discrimination is measured on.
+
+python tools/make_static.py --data data/shards/imagenet-full-val --per-class 50 --out data/static/val
+"""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from tqdm import tqdm
+
+from viewstream.augment.recipes import views_of
+from viewstream.pipeline.frozen import EPOCH, Freezer, bare, chosen
+from viewstream.shards.build import BuildOptions, build
+from viewstream.shards.cli import parse, run
+from viewstream.shards.engine import cores, in_order
+from viewstream.shards.errors import UserError
+from viewstream.shards.manifest import JSON, Manifest
+
+BLOCK = 128  # pictures a worker takes at once
+RECORD = "static.json"
+
+
+@dataclass(frozen=True)
+class Static:
+    """Which pictures, and what becomes of them"""
+
+    data: Annotated[Path, "a built data set"] = Path()
+    out: Annotated[Path | None, "new folder (data/static/DATA-RECIPE-MODE)"] = None
+    recipe: Annotated[str, "augmentation recipe"] = "moco_v2"
+    mode: Annotated[Literal["normal", "nointer", "easy", "hard", "super-hard"], "how crops are drawn together"] = (
+        "normal"
+    )
+    per_class: Annotated[int, "pictures of each class, the first by name", 1] = 50
+    views: Annotated[int, "of each picture, the recipe's in turn", 1] = 2
+    size: Annotated[int, "side of a view, px", 8] = 224
+    format: Annotated[
+        tuple[Literal["folder", "webdataset", "ffcv"], ...], "folder: class folders of JPEGs; the others: a built set"
+    ] = ("folder",)
+    seed: Annotated[int, "of the draws"] = 0
+    workers: Annotated[int, "processes; 0 = one a core", 0] = 0
+
+
+def make(options: Static) -> Path:
+    """The finished folder. With format `folder` it is a tree of class folders, with the others a built set of the same
+    files; with both it is both. UserError for what a person can mend."""
+    if not options.format:
+        raise UserError("--format names nothing to write: give folder, webdataset or ffcv, or several with commas")
+    if options.data == Path():
+        raise UserError("no pictures to freeze: name a built set with --data")
+    manifest = Manifest.open(options.data)
+    views = bare(views_of(options.recipe, options.size), options.views, options.mode)
+    rows = chosen(manifest, options.per_class)
+    out = options.out or Path("data/static") / f"{manifest.info.name}-{options.recipe}-{options.mode}"
+    with _workplace(out) as work:
+        folder, shards = work / "pictures" / out.name, work / "set"
+        for name in manifest.info.classes:
+            (folder / name).mkdir(parents=True)
+        _write(rows, Freezer(options.data, views, options.mode, options.seed, folder), options.workers)
+        done = folder
+        if set(options.format) != {"folder"}:
+            forms = tuple(form for form in options.format if form != "folder")
+            build(BuildOptions(source=folder, out=shards, format=forms, keep=True, workers=options.workers))  # pyright: ignore
+            done = _together(folder, shards) if "folder" in options.format else shards
+        (done / RECORD).write_text(json.dumps(_about(options, manifest, len(rows)), indent=1) + "\n")
+        done.rename(out)
+    print(f"{out}: {len(rows):,} pictures of {len(manifest.info.classes):,} classes, {options.mode}, {options.recipe}")
+    return out
+
+
+def _about(options: Static, manifest: Manifest, images: int) -> JSON:
+    """What decided the pixels."""
+    free = {"data", "out", "format", "workers"}
+    chosen = {name: value for name, value in dataclasses.asdict(options).items() if name not in free}
+    return {**chosen, "epoch": EPOCH, "images": images, "data": manifest.info.name, "manifest": manifest.info.manifest}
+
+
+def _write(rows: np.ndarray, freezer: Freezer, workers: int) -> None:
+    blocks = [rows[at : at + BLOCK] for at in range(0, len(rows), BLOCK)]
+    workers = max(1, min(workers or cores(), len(blocks)))
+    with (
+        closing(in_order(freezer, blocks, workers)) as results,
+        tqdm(total=len(rows), unit="img", disable=None) as bar,
+    ):
+        for written in results:
+            bar.update(written)
+
+
+def _together(folder: Path, shards: Path) -> Path:
+    for path in shards.iterdir():
+        path.rename(folder / path.name)
+    return folder
+
+
+@contextmanager
+def _workplace(out: Path) -> Iterator[Path]:
+    """A folder beside `out`, gone in the end: what is finished was renamed, what is not was never `out`."""
+    if out.exists():
+        raise UserError(f"{out} is there already: name another --out, or remove it first")
+    work = out.with_name(out.name + ".partial")
+    shutil.rmtree(work, ignore_errors=True)  # of a run that was killed
+    try:
+        work.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(f"{work} cannot be written ({error.strerror}): name another --out") from None
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work)
+
+
+def main() -> None:
+    (options,) = parse(Static(), about=__doc__ or "")
+    make(options)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,21 @@
+"""Accuracy of a classifier's scores, each image once."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+
+def accuracy(scores: Tensor, labels: Tensor, topk: tuple[int, ...] = (1, 5)) -> Iterator[tuple[str, float]]:
+    """Fractions of images [N, C] whose label is among the k highest scores; k beyond C is left out."""
+    best = scores.topk(min(max(topk), scores.shape[1]), dim=1).indices  # [N, k]
+    for k in topk:
+        if k <= scores.shape[1]:
+            yield f"top{k}", int((best[:, :k] == labels[:, None]).any(dim=1).sum()) / len(labels)
+
+
+def per_class(scores: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Top-1 accuracy of each class, [classes] float64; nan for a class without images."""
+    hits = (scores.argmax(dim=1) == labels).double()
+    counts = torch.bincount(labels, minlength=classes)
+    return torch.bincount(labels, weights=hits, minlength=classes) / counts

@@ -1,0 +1,55 @@
+"""One function for every training command that the source systems publish."""
+
+from collections.abc import Callable
+from typing import Any
+
+from ...shards.errors import UserError, choose
+from . import balfeat, ensemble, seed, small
+from .options import BYOL, KCL, M2T, SEED, STS, MoCo, Recipe, Supervised
+
+METHODS: dict[str, type[Recipe]] = {kind.method: kind for kind in (MoCo, KCL, BYOL, STS, M2T, SEED, Supervised)}
+DEFAULTS = {"moco": "moco_v2", "kcl": "kcl_lt", "byol": "byol", "sts": "sts_200", "m2t": "m2t_200",
+            "seed": "seed_resnet18", "supervised": "sl_clsset1"}  # fmt: skip
+RECIPES: dict[str, Callable[[], Any]] = {  # each returns a Recipe
+    name: function
+    for room in (balfeat, small, seed, ensemble)
+    for name, function in vars(room).items()
+    if callable(function) and getattr(function, "__module__", "") == room.__name__ and not name.startswith("_")
+}
+
+
+def recipe_named(name: str, method: str) -> Recipe:
+    """The recipe called `name`, or the one that stands for `method` (MoCo without either); UserError if they differ."""
+    if method:
+        choose("method", method, METHODS)
+    recipe = RECIPES[choose("recipe", name or DEFAULTS[method or "moco"], RECIPES)]()
+    if method and recipe.method != method:
+        raise UserError(f"recipe {name} trains {recipe.method}, not {method}: leave out --method, or choose another")
+    return recipe
+
+
+def recipe_from(saved: dict[str, Any]) -> Recipe:
+    """A recipe from a checkpoint's dictionary; UserError when its fields are not those of today."""
+    kind = METHODS.get(saved.get("method", ""))
+    if kind is None:
+        raise UserError(f"the checkpoint's recipe trains {saved.get('method')!r}, which is unknown: train again")
+    try:
+        return kind(**{name: value for name, value in saved.items() if name != "method"})
+    except TypeError as error:
+        raise UserError(f"the checkpoint's recipe is of another version ({error}): train again") from None
+
+
+def table() -> str:
+    """Every recipe with the command it repeats, its data and the published number, as Markdown."""
+    rows = [("recipe", "method", "source command", "data", "published")]
+    for name, function in RECIPES.items():
+        told = {}
+        for line in (function.__doc__ or "").splitlines():
+            key, colon, text = line.strip().partition(": ")
+            if colon and key in ("Command", "Data", "Published"):
+                told[key] = text
+            elif told and line.strip():
+                told[list(told)[-1]] += f" {line.strip()}"
+        rows.append((name, function().method, f"`{told['Command']}`", told["Data"], told["Published"]))
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])

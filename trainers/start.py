@@ -1,0 +1,66 @@
+"""What a new run begins with: weights of another checkpoint, SEED's teacher. All ranks read the same files."""
+
+from pathlib import Path
+
+from torch import nn
+
+from ..shards.errors import UserError
+from .byol import BYOL
+from .formats import Loaded, load_backbone, load_encoder, restart
+from .method import Method
+from .moco import MoCo
+from .parts import ema_
+from .ranks import rank
+from .recipes import options
+from .recipes.options import Recipe
+from .seed import SEED
+from .supervised import Supervised
+from .unpack import read
+
+
+def start(method: Method, recipe: Recipe, pretrained: str, teacher: str) -> None:
+    """Fill the freshly drawn `method`; UserError for a file that is missing, not needed or does not fit."""
+    if isinstance(method, SEED):
+        if not teacher:
+            raise UserError(
+                "seed imitates a teacher: name its checkpoint with --teacher, its network with --teacher-arch"
+            )
+        _say("teacher", load_encoder(method.teacher, Path(teacher)))  # pyright: ignore[reportArgumentType]
+    elif teacher:
+        raise UserError(f"{recipe.method} has no teacher from a file: leave out --teacher")
+    if pretrained:
+        _say("pretrained", _pretrained(method, recipe, Path(pretrained)))
+    elif isinstance(recipe, options.Supervised) and recipe.trained == "classifier":
+        raise UserError("a classifier on a network that is never trained tells little: name one with --pretrained")
+
+
+def _pretrained(method: Method, recipe: Recipe, path: Path) -> Loaded:
+    match method:
+        case MoCo():  # and KCL
+            return restart(method, path)
+        case BYOL():  # and STS, M2T
+            loaded = load_backbone(method.online.get_submodule("backbone"), path)
+            ema_(method.target, method.online, 0.0)
+        case Supervised():
+            loaded = load_backbone(method.online.backbone, path)
+            assert isinstance(recipe, options.Supervised)
+            if not recipe.fresh:
+                return _warm(method.online.head, path, loaded)
+        case _:
+            loaded = load_backbone(method.backbone, path)
+    return loaded
+
+
+def _warm(head: nn.Module, path: Path, loaded: Loaded) -> Loaded:
+    """The classifier too, where the checkpoint has one of the same shape, as BalFeat's second stages begin."""
+    state = read(path).network()
+    kept = {name: state[f"fc.{name}"] for name, own in head.state_dict().items()
+            if f"fc.{name}" in state and state[f"fc.{name}"].shape == own.shape}  # fmt: skip
+    head.load_state_dict(kept, strict=False)
+    names = [f"fc.{name}" for name in kept]
+    return Loaded(loaded.kind, loaded.kept + names, [name for name in loaded.dropped if name not in names])
+
+
+def _say(what: str, loaded: Loaded) -> None:
+    if not rank():
+        print(f"{what}: {loaded}")
