@@ -36,12 +36,11 @@ def method_of(recipe: Recipe, classes: int = 0) -> Method:
         case options.Supervised():
             body, width = backbone(recipe.arch, stem=recipe.stem)
             frozen = recipe.trained == "classifier"
-            last = supervised.classifier(
-                recipe.classifier, width, classes, bias=recipe.bias, small=frozen or recipe.classifier == "normalized"
-            )
-            return supervised.Supervised(
-                Encoder(body, last), frozen=frozen, frozen_bn=recipe.frozen_bn, bn_groups=recipe.bn_groups
-            )
+            small = frozen or recipe.classifier == "normalized"
+            last = supervised.classifier(recipe.classifier, width, classes, bias=recipe.bias, small=small)
+            groups = recipe.bn_groups if _takes_statistics(recipe) else 0
+            net = Encoder(body, last)
+            return supervised.Supervised(net, frozen=frozen, frozen_bn=recipe.frozen_bn, bn_groups=groups)
     raise AssertionError(recipe)
 
 
@@ -50,12 +49,18 @@ def check(recipe: Recipe, views: Views, data: Manifest) -> None:
     _views(recipe, views)
     if isinstance(recipe, options.Supervised | options.KCL):
         data.require_labels(recipe.method)
-    if isinstance(recipe, options.Grouped):
+    if isinstance(recipe, options.Grouped) and _takes_statistics(recipe):
         check_groups(recipe.bn_groups, recipe.batch_size)
     if isinstance(recipe, options.MoCo | options.SEED):
         _queue(recipe, len(data))
     if recipe.accumulate > 1:
         _parts(recipe)
+
+
+def _takes_statistics(recipe: options.Grouped) -> bool:
+    """Not so a linear classifier on a network in eval mode, whose batch may have any size."""
+    probe = isinstance(recipe, options.Supervised) and recipe.trained == "classifier" and recipe.frozen_bn == "eval"
+    return not probe or recipe.classifier == "batchnorm"
 
 
 def _views(recipe: Recipe, views: Views) -> None:

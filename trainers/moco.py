@@ -73,7 +73,9 @@ class MoCo(nn.Module):
         q, k = self.embed(batch, now)
         with torch.autocast(q.device.type, enabled=False):  # a bf16 logit of 14 is off by up to 1/32
             scores = self.scores(q, k)  # [N, 1 + K]
-            return F.cross_entropy(scores, scores.new_zeros(len(q), dtype=torch.long)), {"acc1": acc1(scores)}
+            filled = scores.new_full((), min(now.step * len(q) * world() / len(self.queue.rows), 1.0))
+            loss = F.cross_entropy(scores, scores.new_zeros(len(q), dtype=torch.long))
+            return loss, {"acc1": acc1(scores), "filled": filled}
 
     def end(self, now: Now) -> None:
         self.queue.push(self.keys)

@@ -39,7 +39,7 @@ def classifier(kind: str, width: int, classes: int, *, bias: bool = True, small:
 
 
 class Supervised(nn.Module):
-    """`online`: images -> scores [N, C]; `frozen`: its head alone is trained."""
+    """`online`: images -> scores [N, C]; `frozen`: its head alone is trained; `bn_groups` 0: without statistics."""
 
     def __init__(self, online: Encoder, *, frozen: bool = False, frozen_bn: str = "eval", bn_groups: int = 8):
         super().__init__()
@@ -57,6 +57,10 @@ class Supervised(nn.Module):
             self.online.backbone.eval()
         return self
 
+    def grouped(self, net: nn.Module, x: Tensor) -> Tensor:
+        """net(x), BatchNorm statistics by group."""
+        return grouped(net, x, self.bn_groups) if self.bn_groups else net(x)
+
     def begin(self, now: Now) -> None:
         """Nothing moves by rule."""
 
@@ -64,10 +68,10 @@ class Supervised(nn.Module):
         (x,) = batch.views
         if self.frozen:
             with torch.no_grad():
-                features = self.online.backbone(x) if self.still else grouped(self.online.backbone, x, self.bn_groups)
-            scores = grouped(self.online.head, features, self.bn_groups)
+                features = self.online.backbone(x) if self.still else self.grouped(self.online.backbone, x)
+            scores = self.grouped(self.online.head, features)
         else:
-            scores = grouped(self.online, x, self.bn_groups)
+            scores = self.grouped(self.online, x)
         scores = scores.float()  # [N, C]
         hits = (scores.argmax(dim=1) == batch.target).float().mean()
         return F.cross_entropy(scores, batch.target), {"acc1": hits}
