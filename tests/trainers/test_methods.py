@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -111,6 +112,30 @@ def test_a_run_killed_in_mid_epoch_and_resumed_repeats_its_losses_bit_for_bit(pr
     a, b = (torch.load(f / "last.pt", weights_only=True) for f in (whole, killed))
     assert a["step"] == b["step"] == 12
     assert all(torch.equal(a["method"][k], b["method"][k]) for k in a["method"])
+
+
+def readme():
+    """Method -> its command in README's table, without torchrun."""
+    commands = re.findall(
+        r"`torchrun --nproc-per-node 2 (trainers/train.py --method (\w+) .*?)`", (ROOT / "README.md").read_text()
+    )
+    return {name: command.split() for command, name in commands}
+
+
+def test_the_readme_has_a_command_for_every_method():
+    assert readme().keys() == METHODS.keys()
+
+
+@FULL
+@pytest.mark.parametrize("name", WORDS)
+def test_the_readmes_command_trains_on_two_ranks(program, words, built, tmp_path, name):
+    known = {"SET": built.root, "FILE": words("seed")[words("seed").index("--teacher") + 1]}
+    command = [known.get(word, word) for word in readme()[name]]
+    small = [word for word in (*EVERY, *WORDS[name])]
+    at = small.index("--loader")
+    done = program(*command, *small[:at], *small[at + 2 :], "--epochs", 1, "--out", tmp_path / "run", ranks=2)
+    assert done.returncode == 0, done.stderr
+    assert losses(tmp_path / "run").keys() == set(range(1, 7))
 
 
 @FULL
