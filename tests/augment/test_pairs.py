@@ -29,7 +29,7 @@ def inside(a, b):
     return all(b[i] <= a[i] and a[i] + a[i + 2] <= b[i] + b[i + 2] for i in range(2))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(sizes=SIZES, seed=st.integers(0, 50), mode=st.sampled_from([*pairs.OVERLAPS]))
 def test_overlaps_keep_their_limits_without_containment_unless_the_tries_ran_out(sizes, seed, mode):
     uid, hw = pictures(sizes)
@@ -55,7 +55,7 @@ def test_pairs_of_usual_pictures_are_found(mode, share):
     assert pairs.fits(found, pairs.OVERLAPS[mode]).mean() >= share
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(sizes=SIZES, seed=st.integers(0, 50))
 def test_nointer_crops_come_from_two_different_corners(sizes, seed):
     uid, hw = pictures(sizes)

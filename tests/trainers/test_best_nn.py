@@ -51,7 +51,7 @@ def test_the_readmes_spelling_is_understood_and_an_unknown_space_is_not():
         dict(knn.best_nn(*sets(g), space="shift-nrm"))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(st.lists(st.lists(st.integers(0, 4), min_size=9, max_size=9), min_size=1, max_size=4))
 def test_votes_go_to_the_most_frequent_label_and_of_equals_to_the_smallest(near):
     twin = [[min(Counter(row[:k]).items(), key=lambda x: (-x[1], x[0]))[0] for k in range(1, 10, 2)] for row in near]

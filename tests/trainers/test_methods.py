@@ -131,7 +131,7 @@ def test_the_readme_has_a_command_for_every_method():
 def test_the_readmes_command_trains_on_two_ranks(program, words, built, tmp_path, name):
     known = {"SET": built.root, "FILE": words("seed")[words("seed").index("--teacher") + 1]}
     command = [known.get(word, word) for word in readme()[name]]
-    small = [word for word in (*EVERY, *WORDS[name])]
+    small = [*EVERY, *WORDS[name]]
     at = small.index("--loader")
     done = program(*command, *small[:at], *small[at + 2 :], "--epochs", 1, "--out", tmp_path / "run", ranks=2)
     assert done.returncode == 0, done.stderr

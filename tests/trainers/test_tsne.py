@@ -24,6 +24,7 @@ def test_triples_are_drawn_in_the_colours_of_their_views(tmp_path):
         assert found.get(tuple(bytes.fromhex(colour[1:])), 0) > 500
 
 
+@pytest.mark.full
 def test_each_class_is_drawn_in_a_colour_of_its_own(tmp_path):
     y = np.random.default_rng(0).normal(size=(400, 2))
     areas = []
