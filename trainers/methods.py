@@ -59,8 +59,9 @@ def check(recipe: Recipe, views: Views, data: Manifest) -> None:
 
 def _takes_statistics(recipe: options.Grouped) -> bool:
     """Not so a linear classifier on a network in eval mode, whose batch may have any size."""
-    probe = isinstance(recipe, options.Supervised) and recipe.trained == "classifier" and recipe.frozen_bn == "eval"
-    return not probe or recipe.classifier == "batchnorm"
+    if not isinstance(recipe, options.Supervised) or recipe.classifier == "batchnorm":
+        return True
+    return recipe.trained == "all" or recipe.frozen_bn == "train"
 
 
 def _views(recipe: Recipe, views: Views) -> None:

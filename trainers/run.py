@@ -18,7 +18,7 @@ from ..pipeline.orders import Balanced, Blocks
 from ..shards.errors import UserError
 from ..shards.files import atomic
 from ..shards.manifest import Manifest
-from . import methods, optim, probes
+from . import methods, online, optim
 from .checkpoint import Keeper
 from .data import Loading, loading, open_data
 from .log import Log
@@ -77,7 +77,7 @@ def pretrain(recipe: Recipe, run: Run) -> Path:
         keeper = Keeper(folder, net, optimizer, scaler, about, per_epoch=per_epoch, keep=run.keep_every)
         step = keeper.resume(last) if last else 0
         val = open_data(run.val, "val", run) if run.eval_every else data
-        measure = probes.probe_of(method, data, val, recipe, run, device, run.knn_k, stack) if run.eval_every else None
+        measure = online.probe_of(method, data, val, recipe, run, device, run.knn_k, stack) if run.eval_every else None
         if run.compile:
             _compile(net)
         _announce(recipe, run, data, per_epoch, device, folder, step)

@@ -16,8 +16,8 @@ from ..shards.errors import UserError
 from ..shards.files import atomic
 from .data import open_data
 from .evals import classify, instdisc, knn, shots, stats, tau, tsne
-from .evaluation import Evaluation, Subject
 from .ranks import rank, world
+from .subject import Evaluation, Subject
 
 Results = Iterator[tuple[str, float]]
 

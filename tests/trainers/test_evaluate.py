@@ -10,8 +10,8 @@ import torch
 
 from viewstream.shards.errors import UserError
 from viewstream.tools.make_static import Static, make
-from viewstream.trainers.evaluations import evaluate, options_of
-from viewstream.trainers.probing import Linear
+from viewstream.trainers.evaluation import evaluate, options_of
+from viewstream.trainers.linear import Linear
 from viewstream.trainers.recipes.options import BYOL, MoCo, Supervised
 from viewstream.trainers.run import Run, pretrain
 from viewstream.trainers.tasks import Instdisc, Knn, Shots, Stats, Tsne
@@ -58,7 +58,7 @@ def test_results_are_printed_written_beside_the_checkpoint_and_added_to_the_runs
 
 def test_the_network_that_a_method_is_evaluated_by_is_its_teacher_where_it_has_one(runs, sets):
     options = Knn(checkpoint=str(runs / "byol/last.pt"), k=5, max_k=11, **sets, **HOW)
-    from viewstream.trainers.evaluation import Subject
+    from viewstream.trainers.subject import Subject
 
     state = torch.load(runs / "byol/last.pt", weights_only=True)["method"]
     own = Subject(options, torch.device("cpu")).net.state_dict()
@@ -70,9 +70,9 @@ def test_kept_features_give_the_same_numbers_without_the_pictures(runs, sets, tm
     options = Knn(checkpoint=str(runs / "moco/last.pt"), k=5, max_k=11, features=str(tmp_path / "kept"), **sets, **HOW)
     first = evaluate(options)
     assert len(list((tmp_path / "kept").glob("*.npz"))) == 2
-    from viewstream.trainers import evaluation
+    from viewstream.trainers import subject
 
-    monkeypatch.setattr(evaluation, "features", lambda *_: pytest.fail("the network was asked again"))
+    monkeypatch.setattr(subject, "features", lambda *_: pytest.fail("the network was asked again"))
     assert evaluate(options) == first
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from viewstream.shards.errors import UserError
-from viewstream.trainers.evaluations import evaluate
+from viewstream.trainers.evaluation import evaluate
 from viewstream.trainers.recipes import recipe_named
 from viewstream.trainers.recipes.options import BYOL, KCL, M2T, SEED, MoCo, Supervised
 from viewstream.trainers.run import Run, pretrain

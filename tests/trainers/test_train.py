@@ -17,7 +17,7 @@ from torch import nn
 from viewstream.pipeline.batch import Batch
 from viewstream.shards.build import BuildOptions, build
 from viewstream.trainers import optim
-from viewstream.trainers.evaluations import evaluate
+from viewstream.trainers.evaluation import evaluate
 from viewstream.trainers.log import Log
 from viewstream.trainers.loop import train
 from viewstream.trainers.moco import MoCo

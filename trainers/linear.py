@@ -10,10 +10,10 @@ import torch
 
 from ..shards.errors import UserError, choose
 from .data import Loading
-from .evaluation import Evaluation, Subject
 from .recipes import RECIPES
 from .recipes.options import Supervised
 from .run import Run, pretrain
+from .subject import Evaluation, Subject
 from .tasks import Shots
 from .unpack import read
 
