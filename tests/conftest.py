@@ -13,6 +13,7 @@ from PIL import Image
 from viewstream.shards.build import BuildOptions, build
 from viewstream.shards.manifest import Manifest
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported: tiny networks only wait for more threads
 ROOT = Path(__file__).parents[1]
 
 

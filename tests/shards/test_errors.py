@@ -15,7 +15,8 @@ def test_an_unknown_name_suggests_the_nearest_and_lists_all():
 def test_a_missing_package_is_an_error_that_names_its_extra(program, built, tmp_path, package, extra):
     absent = tmp_path / f"{package}.py"  # comes before the real one on the path and fails as if that were not there
     absent.write_text(f'raise ModuleNotFoundError("No module named {package}", name="{package}")')
-    words = ("--data", built.root, "--loader", "webdataset-stream", "--batch-size", 32, "--out", tmp_path / "run")
+    words = ("--data", built.root, "--loader", "webdataset-stream", "--batch-size", 32, "--queue", 64,
+             "--out", tmp_path / "run")  # fmt: skip
     done = program("trainers/train.py", *words, PYTHONPATH=str(tmp_path))
     assert done.returncode == 2
     assert done.stderr == f"error: {package} is not installed: pip install 'viewstream[{extra}]' brings it\n"
