@@ -43,7 +43,8 @@ def test_its_types_have_the_layout_that_we_write():
     assert [types.TYPE_ID_HANDLER[n] for n in (page_writer.IMAGE, page_writer.INTEGER)] == [RGBImageField, IntField]
 
 
-@pytest.mark.parametrize("cache", ["os", pytest.param("process", marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("cache", ["os", "process"])
 def test_its_loader_shows_the_pixels_of_our_bytes(cache, options, monkeypatch, tmp_path, program):
     import cv2
 

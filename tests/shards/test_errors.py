@@ -11,7 +11,10 @@ def test_an_unknown_name_suggests_the_nearest_and_lists_all():
     assert choose("loader", "ffcv", ["folder", "ffcv"]) == "ffcv"
 
 
-@pytest.mark.parametrize(("package", "extra"), [("torch", "train"), ("numba", "train"), ("webdataset", "train")])
+@pytest.mark.parametrize(
+    ("package", "extra"),
+    [("torch", "train"), *(pytest.param(name, "train", marks=pytest.mark.full) for name in ("numba", "webdataset"))],
+)
 def test_a_missing_package_is_an_error_that_names_its_extra(program, built, tmp_path, package, extra):
     absent = tmp_path / f"{package}.py"  # comes before the real one on the path and fails as if that were not there
     absent.write_text(f'raise ModuleNotFoundError("No module named {package}", name="{package}")')
