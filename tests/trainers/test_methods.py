@@ -159,7 +159,8 @@ def test_two_ranks_and_a_resume_on_one_follow_the_losses_of_one(program, words, 
         assert losses(later)[step] == pytest.approx(alone[step], abs=1e-4), (name, step)
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name == "moco" else FULL) for name in WORDS])
+@FULL
+@pytest.mark.parametrize("name", WORDS)
 def test_two_ranks_agree_on_every_parameter_queue_and_teacher(program, built, name):
     mine = [w for w in (*EVERY, *WORDS[name]) if w not in ("--device", "cpu", "--loader", "webdataset")]
     at = mine.index("--log-every")

@@ -141,6 +141,7 @@ def test_online_knn_is_logged_and_changes_no_loss(built, built_val, first, tmp_p
     assert losses(folder) == losses(first)
 
 
+@FULL
 def test_evaluation_prints_and_writes_its_numbers(program, first, built, built_val):
     words = ("--checkpoint", first / "last.pt", "--data", built.root, "--val", built_val.root, "--loader", "folder")
     done = program("trainers/evaluate.py", "--task", "knn", *words, "--k", 5, "--max-k", 11)
@@ -151,6 +152,7 @@ def test_evaluation_prints_and_writes_its_numbers(program, first, built, built_v
     assert "best-nn/original" in done.stdout
 
 
+@FULL
 def test_two_ranks_evaluate_to_the_numbers_of_one(program, first, built, built_val):
     options = Knn(checkpoint=str(first / "last.pt"), data=str(built.root), val=str(built_val.root),
                          loader="folder", batch_size=26, k=5, max_k=11, device="cpu")  # fmt: skip
