@@ -1,86 +1,14 @@
 """The DALI renderer paints what the reference paints, alone or with the device renderer going on."""
 
-import functools
-import sys
-
 import numpy as np
 import pytest
-import simplejpeg
 import torch
-from PIL import Image
 
-from viewstream.augment import device, reference
-from viewstream.augment.dali import Renderer, rest, split
-from viewstream.augment.draw import draw
-from viewstream.augment.recipes import evaluation, moco_v1, moco_v2, seed_patches, ssl_small_mask, supervised
-from viewstream.augment.spec import (
-    Blur,
-    Crop,
-    Flip,
-    Grey,
-    Jitter,
-    Mask,
-    Normalize,
-    Op,
-    ResizeCenterCrop,
-    Solarize,
-    size_of,
-)
-from viewstream.shards.errors import UserError
+from viewstream.augment.dali import split
+from viewstream.augment.recipes import evaluation, moco_v1, moco_v2, ssl_small_mask, supervised
+from viewstream.augment.spec import Blur, Crop, Flip, Grey, Jitter, Mask, Op, ResizeCenterCrop, Solarize
 
-SAMPLES = 24
-NORM = Normalize()
-STD = torch.tensor(NORM.std).view(3, 1, 1)
-ON = [
-    "cpu",
-    pytest.param("gpu", marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")]),
-]
-
-
-@pytest.fixture(scope="module")
-def jpegs(photos):
-    pytest.importorskip("nvidia.dali", reason="DALI is not installed: the extra 'dali' brings it")
-    return [simplejpeg.encode_jpeg(np.asarray(i), 95, colorsubsampling="444") for i in photos(SAMPLES)]
-
-
-@functools.cache
-def renderer(views, on):
-    return Renderer(views, SAMPLES, on, threads=2)
-
-
-def decoded(jpegs):
-    images = [Image.fromarray(simplejpeg.decode_jpeg(jpeg)) for jpeg in jpegs]
-    return images, np.array([(i.height, i.width) for i in images])
-
-
-def drawn(views, hw, ids):
-    ids = np.asarray(ids, np.uint64)
-    return [draw(view, ids, hw, seed=0, epoch=0, number=number) for number, view in enumerate(views)]
-
-
-def rendered(views, jpegs, on, ids=None):
-    """Finished views on the CPU, by DALI and where need be the device renderer."""
-    hw = decoded(jpegs)[1]
-    draws = drawn(views, hw, range(len(jpegs)) if ids is None else ids)
-    out = []
-    for view, draw_, x in zip(views, draws, renderer(views, on)(jpegs, hw, draws), strict=True):
-        left, size = split(view)[1], size_of(view)
-        assert x.shape == ((len(jpegs), size, size, 3) if left else (len(jpegs), 3, size, size))
-        if left:
-            assert x.dtype == torch.uint8
-            x = device.render(left, x, torch.from_numpy(device.pack(rest(view, draw_), len(x))).to(x.device))
-        assert x.dtype == torch.float32
-        assert x.is_contiguous(memory_format=torch.channels_last)
-        out.append(x.cpu())
-    return out
-
-
-def gaps(views, jpegs, on):
-    """Absolute differences to the reference in 8-bit levels, [N, 3, S, S] a view."""
-    images, hw = decoded(jpegs)
-    for view, draw_, x in zip(views, drawn(views, hw, range(len(jpegs))), rendered(views, jpegs, on), strict=True):
-        theirs = torch.stack([reference.render(view, image, draw_, i) for i, image in enumerate(images)])
-        yield (x - theirs).abs() * STD * 255
+from .dali_views import NORM, ON, SAMPLES, STD, decoded, drawn, gaps, rendered
 
 
 def levels(x):
@@ -163,47 +91,3 @@ def test_a_mask_behind_normalize_goes_on_from_pixels(jpegs, on):
     (gap,) = gaps(((Crop(60), Grey(), NORM, Mask(grids=(0, 7, 14))),), jpegs, on)
     assert gap.mean() <= 0.5
     assert gap.max() <= 8
-
-
-@pytest.mark.parametrize("on", ON)
-def test_many_views_of_two_sizes_come_from_one_decode(jpegs, on):
-    views = seed_patches(64)
-    assert [size_of(view) for view in views] == [64] + [27] * 6
-    assert all(gap.mean() <= 1.5 for gap in gaps(views, jpegs, on))
-
-
-@pytest.mark.parametrize("on", ON)
-def test_a_sample_renders_alike_in_any_batch_and_outputs_outlive_the_next_call(jpegs, on):
-    views = ((Crop(64), Blur(), Grey(), Solarize(), Flip(), NORM), *supervised(32))
-    whole = rendered(views, jpegs, on)
-    kept = [x.clone() for x in whole]
-    for ids in ([5], list(range(SAMPLES))[::-1], [3, 17, 4, 20, 3]):
-        part = rendered(views, [jpegs[i] for i in ids], on, ids)
-        assert all(torch.equal(x, y[ids]) for x, y in zip(part, whole, strict=True))
-    assert all(map(torch.equal, whole, kept))
-
-
-@pytest.mark.parametrize("on", ON)
-@pytest.mark.parametrize("spoil", [lambda j: b"no JPEG", lambda j: b"", lambda j: j[: len(j) // 2]])
-def test_a_damaged_jpeg_is_named_and_the_next_batch_is_whole(jpegs, spoil, on):
-    views, hw = supervised(32), decoded(jpegs)[1]
-    before = rendered(views, jpegs, on)
-    with pytest.raises(UserError, match="sample 7 of the batch is damaged"):
-        renderer(views, on)([*jpegs[:7], spoil(jpegs[7]), *jpegs[8:]], hw, drawn(views, hw, range(SAMPLES)))
-    assert all(map(torch.equal, before, rendered(views, jpegs, on)))
-
-
-@pytest.mark.parametrize("on", ON)
-def test_boxes_drawn_for_another_size_are_refused(jpegs, on):
-    views, hw = supervised(32), decoded(jpegs)[1]
-    hw[3] -= 1
-    with pytest.raises(UserError, match="sample 3 of the batch is"):
-        renderer(views, on)(jpegs, hw, drawn(views, hw, range(SAMPLES)))
-
-
-def test_without_dali_the_extra_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "nvidia.dali", None)
-    with pytest.raises(UserError, match=r"viewstream\[dali\]"):
-        Renderer(supervised(32), 4)
-    with pytest.raises(UserError, match="unknown DALI device 'cuda'"):
-        Renderer(supervised(32), 4, "cuda")

@@ -1,7 +1,10 @@
-"""Small trees of real JPEGs."""
+"""Small trees of real JPEGs, packed as every kind of source, and a server of them."""
 
+import http.server
 import io
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,9 @@ from PIL import Image
 
 from viewstream.shards.build import BuildOptions
 from viewstream.shards.files import digest_of
+
+from .packed import KINDS, pack
+from .server import Ranged
 
 
 def _picture(seed: int, height: int = 60, width: int = 80) -> np.ndarray:
@@ -89,3 +95,41 @@ def options(tree: Path, tmp_path: Path) -> Callable[..., BuildOptions]:
         return BuildOptions(**{"source": str(tree), "out": tmp_path / "out", "workers": 1, **changes})  # pyright: ignore
 
     return make
+
+
+@pytest.fixture
+def no_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the user's environment says where published lists are."""
+    monkeypatch.delenv("VIEWSTREAM_LISTS", raising=False)
+
+
+@pytest.fixture(scope="module")
+def wnids(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three of ImageNet's classes, one file with an odd name."""
+    tree = _grow(tmp_path_factory.mktemp("wnids"), {f"n0000000{c}": 5 + c for c in range(3)}, side=24)
+    (tree / "train" / "n00000001" / "n00000001_0.JPEG").rename(tree / "train" / "n00000001" / "é ü.JPEG")
+    return tree
+
+
+@pytest.fixture(scope="module")
+def packed(wnids: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """A folder with `wnids` as every kind, and where in it each lies."""
+    root = tmp_path_factory.mktemp("packed")
+    return root, {kind: f"{kind}/{pack(wnids, kind, root / kind)}".rstrip("/") for kind in KINDS}
+
+
+@pytest.fixture(scope="module")
+def serve(packed: tuple[Path, dict[str, str]]) -> Iterator[Callable[..., str]]:
+    """(handler) -> the URL of a server of the packed folder."""
+    servers = []
+
+    def start(handler: type[Ranged] = Ranged) -> str:
+        serving = partial(handler, directory=str(packed[0]))
+        servers.append(http.server.ThreadingHTTPServer(("127.0.0.1", 0), serving))
+        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{servers[-1].server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()

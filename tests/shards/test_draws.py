@@ -12,6 +12,7 @@ from viewstream.shards.sources.imagefolder import Files
 from viewstream.shards.subsets.draws import TABLE, drawn, drawn_counts, places
 from viewstream.shards.subsets.published import CLASSES, PUBLISHED, blob
 
+pytestmark = pytest.mark.usefixtures("no_lists")
 COUNTS = np.loadtxt(TABLE, np.int64, delimiter=",", skiprows=1)
 TRAIN = [name for name, one in PUBLISHED.items() if one.split == ("train", "train")]
 
@@ -24,11 +25,6 @@ def source(classes: list[str], counts: list[int]) -> Source:
     uid = made.uids(np.arange(len(paths)))
     object.__setattr__(made, "uids", lambda rows: uid[rows])
     return made
-
-
-@pytest.fixture(autouse=True)
-def no_lists(monkeypatch):
-    monkeypatch.delenv("VIEWSTREAM_LISTS", raising=False)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,86 @@
+"""Sets in small tars and of odd pictures, a server of tars, loaders that are closed in the end."""
+
+import http.server
+import threading
+
+import pytest
+
+from viewstream.shards.build import BuildOptions, build
+
+from .server import Moody
+from .zoo import ODD, USUAL, grown, kept
+
+pytest.register_assert_rewrite(*(f"{__package__}.{name}" for name in ("dali_loaders", "fetched", "ffcv_loaders")))
+
+
+@pytest.fixture(scope="session")
+def many(pets, tmp_path_factory):
+    """The pets in several small tars."""
+    out = tmp_path_factory.mktemp("sets") / "many"
+    made = build(BuildOptions(source=pets, out=out, format=("webdataset",), shard_size="60KB", workers=1))
+    assert len(made.tars()) > 5
+    return made
+
+
+@pytest.fixture
+def server(many):
+    """A server of that set."""
+    made = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0),
+        lambda *a: Moody(*a, directory=str(many.root)),  # type: ignore
+    )
+    made.asked, made.faults, made.over = [], {}, threading.Event()
+    made.url = f"http://127.0.0.1:{made.server_port}/many"
+    threading.Thread(target=made.serve_forever, args=(0.01,), daemon=True).start()
+    yield made
+    made.over.set()
+    made.shutdown()
+    made.server_close()
+
+
+@pytest.fixture(scope="session")
+def image(photos):
+    return photos(1)[0].resize((96, 70))
+
+
+@pytest.fixture(scope="session")
+def zoo(tmp_path_factory, image):
+    """Usual and odd pictures, 52 in all."""
+    return grown(tmp_path_factory.mktemp("plain") / "zoo", USUAL | ODD, image, each=2)
+
+
+@pytest.fixture(scope="session")
+def zoo_built(zoo, tmp_path_factory):
+    out = tmp_path_factory.mktemp("sets") / "zoo"
+    return build(BuildOptions(source=zoo, out=out, keep=True, format=("webdataset", "folder"), workers=1))
+
+
+@pytest.fixture(scope="session")
+def usual(tmp_path_factory, image):
+    return grown(tmp_path_factory.mktemp("plain") / "usual", USUAL, image, each=3)
+
+
+@pytest.fixture(scope="session")
+def usual_kept(usual, tmp_path_factory):
+    """Built from `usual` with --keep, as tars only."""
+    return kept(usual, tmp_path_factory.mktemp("sets") / "usual")
+
+
+@pytest.fixture
+def stream(built):
+    """(views, loader, ...) -> an open loader, DALI's unless told otherwise, closed in the end."""
+    from viewstream.pipeline.choose import open_door
+    from viewstream.pipeline.dali import DaliStream
+    from viewstream.pipeline.order import Plan
+
+    opened = []
+
+    def make(views, kind=DaliStream, plan=None, manifest=built, door="webdataset", **more):
+        door = open_door(door, manifest) if isinstance(door, str) else door
+        plan = plan or Plan(len(manifest), 16, seed=5)
+        opened.append(kind(manifest, plan, views, door, **{"threads": 2, **more}))
+        return opened[-1]
+
+    yield make
+    for loader in opened:
+        loader.close()

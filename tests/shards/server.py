@@ -1,0 +1,39 @@
+"""File servers on loopback: one that sends parts, one that does not."""
+
+import http.server
+import re
+from pathlib import Path
+
+
+class Ranged(http.server.SimpleHTTPRequestHandler):
+    """Python's file server, able to send parts; `failing` requests of a part fail first."""
+
+    failing = 0
+    parts = True
+
+    def do_GET(self):
+        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range") or "")
+        path = Path(self.translate_path(self.path))
+        if not asked or not self.parts or not path.is_file():
+            return super().do_GET()
+        if Ranged.failing:
+            Ranged.failing -= 1
+            return self.send_error(503)
+        data = path.read_bytes()
+        first, last = int(asked[1]), min(int(asked[2]), len(data) - 1)
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes {first}-{last}/{len(data)}")
+        self.send_header("Content-Length", str(last + 1 - first))
+        self.end_headers()
+        self.wfile.write(data[first : last + 1])
+
+    def log_message(self, *_):
+        pass
+
+
+class Whole(Ranged):
+    parts = False
+
+    def end_headers(self):
+        self.send_header("Accept-Ranges", "none")
+        super().end_headers()

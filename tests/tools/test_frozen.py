@@ -1,0 +1,56 @@
+"""Frozen pixels are those that the device renderer and the stream make."""
+
+import numpy as np
+import simplejpeg
+import torch
+
+from viewstream.augment.crops import cuts, on_device, rest
+from viewstream.augment.device import pack, render
+from viewstream.augment.draw import draw
+from viewstream.augment.recipes import views_of
+from viewstream.augment.spec import Normalize
+from viewstream.pipeline.choose import open_door
+from viewstream.pipeline.frozen import one_thread
+from viewstream.pipeline.order import Plan
+from viewstream.pipeline.resize import cut
+from viewstream.pipeline.stream import Stream
+
+from .frozen_views import SIZE, frozen
+
+
+def levels(x):
+    """[N, 3, S, S] in 0..1 -> [N, S, S, 3] uint8."""
+    return (x * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+
+
+def test_pixels_equal_the_device_renderers_before_it_normalises(built):
+    """0 levels, whatever the batch; on one thread, since sums depend on the number of threads."""
+    rows = np.arange(24)
+    ours, door = frozen(built, rows), open_door("folder", built)
+    hw, images = built.hw[rows], [simplejpeg.decode_jpeg(door.read(row)) for row in rows]
+    for v, view in enumerate(views_of("moco_v2", SIZE)):
+        drawn = draw(view, built.uid[rows], hw, seed=0, epoch=0, number=v)
+        pixels = np.empty((len(rows), SIZE, SIZE, 3), np.uint8)
+        for image, box, out in zip(images, cuts(view, drawn, hw), pixels, strict=True):
+            cut(image.reshape(-1), image.shape[1], box, SIZE, out.reshape(-1))
+        ops = tuple(op for op in on_device(view) if not isinstance(op, Normalize))
+        with one_thread():
+            theirs = render(ops, torch.from_numpy(pixels), torch.from_numpy(pack(rest(view, drawn), len(rows))))
+        np.testing.assert_array_equal(levels(theirs), np.stack([files[1 + v] for files in ours]))
+    for image, files in zip(images, ours, strict=True):
+        np.testing.assert_array_equal(files[0], image)
+
+
+def test_pixels_are_what_the_stream_shows_a_trainer_in_epoch_0(built):
+    """Its CPU renderer rounds a thousandth of a level elsewhere, and normalised values are not exact."""
+    views = views_of("moco_v2", SIZE)
+    loader = Stream(built, Plan(len(built), 24, seed=0), views, open_door("folder", built), threads=1)
+    batch = next(iter(loader.epoch(0)))
+    loader.close()
+    ours = frozen(built, batch.index.numpy())
+    op = views[0][-1]
+    for v, x in enumerate(batch.views):
+        mean, std = (torch.tensor(c).view(3, 1, 1) for c in (op.mean, op.std))
+        gap = levels(x * std + mean).astype(int) - np.stack([files[1 + v] for files in ours])
+        assert abs(gap).max() <= 1
+        assert (gap != 0).mean() < 1e-3
