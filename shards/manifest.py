@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -71,6 +71,7 @@ class Manifest:
 
     root: Path
     info: Info
+    rows: np.ndarray  # [N] int64, of the table on disk
     uid: np.ndarray  # [N] uint64
     label: np.ndarray  # [N] int32
     height: np.ndarray  # [N] int32
@@ -92,7 +93,7 @@ class Manifest:
         if table.num_rows != info.samples:
             raise UserError(f"{root / TABLE} has {table.num_rows} rows, {PAGE} says {info.samples}: rebuild the set")
         columns = {name: table[name].to_numpy() for name in NUMERIC}
-        return cls(root, info, **columns)
+        return cls(root, info, np.arange(info.samples), **columns)
 
     def __len__(self) -> int:
         return len(self.uid)
@@ -109,7 +110,14 @@ class Manifest:
 
     def strings(self, column: str) -> list[Any]:
         """A column that opening left on disk: key, source or sha256."""
-        return pq.read_table(self.root / TABLE, columns=[column])[column].to_pylist()
+        return pq.read_table(self.root / TABLE, columns=[column])[column].take(self.rows).to_pylist()
+
+    def take(self, rows: np.ndarray, label: np.ndarray, classes: tuple[str, ...]) -> Self:
+        """The samples `rows` [M], with labels [M] among `classes`, over the same files."""
+        columns = {name: getattr(self, name)[rows] for name in NUMERIC} | {"rows": self.rows[rows], "label": label}
+        counts = tuple(np.bincount(label[label >= 0], minlength=len(classes)).tolist())
+        info = dataclasses.replace(self.info, classes=classes, counts=counts, samples=len(rows))
+        return dataclasses.replace(self, info=info, **columns)
 
     def path(self, row: int) -> Path:
         """The file of a sample in a set built with `--format folder`."""

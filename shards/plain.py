@@ -6,9 +6,9 @@ The price is a look at every file at each start: a set that is used often is bet
 
 import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -32,14 +32,17 @@ HEAD = 1 << 14  # bytes: what most pictures' headers fit in
 class Plain(Manifest):
     """A manifest in memory; `root` is the folder that the `source` column's paths begin in."""
 
-    text: dict[str, list[str]]  # key and source, [N] each
+    text: dict[str, list[str]]  # key and source of all pictures in the folder
     odd: np.ndarray  # [N] bool: the file is no plain upright JPEG, `encode(data, KEPT)` makes it one
 
     def strings(self, column: str) -> list[Any]:
         """Column key or source; UserError for sha256, which would mean to read every file."""
         if column not in self.text:
             raise UserError(f"{self.root} was not built, so there is no {column} of its pictures: build a set of it")
-        return self.text[column]
+        return [self.text[column][row] for row in self.rows.tolist()]
+
+    def take(self, rows: np.ndarray, label: np.ndarray, classes: tuple[str, ...]) -> Self:
+        return replace(super().take(rows, label, classes), odd=self.odd[rows])
 
 
 class Look(NamedTuple):
@@ -73,6 +76,7 @@ def plain(root: str | os.PathLike[str], split: str = "train") -> Plain:
     absent = np.full(len(paths), -1)
     return Plain(
         root=files.root,
+        rows=np.arange(len(paths)),
         info=_info(source, paths, looks),
         uid=source.uids(order),
         label=source.label[order],

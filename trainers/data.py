@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 import torch
 
 from ..augment.recipes import views_of
@@ -11,11 +12,15 @@ from ..augment.spec import Views
 from ..pipeline.batch import Loader
 from ..pipeline.choose import open_loader, open_set
 from ..pipeline.order import Plan
+from ..shards.errors import UserError
 from ..shards.manifest import Manifest, newest
+from ..shards.subsets.classsets import only
 from .ranks import rank, world
 
 SHARDS = Path("data/shards")
 GB = 10**9
+Network = Annotated[Literal["auto", "online", "target"], "of a checkpoint with two; auto: the method's choice"]
+OnError = Annotated[Literal["stop", "skip"], "a damaged picture ends the run, or another takes its place"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,21 +32,56 @@ class Loading:
         "auto"
     )
     crops: Annotated[Literal["auto", "host", "device"], "who cuts; auto: a GPU whose process has few cores"] = "auto"
-    on_error: Annotated[Literal["stop", "skip"], "a damaged picture ends the run, or another takes its place"] = "stop"
     source: Annotated[str, "folder that a --keep set was built from, for --loader folder"] = ""
     cache: Annotated[Path, "folder that the tars of a remote set are fetched into"] = Path("data/cache")
     cache_gb: Annotated[float, "how much of them is kept there, GB", 0] = 100.0
 
 
-def open_data(data: str, split: str = "train", how: Loading | None = None) -> Manifest:
-    """The data set named, or the newest complete one under data/shards, which is said."""
-    how = how or Loading()
-    if data:
-        return open_set(data, split, how.cache, int(how.cache_gb * GB))
-    path = newest(SHARDS, split)
-    if not rank():
-        print(f"data: {path}, the newest {split} set (--{'data' if split == 'train' else 'val'} names another)")
-    return Manifest.open(path)
+def open_data(data: str, split: str, how: Loading, classes: str = "") -> Manifest:
+    """The data set named, or the newest complete one under data/shards, which is said; of a class set, if one is
+    named."""
+    if not data:
+        data = str(newest(SHARDS, split))
+        if not rank():
+            print(f"data: {data}, the newest {split} set (--{'data' if split == 'train' else 'val'} names another)")
+    whole = open_set(data, split, how.cache, int(how.cache_gb * GB))
+    return only(whole, classes) if classes else whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sets(Loading):
+    """Which images"""
+
+    data: Annotated[str, "a built training set (the newest under data/shards)"] = ""
+    val: Annotated[str, "a built validation set (the newest under data/shards)"] = ""
+    class_subset: Annotated[
+        str, "FILE of class names, or clsset1, clsset1_comp, clsset2, clsset2_comp: these classes alone, numbered anew"
+    ] = ""
+
+    def training(self) -> Manifest:
+        """The training set."""
+        return open_data(self.data, "train", self, self.class_subset)
+
+    def test(self) -> Manifest:
+        """The validation set."""
+        return open_data(self.val, "val", self, self.class_subset)
+
+
+def open_pair(how: Sets, purpose: str) -> tuple[Manifest, Manifest]:
+    """Training and test set, labelled, of the same classes; UserError names a class that has no images in one."""
+    sets = how.training(), how.test()
+    for data in sets:
+        data.require_labels(purpose)
+    if sets[0].info.classes != sets[1].info.classes:
+        raise UserError(f"{sets[0].root} and {sets[1].root} have different classes: {purpose} needs the same ones")
+    for data, use, flag in zip(sets, ("training", "test"), ("--data", "--val"), strict=True):
+        counts = np.bincount(data.label, minlength=len(data.info.classes))
+        if len(absent := np.flatnonzero(counts == 0)):
+            raise UserError(
+                f"{len(absent)} of {len(counts)} classes have no {use} images in {data.root}, the first is "
+                f"{data.info.classes[absent[0]]}: name a {flag} that has all of them, or build both sets with --classes"
+            )
+    return sets
 
 
 def loading(
@@ -51,8 +91,10 @@ def loading(
     how: Loading,
     device: torch.device,
     dtype: torch.dtype = torch.float32,
+    *,
+    skip: bool = False,
 ) -> Loader:
-    """The loader of a plan."""
+    """The loader of a plan; `skip`: a damaged picture is replaced (`Stream`)."""
     return open_loader(
         how.loader,
         manifest,
@@ -62,7 +104,7 @@ def loading(
         dtype=dtype,
         threads=0 if how.workers == "auto" else how.workers,
         crops=how.crops,
-        skip=how.on_error == "skip",
+        skip=skip,
         source=how.source,
     )
 

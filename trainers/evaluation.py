@@ -3,7 +3,7 @@
 from ..shards.errors import choose
 from .linear import Linear, Transfer
 from .ranks import group, rank
-from .subject import Evaluation, Subject, report
+from .subject import Evaluation, Subject, report, title
 from .tasks import Instdisc, Knn, Shots, Stats, Tsne
 
 TASKS = {"knn": Knn, "linear": Linear, "transfer": Transfer, "shots": Shots, "instdisc": Instdisc, "stats": Stats,
@@ -21,5 +21,5 @@ def evaluate(options: Evaluation) -> dict[str, float]:
     with group(options.device) as device:
         results = dict(options.measure(Subject(options, device)))  # pyright: ignore[reportAttributeAccessIssue]
         if not rank():
-            report(name, results, options)
+            report(title(name, options), results, options)
     return results

@@ -20,7 +20,7 @@ from ..shards.files import atomic
 from ..shards.manifest import Manifest
 from . import methods, online, optim
 from .checkpoint import Keeper
-from .data import Loading, loading, open_data
+from .data import Network, OnError, Sets, loading
 from .log import Log
 from .loop import precision, train
 from .nets import Encoder
@@ -31,14 +31,15 @@ from .writers import TensorBoard, Wandb, Writer
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run(Loading):
+class Run(Sets):
     """Where and how fast a run happens"""
 
-    data: Annotated[str, "a built training set (the newest under data/shards)"] = ""
     out: Annotated[str, "folder of the run (runs/METHOD-DATA)"] = ""
     resume: Annotated[str, "`auto` goes on from OUT/last.pt if it is there, a path from that checkpoint"] = ""
     pretrained: Annotated[str, "checkpoint, ours or a release's, whose weights a new run begins with"] = ""
     teacher: Annotated[str, "checkpoint of SEED's teacher, ours or a release's"] = ""
+    network: Network = "auto"
+    on_error: OnError = "stop"
     device: Annotated[Literal["auto", "cuda", "cpu"], "auto: a GPU if there is one"] = "auto"
     compile: Annotated[bool, "let torch.compile fuse the networks"] = False
     save_every: Annotated[int, "steps between checkpoints, besides the one each epoch", 0] = 0
@@ -46,7 +47,6 @@ class Run(Loading):
     log_every: Annotated[int, "steps between log lines", 1] = 10
     eval_every: Annotated[int, "epochs between evaluations on --val: kNN, or a classifier's top-1; 0: none", 0] = 0
     knn_k: Annotated[int, "neighbours that vote in kNN", 1] = 200
-    val: Annotated[str, "a built validation set for it (the newest under data/shards)"] = ""
     tensorboard: Annotated[bool, "write event files into the run's folder"] = False
     wandb: Annotated[str, "project of Weights & Biases to log to"] = ""
 
@@ -54,17 +54,19 @@ class Run(Loading):
 def pretrain(recipe: Recipe, run: Run) -> Path:
     """Train a recipe; returns the folder with last.pt, config.json and log.jsonl."""
     with group(run.device) as device, ExitStack() as stack:
-        data = open_data(run.data, "train", run)
+        data = run.training()
         folder = Path(run.out or f"runs/{recipe.method}-{data.info.name}")
         last = _checkpoint(run, folder)
         views = views_of(recipe.views, recipe.size)
         plan = _plan(recipe, data)
         methods.check(recipe, views, data)
         dtype = precision(recipe, device)
-        loader = stack.enter_context(closing(loading(data, plan, views, run, device, dtype)))
+        loader = stack.enter_context(
+            closing(loading(data, plan, views, run, device, dtype, skip=run.on_error == "skip"))
+        )
         method = methods.method_of(recipe, len(data.info.classes))
         if not last:
-            start(method, recipe, run.pretrained, run.teacher)
+            start(method, recipe, run.pretrained, run.teacher, run.network)
         net: nn.Module = method.to(device, memory_format=torch.channels_last)  # pyright: ignore
         optimizer, scaler = (
             optim.optimizer_of(net, recipe),
@@ -76,7 +78,7 @@ def pretrain(recipe: Recipe, run: Run) -> Path:
             raise UserError(f"{len(data)} images are less than one batch of {recipe.batch_size}: lower --batch-size")
         keeper = Keeper(folder, net, optimizer, scaler, about, per_epoch=per_epoch, keep=run.keep_every)
         step = keeper.resume(last) if last else 0
-        val = open_data(run.val, "val", run) if run.eval_every else data
+        val = run.test() if run.eval_every else data
         measure = online.probe_of(method, data, val, recipe, run, device, run.knn_k, stack) if run.eval_every else None
         if run.compile:
             _compile(net)

@@ -18,42 +18,45 @@ from .supervised import Supervised
 from .unpack import read
 
 
-def start(method: Method, recipe: Recipe, pretrained: str, teacher: str) -> None:
-    """Fill the freshly drawn `method`; UserError for a file that is missing, not needed or does not fit."""
+def start(method: Method, recipe: Recipe, pretrained: str, teacher: str, network: str) -> None:
+    """Fill the freshly drawn `method`; `network`: which of a checkpoint with two. UserError for a file that is missing,
+    not needed or does not fit."""
     if isinstance(method, SEED):
         if not teacher:
             raise UserError(
                 "seed imitates a teacher: name its checkpoint with --teacher, its network with --teacher-arch"
             )
-        _say("teacher", load_encoder(method.teacher, Path(teacher)))  # pyright: ignore[reportArgumentType]
+        _say("teacher", load_encoder(method.teacher, Path(teacher), which=network))  # pyright: ignore[reportArgumentType]
     elif teacher:
         raise UserError(f"{recipe.method} has no teacher from a file: leave out --teacher")
     if pretrained:
-        _say("pretrained", _pretrained(method, recipe, Path(pretrained)))
+        _say("pretrained", _pretrained(method, recipe, Path(pretrained), network))
     elif isinstance(recipe, options.Supervised) and recipe.trained == "classifier":
         raise UserError("a classifier on a network that is never trained tells little: name one with --pretrained")
 
 
-def _pretrained(method: Method, recipe: Recipe, path: Path) -> Loaded:
+def _pretrained(method: Method, recipe: Recipe, path: Path, network: str) -> Loaded:
     match method:
+        case MoCo() if network != "auto":
+            raise UserError(f"{recipe.method} begins with both networks of a checkpoint: leave out --network")
         case MoCo():  # and KCL
             return restart(method, path)
         case BYOL():  # and STS, M2T
-            loaded = load_backbone(method.online.get_submodule("backbone"), path)
+            loaded = load_backbone(method.online.get_submodule("backbone"), path, which=network)
             ema_(method.target, method.online, 0.0)
         case Supervised():
-            loaded = load_backbone(method.online.backbone, path)
+            loaded = load_backbone(method.online.backbone, path, which=network)
             assert isinstance(recipe, options.Supervised)
             if not recipe.fresh:
-                return _warm(method.online.head, path, loaded)
+                return _warm(method.online.head, path, loaded, network)
         case _:
-            loaded = load_backbone(method.backbone, path)
+            loaded = load_backbone(method.backbone, path, which=network)
     return loaded
 
 
-def _warm(head: nn.Module, path: Path, loaded: Loaded) -> Loaded:
+def _warm(head: nn.Module, path: Path, loaded: Loaded, network: str) -> Loaded:
     """The classifier too, where the checkpoint has one of the same shape, as BalFeat's second stages begin."""
-    state = read(path).network()
+    state = read(path).network(network)
     kept = {name: state[f"fc.{name}"] for name, own in head.state_dict().items()
             if f"fc.{name}" in state and state[f"fc.{name}"].shape == own.shape}  # fmt: skip
     head.load_state_dict(kept, strict=False)

@@ -19,13 +19,15 @@ from ..pipeline.static import StaticSet
 from ..shards.errors import UserError
 from ..shards.files import atomic
 from ..shards.manifest import Manifest
-from .data import Loading, evaluating
+from .data import Loading, Network, evaluating
 from .evals.features import features, view_features
 from .formats import load_backbone
 from .nets import backbone, seeded
 from .ranks import rank, world
 from .supervised import classifier
 from .unpack import read
+
+TOLD = ("protocol", "dataset", "finetune", "class_subset", "mode", "dataset_mode", "untrained")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +36,7 @@ class Evaluation(Loading):
 
     checkpoint: Annotated[str, "last.pt of a run, or a release's checkpoint"] = ""
     arch: Annotated[str, "its backbone (the one that the checkpoint names)"] = ""
-    network: Annotated[Literal["auto", "online", "target"], "of a checkpoint with two; auto: the method's choice"] = (
-        "auto"
-    )
+    network: Network = "auto"
     size: Annotated[int, "side of the views, px; 0: as trained, else 224", 0] = 0
     test_views: Annotated[str, "augmentation recipe of what is evaluated"] = "evaluation"
     batch_size: Annotated[int, "global batch", 1] = 256
@@ -121,9 +121,17 @@ class Subject:
         return x, y
 
 
+def title(task: str, options: Evaluation) -> str:
+    """The task among a checkpoint's results, and what tells this evaluation from others of its kind."""
+    usual = type(options)()
+    told = {name: getattr(options, name, None) for name in TOLD}
+    words = [name if value is True else Path(str(value)).stem for name, value in told.items()
+             if value != getattr(usual, name, None)]  # fmt: skip
+    return " ".join([task, *words])
+
+
 def report(name: str, results: dict[str, float], options: Evaluation) -> None:
     """A table, results.json beside the checkpoint, and a line of the run's log."""
-    name += " untrained" if options.untrained else ""
     wide = max(map(len, results))
     for key, value in results.items():
         print(

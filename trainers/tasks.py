@@ -12,9 +12,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ..shards.errors import UserError
 from ..shards.files import atomic
-from .data import open_data
+from .data import Sets, open_pair
 from .evals import classify, instdisc, knn, shots, stats, tau, tsne
 from .ranks import rank, world
 from .subject import Evaluation, Subject
@@ -23,11 +22,9 @@ Results = Iterator[tuple[str, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Knn(Evaluation):
+class Knn(Evaluation, Sets):
     """Nearest neighbours: --val images ask, --data images vote"""
 
-    data: Annotated[str, "training set whose images vote (the newest under data/shards)"] = ""
-    val: Annotated[str, "validation set (the newest under data/shards)"] = ""
     k: Annotated[int, "neighbours of the weighted vote", 1] = 200
     temperature: Annotated[float, "of the weighted vote", 1e-4] = 0.07
     max_k: Annotated[int, "best-NN tries 1, 3, 5, ... up to this", 1] = 101
@@ -36,11 +33,7 @@ class Knn(Evaluation):
     part_batch: Annotated[int, "mini-batch whose mean shift-norm takes away", 1] = 512
 
     def measure(self, subject: Subject) -> Results:
-        bank, queries = (open_data(d, s, self) for d, s in ((self.data, "train"), (self.val, "val")))
-        for data in (bank, queries):
-            data.require_labels("kNN")
-        if bank.info.classes != queries.info.classes:
-            raise UserError(f"{bank.root} and {queries.root} have different classes: kNN needs the same ones")
+        bank, queries = open_pair(self, "kNN")
         four = (*subject.features(bank), *subject.features(queries))
         asked = len(four[3])
         part = knn.share(asked, world(), rank())
@@ -60,18 +53,14 @@ def _summed(hits: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shots(Evaluation):
+class Shots(Evaluation, Sets):
     """A trained classifier on --val, by how many --data images its classes had"""
 
-    data: Annotated[str, "set the classifier was trained on (the newest under data/shards)"] = ""
-    val: Annotated[str, "validation set (the newest under data/shards)"] = ""
     rule: Annotated[Literal["balfeat", "oltr"], "few: at most 20 images (balfeat), or fewer than 20"] = "balfeat"
     tau: Annotated[bool, "also tau-normalised classifiers, for tau = 0, 0.1, ... 1"] = False
 
     def measure(self, subject: Subject) -> Results:
-        train, val = (open_data(d, s, self) for d, s in ((self.data, "train"), (self.val, "val")))
-        for data in (train, val):
-            data.require_labels("shots")
+        train, val = open_pair(self, "shots")
         counts = torch.from_numpy(np.bincount(train.label, minlength=len(train.info.classes)))
         x, labels = (t.cpu() for t in subject.features(val))
         head = subject.head(x.shape[1], len(counts))

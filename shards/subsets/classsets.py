@@ -1,12 +1,13 @@
 """Class sets: keep some classes and number them anew."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import UserError
-from ..manifest import JSON
+from ..manifest import JSON, Manifest
 from .lists import class_names, known, read, shown
 from .published import CLASSSETS, class_listing
 
@@ -32,6 +33,17 @@ def computed(name: str, classes: tuple[str, ...]) -> list[str]:
         random.Random(SEED).shuffle(order)
     half = len(order) // 2
     return sorted(order[half:] if name.endswith("_comp") else order[:half])
+
+
+def only(data: Manifest, name: str) -> Manifest:
+    """The samples of a class set, a file's or one of the published four, numbered anew, over the files of `data`."""
+    if not data.info.classes:
+        raise UserError(f"{data.root} has no classes to choose from: leave out --class-subset")
+    names, _ = class_set(name, data.info.classes, None, compute=True)
+    label, classes = remap(data.label, data.info.classes, names, name)
+    rows = np.flatnonzero(label >= 0)
+    part = data.take(rows, label[rows], classes)
+    return replace(part, info=replace(part.info, name=f"{data.info.name}-{Path(name).stem}"))
 
 
 def remap(
