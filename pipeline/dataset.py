@@ -24,6 +24,7 @@ from torch.utils.data import Dataset, Sampler, get_worker_info
 from ..augment import host as host_renderer
 from ..augment.crops import on_device
 from ..augment.spec import Normalize, Views, check, size_of
+from ..shards.errors import UserError
 from ..shards.manifest import Manifest
 from .choose import open_door
 from .drawn import Drawn, drawn
@@ -52,6 +53,11 @@ def as_dataset(
 
     UserError for an impossible plan or view, a format that was not built, and, while reading, a damaged sample.
     """
+    if loader == "webdataset-stream":
+        raise UserError(
+            "webdataset-stream is told an epoch's order beforehand, and a DataLoader's worker knows its own batches: "
+            "choose the loader webdataset, or open_loader in place of DataLoader"
+        )
     plan = Plan(len(manifest), batch, world, rank, seed, tail, order)
     return Samples(manifest, views, loader, seed), Steps(plan)
 

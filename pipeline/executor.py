@@ -131,5 +131,5 @@ def damaged(manifest: Manifest, door: Door, row: int, why: str) -> UserError:
     remedy = f"`python tools/verify_shards.py {manifest.root} --repair` mends it" if built else "mend or remove it"
     return UserError(
         f"sample {row} ({manifest.keys[row]}) is damaged ({why}), it lies in {door.place(row)}: "
-        f"{remedy}, --on-error skip goes on without it"
+        f"{remedy}, `train.py --on-error skip` trains without it"
     )

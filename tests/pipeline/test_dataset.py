@@ -177,3 +177,8 @@ def test_a_format_that_was_not_built_is_refused_at_once(built):
 def test_the_room_is_imported_without_torch():
     code = "import sys, viewstream.pipeline as room; assert 'torch' not in sys.modules; room.as_dataset"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_a_loader_that_needs_the_order_beforehand_is_refused_at_once(built):
+    with pytest.raises(UserError, match="choose the loader webdataset, or open_loader"):
+        as_dataset(built, moco_v2(32), batch=16, loader="webdataset-stream")
