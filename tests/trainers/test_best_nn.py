@@ -1,7 +1,6 @@
 """best-NN and weighted kNN in every space, over blocks and shares, against recorded numbers and plain twins."""
 
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,13 +11,6 @@ from hypothesis import strategies as st
 from viewstream.shards.errors import UserError
 from viewstream.trainers.evals import knn, neighbours
 
-GOLDEN = Path(__file__).parents[1] / "golden"
-
-
-def recorded(name):
-    with np.load(GOLDEN / f"{name}.npz") as file:
-        return {k: torch.from_numpy(file[k]) if file[k].ndim else file[k].item() for k in file}
-
 
 def sets(g):
     return [g[k] for k in ("train_x", "train_y", "test_x", "test_y")]
@@ -27,23 +19,23 @@ def sets(g):
 @pytest.mark.parametrize("space", ["original", "norm", "shift-norm"])
 @pytest.mark.parametrize("name", ["knn_a", "knn_c"])
 @pytest.mark.parametrize(("block", "slices"), [(65536, 512), (97, 13)])
-def test_best_nn_equals_the_recorded_numbers_whatever_the_blocks(name, space, block, slices, monkeypatch):
+def test_best_nn_equals_the_recorded_numbers_whatever_the_blocks(name, space, block, slices, monkeypatch, golden):
     monkeypatch.setattr(neighbours, "BLOCK", block)
     monkeypatch.setattr(neighbours, "SLICE", slices)
-    g, word = recorded(name), space.replace("-", "_")
+    g, word = golden(name), space.replace("-", "_")
     bank, bank_labels, queries, labels = sets(g)
-    how = {"space": space, "gpus": g["gpus"], "batch": g["batch_size"]}
-    hits = knn.best_nn_hits(bank, bank_labels, queries, labels, max_k=g["max_k"], **how)
+    max_k, how = int(g["max_k"]), {"space": space, "gpus": int(g["gpus"]), "batch": int(g["batch_size"])}
+    hits = knn.best_nn_hits(bank, bank_labels, queries, labels, max_k=max_k, **how)
     np.testing.assert_allclose(hits / len(labels), g[f"acc_per_k_{word}"], rtol=0, atol=1e-6)
-    distances, rows = knn.neighbours(bank, queries, g["max_k"], **how)
+    distances, rows = knn.neighbours(bank, queries, max_k, **how)
     torch.testing.assert_close(distances, g[f"neighbour_dist_{word}"], rtol=0, atol=1e-4)
     assert rows.sort(dim=1).values.diff(dim=1).min() > 0  # nobody twice
-    values = dict(knn.best_nn(bank, bank_labels, queries, labels, max_k=g["max_k"], **how))
+    values = dict(knn.best_nn(bank, bank_labels, queries, labels, max_k=max_k, **how))
     assert knn.printed(values, space) == g[f"printed_{word}"]
 
 
-def test_the_readmes_spelling_is_understood_and_an_unknown_space_is_not():
-    g = recorded("knn_c")
+def test_the_readmes_spelling_is_understood_and_an_unknown_space_is_not(golden):
+    g = golden("knn_c")
     how = {"max_k": 41, "gpus": 3, "batch": 64}
     ours, theirs = (dict(knn.best_nn(*sets(g), space=s, **how)) for s in ("shift-norm", "shifted-norm"))
     assert list(ours.values()) == list(theirs.values())
@@ -59,11 +51,11 @@ def test_votes_go_to_the_most_frequent_label_and_of_equals_to_the_smallest(near)
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 5])
-def test_hits_of_the_shares_add_up_to_those_of_one_rank(world, monkeypatch):
+def test_hits_of_the_shares_add_up_to_those_of_one_rank(world, monkeypatch, golden):
     monkeypatch.setattr(neighbours, "SLICE", 16)
     monkeypatch.setattr(knn, "SLICE", 16)
     monkeypatch.setattr(knn, "CHUNK", 48)
-    g = recorded("knn_c")
+    g = golden("knn_c")
     parts = [knn.share(120, world, rank) for rank in range(world)]
     assert [i for part in parts for i in range(120)[part]] == list(range(120))
     for space in ("norm", "shift-norm"):
@@ -75,8 +67,8 @@ def test_hits_of_the_shares_add_up_to_those_of_one_rank(world, monkeypatch):
     assert summed == int(knn.weighted_hits(*sets(g), **weighted))
 
 
-def test_more_neighbours_than_images_and_unlabelled_images_are_refused():
-    bank, bank_labels, queries, labels = sets(recorded("knn_c"))
+def test_more_neighbours_than_images_and_unlabelled_images_are_refused(golden):
+    bank, bank_labels, queries, labels = sets(golden("knn_c"))
     with pytest.raises(UserError, match="ask for 1 to 330"):
         dict(knn.weighted(bank, bank_labels, queries, labels, k=331))
     with pytest.raises(UserError, match="ask for 1 to 330"):

@@ -2,25 +2,18 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
 from viewstream.pipeline.batch import Batch
 from viewstream.trainers import byol
 from viewstream.trainers.method import Now
 from viewstream.trainers.nets import Encoder
 
-GOLDEN = Path(__file__).parents[1] / "golden"
-
-
-def golden(name):
-    with np.load(GOLDEN / f"{name}.npz") as file:
-        return {k: torch.from_numpy(file[k]) for k in file}
+from .steps import convnet
 
 
 def units(seed, *shape):
@@ -29,8 +22,7 @@ def units(seed, *shape):
 
 def small():
     torch.manual_seed(0)
-    body = nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    return byol.BYOL(Encoder(body, byol.projector(6, 8, 4)), byol.predictor(4, 8), momentum=0.9)
+    return byol.BYOL(Encoder(convnet(), byol.projector(6, 8, 4)), byol.predictor(4, 8), momentum=0.9)
 
 
 def some(seed=0):
@@ -39,7 +31,7 @@ def some(seed=0):
 
 
 @pytest.mark.parametrize("name", ["byol_loss_a", "byol_loss_b"])
-def test_the_loss_equals_the_recorded_one(name):
+def test_the_loss_equals_the_recorded_one(name, golden):
     """q1, q2, k1, k2 [N, D]: student of views 1 and 2, teacher of views 2 and 1."""
     g = golden(name)
     loss = byol.loss(*(g[k] for k in ("q1", "q2", "k1", "k2")))

@@ -1,25 +1,17 @@
 """Whole training steps of Spatial Ensemble and Momentum^2 Teacher equal those recorded from the original programs."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from viewstream.pipeline.batch import Batch
 from viewstream.trainers import byol, optim
 from viewstream.trainers.m2t import M2T
 from viewstream.trainers.method import Now
 from viewstream.trainers.nets import Encoder
 from viewstream.trainers.sts import STS, ensemble_
 
-GOLDEN = Path(__file__).parents[1] / "golden"
-
-
-def golden(name):
-    with np.load(GOLDEN / f"{name}.npz") as file:
-        return {k: file[k].tolist() if file[k].dtype.kind == "U" else torch.from_numpy(file[k]) for k in file}
+from .steps import batch_of, convnet
 
 
 class Recorded(nn.Module):
@@ -48,7 +40,7 @@ def stages(g, name):
 
 
 @pytest.mark.parametrize("kind", ["sts", "m2t"])
-def test_four_training_steps_equal_the_recorded_ones(kind):
+def test_four_training_steps_equal_the_recorded_ones(kind, golden):
     """Full states before and after each step, its loss and rate; gradients of the second step are recorded as grad1."""
     g = golden(f"byol_steps_{kind}")
     nets, base = (Recorded(), byol.predictor(4, 8)), float(g["base_momentum"])
@@ -69,8 +61,7 @@ def test_four_training_steps_equal_the_recorded_ones(kind):
             assert (g["u"][t] >= float(g["preserving_prob"])).equal(g["update_mask"][t])
             targets, onlines = list(method.target.parameters()), list(method.online.parameters())
             ensemble_(targets, onlines, float(g["ema_momentum"][t]), list(g["update_mask"][t]))
-        nothing = torch.zeros(8, dtype=torch.long)
-        loss, _ = method(Batch((g[f"view1_{t}"], g[f"view2_{t}"]), nothing, nothing), now)
+        loss, _ = method(batch_of(g[f"view1_{t}"], g[f"view2_{t}"]), now)
         optimizer.param_groups[0]["lr"] = float(g["lrs"][t])
         optimizer.zero_grad()
         loss.backward()
@@ -93,20 +84,18 @@ def check_gradients(method, expected):
 
 def small():
     torch.manual_seed(0)
-    body = nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    return Encoder(body, byol.projector(6, 8, 4))
+    return Encoder(convnet(), byol.projector(6, 8, 4))
 
 
 def test_groups_of_momentum_teacher_are_those_of_ranks():
     """Two groups on one device: each half's loss is that of a method that sees this half alone."""
     x = torch.rand(2, 8, 3, 6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    nothing = torch.zeros(8, dtype=torch.long)
 
     def loss(groups, share):
         torch.manual_seed(2)
         method = M2T(small(), byol.predictor(4, 8), bn_groups=groups).double()
         method.begin(Now(2, 10, 0))
-        return method(Batch((x[0, share], x[1, share]), nothing, nothing), Now(2, 10, 0))[0].item()
+        return method(batch_of(x[0, share], x[1, share]), Now(2, 10, 0))[0].item()
 
     halves = [loss(1, slice(0, 4)), loss(1, slice(4, 8))]
     assert loss(2, slice(0, 8)) == pytest.approx(np.mean(halves), abs=1e-12)

@@ -1,7 +1,6 @@
 """Instance discrimination, geometry, shots and tau against recorded numbers and brute-force twins."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,39 +12,31 @@ from hypothesis import strategies as st
 from viewstream.shards.errors import UserError
 from viewstream.trainers.evals import instdisc, shots, stats, tau
 
-GOLDEN = Path(__file__).parents[1] / "golden"
-
-
-def golden(name, folder=GOLDEN):
-    """Arrays as tensors, scalars and words as they are."""
-    with np.load(folder / f"{name}.npz") as file:
-        return {k: torch.from_numpy(file[k]) if file[k].ndim else file[k].item() for k in file}
-
 
 def random(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def same_as_recorded(g):
-    views = tuple(g[f"view{i}"] for i in range(3))
+    views, topk = tuple(g[f"view{i}"] for i in range(3)), int(g["topk"])
+    chunk = {"samples_per_chunk": int(g["samples_per_chunk"]), "skip_odd_chunks": bool(g["skip_odd_chunks"])}
     for mode in ("d-sd", "sd-sd"):
         word = mode.replace("-", "_")
         assert torch.equal(instdisc.ranks(*instdisc.pair(views, mode)), g[f"rank_{word}"])
-        chunk = {"samples_per_chunk": g["samples_per_chunk"], "skip_odd_chunks": g["skip_odd_chunks"]}
-        found = dict(instdisc.instdisc(views, mode=mode, topk=g["topk"], **chunk))
-        assert list(found) == [f"instdisc/{mode} top{k}" for k in range(1, g["topk"] + 1)]
+        found = dict(instdisc.instdisc(views, mode=mode, topk=topk, **chunk))
+        assert list(found) == [f"instdisc/{mode} top{k}" for k in range(1, topk + 1)]
         np.testing.assert_allclose([*found.values()], g[f"acc_{word}"].numpy(), rtol=0, atol=1e-9)
         line = g[f"printed_{word}"]
         assert instdisc.printed(mode, [*found.values()], data=line.split("Dataset: ")[1]) == line
 
 
 @pytest.mark.parametrize("name", ["instdisc_a", "instdisc_d_ragged"])
-def test_instance_discrimination_equals_the_recorded_ranks_and_accuracies(name):
+def test_instance_discrimination_equals_the_recorded_ranks_and_accuracies(name, golden):
     same_as_recorded(golden(name))
 
 
-def test_every_second_chunk_can_be_left_out_as_recorded(shared):
-    same_as_recorded(golden("instdisc_c_half", shared / "golden"))
+def test_every_second_chunk_can_be_left_out_as_recorded(golden):
+    same_as_recorded(golden("instdisc_c_half"))
 
 
 @pytest.mark.parametrize("gallery", ["queries", "views"])
@@ -72,12 +63,12 @@ def test_equal_views_are_told_apart_perfectly_and_an_odd_mode_is_refused():
 
 
 @pytest.mark.parametrize("name", ["stats_a_1000x4", "stats_c_60x10"])
-def test_the_geometry_equals_the_recorded_numbers(name, shared):
-    g = golden(name, shared / "golden")
-    labels = torch.arange(g["num_classes"]).repeat_interleave(g["samples_per_class"])
+def test_the_geometry_equals_the_recorded_numbers(name, golden):
+    g = golden(name)
+    labels = torch.arange(int(g["num_classes"])).repeat_interleave(int(g["samples_per_class"]))
     found = dict(stats.stats(tuple(g[f"view{i}"] for i in range(3)), labels, permutation=g["permutation"]))
     names = ("align_d_sd", "align_sd_sd", "intra_cls_d", "intra_cls_sd", "uniform_d", "uniform_sd")
-    np.testing.assert_allclose([*found.values()], [g[n] for n in names], rtol=0, atol=1e-5)
+    np.testing.assert_allclose([*found.values()], [float(g[n]) for n in names], rtol=0, atol=1e-5)
     unit = F.normalize(g["view0"], dim=1)
     torch.testing.assert_close(stats.intra_class(unit, labels), g["intra_cls_d_per_class"], rtol=0, atol=1e-5)
     assert stats.printed(found) == "\n".join(g["printed"].splitlines()[-2:]).rstrip()
@@ -116,7 +107,7 @@ def test_a_class_of_one_image_is_refused_by_name():
         stats.intra_class(random(3, 2), torch.tensor([1, 4, 1]))
 
 
-def test_shot_groups_equal_the_recorded_ones_and_differ_by_the_rule_at_twenty():
+def test_shot_groups_equal_the_recorded_ones_and_differ_by_the_rule_at_twenty(golden):
     g = golden("shot_acc")
     found = shots.groups(g["percls_acc"], g["cls_cnts"])
     torch.testing.assert_close(found, g["many_medium_few"], rtol=0, atol=1e-12)
@@ -137,7 +128,7 @@ def test_shots_count_classes_alike_and_all_images_alike():
     assert found["shots/all"] == pytest.approx(4 / 6)
 
 
-def test_tau_normalised_classifiers_equal_the_recorded_ones():
+def test_tau_normalised_classifiers_equal_the_recorded_ones(golden):
     g = golden("tau_norm")
     taus = g["tau"].tolist()
     assert taus == pytest.approx(tau.TAUS)

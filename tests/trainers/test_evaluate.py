@@ -1,6 +1,7 @@
-"""Evaluations through the command line and the library: every task, on one rank and several."""
+"""Evaluations through the library and the command line: every task, and its mistakes."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,41 +10,13 @@ import pytest
 import torch
 
 from viewstream.shards.errors import UserError
-from viewstream.tools.make_static import Static, make
+from viewstream.trainers import subject
 from viewstream.trainers.evaluation import evaluate, options_of
 from viewstream.trainers.linear import Linear
-from viewstream.trainers.recipes.options import BYOL, MoCo, Supervised
-from viewstream.trainers.run import Run, pretrain
 from viewstream.trainers.tasks import Instdisc, Knn, Shots, Stats, Tsne
 
-COMMON = {"arch": "test_resnet", "size": 32, "epochs": 1, "batch_size": 16}
 HOW = {"loader": "folder", "device": "cpu", "batch_size": 26}
 FULL = pytest.mark.full
-
-
-@pytest.fixture(scope="module")
-def runs(built, tmp_path_factory):
-    """A run of each kind of network: one, with a teacher, with a classifier."""
-    out = tmp_path_factory.mktemp("runs")
-    recipes = {
-        "moco": MoCo(**COMMON, queue=16, dim=16, bn_groups=2),
-        "byol": BYOL(**COMMON, views="byol", dim=16, hidden=32, key_momentum=0.5),
-        "supervised": Supervised(**COMMON, views="supervised", bn_groups=2),
-    }
-    for name, recipe in recipes.items():
-        pretrain(recipe, Run(data=str(built.root), loader="folder", out=str(out / name), device="cpu"))
-    return out
-
-
-@pytest.fixture(scope="module")
-def static(built, tmp_path_factory):
-    """96 originals with two views each."""
-    return make(Static(data=built.root, size=32, workers=1, out=tmp_path_factory.mktemp("static") / "set"))
-
-
-@pytest.fixture
-def sets(built, built_val):
-    return {"data": str(built.root), "val": str(built_val.root)}
 
 
 def test_results_are_printed_written_beside_the_checkpoint_and_added_to_the_runs_log(runs, sets, capsys):
@@ -56,12 +29,21 @@ def test_results_are_printed_written_beside_the_checkpoint_and_added_to_the_runs
     assert last[name] == found[name]
 
 
+@FULL
+def test_evaluation_prints_and_writes_its_numbers(program, first, built, built_val):
+    words = ("--checkpoint", first / "last.pt", "--data", built.root, "--val", built_val.root, "--loader", "folder")
+    done = program("trainers/evaluate.py", "--task", "knn", *words, "--k", 5, "--max-k", 11)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((first / "results.json").read_text())["knn"]
+    assert 0 <= results["knn/top1 k=5 T=0.07"] <= 1
+    assert results["best-nn/norm k"] % 2 == 1
+    assert "best-nn/original" in done.stdout
+
+
 def test_the_network_that_a_method_is_evaluated_by_is_its_teacher_where_it_has_one(runs, sets):
     options = Knn(checkpoint=str(runs / "byol/last.pt"), k=5, max_k=11, **sets, **HOW)
-    from viewstream.trainers.subject import Subject
-
     state = torch.load(runs / "byol/last.pt", weights_only=True)["method"]
-    own = Subject(options, torch.device("cpu")).net.state_dict()
+    own = subject.Subject(options, torch.device("cpu")).net.state_dict()
     assert all(torch.equal(value, state[f"target.backbone.{name}"]) for name, value in own.items())
     assert any(not torch.equal(value, state[f"online.backbone.{name}"]) for name, value in own.items())
 
@@ -70,8 +52,6 @@ def test_kept_features_give_the_same_numbers_without_the_pictures(runs, sets, tm
     options = Knn(checkpoint=str(runs / "moco/last.pt"), k=5, max_k=11, features=str(tmp_path / "kept"), **sets, **HOW)
     first = evaluate(options)
     assert len(list((tmp_path / "kept").glob("*.npz"))) == 2
-    from viewstream.trainers import subject
-
     monkeypatch.setattr(subject, "features", lambda *_: pytest.fail("the network was asked again"))
     assert evaluate(options) == first
 
@@ -125,24 +105,6 @@ def test_tsne_draws_the_representation_space(runs, static, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"tsne.parquet", "tsne_classes.png", "tsne_views.png"}
 
 
-@FULL
-@pytest.mark.parametrize("ranks", [2, 3])
-def test_any_number_of_ranks_gives_the_numbers_of_one(program, runs, sets, static, ranks):
-    moco = str(runs / "moco/last.pt")
-    one = evaluate(Knn(checkpoint=moco, k=5, max_k=11, **sets, loader="folder", device="cpu", batch_size=30))
-    words = ("--checkpoint", moco, "--loader", "folder", "--device", "cpu", "--batch-size", 30)
-    done = program("trainers/evaluate.py", "--task", "knn", *words, "--k", 5, "--max-k", 11,
-                   *(w for name, path in sets.items() for w in (f"--{name}", path)), ranks=ranks)  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    several = json.loads((runs / "moco/results.json").read_text())["knn"]
-    assert {name: several[name] for name in one} == one
-    one = evaluate(Instdisc(checkpoint=moco, static=str(static), loader="folder", device="cpu", batch_size=30))
-    done = program("trainers/evaluate.py", "--task", "instdisc", "--static", static, *words, ranks=ranks)
-    assert done.returncode == 0, done.stderr
-    several = json.loads((runs / "moco/results.json").read_text())["instdisc"]
-    assert {name: several[name] for name in one} == one
-
-
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
@@ -159,8 +121,6 @@ def test_any_number_of_ranks_gives_the_numbers_of_one(program, runs, sets, stati
     ],
 )
 def test_a_mistake_is_one_line(runs, sets, static, options, reason):
-    from dataclasses import replace
-
     known = {"moco": str(runs / "moco/last.pt"), "static": str(static), **sets}
     changed = {n: known[getattr(options, n)] for n in ("checkpoint", "static", "data", "val")
                if getattr(options, n, "") in known}  # fmt: skip

@@ -1,37 +1,23 @@
 """Nearest-neighbour evaluations against recorded numbers and plain numpy twins."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
 from viewstream.trainers.evals import knn
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "knn_a.npz"
-
-
-@pytest.fixture(scope="module")
-def recorded():
-    """train_x, train_y, test_x, test_y; accuracy per k = 1, 3, ..., max_k in each space."""
-    with np.load(GOLDEN) as file:
-        return dict(file)
-
-
-def sets(recorded):
-    names = ("train_x", "train_y", "test_x", "test_y")
-    return [torch.from_numpy(recorded[name]) for name in names]
-
 
 @pytest.mark.parametrize("space", ["original", "norm"])
-def test_best_nn_equals_the_recorded_accuracies(recorded, space):
-    bank, bank_y, queries, y = sets(recorded)
+def test_best_nn_equals_the_recorded_accuracies(space, golden):
+    """train_x, train_y, test_x, test_y; accuracy per k = 1, 3, ..., max_k in each space."""
+    g = golden("knn_a")
+    bank, bank_y, queries, y = (g[k] for k in ("train_x", "train_y", "test_x", "test_y"))
     scale = torch.nn.functional.normalize if space == "norm" else lambda x: x
-    ours = knn.best_nn_accuracies(scale(bank), bank_y, scale(queries), y, int(recorded["ks"][-1]))
-    np.testing.assert_allclose(ours.numpy(), recorded[f"acc_per_k_{space}"], rtol=0, atol=1e-6)
-    best = dict(knn.best_nn(bank, bank_y, queries, y, max_k=int(recorded["ks"][-1]), space=space))
-    assert best[f"best-nn/{space}"] == pytest.approx(float(recorded[f"best_acc_{space}"]), abs=1e-6)
-    assert best[f"best-nn/{space} k"] == int(recorded[f"best_k_{space}"])
+    ours = knn.best_nn_accuracies(scale(bank), bank_y, scale(queries), y, int(g["ks"][-1]))
+    np.testing.assert_allclose(ours, g[f"acc_per_k_{space}"], rtol=0, atol=1e-6)
+    best = dict(knn.best_nn(bank, bank_y, queries, y, max_k=int(g["ks"][-1]), space=space))
+    assert best[f"best-nn/{space}"] == pytest.approx(float(g[f"best_acc_{space}"]), abs=1e-6)
+    assert best[f"best-nn/{space} k"] == int(g[f"best_k_{space}"])
 
 
 def test_weighted_knn_equals_a_numpy_twin_whatever_the_chunk(monkeypatch):

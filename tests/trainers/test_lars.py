@@ -1,8 +1,5 @@
 """LARS equals the numbers recorded from the original program."""
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,13 +7,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 from viewstream.trainers.lars import LARS, groups_of
-
-GOLDEN = Path(__file__).parents[1] / "golden"
-
-
-def recorded(name):
-    with np.load(GOLDEN / f"{name}.npz") as file:
-        return {k: file[k].tolist() if file[k].dtype.kind == "U" else torch.from_numpy(file[k]) for k in file}
 
 
 def start(g):
@@ -33,9 +23,9 @@ def start(g):
 
 @pytest.mark.parametrize("name", ["lars_a", "lars_b"])
 @pytest.mark.parametrize("resumed", [False, True])
-def test_weights_and_buffers_equal_the_recorded_ones_also_after_a_resume(name, resumed):
+def test_weights_and_buffers_equal_the_recorded_ones_also_after_a_resume(name, resumed, golden):
     """param{i}, buf{i}: after step i; no_grad.weight has no gradient. A resume takes place after the third step."""
-    g = recorded(name)
+    g = golden(name)
     weights, optimizer = start(g)
     for i, lr in enumerate(g["lrs"].tolist()):
         if resumed and i == 3:

@@ -17,7 +17,7 @@ SMALL = MoCo(arch="test_resnet", size=32, epochs=1, batch_size=16, queue=16, lr=
 
 
 @pytest.fixture(scope="module")
-def first(built, tmp_path_factory):
+def finished(built, tmp_path_factory):
     """A finished run of six steps."""
     out = tmp_path_factory.mktemp("runs") / "first"
     return pretrain(SMALL, Run(data=str(built.root), loader="webdataset", out=str(out), device="cpu"))
@@ -83,28 +83,28 @@ def test_unknown_methods_and_recipes_are_answered_with_their_neighbours():
         recipe_named("sts_200", "moco")
 
 
-def test_a_run_is_not_written_over_and_only_resumed_with_its_own_recipe(built, first, tmp_path):
-    before = (first / "last.pt").read_bytes()
-    run = Run(data=str(built.root), loader="folder", out=str(first), device="cpu")
+def test_a_run_is_not_written_over_and_only_resumed_with_its_own_recipe(built, finished, tmp_path):
+    before = (finished / "last.pt").read_bytes()
+    run = Run(data=str(built.root), loader="folder", out=str(finished), device="cpu")
     with pytest.raises(UserError, match="already holds a run"):
         pretrain(SMALL, run)
     with pytest.raises(UserError, match=r"another recipe \(lr 0.03 -> 0.1\)"):
         pretrain(replace(SMALL, lr=0.1), replace(run, resume="auto"))
     with pytest.raises(UserError, match=r"another recipe .*arch 'test_resnet' -> 'resnet18'"):
         pretrain(replace(SMALL, arch="resnet18"), replace(run, resume="auto"))
-    assert (first / "last.pt").read_bytes() == before
+    assert (finished / "last.pt").read_bytes() == before
 
 
-def test_a_run_is_only_resumed_on_its_own_data(built_val, first):
-    run = Run(data=str(built_val.root), loader="folder", out=str(first), device="cpu", resume="auto")
+def test_a_run_is_only_resumed_on_its_own_data(built_val, finished):
+    run = Run(data=str(built_val.root), loader="folder", out=str(finished), device="cpu", resume="auto")
     with pytest.raises(UserError, match=r"another data \(name 'pets-full-train' -> 'pets-full-val'"):
         pretrain(SMALL, run)
 
 
-def test_another_runs_checkpoint_does_not_write_over_this_run(built, first, tmp_path):
+def test_another_runs_checkpoint_does_not_write_over_this_run(built, finished, tmp_path):
     (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "last.pt").write_bytes((first / "last.pt").read_bytes())
-    run = Run(data=str(built.root), loader="folder", out=str(tmp_path / "other"), resume=str(first / "last.pt"))
+    (tmp_path / "other" / "last.pt").write_bytes((finished / "last.pt").read_bytes())
+    run = Run(data=str(built.root), loader="folder", out=str(tmp_path / "other"), resume=str(finished / "last.pt"))
     with pytest.raises(UserError, match="already holds a run"):
         pretrain(SMALL, run)
 

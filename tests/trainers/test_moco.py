@@ -3,33 +3,25 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from viewstream.pipeline.batch import Batch
 from viewstream.shards.errors import UserError
 from viewstream.trainers import optim
 from viewstream.trainers.method import Now
 from viewstream.trainers.moco import MoCo, logits
-from viewstream.trainers.parts import Queue, check_groups
+from viewstream.trainers.parts import Queue, check_groups, shuffled
 
-GOLDEN = Path(__file__).parents[1] / "golden"
-
-
-def golden(name):
-    with np.load(GOLDEN / f"{name}.npz") as file:
-        return {k: torch.from_numpy(file[k]) for k in file}
+from .steps import batch_of, queue_of
 
 
 @pytest.mark.parametrize("name", ["moco_s0_small", "moco_s1_wrap", "moco_s3_fullqueue"])
-def test_logits_loss_gradients_and_queue_equal_the_recorded_ones(name):
+def test_logits_loss_gradients_and_queue_equal_the_recorded_ones(name, golden):
     """q_raw, k_raw [S, N, D] before normalisation; queue [D, K]; expectations after each of S steps."""
     g = golden(name)
-    queue = Queue(g["queue"].T.double().contiguous())
-    queue.head.fill_(int(g["ptr"]))
+    queue = queue_of(g["queue"], g["ptr"])
     for s in range(len(g["q_raw"])):
         raw = g["q_raw"][s].double().requires_grad_()
         k = F.normalize(g["k_raw"][s].double(), dim=1)
@@ -64,8 +56,7 @@ def train(moco, views, lr, momentum, weight_decay):
     for step, (x1, x2) in enumerate(views):
         now = Now(step, len(views), 0)
         moco.begin(now)
-        nothing = torch.zeros(len(x1), dtype=torch.long)
-        loss, _ = moco(Batch((x1, x2), nothing, nothing), now)
+        loss, _ = moco(batch_of(x1, x2), now)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -74,7 +65,7 @@ def train(moco, views, lr, momentum, weight_decay):
 
 
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
-def test_four_training_steps_equal_the_official_builder(kind):
+def test_four_training_steps_equal_the_official_builder(kind, golden):
     g = golden(f"moco_{kind}_train")
     width = g["x"].shape[-1]
     head = nn.Linear(width, 8)
@@ -94,7 +85,7 @@ def test_four_training_steps_equal_the_official_builder(kind):
 
 
 @pytest.mark.parametrize(("name", "kind"), [("moco_small_linear_t007", "linear"), ("moco_small_simple_t02", "mlp")])
-def test_steps_through_batchnorm_equal_the_small_model_program(name, kind):
+def test_steps_through_batchnorm_equal_the_small_model_program(name, kind, golden):
     """Body = Linear(10, 6), BatchNorm, ReLU; state{t} = everything after t steps of SGD, lr 0.06."""
     g = golden(name)
     body = nn.Sequential(nn.Linear(10, 6), nn.BatchNorm1d(6), nn.ReLU())
@@ -119,16 +110,15 @@ def test_steps_through_batchnorm_equal_the_small_model_program(name, kind):
 
 
 def test_two_ranks_shuffle_batchnorm_and_fill_the_queue_as_recorded(program, tmp_path):
-    done = program(Path(__file__).with_name("two_ranks.py"), GOLDEN / "moco_world2_shuffle_bn.npz", tmp_path, ranks=2)
+    recording = Path(__file__).parents[1] / "golden/moco_world2_shuffle_bn.npz"
+    done = program(Path(__file__).with_name("two_ranks.py"), recording, tmp_path, ranks=2)
     assert done.returncode == 0, done.stderr
     gaps = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
     for gap in gaps:
         assert max(gap.values()) < 1e-5, gaps
 
 
-def test_groups_on_one_process_equal_the_two_recorded_ranks():
-    from viewstream.trainers.parts import shuffled
-
+def test_groups_on_one_process_equal_the_two_recorded_ranks(golden):
     g = golden("moco_world2_shuffle_bn")
     net = nn.Sequential(nn.Linear(6, 8, bias=False), nn.BatchNorm1d(8, affine=False)).double()
     net[0].weight.data = g["W"].double()

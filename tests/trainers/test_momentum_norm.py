@@ -2,19 +2,12 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from viewstream.trainers.momentum_norm import MomentumBatchNorm, batch_momentum, mixed, moved
 
-GOLDEN = Path(__file__).parents[1] / "golden"
 FILES = ("mbn_a_1d", "mbn_a_2d", "mbn_c_noaffine_1d", "mbn_c_noaffine_2d")
-
-
-def golden(name):
-    with np.load(GOLDEN / f"{name}.npz") as file:
-        return {k: torch.from_numpy(file[k]) for k in file}
 
 
 def close(ours, theirs, atol=1e-5):
@@ -26,7 +19,7 @@ def normal(*shape, seed=0, dtype=torch.float64):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_momentum_batchnorm_equals_the_recorded_passes(name):
+def test_momentum_batchnorm_equals_the_recorded_passes(name, golden):
     """x{t} -> y{t}, momentum and running statistics after each of 3 steps of 2 passes; a seventh pass, recorded in eval
     mode, which the release ignores: here in train mode."""
     g = golden(name)
@@ -50,7 +43,7 @@ def test_momentum_batchnorm_equals_the_recorded_passes(name):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_recorded_pair_of_passes_follows_from_the_formulas_alone(name):
+def test_a_recorded_pair_of_passes_follows_from_the_formulas_alone(name, golden):
     g = golden(name)
     mean, var, a = g["running_mean1"], g["running_var1"], float(g["momentum_before2"])
     affine = (g.get("weight"), g.get("bias"))

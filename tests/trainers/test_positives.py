@@ -1,7 +1,5 @@
 """Losses of several positives equal the recorded ones; the choice among a class is fair and everywhere the same."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -24,37 +22,19 @@ from viewstream.trainers.positives import (
     summed,
 )
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+from .steps import NOW, exact, queue_of
+
 HERE = torch.device("cpu")
-NOW = Now(3, 10, 5)
 STEPS = ["s0_fewer_than_k", "s1_nolabels_empty_queue", "s2_more_than_k_v1", "s3_more_than_k_v2", "s4_posk_none",
          "s7_v2_fewer_than_k", "s6_large"]  # fmt: skip
-
-
-@pytest.fixture
-def golden(request):
-    """(name) -> a recording's arrays; the large ones lie with the real input."""
-
-    def read(name):
-        here = GOLDEN / f"kcl_{name}.npz"
-        path = here if here.exists() else request.getfixturevalue("shared") / "golden" / here.name
-        with np.load(path) as file:
-            return {k: file[k].item() if file[k].dtype.kind == "U" else torch.from_numpy(file[k]) for k in file}
-
-    return read
-
-
-def exact(ours, recorded):
-    torch.testing.assert_close(ours.double(), recorded.double(), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", STEPS)
 def test_scores_targets_losses_gradients_and_queues_equal_the_recorded_ones(name, golden):
     """q_raw, k_raw [S, N, D], labels [S, N], pos_selected [S, N, K]: S steps on one queue."""
-    g = golden(name)
-    queue, labels = Queue(g["queue"].T.double().contiguous()), Queue(g["label_queue"].clone())
-    for q in (queue, labels):
-        q.head.fill_(int(g["ptr"]))
+    g = golden(f"kcl_{name}")
+    queue, labels = queue_of(g["queue"], g["ptr"]), Queue(g["label_queue"].clone())
+    labels.head.copy_(queue.head)
     for s, (target, chosen) in enumerate(zip(g["labels"], g["pos_selected"], strict=True)):
         raw = g["q_raw"][s].double().requires_grad_()
         k = F.normalize(g["k_raw"][s].double(), dim=1)

@@ -1,11 +1,7 @@
 """Spatial Ensemble's update equals the numbers recorded from the original program, and its laws."""
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from viewstream.trainers import byol
 from viewstream.trainers.coins import GRANULARITIES, coins, pieces
@@ -14,18 +10,12 @@ from viewstream.trainers.nets import Encoder
 from viewstream.trainers.parts import ema_, frozen_copy
 from viewstream.trainers.sts import STS, ensemble_
 
-GOLDEN = Path(__file__).parents[1] / "golden"
-
-
-def golden(name):
-    with np.load(GOLDEN / f"{name}.npz") as file:
-        return {k: file[k].tolist() if file[k].dtype.kind == "U" else torch.from_numpy(file[k]) for k in file}
+from .steps import convnet
 
 
 def small(seed=0):
     torch.manual_seed(seed)
-    body = nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    return Encoder(body, byol.projector(6, 8, 4))
+    return Encoder(convnet(), byol.projector(6, 8, 4))
 
 
 def moved(method):
@@ -37,7 +27,7 @@ def moved(method):
 
 
 @pytest.mark.parametrize("name", ["sts_a_p07", "sts_c_p00_tma", "sts_d_p07_m0"])
-def test_updates_by_the_recorded_coins_make_the_recorded_teachers(name):
+def test_updates_by_the_recorded_coins_make_the_recorded_teachers(name, golden):
     """u [T] uniforms; an update where u >= preserve. One at construction with momentum 0, then three."""
     g = golden(name)
     names = g["names"]

@@ -5,7 +5,6 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from viewstream.pipeline.batch import Batch
 from viewstream.trainers import optim
@@ -14,11 +13,12 @@ from viewstream.trainers.method import Now
 from viewstream.trainers.nets import Encoder
 from viewstream.trainers.supervised import Supervised, classifier
 
+from .steps import convnet
+
 
 def net(kind="linear", **words):
     torch.manual_seed(0)
-    body = nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    return Encoder(body, classifier(kind, 6, 4, **words))
+    return Encoder(convnet(), classifier(kind, 6, 4, **words))
 
 
 def batch(n=16, seed=1):

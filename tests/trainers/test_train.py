@@ -1,14 +1,9 @@
-"""Training through the real command line and the library: every loader, ranks, kills, resumes, bad input."""
+"""Training through the real command line and the library: every loader, real photographs, seeds, online kNN."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
+import tarfile
 from dataclasses import replace
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 import torch
@@ -17,32 +12,15 @@ from torch import nn
 from viewstream.pipeline.batch import Batch
 from viewstream.shards.build import BuildOptions, build
 from viewstream.trainers import optim
-from viewstream.trainers.evaluation import evaluate
 from viewstream.trainers.log import Log
 from viewstream.trainers.loop import train
 from viewstream.trainers.moco import MoCo
-from viewstream.trainers.recipes.options import MoCo as Recipe
 from viewstream.trainers.run import Run, pretrain
-from viewstream.trainers.tasks import Knn
 
-ROOT = Path(__file__).parents[2]
-SMALL = Recipe(arch="test_resnet", size=32, epochs=2, batch_size=16, queue=64, lr=0.03, key_momentum=0.99, bn_groups=2)
-WORDS = ("--arch", "test_resnet", "--size", 32, "--epochs", 2, "--batch-size", 16, "--queue", 64,
-         "--key-momentum", 0.99, "--bn-groups", 2, "--device", "cpu", "--log-every", 1)  # fmt: skip
+from .small_runs import SMALL, SMALL_WORDS, losses, rows
+
 FFCV = pytest.mark.skipif(not find_spec("ffcv"), reason="ffcv is not installed: that door is shut")
 FULL = pytest.mark.full
-
-
-def losses(folder):
-    rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return {row["step"]: row["loss"] for row in rows if "loss" in row}
-
-
-@pytest.fixture(scope="module")
-def first(built, tmp_path_factory):
-    """A short run, undisturbed: 6 steps an epoch, 2 epochs."""
-    out = tmp_path_factory.mktemp("runs") / "first"
-    return pretrain(SMALL, Run(data=str(built.root), loader="webdataset", out=str(out), device="cpu", log_every=1))
 
 
 @pytest.mark.parametrize(
@@ -58,7 +36,7 @@ def first(built, tmp_path_factory):
 )
 def test_the_command_line_trains_through_every_loader(program, built, first, tmp_path, loader, ranks):
     out = tmp_path / "run"
-    done = program("trainers/train.py", "--method", "moco", "--loader", loader, "--data", built.root, *WORDS,
+    done = program("trainers/train.py", "--method", "moco", "--loader", loader, "--data", built.root, *SMALL_WORDS,
                    "--out", out, ranks=ranks)  # fmt: skip
     assert done.returncode == 0, done.stderr
     mine, reference = losses(out), losses(first)
@@ -69,31 +47,28 @@ def test_the_command_line_trains_through_every_loader(program, built, first, tmp
     assert json.loads((out / "config.json").read_text())["recipe"]["arch"] == "test_resnet"
 
 
-@FULL
-@pytest.mark.parametrize("ranks", [1, 2])
-def test_a_run_killed_in_mid_epoch_and_resumed_repeats_the_losses_bit_for_bit(program, built, tmp_path, ranks):
-    words = ["trainers/train.py", "--loader", "webdataset", "--data", built.root, *WORDS, "--save-every", 2]
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert program(*words, "--out", whole, ranks=ranks).returncode == 0
-    start = [sys.executable]
-    if ranks > 1:
-        start += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-    running = subprocess.Popen(
-        [*start, *map(str, words), "--out", str(killed)], cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
-    while running.poll() is None and not ((killed / "log.jsonl").exists() and max(losses(killed), default=0) >= 3):
-        time.sleep(0.02)
-    os.killpg(running.pid, signal.SIGKILL)
-    running.wait()
-    reached = torch.load(killed / "last.pt", weights_only=True)["step"]
-    assert 2 <= reached < 12
-    done = program(*words, "--out", killed, "--resume", "auto", ranks=ranks)
+@pytest.fixture(scope="module")
+def real(shared, tmp_path_factory):
+    """500 photographs of ImageNet in all three formats."""
+    root = tmp_path_factory.mktemp("real")
+    with tarfile.open(shared / "data" / "imagenet-sample.tar") as archive:
+        archive.extractall(root / "imagenet")  # Python 3.11.2 knows no filter
+    forms = ("webdataset", "ffcv", "folder")
+    return build(BuildOptions(source=root / "imagenet", out=root / "set", format=forms, max_side=128, workers=1))
+
+
+@pytest.mark.parametrize(
+    ("loader", "ranks"),
+    [pytest.param("webdataset", 2, marks=FULL)]
+    + [pytest.param("ffcv", n, marks=[FFCV, FULL]) for n in (1, 2)]
+    + [pytest.param(loader, n, marks=FULL) for loader, n in (("webdataset", 1), ("folder", 1), ("folder", 2))],
+)
+def test_real_photographs_train_through_the_command_line(program, real, tmp_path, loader, ranks):
+    done = program("trainers/train.py", "--data", real.root, "--loader", loader, *SMALL_WORDS[:4], "--epochs", 1,
+                   "--batch-size", 64, "--queue", 128, "--device", "cpu", "--log-every", 1, "--out", tmp_path / "run",
+                   ranks=ranks)  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert losses(killed) == losses(whole)
-    a, b = (torch.load(f / "last.pt", weights_only=True) for f in (whole, killed))
-    assert a["step"] == b["step"] == 12
-    assert all(torch.equal(a["method"][k], b["method"][k]) for k in a["method"])
+    assert list(losses(tmp_path / "run")) == list(range(1, 8))
 
 
 def test_another_seed_trains_otherwise_and_the_same_seed_alike(built, first, tmp_path):
@@ -136,69 +111,5 @@ def test_online_knn_is_logged_and_changes_no_loss(built, built_val, first, tmp_p
     run = Run(data=str(built.root), val=str(built_val.root), loader="webdataset", out=str(tmp_path / "run"),
               device="cpu", log_every=1, eval_every=1, knn_k=5)  # fmt: skip
     folder = pretrain(SMALL, run)
-    rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    assert [r["epoch"] for r in rows if "knn" in r] == [0, 1]
+    assert [row["epoch"] for row in rows(folder) if "knn" in row] == [0, 1]
     assert losses(folder) == losses(first)
-
-
-@FULL
-def test_evaluation_prints_and_writes_its_numbers(program, first, built, built_val):
-    words = ("--checkpoint", first / "last.pt", "--data", built.root, "--val", built_val.root, "--loader", "folder")
-    done = program("trainers/evaluate.py", "--task", "knn", *words, "--k", 5, "--max-k", 11)
-    assert done.returncode == 0, done.stderr
-    results = json.loads((first / "results.json").read_text())["knn"]
-    assert 0 <= results["knn/top1 k=5 T=0.07"] <= 1
-    assert results["best-nn/norm k"] % 2 == 1
-    assert "best-nn/original" in done.stdout
-
-
-@FULL
-def test_two_ranks_evaluate_to_the_numbers_of_one(program, first, built, built_val):
-    options = Knn(checkpoint=str(first / "last.pt"), data=str(built.root), val=str(built_val.root),
-                         loader="folder", batch_size=26, k=5, max_k=11, device="cpu")  # fmt: skip
-    one = evaluate(options)
-    words = ("--checkpoint", first / "last.pt", "--data", built.root, "--val", built_val.root, "--loader", "folder",
-             "--batch-size", 26, "--k", 5, "--max-k", 11, "--device", "cpu")  # fmt: skip
-    done = program("trainers/evaluate.py", *words, ranks=2)
-    assert done.returncode == 0, done.stderr
-    two = json.loads((first / "results.json").read_text())["knn"]
-    assert {k: two[k] for k in one} == one
-
-
-@FULL
-def test_online_knn_of_two_ranks_equals_the_evaluation_of_their_checkpoint(program, built, built_val, tmp_path):
-    out = tmp_path / "run"
-    sets = ("--data", built.root, "--val", built_val.root, "--loader", "webdataset")
-    done = program("trainers/train.py", *sets, *WORDS, "--eval-every", 2, "--knn-k", 5, "--out", out, ranks=2)
-    assert done.returncode == 0, done.stderr
-    rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-    online = next(row["knn"] for row in rows if "knn" in row)
-    options = Knn(checkpoint=str(out / "last.pt"), data=str(built.root), val=str(built_val.root),
-                         loader="webdataset", k=5, max_k=11, device="cpu")  # fmt: skip
-    assert evaluate(options)["knn/top1 k=5 T=0.07"] == online
-
-
-@pytest.fixture(scope="module")
-def real(shared, tmp_path_factory):
-    """500 photographs of ImageNet in all three formats."""
-    import tarfile
-
-    root = tmp_path_factory.mktemp("real")
-    with tarfile.open(shared / "data" / "imagenet-sample.tar") as archive:
-        archive.extractall(root / "imagenet", filter="data")
-    forms = ("webdataset", "ffcv", "folder")
-    return build(BuildOptions(source=root / "imagenet", out=root / "set", format=forms, max_side=128, workers=1))
-
-
-@pytest.mark.parametrize(
-    ("loader", "ranks"),
-    [pytest.param("webdataset", 2, marks=FULL)]
-    + [pytest.param("ffcv", n, marks=[FFCV, FULL]) for n in (1, 2)]
-    + [pytest.param(loader, n, marks=FULL) for loader, n in (("webdataset", 1), ("folder", 1), ("folder", 2))],
-)
-def test_real_photographs_train_through_the_command_line(program, real, tmp_path, loader, ranks):
-    done = program("trainers/train.py", "--data", real.root, "--loader", loader, *WORDS[:4], "--epochs", 1,
-                   "--batch-size", 64, "--queue", 128, "--device", "cpu", "--log-every", 1, "--out", tmp_path / "run",
-                   ranks=ranks)  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert list(losses(tmp_path / "run")) == list(range(1, 8))
