@@ -28,10 +28,6 @@ def checkpoint(built, tmp_path_factory):
     return str(out / "last.pt")
 
 
-@pytest.fixture
-def sets(built, built_val):
-    return {"data": str(built.root), "val": str(built_val.root)}
-
 
 def backbone(path, prefix):
     state = torch.load(path, weights_only=True)["method"]
