@@ -28,7 +28,6 @@ def checkpoint(built, tmp_path_factory):
     return str(out / "last.pt")
 
 
-
 def backbone(path, prefix):
     state = torch.load(path, weights_only=True)["method"]
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
