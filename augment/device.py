@@ -89,7 +89,7 @@ def _apply(op: Op, x: Tensor, p: Tensor) -> Tensor:
 
 
 def _nowhere(on: Tensor) -> bool:
-    """Whether no picture is changed. Only a CPU looks: on a GPU looking would be a sync, in a compiled graph a break."""
+    """Whether no picture is changed. Only a CPU looks: on a GPU that is a sync, in a compiled graph a break."""
     return on.is_cpu and not torch.compiler.is_compiling() and not bool(on.any())
 
 
