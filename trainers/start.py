@@ -29,6 +29,8 @@ def start(method: Method, recipe: Recipe, pretrained: str, teacher: str, network
         _say("teacher", load_encoder(method.teacher, Path(teacher), which=network))  # pyright: ignore[reportArgumentType]
     elif teacher:
         raise UserError(f"{recipe.method} has no teacher from a file: leave out --teacher")
+    if network != "auto" and not pretrained and not teacher:
+        raise UserError(f"--network {network} chooses among a checkpoint's networks: name it with --pretrained")
     if pretrained:
         _say("pretrained", _pretrained(method, recipe, Path(pretrained), network))
     elif isinstance(recipe, options.Supervised) and recipe.trained == "classifier":

@@ -27,7 +27,7 @@ from .ranks import rank, world
 from .supervised import classifier
 from .unpack import read
 
-TOLD = ("protocol", "dataset", "finetune", "class_subset", "mode", "dataset_mode", "untrained")
+TOLD = ("protocol", "dataset", "finetune", "class_subset", "network", "mode", "dataset_mode", "untrained")
 
 
 @dataclass(frozen=True, kw_only=True)

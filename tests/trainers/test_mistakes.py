@@ -41,6 +41,7 @@ def finished(built, tmp_path_factory):
         ({"precision": "fp16"}, {}, "fp16 needs a GPU"),
         ({"stem": "cifar", "arch": "vit_tiny_patch16_224"}, {}, "--stem cifar is for ResNets"),
         ({}, {"teacher": "some.pt"}, "moco has no teacher"),
+        ({}, {"network": "target"}, "chooses among a checkpoint's networks"),
         ({}, {"pretrained": "nowhere.pt"}, "there is no checkpoint nowhere.pt"),
     ],
 )
