@@ -28,7 +28,7 @@ test-all: lint ## Lint, types and every test, the long ones too
 	$(BIN)/pytest $(ARGS)
 
 bench: $(READY) ## Speed of the loaders, side by side
-	$(BIN)/python tools/bench_loader.py $(ARGS)
+	$(BIN)/python tools/bench/loader.py $(ARGS)
 
 lint: $(READY) ## Ruff and the type checker
 	$(BIN)/ruff check .

@@ -11,17 +11,17 @@ from ..shards.errors import UserError, choose
 from ..shards.files import PAGE
 from ..shards.manifest import Manifest
 from .batch import Door
-from .order import Plan
-from .stream import Crops, Stream
+from .loader import Crops, Stream
+from .plan.order import Plan
 
 if TYPE_CHECKING:
-    from .dali import DaliStream
+    from .dali.loader import DaliStream
 
 DOORS = {
-    "folder": ".folder",
-    "webdataset": ".webdataset",
-    "webdataset-stream": ".sequential",
-    "ffcv": ".ffcv",
+    "folder": ".readers.folder",
+    "webdataset": ".readers.webdataset",
+    "webdataset-stream": ".readers.sequential",
+    "ffcv": ".readers.ffcv",
 }
 LOADERS = (*DOORS, "dali")
 CACHE = Path("data/cache")
@@ -31,7 +31,7 @@ def open_set(where: str, split: str = "train", cache: Path = CACHE, limit: int =
     """A built set, local or behind a URL (`limit` bytes of its tars are kept in `cache`), or class folders of pictures
     that nobody built. UserError when it is none of these."""
     if "://" in where:
-        from .remote import open_remote
+        from .readers.remote import open_remote
 
         return open_remote(where, cache, limit)
     folder = Path(where)
@@ -84,7 +84,7 @@ def open_loader(
     if name != "dali":
         door = open_door(name, manifest, source)
         return Stream(manifest, plan, views, door, device=device, dtype=dtype, threads=threads, crops=crops, skip=skip)
-    from .dali import DaliStream
+    from .dali.loader import DaliStream
 
     door = open_door(next((d for d in DOORS if d in manifest.info.formats), "dali"), manifest, source)
     return DaliStream(manifest, plan, views, door, device=device, dtype=dtype, threads=threads, skip=skip)

@@ -16,7 +16,7 @@ import simplejpeg
 from ..shards.errors import UserError
 from ..shards.manifest import Manifest
 from .batch import Door
-from .resize import cut_all
+from .cut.resize import cut_all
 from .workers import Workers
 
 CHUNKS = 4  # tasks a thread and batch: small enough to even out slow images, large enough to cost nothing

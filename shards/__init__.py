@@ -4,7 +4,7 @@ For other projects: `Manifest.open(folder)` describes a built set, `open_tar`, `
 """
 
 from .errors import UserError
+from .formats.read import open_beton, open_folder, open_tar
 from .manifest import Manifest
-from .read import open_beton, open_folder, open_tar
 
 __all__ = ["Manifest", "UserError", "open_beton", "open_folder", "open_tar"]

@@ -12,16 +12,16 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from .build import BuildOptions
-from .encode import Damaged, Encoding, encode
+from .building.build import BuildOptions
+from .encoding.encode import Damaged, Encoding, encode
 from .engine import threaded
 from .errors import UserError
 from .keyed import shuffled
 from .manifest import JSON, Info, Manifest
-from .source import Source, key_of
 from .sources.detect import kind_of, open_source
 from .sources.local import Local
 from .sources.readers import Files
+from .sources.source import Source, key_of
 
 KEPT = Encoding(keep=True, max_side=0, short_side=0, quality=BuildOptions.quality, check="headers")
 KINDS = ("imagefolder", "flat")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from viewstream.shards.build import BuildOptions, build
+from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.manifest import Manifest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported: tiny networks only wait for more threads

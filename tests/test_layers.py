@@ -16,13 +16,16 @@ ROOMS = {
     "trainers": {"shards", "augment", "pipeline"},
     "tools": {"shards", "augment", "pipeline", "trainers"},
 }
+PROGRAMS = ("trainers", "tools", "tools/bench")  # folders with scripts
 TORCHLESS = [
     "shards",
     "augment/spec.py",
     "augment/recipes.py",
     "augment/draw.py",
     "augment/crops.py",
-    "pipeline/order.py",
+    "augment/pairs.py",
+    "pipeline/plan/order.py",
+    "pipeline/plan/orders.py",
 ]
 BACKENDS = {"ffcv", "nvidia", "webdataset", "kornia", "torchvision.transforms"}
 
@@ -46,6 +49,18 @@ def files(place: str) -> list[Path]:
     return [path] if path.is_file() else sorted(path.rglob("*.py"))
 
 
+def inner_order() -> dict[str, list[set[str]]]:
+    """Each top folder's rooms and single files, row by row from the top down, as docs/architecture.md tells them."""
+    table = (ROOT / "docs/architecture.md").read_text().partition("```rooms\n")[2].partition("```")[0]
+    rows = (line.split(maxsplit=1) for line in table.splitlines())
+    return {top: [set(row.split()) for row in order.split(" > ")] for top, order in rows}
+
+
+def inner_rooms(top: str) -> set[str]:
+    """What lies in a top folder: folders, and files by their stem."""
+    return {p.stem for p in (ROOT / top).iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()} - {"__init__"}
+
+
 @pytest.mark.parametrize("room", ROOMS)
 def test_imports_point_one_way(room):
     for path in files(room):
@@ -54,6 +69,33 @@ def test_imports_point_one_way(room):
             if other in ROOMS and other != room:
                 allowed = any(name == a or name.startswith(a + ".") for a in ROOMS[room])
                 assert allowed or any(a.startswith(name + ".") for a in ROOMS[room]), f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("top", ["shards", "augment", "pipeline", "trainers"])
+def test_rooms_import_only_rooms_below_them(top):
+    order = inner_order()[top]
+    level = {room: depth for depth, row in enumerate(order) for room in row}
+    assert level.keys() == inner_rooms(top), "docs/architecture.md does not list these rooms"
+    for path in files(top):
+        parts = path.relative_to(ROOT / top).with_suffix("").parts
+        if parts == ("__init__",):  # hands on what lies in any room
+            continue
+        for name in imports(path):
+            first, _, rest = name.partition(".")
+            room = rest.partition(".")[0]
+            if first == top and room in level and room != parts[0]:
+                assert level[room] > level[parts[0]], f"{path} imports {name}, which lies above or beside it"
+
+
+def test_no_file_imports_itself_by_a_detour():
+    def module(path: Path) -> str:
+        return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+    every = {module(path): imports(path) for top in ROOMS for path in files(top)}
+    left = {name: {other for other in names if other in every} - {name} for name, names in every.items()}
+    while free := [name for name, names in left.items() if not names]:  # what imports nothing that is left
+        left = {name: names.difference(free) for name, names in left.items() if name not in free}
+    assert not left, f"a circle among {sorted(left)}"
 
 
 def test_shards_specs_and_draws_know_no_torch():
@@ -83,9 +125,8 @@ def test_no_script_folder_shadows_a_module_that_its_scripts_need():
     """A script's folder comes first on sys.path: trainers/queue.py would break `import torch`."""
     taken = set(sys.stdlib_module_names) | set(packages_distributions())
     taken -= {"viewstream", "tools", "tests"}
-    for folder in ("trainers", "tools"):
-        names = {p.stem for p in (ROOT / folder).iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
-        assert not (names - {"__init__"}) & taken, f"{folder}: {(names - {'__init__'}) & taken}"
+    for folder in PROGRAMS:
+        assert not inner_rooms(folder) & taken, f"{folder}: {inner_rooms(folder) & taken}"
 
 
 def test_pyproject_lists_every_package():

@@ -5,10 +5,10 @@ python tools/build_shards.py --source /data/imagenet --subset lt6
 The same command goes on with a build that was interrupted.
 """
 
-from viewstream.shards.build import BuildOptions, build
+from viewstream.shards.building.build import BuildOptions, build
+from viewstream.shards.care.summary import summary
 from viewstream.shards.cli import parse, run
 from viewstream.shards.subsets.part import Choice
-from viewstream.shards.summary import summary
 
 
 def main() -> None:

@@ -20,10 +20,10 @@ from torchvision import models
 from viewstream.shards.cli import Positional, parse, run
 from viewstream.shards.errors import UserError, needs
 from viewstream.shards.files import atomic
-from viewstream.trainers.formats import fit, listed, unfit
-from viewstream.trainers.nets import backbone
-from viewstream.trainers.unpack import State, Weights, read
-from viewstream.trainers.variants import EFFICIENTNETS
+from viewstream.trainers.checkpoints.formats import fit, listed, unfit
+from viewstream.trainers.checkpoints.layouts import State, Weights, read
+from viewstream.trainers.nets.encoder import backbone
+from viewstream.trainers.nets.variants import EFFICIENTNETS
 
 PLAIN = (".pth", ".pt", ".safetensors")
 SUFFIXES = {"torchvision": PLAIN, "timm": PLAIN, "moco": (".tar", ".pth", ".pt"), "detectron2": (".pkl",)}

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+from viewstream.shards.care.index import index
+from viewstream.shards.care.summary import summary
 from viewstream.shards.cli import Positional, parse, run
-from viewstream.shards.index import index
-from viewstream.shards.summary import summary
 
 
 @dataclass(frozen=True)

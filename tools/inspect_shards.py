@@ -11,12 +11,12 @@ from typing import Annotated, Any
 import numpy as np
 from PIL import Image
 
+from viewstream.shards.care.figures import SHOTS, counted, number_of_classes, shots, table
 from viewstream.shards.cli import Positional, parse, run
 from viewstream.shards.errors import UserError, needs
-from viewstream.shards.figures import SHOTS, counted, number_of_classes, shots, table
+from viewstream.shards.formats.read import open_beton, open_folder, open_tar
 from viewstream.shards.keyed import shuffled
 from viewstream.shards.manifest import Manifest
-from viewstream.shards.read import open_beton, open_folder, open_tar
 
 COLOURS = ("#17bebb", "#ffc914", "#e4572e")  # of many, medium and few shots
 INK, PLAIN, SHADE = "#2e282a", "#5390d9", 0.13

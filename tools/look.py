@@ -16,13 +16,13 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from viewstream.augment import dali, device, reference
 from viewstream.augment.crops import cuts, on_device, rest
 from viewstream.augment.draw import Draws, draw
 from viewstream.augment.recipes import VIEWS, views_of
+from viewstream.augment.renderers import dali, device, reference
 from viewstream.augment.spec import Normalize, Op, View, Views, size_of
 from viewstream.pipeline.choose import open_door
-from viewstream.pipeline.resize import cut
+from viewstream.pipeline.cut.resize import cut
 from viewstream.shards.cli import parse, run
 from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import Manifest

@@ -16,8 +16,8 @@ import numpy as np
 from tqdm import tqdm
 
 from viewstream.augment.recipes import views_of
-from viewstream.pipeline.frozen import EPOCH, Freezer, bare, chosen
-from viewstream.shards.build import BuildOptions, build
+from viewstream.pipeline.static.write import EPOCH, Freezer, bare, chosen
+from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.cli import parse, run
 from viewstream.shards.engine import cores, in_order
 from viewstream.shards.errors import UserError

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from viewstream.shards.care.repair import repair
+from viewstream.shards.care.verify import verify
 from viewstream.shards.cli import Positional, parse, run
 from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import Manifest
-from viewstream.shards.repair import repair
-from viewstream.shards.source import Source
 from viewstream.shards.sources.detect import open_source
-from viewstream.shards.verify import verify
+from viewstream.shards.sources.source import Source
 
 SHOWN = 3  # names a file
 

@@ -11,7 +11,7 @@ from ..augment.recipes import views_of
 from ..augment.spec import Views
 from ..pipeline.batch import Loader
 from ..pipeline.choose import open_loader, open_set
-from ..pipeline.order import Plan
+from ..pipeline.plan.order import Plan
 from ..shards.errors import UserError
 from ..shards.manifest import Manifest, newest
 from ..shards.subsets.classsets import only

@@ -24,7 +24,7 @@ class Choice:
 def main() -> None:
     choice = peek(Choice())
 
-    from viewstream.trainers.evaluation import evaluate, options_of
+    from viewstream.trainers.tasks.evaluation import evaluate, options_of
 
     _, options = parse(choice, options_of(choice.task), about=ABOUT)
     evaluate(options)

@@ -31,7 +31,7 @@ def main() -> None:
         return print(table())
     preset = recipe_named(choice.recipe, choice.method)
 
-    from viewstream.trainers.run import Run, pretrain
+    from viewstream.trainers.training.run import Run, pretrain
 
     _, recipe, options = parse(choice, preset, Run(), about=ABOUT)
     pretrain(recipe, options)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import UserError
-from ..source import Reader, Source, key_of
 from .local import UNSAFE
+from .source import Reader, Source, key_of
 from .storage import Storage
 
 SUFFIXES = {".jpeg", ".jpg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}

@@ -4,12 +4,12 @@ import os
 
 from ..errors import UserError, choose
 from ..files import PAGE
-from ..source import Source
 from .flat import flat
 from .ilsvrc import TARS, ilsvrc
 from .imagefolder import LAYOUT, imagefolder, pictures
 from .listing import listing
 from .parquet import parquet
+from .source import Source
 from .storage import Storage, opening, storage
 from .tsv import NAMES, tsv
 from .webdataset import webdataset

@@ -4,10 +4,10 @@ import os
 
 import numpy as np
 
-from ..source import Source
 from .arrange import arranged
 from .imagefolder import half, pictures
 from .readers import Files
+from .source import Source
 from .storage import opening, storage
 
 

@@ -9,10 +9,10 @@ from typing import BinaryIO
 import numpy as np
 
 from ..errors import UserError
-from ..source import Source
 from .arrange import SUFFIXES, arranged
 from .devkit import truth
 from .readers import Ranges
+from .source import Source
 from .storage import Storage, beside, opening, storage
 from .tarwalk import Member, members
 

@@ -6,9 +6,9 @@ import sys
 import numpy as np
 
 from ..errors import UserError
-from ..source import Source
 from .arrange import SUFFIXES, arranged
 from .readers import Files
+from .source import Source
 from .storage import Storage, opening, storage
 
 LAYOUT = "{root}/train/<class>/<picture>.JPEG and {root}/val/<class>/<picture>.JPEG"

@@ -5,10 +5,10 @@ import os
 import numpy as np
 
 from ..errors import UserError
-from ..source import Source
-from ..subsets.lists import parse
+from ..lists import parse
 from .arrange import arranged, labelled, named_by, numbered
 from .readers import Files
+from .source import Source
 from .storage import Storage, beside, opening, storage
 
 CATEGORIES = "categories_places365.txt"  # lines `/a/airfield 0`

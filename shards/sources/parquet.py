@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import UserError
-from ..source import Source, key_of
 from .arrange import archives, arranged, labelled, named_by, numbered
+from .source import Source, key_of
 from .stage import Rows, stage
 from .storage import Storage, beside, opening, storage
 

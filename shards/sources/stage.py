@@ -14,9 +14,9 @@ from tqdm import tqdm
 
 from ..errors import UserError
 from ..files import atomic
-from ..source import Source
 from .local import Local
 from .readers import Ranges
+from .source import Source
 from .storage import Storage
 
 BATCH = 64  # rows in memory

@@ -12,9 +12,9 @@ import numpy as np
 
 from ..errors import UserError
 from ..files import atomic
-from ..source import Source
 from .arrange import SUFFIXES, arranged, labelled, numbered
 from .local import Local
+from .source import Source
 from .storage import Storage, beside, opening, storage
 
 NAMES = {"train": ("train.tsv",), "val": ("val.tsv", "test.tsv")}

@@ -13,9 +13,9 @@ import numpy as np
 
 from ..errors import UserError
 from ..files import PAGE
-from ..source import Source
 from .arrange import MOST_CLASSES, SUFFIXES, archives, arranged, labelled, named_by, numbered
 from .readers import Ranges
+from .source import Source
 from .storage import Storage, beside, opening, storage
 from .tarwalk import members
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from ..errors import UserError
-from .lists import known
+from ..lists import known
 from .published import CLASSSETS, PUBLISHED
 from .release import NAMES
 

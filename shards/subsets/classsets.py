@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UserError
+from ..lists import class_names, known, read, shown
 from ..manifest import JSON, Manifest
-from .lists import class_names, known, read, shown
 from .published import CLASSSETS, class_listing
 
 SEED = 2020  # of the published shuffle

@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import UserError
 from ..keyed import keys, shuffled
 from ..manifest import JSON, uid_of
-from ..source import Source
+from ..sources.source import Source
 from .published import CLASSES, PUBLISHED, held, listing, named
 
 TABLE = Path(__file__).with_name("imagenet_lt.csv")  # per-class counts: lt2-lt8 of the lists, and lt from these

@@ -7,12 +7,13 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import UserError
+from ..lists import known, parse, read
 from ..manifest import JSON
-from ..source import Source
+from ..sources.source import Source
 from .choice import Choice, check
 from .classsets import class_set, remap
 from .draws import drawn, places
-from .lists import Listing, find, known, parse, read
+from .lists import Listing, find
 from .published import CLASSSETS, PUBLISHED, listing
 from .release import by_class, release
 

@@ -14,8 +14,9 @@ import numpy as np
 
 from ..errors import UserError
 from ..files import atomic
-from ..source import Source
-from .lists import Listing, class_names, parse, read
+from ..lists import class_names, parse, read
+from ..sources.source import Source
+from .lists import Listing
 
 BALFEAT = "https://raw.githubusercontent.com/bingykang/BalFeat/7a05423797035ef8a1e57d5ac1442ca0ffc545b7/data"
 BALANCING = (

@@ -5,10 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
-from viewstream.augment import device, reference
 from viewstream.augment.crops import cuts, on_device, rest
 from viewstream.augment.draw import draw
 from viewstream.augment.recipes import PATCHES, VIEWS, ssl_small, views_of
+from viewstream.augment.renderers import device, reference
 from viewstream.augment.spec import (
     INAT_MEAN,
     Blur,
@@ -22,7 +22,7 @@ from viewstream.augment.spec import (
     Solarize,
     size_of,
 )
-from viewstream.pipeline.resize import cut
+from viewstream.pipeline.cut.resize import cut
 from viewstream.shards.errors import UserError
 
 N = 20_000

@@ -5,12 +5,13 @@ import threading
 
 import pytest
 
-from viewstream.shards.build import BuildOptions, build
+from viewstream.shards.building.build import BuildOptions, build
 
 from .server import Moody
 from .zoo import ODD, USUAL, grown, kept
 
-pytest.register_assert_rewrite(*(f"{__package__}.{name}" for name in ("dali_loaders", "fetched", "ffcv_loaders")))
+HELPERS = ("dali.dali_loaders", "readers.fetched", "adapters.ffcv_loaders")
+pytest.register_assert_rewrite(*(f"{__package__}.{name}" for name in HELPERS))
 
 
 @pytest.fixture(scope="session")
@@ -70,8 +71,8 @@ def usual_kept(usual, tmp_path_factory):
 def stream(built):
     """(views, loader, ...) -> an open loader, DALI's unless told otherwise, closed in the end."""
     from viewstream.pipeline.choose import open_door
-    from viewstream.pipeline.dali import DaliStream
-    from viewstream.pipeline.order import Plan
+    from viewstream.pipeline.dali.loader import DaliStream
+    from viewstream.pipeline.plan.order import Plan
 
     opened = []
 

@@ -5,8 +5,8 @@ import torch
 
 from viewstream.augment.recipes import moco_v2
 from viewstream.pipeline.choose import LOADERS, open_loader, open_set
-from viewstream.pipeline.order import Plan
-from viewstream.pipeline.orders import Blocks
+from viewstream.pipeline.plan.order import Plan
+from viewstream.pipeline.plan.orders import Blocks
 from viewstream.shards.errors import UserError
 
 PACKAGES = {"ffcv": "ffcv", "dali": "nvidia.dali", "webdataset-stream": "webdataset"}

@@ -9,8 +9,8 @@ import torch
 
 from viewstream.augment.recipes import moco_v2
 from viewstream.pipeline.choose import open_loader
-from viewstream.pipeline.order import Plan
-from viewstream.shards.build import BuildOptions, build
+from viewstream.pipeline.plan.order import Plan
+from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.errors import UserError
 from viewstream.shards.plain import plain
 from viewstream.shards.subsets.choice import Choice

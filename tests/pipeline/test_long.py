@@ -14,8 +14,8 @@ import torch
 
 from viewstream.augment.recipes import moco_v2
 from viewstream.pipeline.choose import open_door
-from viewstream.pipeline.order import Plan
-from viewstream.pipeline.stream import AHEAD, Stream
+from viewstream.pipeline.loader import AHEAD, Stream
+from viewstream.pipeline.plan.order import Plan
 
 EPOCHS = 20
 
@@ -23,7 +23,7 @@ RANK = """
 import sys, numpy as np, torch.distributed as dist
 from viewstream.augment.recipes import moco_v2
 from viewstream.pipeline.choose import open_loader, open_set
-from viewstream.pipeline.order import Plan
+from viewstream.pipeline.plan.order import Plan
 dist.init_process_group("gloo")
 rank, world = dist.get_rank(), dist.get_world_size()
 data = open_set(sys.argv[1])
@@ -73,7 +73,7 @@ import sys, os
 from pathlib import Path
 from viewstream.augment.recipes import moco_v2
 from viewstream.pipeline.choose import open_loader, open_set
-from viewstream.pipeline.order import Plan
+from viewstream.pipeline.plan.order import Plan
 page = os.sysconf("SC_PAGE_SIZE")
 resident = lambda: int(Path("/proc/self/statm").read_text().split()[1]) * page
 data = open_set(sys.argv[1])

@@ -4,7 +4,7 @@ import io
 
 from PIL import Image
 
-from viewstream.shards.build import BuildOptions, build
+from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.plain import HEAD
 
 

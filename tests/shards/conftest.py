@@ -12,11 +12,11 @@ import pytest
 import simplejpeg
 from PIL import Image
 
-from viewstream.shards.build import BuildOptions
+from viewstream.shards.building.build import BuildOptions
 from viewstream.shards.files import digest_of
 
-from .packed import KINDS, pack
-from .server import Ranged
+from .sources.packed import KINDS, pack
+from .sources.server import Ranged
 
 
 def _picture(seed: int, height: int = 60, width: int = 80) -> np.ndarray:

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from viewstream.shards.build import build
+from viewstream.shards.building.build import build
+from viewstream.shards.care.summary import summary
 from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import Manifest, newest, uid_of
-from viewstream.shards.summary import summary
 
 
 def test_a_manifest_opens_as_it_was_written(options):

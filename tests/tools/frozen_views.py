@@ -2,7 +2,7 @@
 
 from viewstream.augment.recipes import views_of
 from viewstream.pipeline.choose import open_door
-from viewstream.pipeline.frozen import bare, one_thread, pictures
+from viewstream.pipeline.static.write import bare, one_thread, pictures
 
 SIZE = 48
 

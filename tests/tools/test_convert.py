@@ -11,9 +11,9 @@ from safetensors.torch import load_file
 from torchvision.models import resnet18
 
 from viewstream.shards.errors import UserError
-from viewstream.trainers.formats import load_backbone, restart
-from viewstream.trainers.moco import MoCo
-from viewstream.trainers.nets import backbone, encoder
+from viewstream.trainers.checkpoints.formats import load_backbone, restart
+from viewstream.trainers.methods.moco import MoCo
+from viewstream.trainers.nets.encoder import backbone, encoder
 
 ROOT = Path(__file__).parents[2]
 

@@ -5,15 +5,15 @@ import simplejpeg
 import torch
 
 from viewstream.augment.crops import cuts, on_device, rest
-from viewstream.augment.device import pack, render
 from viewstream.augment.draw import draw
 from viewstream.augment.recipes import views_of
+from viewstream.augment.renderers.device import pack, render
 from viewstream.augment.spec import Normalize
 from viewstream.pipeline.choose import open_door
-from viewstream.pipeline.frozen import one_thread
-from viewstream.pipeline.order import Plan
-from viewstream.pipeline.resize import cut
-from viewstream.pipeline.stream import Stream
+from viewstream.pipeline.cut.resize import cut
+from viewstream.pipeline.loader import Stream
+from viewstream.pipeline.plan.order import Plan
+from viewstream.pipeline.static.write import one_thread
 
 from .frozen_views import SIZE, frozen
 

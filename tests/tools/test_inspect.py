@@ -5,7 +5,7 @@ import shutil
 import pytest
 from PIL import Image
 
-from viewstream.shards.build import BuildOptions, build
+from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.manifest import Manifest
 
 TOOL = "tools/inspect_shards.py"

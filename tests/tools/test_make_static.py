@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from viewstream.pipeline.choose import open_door
-from viewstream.pipeline.frozen import chosen, names_of
+from viewstream.pipeline.static.write import chosen, names_of
 from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import Manifest
 from viewstream.tools.make_static import Static, make

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from viewstream.augment.spec import Normalize
-from viewstream.pipeline.static import StaticSet
+from viewstream.pipeline.static.read import StaticSet
 from viewstream.shards.errors import UserError
 from viewstream.tools.make_static import Static, make
 

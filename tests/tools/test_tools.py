@@ -65,7 +65,7 @@ def test_look_refuses_what_it_cannot_show(built, words, reason, monkeypatch):
 @pytest.mark.full
 def test_bench_loader_measures_every_door_against_the_floor(program, built, tmp_path):
     out = tmp_path / "rates.json"
-    done = program("tools/bench_loader.py", "--data", built.root, "--size", 32, "--batch-size", 16, "--rounds", 1,
+    done = program("tools/bench/loader.py", "--data", built.root, "--size", 32, "--batch-size", 16, "--rounds", 1,
                    "--out", out)  # fmt: skip
     assert done.returncode == 0, done.stderr
     rates = json.loads(out.read_text())["samples_per_second"]

@@ -9,15 +9,15 @@ import torch.distributed as dist
 
 from viewstream.augment.recipes import views_of
 from viewstream.pipeline.choose import open_loader
-from viewstream.pipeline.order import Plan
+from viewstream.pipeline.plan.order import Plan
 from viewstream.shards.cli import parse
 from viewstream.shards.manifest import Manifest
-from viewstream.trainers import optim
-from viewstream.trainers.log import Log
-from viewstream.trainers.loop import train
-from viewstream.trainers.methods import method_of
+from viewstream.trainers.methods.build import method_of
 from viewstream.trainers.ranks import group, rank, world
 from viewstream.trainers.recipes import recipe_named
+from viewstream.trainers.training import optim
+from viewstream.trainers.training.log import Log
+from viewstream.trainers.training.loop import train
 
 data, name, *words = sys.argv[1:]
 (recipe,) = parse(recipe_named("", name), words=words, about="")

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from viewstream.tools.make_static import Static, make
-from viewstream.trainers.nets import backbone
+from viewstream.trainers.nets.encoder import backbone
 from viewstream.trainers.recipes.options import BYOL, MoCo, Supervised
-from viewstream.trainers.run import Run, pretrain
+from viewstream.trainers.training.run import Run, pretrain
 
-from .layouts import ARCH
+from .checkpoints.layouts import ARCH
 from .small_runs import COMMON, EVERY, SMALL, WORDS
 
 

@@ -5,12 +5,12 @@ import torch
 
 from viewstream.augment.recipes import VIEWS
 from viewstream.pipeline.choose import open_door
-from viewstream.pipeline.order import Plan
-from viewstream.pipeline.stream import Stream
-from viewstream.trainers import optim
-from viewstream.trainers.method import Now
-from viewstream.trainers.methods import method_of
+from viewstream.pipeline.loader import Stream
+from viewstream.pipeline.plan.order import Plan
+from viewstream.trainers.methods.build import method_of
+from viewstream.trainers.methods.protocol import Now
 from viewstream.trainers.recipes.options import MoCo
+from viewstream.trainers.training import optim
 
 pytestmark = [
     pytest.mark.gpu,

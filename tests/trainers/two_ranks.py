@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from viewstream.trainers.moco import logits
-from viewstream.trainers.parts import Queue, grouped, shuffled
+from viewstream.trainers.methods.moco import logits
+from viewstream.trainers.methods.parts import Queue, grouped, shuffled
 from viewstream.trainers.ranks import group, rank
 
 with group("cpu"):

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 class Recipe:
     """What every method needs to know"""
 
-    method: str = field(init=False, default="")  # which of trainers/methods.py; given by the class
+    method: str = field(init=False, default="")  # which of trainers/methods/build.py; given by the class
     views: Annotated[str, "augmentation recipe (`python tools/look.py --list`)"] = "moco_v2"
     arch: Annotated[str, "backbone, a torchvision or timm name"] = "resnet50"
     stem: Annotated[Literal["imagenet", "cifar"], "of a ResNet; cifar: 3x3, stride 1, no pooling"] = "imagenet"

@@ -1,0 +1,74 @@
+"""The reference renderer: PIL and torchvision's functionals, one image at a time. Slow, and the definition of right.
+
+Resizing goes across, then down, rounded in between, as PIL's did when the published recipes ran: two calls, since
+Pillow 13 takes the cheaper order, which for bicubic is up to 10 levels away.
+"""
+
+import numpy as np
+import torch
+from PIL import Image, ImageFilter
+from torchvision.transforms import functional as F
+
+from ..draw import Draw, Draws
+from ..spec import Blur, Crop, Flip, Grey, Jitter, Mask, Normalize, ResizeCenterCrop, Solarize, View
+
+FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+def render(view: View, image: Image.Image, draws: Draws, row: int) -> torch.Tensor:
+    """One RGB image -> [3, S, S] float32, executing row `row` of the draws."""
+    x = torch.empty(0)
+    for op, draw in zip(view, draws, strict=True):
+        if "on" in draw and not draw["on"][row]:
+            continue
+        match op:
+            case Crop():
+                top, left, height, width = (int(v) for v in draw["box"][row])
+                box = image.crop((left, top, left + width, top + height))
+                image = _resized(box, op.size, op.size, FILTERS[op.filter])
+            case ResizeCenterCrop():
+                side = min(image.size)
+                width, height = (op.short * length // side for length in image.size)
+                image = F.center_crop(_resized(image, width, height, FILTERS[op.filter]), [op.size, op.size])  # pyright: ignore
+            case Flip():
+                image = F.hflip(image)  # pyright: ignore
+            case Jitter():
+                image = _jitter(image, op, draw, row)
+            case Grey():
+                image = F.rgb_to_grayscale(image, 3)  # pyright: ignore
+            case Blur():
+                image = image.filter(ImageFilter.GaussianBlur(float(draw["sigma"][row])))
+            case Solarize():
+                image = F.solarize(image, op.threshold)  # pyright: ignore
+            case Normalize():
+                x = F.normalize(F.to_tensor(image), list(op.mean), list(op.std))
+            case Mask():
+                x = _mask(x, int(draw["grid"][row]), draw["keep"][row])
+    return x
+
+
+def _resized(image: Image.Image, width: int, height: int, filter: Image.Resampling) -> Image.Image:
+    return image.resize((width, image.height), filter).resize((width, height), filter)
+
+
+def _mask(x: torch.Tensor, side: int, keep: np.ndarray) -> torch.Tensor:
+    x, cells = x.clone(), iter(keep.tolist())
+    for top in range(0, x.shape[1], side) if side else ():
+        for left in range(0, x.shape[2], side):
+            x[:, top : top + side, left : left + side] *= next(cells)
+    return x
+
+
+def _jitter(image: Image.Image, op: Jitter, draw: Draw, row: int) -> Image.Image:
+    """torchvision leaves out what has no strength; a hue shift of 0 would still round through PIL's 8-bit HSV."""
+    strengths = (op.brightness, op.contrast, op.saturation, op.hue)
+    turns = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation)
+    factors: np.ndarray = draw["factor"][row]
+    for which in draw["order"][row]:
+        if not strengths[which]:
+            continue
+        if which == 3:
+            image = F.adjust_hue(image, float(draw["hue"][row]))  # pyright: ignore
+        else:
+            image = turns[which](image, float(factors[which]))  # pyright: ignore
+    return image

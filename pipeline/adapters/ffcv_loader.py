@@ -1,0 +1,103 @@
+"""What ffcv's own `Loader` wants beside stages: a plan as its order, and errors that reach its consumer."""
+
+import threading
+from collections.abc import Callable
+from queue import Full
+from typing import Any
+
+import numpy as np
+
+from ...shards.errors import UserError, choose, needs
+from ...shards.manifest import Manifest
+from ..plan.order import Plan
+
+TraversalOrder: Any = needs("ffcv.traversal_order.base").TraversalOrder
+Mapped: Any = needs("ffcv.memory_managers").OSCacheManager
+compiled: Any = needs("ffcv.pipeline.compiler").Compiler.compile
+
+
+class Numbers(np.ndarray):
+    """Sample numbers that know their epoch, in slices too: several epochs of a Loader may be under way at once."""
+
+    epoch = 0
+
+    def __array_finalize__(self, whole: Any) -> None:
+        self.epoch = getattr(whole, "epoch", 0)
+
+
+class Order(TraversalOrder):
+    """This rank's samples as numbers in the .beton; an instance is handed to one Loader, which calls it with itself."""
+
+    def __init__(self, manifest: Manifest, plan: Plan, field: str):
+        self.manifest, self.plan, self.field, self.begun = manifest, plan, field, (0, 0)
+
+    def __call__(self, loader: Any) -> "Order":
+        reader, share, there = loader.reader, self.plan.batch // self.plan.world, self.manifest.beton
+        at = reader.field_names.index(choose("field", self.field, reader.field_names))
+        height = reader.metadata[f"f{at}"]["height"]
+        if there.max() >= len(height) or (height[there] != self.manifest.height).any():
+            raise UserError(f"{reader.file_name} is not the .beton that {self.manifest.root} describes: name that one")
+        if loader.batch_size != share:
+            raise UserError(
+                f"the plan gives this rank {share} samples of a batch, the Loader would take {loader.batch_size}: "
+                f"make it with batch_size={share}"
+            )
+        if len(loader.indices) != reader.num_samples:
+            raise UserError("the plan says which samples an epoch has: make the Loader without indices")
+        self.loader = loader
+        if isinstance(loader.memory_manager, Mapped):
+            # For its own reader ffcv marks numba's type of byte arrays as read-only, and in this whole process nothing
+            # that writes bytes could be compiled any more. Without a signature numba finds the types by itself.
+            loader.memory_manager.compile_reader = lambda: compiled(_read)
+        return self
+
+    def resume(self, epoch: int, step: int = 0) -> None:
+        """Let the Loader, once it is made, go on with `epoch` behind its first `step` batches; later ones are whole."""
+        self.begun, self.loader.next_epoch = (epoch, step), epoch
+        self.sample_order(epoch)
+
+    def sample_order(self, epoch: int) -> Numbers:
+        """What the Loader goes through in `epoch`."""
+        start = self.begun[1] if epoch == self.begun[0] else 0
+        rows = np.concatenate([np.empty(0, np.int64), *self.plan.ids(epoch, start)])
+        if self.loader.drop_last and len(rows) % self.loader.batch_size:
+            raise UserError("the plan keeps an epoch's last, shorter batch: make the Loader with drop_last=False")
+        numbers = self.manifest.beton[rows].astype(np.uint64).view(Numbers)
+        numbers.epoch = epoch
+        self.loader.first_traversal_order = numbers  # by whose length the Loader would cut every epoch
+        return numbers
+
+
+def _read(address: Any, state: Any) -> Any:
+    """The bytes at an address of a mapped .beton; numba compiles it."""
+    size = state[2][np.searchsorted(state[1], address)]
+    return state[0][address : address + size]
+
+
+class Failed:
+    """In a batch's place in ffcv's queue: raises as the consumer unpacks it."""
+
+    def __init__(self, error: Exception):
+        self.error = error
+
+    def __iter__(self) -> Any:
+        raise self.error
+
+
+def told(work: Callable[..., Any]) -> Callable[..., Any]:
+    """`work`, whose errors reach the consumer; one that ended ffcv's thread would leave it waiting for ever."""
+
+    def run(*arguments: Any) -> Any:
+        try:
+            return work(*arguments)
+        except Exception as error:
+            running: Any = threading.current_thread()
+            while not running.terminate_event.is_set():
+                try:
+                    running.output_queue.put(Failed(error), timeout=0.5)
+                    break
+                except Full:
+                    continue
+            raise StopIteration from None  # by which the thread knows an epoch's end
+
+    return run

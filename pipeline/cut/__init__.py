@@ -1,0 +1,1 @@
+"""The resized crop of a decoded image on the host, in numba."""

@@ -1,0 +1,1 @@
+"""The loader whose images NVIDIA DALI decodes and crops."""

@@ -1,0 +1,143 @@
+"""The frozen output of the plan: a picture and its views of one epoch as JPEGs, the same from any number of workers.
+
+Pixels are the device renderer's in float32 before it normalises, rounded to 8 bits. It runs on one thread, a few
+pictures at a time: so its sums do not depend on batch, cores or workers, and its planes stay in the cache.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import simplejpeg
+import torch
+from PIL import Image
+
+from ...augment import pairs
+from ...augment.crops import on_device
+from ...augment.renderers.device import render
+from ...augment.spec import Crop, Mask, Normalize, View, Views, size_of
+from ...shards.errors import UserError
+from ...shards.manifest import Manifest
+from ..batch import Door
+from ..choose import DOORS, open_door
+from ..cut.resize import cut
+from ..executor import damaged
+from ..plan.params import drawn
+
+EPOCH = 0
+TOGETHER = 4  # pictures rendered at a time: the fastest on a core
+QUALITY = 75  # with PIL's 4:2:0, as the paper's files
+
+
+def chosen(manifest: Manifest, per_class: int) -> np.ndarray:
+    """Rows of the first `per_class` pictures of each class in the order of their keys, class by class: [M] int64."""
+    manifest.require_labels("a static set")
+    order = np.lexsort((np.array(manifest.keys), manifest.label))
+    label = manifest.label[order]
+    place = np.arange(len(order)) - np.searchsorted(label, label)  # of a picture in its class
+    return order[place < per_class]
+
+
+def bare(views: Views, count: int, mode: str) -> Views:
+    """`count` views, the recipe's in turn, without normalisation; UserError for what `mode` or a JPEG cannot show."""
+    if any(isinstance(op, Mask) for view in views for op in view):
+        raise UserError("a mask hides normalised pixels, which a JPEG has not: choose a recipe without one")
+    if mode != "normal" and (count != 2 or not all(isinstance(view[0], Crop) for view in views)):
+        raise UserError(f"--mode {mode} draws two crops together: take --views 2 and a recipe of random crops")
+    whole = tuple(views[i % len(views)] for i in range(count))
+    return tuple(tuple(op for op in view if not isinstance(op, Normalize)) for view in whole)
+
+
+def pictures(
+    manifest: Manifest, door: Door, rows: np.ndarray, views: Views, *, mode: str = "normal", seed: int = 0
+) -> Iterator[list[np.ndarray]]:
+    """Each of `rows` [N] as stored, [H, W, 3], and its files -1, -2, ..., each [S, S, 3]: uint8. `views` are `bare`."""
+    what = drawn(manifest, views, rows, seed, EPOCH)
+    boxes, patched = what.boxes, mode in pairs.OVERLAPS
+    mirrored = boxes[:, :, 8].copy()
+    if mode != "normal":
+        crop = views[0][0]
+        assert isinstance(crop, Crop)
+        boxes[:, :, :4] = pairs.boxes(mode, crop, manifest.uid[rows], manifest.hw[rows], seed=seed, epoch=EPOCH)
+    if patched:
+        boxes[:, :, 8] = 0  # patches come before the mirror
+    for start in range(0, len(rows), TOGETHER):
+        part = slice(start, start + TOGETHER)
+        images = [_decoded(manifest, door, int(row)) for row in rows[part]]
+        made = [
+            _rendered(images, boxes[part, v], view, what.packed[v][part]) for v, view in enumerate(views)
+        ]  # a view: [n, S, S, 3]
+        for i, image in enumerate(images):
+            mine, at = [view[i] for view in made], start + i
+            if patched:
+                uid = int(manifest.uid[rows[at]])
+                mine = pairs.variants(np.stack(mine), boxes[at, :, :4], mirrored[at], uid, seed=seed, epoch=EPOCH)
+            yield [image, *mine]
+
+
+@dataclass(frozen=True)
+class Freezer:
+    """Writes blocks of rows under `out` as `<class>/<picture>-0.jpeg`, -1, -2, ...; sent to the workers, so small."""
+
+    data: Path  # a built set
+    views: Views
+    mode: str
+    seed: int
+    out: Path
+
+    def __call__(self, rows: np.ndarray) -> int:
+        """How many pictures were written."""
+        manifest, door, names = _opened(self.data)
+        with one_thread():
+            made = pictures(manifest, door, rows, self.views, mode=self.mode, seed=self.seed)
+            for row, files in zip(rows.tolist(), made, strict=True):
+                for number, pixels in enumerate(files):
+                    file = self.out / f"{names[row]}-{number}.jpeg"
+                    Image.fromarray(pixels).save(file, quality=QUALITY)  # simplejpeg's faster transform is coarser
+        return len(rows)
+
+
+def names_of(manifest: Manifest) -> list[str]:
+    """<class>/<picture> of every row, [N]."""
+    classes = manifest.info.classes
+    stems = (key.rpartition("/")[2] for key in manifest.keys)
+    return [f"{classes[label]}/{stem}" for label, stem in zip(manifest.label.tolist(), stems, strict=True)]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """torch on one thread for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@cache
+def _opened(data: Path) -> tuple[Manifest, Door, list[str]]:
+    manifest = Manifest.open(data)
+    form = next(name for name in DOORS if name in manifest.info.formats)
+    return manifest, open_door(form, manifest), names_of(manifest)
+
+
+def _decoded(manifest: Manifest, door: Door, row: int) -> np.ndarray:
+    data = door.read(row)
+    try:
+        return data if isinstance(data, np.ndarray) else simplejpeg.decode_jpeg(data)
+    except ValueError as error:
+        raise damaged(manifest, door, row, str(error)) from None
+
+
+def _rendered(images: Iterable[np.ndarray], boxes: np.ndarray, view: View, packed: torch.Tensor) -> np.ndarray:
+    """One view of images [H, W, 3] by cuts [n, CUT] and parameters [n, P]: [n, S, S, 3] uint8."""
+    size = size_of(view)
+    pixels = np.empty((len(boxes), size, size, 3), np.uint8)
+    for image, box, out in zip(images, boxes, pixels, strict=True):
+        cut(image.reshape(-1), image.shape[1], box, size, out.reshape(-1))
+    shown = render(on_device(view), torch.from_numpy(pixels), packed)
+    return (shown * 255).round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()

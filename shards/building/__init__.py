@@ -1,0 +1,1 @@
+"""From a source to a finished set: layout, encoding of blocks, writing, records for resuming."""

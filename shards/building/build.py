@@ -1,0 +1,193 @@
+"""A source in, a complete data set out: `build` reads top to bottom.
+
+Storage order is a keyed shuffle, so every tar mixes the classes. The work is cut into units, one planned tar each, and
+those into blocks; each block is encoded by one worker, and this process alone writes, in order: the bytes on disk
+cannot depend on the worker count, nor on how often a build was interrupted and begun again. In memory are at most
+(workers + 3) blocks of 64 pictures or 16 MB, a path and a few numbers for each picture of the source, and 24 bytes for
+each of the .beton.
+"""
+
+import os
+import sys
+import time
+from collections import Counter
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass, fields, replace
+from importlib.metadata import version
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from tqdm import tqdm
+
+from ..encoding.encode import Encoding
+from ..engine import cores, in_order
+from ..errors import UserError
+from ..files import BUILDING, PAGE, workplace
+from ..manifest import JSON, Info, Manifest, write
+from ..sources.detect import open_source
+from ..subsets.part import Choice, split_of, subset
+from . import records
+from .layout import Unit, bytes_of, plan
+from .pack import Packer
+from .records import Record
+from .store import Store
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """Which pictures, how stored, and where"""
+
+    source: Annotated[
+        str | Path,
+        "folder, archive, list file or URL of the pictures ($IMAGENET, else data/imagenet); its kind is detected",
+    ] = ""
+    source_type: Annotated[
+        str, "imagefolder, flat, ilsvrc, parquet, tsv, webdataset or list, if not detected right"
+    ] = ""
+    root: Annotated[str, "where the pictures of a list file lie (the folder of the list)"] = ""
+    out: Annotated[Path | None, "new folder for the set (data/shards/SOURCE-SUBSET-SPLIT)"] = None
+    split: Annotated[Literal["train", "val"] | None, "which half of the source (train, or the subset's)"] = None
+    format: Annotated[tuple[Literal["webdataset", "ffcv", "folder"], ...], "what to write"] = ("webdataset", "ffcv")
+    max_side: Annotated[int, "shrink the longer side to this many px"] = 400
+    short_side: Annotated[int, "shrink the shorter side to this many px instead"] = 0
+    quality: Annotated[int, "of the JPEGs, 1-100"] = 90
+    keep: Annotated[bool, "store plain JPEGs as they are, at full size"] = False
+    check: Annotated[Literal["headers", "decode"], "with --keep: look at headers and end marker, or decode all"] = (
+        "headers"
+    )
+    raw_fraction: Annotated[float, "of the pictures, whose pixels the .beton holds decoded", 0.0] = 0.0
+    on_error: Annotated[Literal["fail", "skip"], "what to do about a damaged picture"] = "fail"
+    shard_size: Annotated[str, "about how large a tar becomes"] = "256MB"
+    workers: Annotated[int, "processes; 0 = one a core", 0] = 0
+    seed: Annotated[int, "of the storage order and of --draw-subset"] = 0
+
+
+FREE = {"out", "workers", "on_error", "source", "root"}  # options that do not decide the bytes of a finished unit
+
+
+def build(options: BuildOptions, choice: Choice | None = None) -> Manifest:
+    """Build the set that `options` and `choice` describe, or go on with it where an earlier run was interrupted;
+    UserError for anything a person can mend."""
+    choice = choice or Choice()
+    encoding = _encoding(options)
+    where = str(options.source or os.environ.get("IMAGENET") or "data/imagenet")
+    reading, split = split_of(choice.subset, options.split)
+    source = open_source(where, reading, options.source_type or None, options.root or None)
+    part = subset(source, choice, options.seed)
+    name = f"{source.name}-{part.origin['name']}-{split}"
+    out = options.out or Path("data/shards") / name
+    recipe = {f.name: getattr(options, f.name) for f in fields(options) if f.name not in FREE}
+    with workplace(out, {**recipe, **asdict(choice), **_versions()}) as building:
+        if (out / PAGE).exists():  # killed between its last file and its last breath
+            return Manifest.open(out)
+        if source.stage:
+            source = source.stage(source, building, part.rows)
+        units = plan(source, part, encoding, bytes_of(options.shard_size), options.seed)
+        raw = options.raw_fraction if "ffcv" in options.format else 0
+        packer = Packer(source.reader, encoding, raw, options.seed, building)
+        with ExitStack() as stack:
+            done, stale = records.read(building, [unit.digest() for unit in units])
+            if stale:
+                print(f"the source or a shard has changed: {stale} finished shards are made again", file=sys.stderr)
+            store = Store(out, name, options.format, sum(map(len, units)), done, stack)
+            _fill(store, units, packer, options)
+            table, files = store.finish()
+        info = Info(
+            name=name,
+            split=split,
+            subset={**part.origin, "split": reading},
+            classes=part.classes,
+            counts=tuple(np.bincount(table["label"].to_numpy(), minlength=len(part.classes)).tolist())
+            if part.classes
+            else (),
+            samples=len(table),
+            encoding=_described(options),
+            formats=options.format,
+            files=files,
+            report=_report(store.records, part.missing, encoding),
+            tool=f"viewstream {version('viewstream')}",
+        )
+        return write(out, info, table)
+
+
+def _encoding(options: BuildOptions) -> Encoding:
+    if not options.format:
+        raise UserError("--format names nothing to write: give webdataset, ffcv or folder, or several with commas")
+    if not 1 <= options.quality <= 100:
+        raise UserError(f"--quality {options.quality} is not a JPEG quality: take 1 to 100, 90 is usual")
+    if min(options.max_side, options.short_side + 1) < 1:
+        raise UserError("--max-side and --short-side leave no pixels: take 400 or 256, or --keep for full size")
+    if not 0 <= options.raw_fraction <= 1:
+        raise UserError(f"--raw-fraction {options.raw_fraction} is no part of a whole: take 0 to 1")
+    max_side = 0 if options.short_side else options.max_side
+    return Encoding(options.keep, max_side, options.short_side, options.quality, options.check)
+
+
+def _described(options: BuildOptions) -> JSON:
+    """How pictures were stored, for `dataset.json`: what applied, nothing else."""
+    page: JSON = {"quality": options.quality}
+    if options.keep:
+        page |= {"keep": True, "check": options.check}
+    else:
+        page |= {"short_side": options.short_side} if options.short_side else {"max_side": options.max_side}
+    return page | ({"raw_fraction": options.raw_fraction, "seed": options.seed} if options.raw_fraction else {})
+
+
+def _versions() -> JSON:
+    """Another encoder may write other bytes: shards of both are not mixed."""
+    return {name: version(name) for name in ("viewstream", "simplejpeg", "pillow")}
+
+
+def _fill(store: Store, units: list[Unit], packer: Packer, options: BuildOptions) -> None:
+    """Store every unit that is not finished yet, in order."""
+    done = len(store.records)
+    ready, todo = sum(map(len, units[:done])), units[done:]
+    if ready:
+        print(f"{ready:,} pictures are there from an earlier run")
+    blocks = [(unit, cut) for unit in todo for cut in unit.cuts()]
+    workers = max(1, min(options.workers or cores(), len(blocks)))
+    work = (unit.samples(cut) for unit, cut in blocks)
+    total, written, begun = ready + sum(map(len, todo)), 0, time.monotonic()
+    if workers == 1:
+        packer = replace(packer, spool=None)
+    with (
+        closing(in_order(packer, work, workers)) as results,
+        tqdm(total=total, initial=ready, unit="img", disable=None) as bar,
+    ):
+        for unit, mine in groupby(blocks, key=lambda block: block[0]):
+            with store.unit(unit.digest()) as record:
+                for packed in islice(results, len(list(mine))):
+                    if packed.skipped and options.on_error == "fail":
+                        raise _damaged(packed.skipped[0])
+                    store.add(record, packed)
+                    bar.update(len(packed.rows["uid"]) + len(packed.skipped))
+                    written += sum(packed.rows["bytes"])
+                    bar.set_postfix_str(
+                        f"{written / 1e6 / max(time.monotonic() - begun, 1e-3):.0f} MB/s", refresh=False
+                    )
+    if not any(len(record.rows) for record in store.records):
+        cause = store.records[0].skipped[0]["cause"]
+        records.forget(store.out / BUILDING)  # nothing to go on from
+        raise UserError(f"all {total} pictures are damaged, the first by: {cause}: is it the right source?")
+
+
+def _damaged(one: JSON) -> UserError:
+    return UserError(
+        f"{one['source']} is damaged: {one['cause']}; mend or remove it, or go on without: --on-error skip"
+    )
+
+
+def _report(done: list[Record], missing: list[str], encoding: Encoding) -> JSON:
+    """What was normalised, suspected and skipped, and how closely it was looked at."""
+    kinds: Counter[str] = Counter()
+    for record in done:
+        kinds.update(record.kinds)
+    report: JSON = {
+        "check": "decode" if encoding.thorough() else "headers",
+        "normalised": dict(sorted(kinds.items())),
+        "suspect": [row for record in done for row in record.suspect],
+        "skipped": [row for record in done for row in record.skipped],
+    }
+    return report | ({"missing": missing} if missing else {})

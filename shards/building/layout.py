@@ -1,0 +1,95 @@
+"""Which picture lies where, and how the work is cut: known before the first picture is read."""
+
+import hashlib
+import itertools
+import re
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..encoding.encode import Encoding
+from ..errors import UserError
+from ..keyed import shuffled
+from ..sources.source import Source
+from ..subsets.part import Part
+
+BLOCK_SAMPLES, BLOCK_BYTES = 64, 16_000_000
+BYTES_A_PIXEL = 0.25  # of max_side squared: a photograph of 4:3 at quality 90
+BYTES_A_SHORT_PIXEL = 0.42  # of short_side squared: the same
+TAR_BYTES_A_SAMPLE = 3 * 512 + 3 * 512  # headers, and the rest of last blocks
+
+
+class Sample(NamedTuple):
+    """A picture to store: its path and place in the source, its label."""
+
+    path: str
+    place: Any
+    label: int
+
+
+@dataclass(frozen=True, eq=False)
+class Unit:
+    """The samples of one planned tar: what a build finishes at a time, and what resuming keeps or makes again."""
+
+    source: Source
+    rows: np.ndarray  # [n] int64 in the source, storage order
+    label: np.ndarray  # [n] int32
+    size: np.ndarray  # [n] int64 bytes in the source
+    total: int  # samples of all units: a .beton begins with a table of them, which moves what follows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def samples(self, cut: slice) -> list[Sample]:
+        paths, places = self.source.paths, self.source.places
+        rows, label = self.rows[cut].tolist(), self.label[cut].tolist()
+        return [Sample(paths[row], places[row], c) for row, c in zip(rows, label, strict=True)]
+
+    def cuts(self) -> list[slice]:
+        """What one worker does at a time: at most 64 samples, 16 MB of source or a single larger picture."""
+        starts, room = [0], BLOCK_BYTES
+        for at, size in enumerate(self.size.tolist()):
+            if at > starts[-1] and (size > room or at - starts[-1] == BLOCK_SAMPLES):
+                starts.append(at)
+                room = BLOCK_BYTES
+            room -= size
+        return [slice(*ends) for ends in itertools.pairwise([*starts, len(self)])]
+
+    def digest(self) -> str:
+        """Of everything that decides this unit's bytes, but for the options and the pixels themselves."""
+        text = "\n".join(
+            f"{self.source.paths[row]}\t{label}\t{size}"
+            for row, label, size in zip(self.rows.tolist(), self.label.tolist(), self.size.tolist(), strict=True)
+        )
+        return hashlib.sha256(f"{self.total}\n{text}".encode()).hexdigest()
+
+
+def plan(source: Source, part: Part, encoding: Encoding, shard_bytes: int, seed: int) -> list[Unit]:
+    """Storage order is a keyed shuffle, cut where the expected bytes fill a shard. A function of the source's sizes and
+    the options alone, never of encoded sizes: so any unit can be made without the others."""
+    order = shuffled(source.uids(part.rows), seed, "storage")
+    rows, label = part.rows[order], part.label[order]
+    size = np.array([source.reader.size(source.places[row]) for row in rows.tolist()], np.int64)
+    ends = np.cumsum(np.minimum(size, _most(encoding)) + TAR_BYTES_A_SAMPLE)
+    shard = np.concatenate([[0], ends[:-1]]) // shard_bytes
+    cuts = np.flatnonzero(np.diff(shard)) + 1
+    parts = (np.split(column, cuts) for column in (rows, label, size))
+    return [Unit(source, *columns, total=len(rows)) for columns in zip(*parts, strict=True)]
+
+
+def _most(encoding: Encoding) -> int:
+    """Bytes that a picture is expected to take at most."""
+    if encoding.keep:
+        return np.iinfo(np.int64).max
+    if encoding.short_side:
+        return int(BYTES_A_SHORT_PIXEL * encoding.short_side**2)
+    return int(BYTES_A_PIXEL * encoding.max_side**2)
+
+
+def bytes_of(text: str) -> int:
+    """`256MB` -> 256_000_000; KB, MB and GB are powers of ten."""
+    match = re.fullmatch(r"(\d+)\s*([KMG]?)B?", text.strip(), re.IGNORECASE)
+    if not match or not int(match[1]):
+        raise UserError(f"--shard-size {text!r} is not a size: write it like 256MB")
+    return int(match[1]) * {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}[match[2].upper()]

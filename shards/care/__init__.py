@@ -1,0 +1,1 @@
+"""What is done with a set that exists: verify, repair, index, describe."""

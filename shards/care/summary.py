@@ -1,0 +1,36 @@
+"""What a person wants to read about a set that was just built."""
+
+from ..manifest import Manifest
+
+
+def summary(manifest: Manifest) -> str:
+    """A short table, and the command to type next."""
+    info, report = manifest.info, manifest.info.report
+    filled = [n for n in info.counts if n] or [0]
+    size = sum(f["bytes"] for f in info.files)
+    lines = [
+        ("set", f"{info.name}, {info.split} ({', '.join(f'{k} {v}' for k, v in info.subset.items() if k != 'name')})"),
+        ("samples", f"{info.samples:,}, mean {manifest.bytes.mean() / 1e3:.1f} KB, mean {_size(manifest)} px"),
+        ("classes", f"{len(filled):,}, samples a class: most {max(filled):,}, least {min(filled):,}")
+        if info.classes
+        else ("classes", "none: unlabelled"),
+        ("files", f"{len(info.files)}, {size / 1e6:,.1f} MB: {', '.join(info.formats)}"),
+        *((kind, f"{n:,} made plain RGB JPEG") for kind, n in report["normalised"].items()),
+        *((kind, _named(report[kind])) for kind in ("suspect", "skipped") if report[kind]),
+        *((("missing", f"{len(report['missing']):,} files of the list"),) if "missing" in report else ()),
+        ("where", str(manifest.root)),
+    ]
+    table = "\n".join(f"{name:>14}  {text}" for name, text in lines)
+    if info.split != "train":
+        return table
+    loader = next(form for form in ("ffcv", "webdataset", "folder") if form in info.formats)
+    return f"{table}\n\ntorchrun trainers/train.py --method moco --loader {loader} --data {manifest.root}"
+
+
+def _size(manifest: Manifest) -> str:
+    return f"{manifest.width.mean():.0f}x{manifest.height.mean():.0f}"
+
+
+def _named(rows: list[dict[str, str]]) -> str:
+    more = f" and {len(rows) - 3:,} more" if len(rows) > 3 else ""
+    return "; ".join(f"{row['source']}: {row['cause']}" for row in rows[:3]) + more

@@ -1,0 +1,128 @@
+"""Is a set still what was built? Every file and every sample against the digests that the build wrote down."""
+
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from ..engine import cores
+from ..errors import UserError
+from ..files import digest_of
+from ..formats.beton import RAW, Layout
+from ..formats.digest import Digest
+from ..formats.tar import dali_index, index_path, wids_index
+from ..manifest import TABLE, Manifest
+
+
+class Damage(NamedTuple):
+    """A file that is not as it was built."""
+
+    file: str  # in the set's folder
+    cause: str
+    rows: tuple[int, ...]  # samples that are hit, as far as that is known
+
+
+class Span(NamedTuple):
+    """A sample in a file."""
+
+    row: int
+    start: int
+    length: int
+    whole: bool  # its bytes are the JPEG that the manifest has the digest of
+
+
+def verify(manifest: Manifest, workers: int = 0) -> list[Damage]:
+    """All that is damaged or absent, in the order of `dataset.json`; reads everything once, shows samples a second."""
+    digests = manifest.strings("sha256")
+    found: list[Damage] = []
+    if manifest.info.manifest and digest_of(manifest.root / TABLE) != manifest.info.manifest:
+        raise UserError(f"{manifest.root / TABLE} is not as it was built: build the set again, the same command does")
+    total = len(manifest) * len(manifest.info.formats)
+    with ThreadPoolExecutor(workers or cores()) as pool, tqdm(total=total, unit="sample", disable=None) as bar:
+        tasks = [partial(_archive, manifest, number, digests, bar) for number in range(len(manifest.info.files))]
+        if "folder" in manifest.info.formats:
+            rows = np.array_split(np.arange(len(manifest)), 1 + len(manifest) // 1000)
+            tasks += [partial(_folder, manifest, part, digests, bar) for part in rows]
+        for damages in pool.map(lambda task: list(task()), tasks):  # hashing and reading leave the interpreter's lock
+            found += damages
+    return found + list(_indices(manifest))
+
+
+def _archive(manifest: Manifest, number: int, digests: list[bytes], bar: "tqdm[Any]") -> Iterator[Damage]:
+    """A tar or .beton, read once from end to end."""
+    line = manifest.info.files[number]
+    path = manifest.root / line["file"]
+    try:
+        spans = list(tar_spans(manifest, number) if path.suffix == ".tar" else beton_spans(manifest, path))
+        with path.open("rb") as file:
+            digest, broken = _read_through(file, spans, digests, bar)
+    except (OSError, UserError) as error:
+        yield Damage(line["file"], str(error), ())
+        return
+    if broken or digest != line["digest"]:
+        cause = f"{len(broken)} samples differ" if broken else "it differs, but no JPEG in it does"
+        yield Damage(line["file"], cause, tuple(broken))
+
+
+def _read_through(file: IO[bytes], spans: list[Span], digests: list[bytes], bar: "tqdm[Any]") -> tuple[str, list[int]]:
+    """The digest of the file, and rows whose bytes differ."""
+    digest, broken = Digest(file), []
+    for span, one in zip(spans, digest.pictures((s.start, s.length) for s in spans), strict=True):
+        if span.whole and one != digests[span.row]:
+            broken.append(span.row)
+        bar.update()
+    return digest.end(), broken
+
+
+def tar_spans(manifest: Manifest, number: int) -> Iterator[Span]:
+    """The samples of a tar, in its order."""
+    rows = np.flatnonzero(manifest.shard == number)
+    for row in rows[np.argsort(manifest.offset[rows])].tolist():
+        yield Span(row, int(manifest.offset[row]), int(manifest.bytes[row]), True)
+
+
+def beton_spans(manifest: Manifest, path: Path) -> Iterator[Span]:
+    """The samples of a .beton, in its order."""
+    layout = Layout.of(path)
+    row_of = dict(zip(manifest.beton.tolist(), range(len(manifest)), strict=True))
+    for at in np.argsort(layout.where).tolist():
+        if at in row_of:
+            yield Span(row_of[at], int(layout.where[at]), int(layout.size[at]), layout.mode[at] != RAW)
+
+
+def _folder(manifest: Manifest, rows: np.ndarray, digests: list[bytes], bar: "tqdm[Any]") -> Iterator[Damage]:
+    for row in rows.tolist():
+        path = manifest.path(row)
+        bar.update()
+        try:
+            cause = "" if hashlib.sha256(path.read_bytes()).digest() == digests[row] else "its bytes differ"
+        except OSError as error:
+            cause = str(error)
+        if cause:
+            yield Damage(str(path.relative_to(manifest.root)), cause, (row,))
+
+
+def _indices(manifest: Manifest) -> Iterator[Damage]:
+    """What lies beside the tars follows from the manifest."""
+    for path, text in index_texts(manifest):
+        if not path.exists() or path.read_bytes() != text.encode():
+            yield Damage(path.name, "differs from the manifest" if path.exists() else "is absent", ())
+
+
+def index_texts(manifest: Manifest) -> Iterator[tuple[Path, str]]:
+    """Each index file of the tars and what it must say."""
+    tars = manifest.tars()
+    if not tars or manifest.info.encoding.get("indexed"):
+        return
+    m = manifest
+    for number, tar in enumerate(tars):
+        rows = [span.row for span in tar_spans(manifest, number)]
+        columns = (c[rows].tolist() for c in (m.label, m.height, m.width, m.offset, m.bytes))
+        yield index_path(tar), dali_index(zip([m.keys[row] for row in rows], *columns, strict=True))
+    lines = [line for line in m.info.files if line["file"].endswith(".tar")]
+    yield m.root / f"{m.info.name}.wids.json", wids_index(m.info.name, lines)

@@ -1,0 +1,1 @@
+"""One image's bytes to the JPEG that is stored."""

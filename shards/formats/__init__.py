@@ -1,0 +1,1 @@
+"""Storage formats: tar, .beton and folder, their writers, readers and digests."""

@@ -1,0 +1,62 @@
+"""ffcv's own Loader with our stages, and `Stream` beside it."""
+
+from dataclasses import replace
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+import torch
+
+from viewstream.pipeline.choose import open_door
+from viewstream.pipeline.loader import Stream
+
+FFCV = [  # importing ffcv alone takes ten seconds
+    pytest.mark.full,
+    pytest.mark.skipif(not find_spec("ffcv"), reason="ffcv is not installed"),
+]
+
+
+def staged(manifest, views, plan, floats=True, more=None, **words):
+    """A Loader and its order."""
+    from ffcv.loader import Loader
+
+    from viewstream.pipeline.adapters.ffcv_ops import pipelines
+
+    stages = pipelines(manifest, views, plan, floats=floats)
+    words = {"batch_size": plan.batch // plan.world, "num_workers": 2, **words}
+    asked = {**stages.pipelines, **(more or {})}
+    return Loader(str(manifest.beton_path()), order=stages.order, pipelines=asked, **words), stages.order
+
+
+def kept(loader):
+    """Batches (label, row, views), cloned."""
+    out = []
+    for label, row, *views in loader:
+        out.append((label.clone()[:, 0], row.clone(), [torch.as_tensor(view).clone() for view in views]))
+    return out
+
+
+def streamed(manifest, views, plan, epoch=0, start=0):
+    stream = Stream(manifest, plan, views, open_door("ffcv", manifest), threads=2)
+    try:
+        return list(stream.epoch(epoch, start))
+    finally:
+        stream.close()
+
+
+def assert_same(theirs, ours):
+    assert len(theirs) == len(ours)
+    for (label, row, views), batch in zip(theirs, ours, strict=True):
+        assert torch.equal(row, batch.index)
+        assert torch.equal(label, batch.target)
+        for one, other in zip(views, batch.views, strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+
+
+def turned(manifest):
+    """The same samples under other ids, so that an id is not its number in the .beton."""
+    order = np.random.default_rng(3).permutation(len(manifest))
+    columns = {name: getattr(manifest, name)[order] for name in ("uid", "label", "height", "width", "bytes", "beton")}
+    other = replace(manifest, **columns)
+    other.__dict__["keys"] = [manifest.keys[i] for i in order]
+    return other

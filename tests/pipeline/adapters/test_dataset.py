@@ -1,0 +1,184 @@
+"""Other people's loops: a stock DataLoader over our dataset and sampler shows what Stream shows."""
+
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from viewstream.augment.recipes import evaluation, moco_v2, swav
+from viewstream.pipeline import as_dataset
+from viewstream.pipeline.choose import open_door
+from viewstream.pipeline.loader import Stream
+from viewstream.pipeline.plan.order import Plan
+from viewstream.pipeline.plan.orders import Balanced
+from viewstream.shards.errors import UserError
+from viewstream.shards.manifest import Manifest
+
+FORK = pytest.param(2, "fork", marks=pytest.mark.full)
+SPAWN = pytest.param(2, "spawn", marks=pytest.mark.full)
+KILLED = """
+import os, signal, sys
+from torch.utils.data import DataLoader
+from viewstream.augment.recipes import evaluation
+from viewstream.pipeline import as_dataset
+from viewstream.shards import Manifest
+
+dataset, batches = as_dataset(Manifest.open(sys.argv[1]), evaluation(16), batch=4)
+running = iter(DataLoader(dataset, batch_sampler=batches, num_workers=2))
+next(running)
+os.kill(running._workers[0].pid, signal.SIGKILL)
+list(running)
+"""
+
+
+def streamed(manifest, views, plan, epoch, start=0):
+    stream = Stream(manifest, plan, views, open_door("folder", manifest), threads=2)
+    try:
+        return list(stream.epoch(epoch, start))
+    finally:
+        stream.close()
+
+
+def loaded(manifest, views, workers=0, start=None, **words):
+    dataset, batches = as_dataset(manifest, views, **{"batch": 16, "seed": 5, **words})
+    return DataLoader(dataset, batch_sampler=batches, num_workers=workers, multiprocessing_context=start), batches
+
+
+def assert_same(theirs, ours):
+    assert len(theirs) == len(ours)
+    for (views, target, index), batch in zip(theirs, ours, strict=True):
+        assert torch.equal(index, batch.index)
+        assert torch.equal(target, batch.target)
+        for one, other in zip(views, batch.views, strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("workers", "start"), [(0, None), FORK, SPAWN])
+@pytest.mark.parametrize("recipe", [moco_v2, swav])
+def test_a_stock_dataloader_shows_what_stream_shows(built, recipe, workers, start):
+    views, plan = recipe(32), Plan(len(built), 16, seed=5)
+    loader, batches = loaded(built, views, workers, start)
+    for epoch in (0, 3):
+        batches.set_epoch(epoch)
+        assert_same(list(loader), streamed(built, views, plan, epoch))
+
+
+@pytest.mark.full
+def test_a_forked_worker_waits_for_no_thread_of_its_parent(built):
+    dataset, batches = as_dataset(built, moco_v2(32), batch=16)
+    alone = dataset[0, 0]  # by one thread of the renderer's, as workers render
+    loader = DataLoader(dataset, batch_sampler=batches, num_workers=1, multiprocessing_context="fork", timeout=60)
+    assert len(list(loader)) == len(batches)
+    assert all(torch.equal(a, b) for a, b in zip(alone[0], dataset[0, 0][0], strict=True))
+
+
+@pytest.mark.full
+def test_workers_that_stay_follow_the_epoch(built):
+    dataset, batches = as_dataset(built, moco_v2(32), batch=16, seed=5)
+    loader = DataLoader(dataset, batch_sampler=batches, num_workers=2, persistent_workers=True)
+    for epoch in (0, 1):
+        batches.set_epoch(epoch)
+        assert_same(list(loader), streamed(built, moco_v2(32), Plan(len(built), 16, seed=5), epoch))
+
+
+@pytest.mark.parametrize("loader", ["webdataset", "folder"])
+def test_each_of_two_ranks_gets_its_share(built, loader):
+    for rank in range(2):
+        theirs, _ = loaded(built, moco_v2(32), loader=loader, world=2, rank=rank)
+        assert_same(list(theirs), streamed(built, moco_v2(32), Plan(len(built), 16, 2, rank, 5), 0))
+
+
+def test_a_resumed_epoch_is_the_tail_of_the_whole_and_the_next_one_is_whole(built):
+    plan = Plan(len(built), 16, seed=5)
+    loader, batches = loaded(built, moco_v2(32))
+    batches.resume(epoch=1, step=4)
+    for epoch, start in ((1, 4), (2, 0)):
+        batches.set_epoch(epoch)  # as a loop over epochs does in any case
+        assert len(loader) == len(plan) - start
+        assert_same(list(loader), streamed(built, moco_v2(32), plan, epoch, start))
+
+
+def test_an_evaluation_shows_every_picture_once_over_all_ranks(built):
+    seen = []
+    for rank in range(3):
+        loader, _ = loaded(built, evaluation(16), batch=93, world=3, rank=rank, tail="exact")
+        part = list(loader)
+        assert len(loader) == len(part)
+        seen += [i for _, _, index in part for i in index.tolist()]
+    assert sorted(seen) == list(range(len(built)))
+
+
+def test_an_order_of_classes_is_followed(built):
+    order = Balanced(built.label)
+    loader, _ = loaded(built, evaluation(16), order=order)
+    rows = np.concatenate([index for _, _, index in loader])
+    assert rows.tolist() == order(5, 0)[: len(rows)].tolist()
+
+
+def test_a_sample_asked_for_alone_is_the_one_in_the_batch(built):
+    dataset, _ = as_dataset(built, moco_v2(32), batch=16)
+    some = dataset.__getitems__([(0, 7), (0, 3), (2, 7)])
+    for place, (views, target, index) in zip([(0, 7), (0, 3), (2, 7)], some, strict=True):
+        alone = dataset[place]
+        assert (target, index) == alone[1:] == (built.label[place[1]], place[1])
+        assert all(torch.equal(a, b) for a, b in zip(views, alone[0], strict=True))
+    assert not torch.equal(some[0][0][0], some[2][0][0])
+
+
+def test_a_dataset_is_pickled_without_its_files(built):
+    dataset, _ = as_dataset(built, moco_v2(32), batch=16)
+    before = len(os.listdir("/proc/self/fd"))
+    again = pickle.loads(pickle.dumps(dataset))
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert torch.equal(again[0, 5][0][0], dataset[0, 5][0][0])
+    again.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def damaged(manifest, folder, row):
+    shutil.copytree(manifest.root, folder)
+    broken = Manifest.open(folder)
+    data, jpeg = bytearray(broken.tars()[0].read_bytes()), manifest.path(row).read_bytes()
+    at = data.index(jpeg)
+    data[at + len(jpeg) // 3 : at + len(jpeg)] = bytes(len(jpeg) - len(jpeg) // 3)
+    broken.tars()[0].write_bytes(data)
+    return broken
+
+
+@pytest.mark.parametrize(("workers", "start"), [(0, None), FORK, SPAWN])
+def test_a_damaged_sample_is_named_through_any_worker(built, tmp_path, workers, start):
+    broken = damaged(built, tmp_path / "set", 17)
+    loader, _ = loaded(broken, moco_v2(32), workers, start)
+    with pytest.raises(UserError, match=f"sample 17 .{broken.keys[17]}. is damaged"):
+        list(loader)
+
+
+@pytest.mark.full
+def test_a_killed_worker_is_an_error_and_no_wait(built):
+    ended = subprocess.run(
+        [sys.executable, "-c", KILLED, str(built.root)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ended.returncode == 1
+    assert "Traceback" in ended.stderr  # torch's: that a worker was killed, or that its connection is lost
+
+
+def test_a_format_that_was_not_built_is_refused_at_once(built):
+    with pytest.raises(UserError, match="did you mean"):
+        as_dataset(built, moco_v2(32), batch=16, loader="webdatset")
+
+
+@pytest.mark.full
+def test_the_room_is_imported_without_torch():
+    code = "import sys, viewstream.pipeline as room; assert 'torch' not in sys.modules; room.as_dataset"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_a_loader_that_needs_the_order_beforehand_is_refused_at_once(built):
+    with pytest.raises(UserError, match="choose the loader webdataset, or open_loader"):
+        as_dataset(built, moco_v2(32), batch=16, loader="webdataset-stream")

@@ -1,0 +1,60 @@
+"""The DALI loader's memory fits the pictures, and it leaves nothing behind."""
+
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from viewstream.augment.recipes import moco_v2, seed_patches
+from viewstream.pipeline.choose import open_door
+from viewstream.pipeline.dali.loader import DaliStream, hints
+from viewstream.pipeline.plan.order import Plan
+
+from .dali_loaders import dali
+
+
+def usage():
+    """Threads and open files of this process."""
+    return len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd"))
+
+
+@dali
+def test_breaking_out_of_an_epoch_leaves_no_thread_file_or_pipeline_behind(built):
+    def some(epochs):
+        loader = DaliStream(built, Plan(len(built), 8), moco_v2(32), open_door("webdataset", built), threads=2)
+        for epoch in range(epochs):
+            for _ in loader.epoch(epoch):
+                break
+        shown = len(list(loader.epoch(9)))  # and goes on working
+        loader.close()
+        return shown
+
+    assert some(1) == len(built) // 8  # what a first use starts for good: the host renderer's threads
+    before = usage()
+    assert some(3) == len(built) // 8
+    assert usage() == before
+
+
+@dali
+@pytest.mark.full
+def test_many_epochs_need_no_more_memory_threads_or_files_than_a_few(stream):
+    def resident():
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    loader, seen = stream(seed_patches(96)), []
+    for epoch in range(14):
+        for _ in loader.epoch(epoch):
+            pass
+        seen.append((resident(), *usage()))
+    assert {counts for _, *counts in map(tuple, seen[4:]) for counts in [tuple(counts)]} == {seen[4][1:]}
+    assert max(memory for memory, *_ in seen[9:]) < max(memory for memory, *_ in seen[4:9]) + 8  # MiB
+
+
+def test_hints_follow_the_largest_picture(built):
+    largest = built.hw.astype(np.int64).prod(axis=1).max()
+    for name, at_least in (("device_memory_padding", 6 * largest), ("host_memory_padding", 6 * largest)):
+        assert at_least <= hints(built)[name] <= 1.6 * at_least + built.bytes.max()
+    big = replace(built, height=np.full(len(built), 65_500, np.int32), width=np.full(len(built), 65_500, np.int32))
+    assert set(hints(big).values()) == {2**31 - 1}

@@ -1,0 +1,80 @@
+"""The ffcv door reads what ffcv's own reader says lies there, by way of the page cache or its own."""
+
+import importlib.util
+import shutil
+import threading
+
+import numpy as np
+import pytest
+
+from viewstream.pipeline.readers import ffcv as door
+from viewstream.pipeline.readers.row_prefetch import Ahead, free_memory
+from viewstream.shards.formats.beton import Layout
+
+
+@pytest.mark.full
+@pytest.mark.skipif(importlib.util.find_spec("ffcv") is None, reason="ffcv is not installed: nothing to compare with")
+def test_the_layout_is_what_ffcvs_reader_finds(built):
+    from ffcv.reader import Reader
+
+    theirs, ours = Reader(str(built.beton_path())), Layout.of(built.beton_path())
+    image = theirs.metadata[f"f{theirs.field_names.index('image')}"]
+    for name in ("mode", "height", "width"):
+        np.testing.assert_array_equal(image[name], getattr(ours, name))
+    np.testing.assert_array_equal(image["data_ptr"], ours.where)
+    table = {int(row["ptr"]): int(row["size"]) for row in theirs.alloc_table}
+    assert [table[int(at)] for at in ours.where] == ours.size.tolist()
+
+
+def test_a_file_that_fits_is_left_to_the_page_cache_and_another_is_read_ahead(built, monkeypatch, capsys):
+    rows = np.random.default_rng(0).permutation(len(built))
+    reader = door.Beton(built)
+    assert "page cache (" in capsys.readouterr().err
+    right = [reader.read(int(row)) for row in rows]
+    reader.close()
+    monkeypatch.setattr(door, "free_memory", lambda: 200_000)
+    small = door.Beton(built)
+    assert "process cache of" in capsys.readouterr().err
+    for _ in range(3):
+        small.expect(rows)
+        assert [small.read(int(row)) for row in rows] == right
+    small.expect(rows)
+    small.close()
+    assert not any(thread.name == "viewstream-ahead" for thread in threading.enumerate())
+
+
+def test_reading_ahead_holds_no_more_than_it_may_and_forgets_what_was_missed():
+    rows, size = np.arange(3000) % 2500, np.full(2500, 10)
+    most, made = [0], []  # its thread reads before its name is bound here
+
+    def read(row):
+        most.extend(one._bytes for one in made)
+        return b"%d" % row
+
+    ahead = Ahead(read, rows, np.arange(2500)[::-1], size, 500)
+    made.append(ahead)
+    for row in rows.tolist():
+        assert ahead.take(row) in (None, b"%d" % row)
+    ahead.close()
+    assert max(most) <= 510
+
+
+def test_free_memory_is_the_machines_or_the_containers(tmp_path):
+    (tmp_path / "meminfo").write_text("MemTotal: 100 kB\nMemAvailable: 50 kB\n")
+    assert free_memory(tmp_path, tmp_path / "meminfo") == 50 * 1024
+    (tmp_path / "memory.max").write_text("40000\n")
+    (tmp_path / "memory.current").write_text("10000\n")
+    assert free_memory(tmp_path, tmp_path / "meminfo") == 30000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert free_memory(tmp_path, tmp_path / "meminfo") == 50 * 1024
+
+
+def test_a_truncated_beton_is_refused(built, tmp_path):
+    from viewstream.shards.errors import UserError
+    from viewstream.shards.manifest import Manifest
+
+    broken = Manifest.open(shutil.copytree(built.root, tmp_path / "set"))
+    with broken.beton_path().open("r+b") as file:
+        file.truncate(1000)
+    with pytest.raises(UserError, match="truncated"):
+        door.Beton(broken)

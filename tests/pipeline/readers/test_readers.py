@@ -1,0 +1,184 @@
+"""Every door shows the same pixels, and a damaged or missing piece is named."""
+
+import importlib.util
+import os
+import shutil
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from viewstream.augment.recipes import evaluation, moco_v1, moco_v2
+from viewstream.augment.spec import Normalize
+from viewstream.pipeline.choose import DOORS, open_door
+from viewstream.pipeline.loader import Stream
+from viewstream.pipeline.plan.order import Plan
+from viewstream.shards.errors import UserError
+from viewstream.shards.manifest import Manifest
+
+NEEDS = {"webdataset-stream": "webdataset"}
+
+
+def door(name):
+    package = NEEDS.get(name)
+    absent = package is not None and importlib.util.find_spec(package) is None
+    return pytest.param(name, marks=pytest.mark.skipif(absent, reason=f"{package} is not installed: that door is shut"))
+
+
+ALL = [door(name) for name in DOORS]
+
+
+def kind(name):
+    """The format that a door reads: tars are streamed as well."""
+    return name.partition("-")[0]
+
+
+def batches(manifest, name, views, plan=None, epoch=0, start=0, threads=2):
+    stream = Stream(
+        manifest, plan or Plan(len(manifest), 16, seed=5), views, open_door(name, manifest), threads=threads
+    )
+    try:
+        return list(stream.epoch(epoch, start))
+    finally:
+        stream.close()
+
+
+def assert_same(one, two):
+    assert len(one) == len(two)
+    for a, b in zip(one, two, strict=True):
+        assert torch.equal(a.index, b.index)
+        assert torch.equal(a.target, b.target)
+        assert all(torch.equal(v, w) for v, w in zip(a.views, b.views, strict=True))
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("recipe", [moco_v1, moco_v2, evaluation])
+def test_every_door_shows_the_same_pixels(built, name, recipe):
+    assert_same(batches(built, name, recipe(32)), batches(built, "folder", recipe(32)))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_pixels_do_not_depend_on_the_number_of_threads(built, name):
+    assert_same(batches(built, name, moco_v2(32), threads=1), batches(built, name, moco_v2(32), threads=3))
+
+
+def test_pixels_do_not_depend_on_the_number_of_ranks(built):
+    whole = batches(built, "webdataset", moco_v2(32))
+    parts = [batches(built, "webdataset", moco_v2(32), Plan(len(built), 16, 2, rank, 5)) for rank in range(2)]
+    for one, halves in zip(whole, zip(*parts, strict=True), strict=True):
+        assert torch.equal(one.index, torch.cat([h.index for h in halves]))
+        for v in range(2):
+            torch.testing.assert_close(one.views[v], torch.cat([h.views[v] for h in halves]), rtol=0, atol=1e-5)
+
+
+def test_an_epoch_from_a_start_is_the_tail_of_the_whole_epoch(built):
+    assert_same(batches(built, "folder", moco_v2(32), start=4), batches(built, "folder", moco_v2(32))[4:])
+
+
+def test_the_same_picture_draws_the_same_in_a_subset(built, pets, tmp_path):
+    from viewstream.shards.building.build import BuildOptions, build
+
+    for name in ("eel", "fox"):  # a source with fewer classes: other rows, other labels, the same keys
+        shutil.copytree(pets / "train" / name, tmp_path / "source" / "train" / name)
+    part = build(BuildOptions(source=tmp_path / "source", out=tmp_path / "part", workers=1))
+    row_of = {key: row for row, key in enumerate(built.keys)}
+    for batch in batches(part, "webdataset", moco_v2(32)):
+        rows = np.array([row_of[part.keys[i]] for i in batch.index])
+        whole = Stream(built, Plan(len(built), 16, seed=5), moco_v2(32), open_door("folder", built))
+        again = whole.batch(rows, epoch=0)
+        whole.close()
+        assert all(torch.equal(v, w) for v, w in zip(batch.views, again.views, strict=True))
+
+
+def test_an_evaluation_loader_shows_every_image_once_even_when_nothing_divides(built):
+    plans = [Plan(len(built), 3 * 7, 3, rank, tail="exact") for rank in range(3)]
+    seen = [i for plan in plans for b in batches(built, "folder", evaluation(16), plan) for i in b.index.tolist()]
+    assert sorted(seen) == list(range(len(built)))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_beton_or_tar_whose_order_differs_from_the_ids_still_shows_the_right_pictures(built, name):
+    turned = np.arange(len(built))[::-1]
+    columns = {c: getattr(built, c)[turned] for c in ("uid", "label", "height", "width", "bytes", "shard", "offset")}
+    other = replace(built, **columns, beton=built.beton[turned])
+    other.__dict__["keys"] = [built.keys[i] for i in turned]
+    for batch in batches(other, name, evaluation(16)):
+        rows = turned[batch.index.numpy()]
+        whole = Stream(built, Plan(len(built), 16), evaluation(16), open_door("folder", built))
+        again = whole.batch(rows, epoch=0)
+        whole.close()
+        assert torch.equal(batch.views[0], again.views[0])
+
+
+def copied(manifest, tmp_path):
+    shutil.copytree(manifest.root, tmp_path / "set")
+    return Manifest.open(tmp_path / "set")
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_damaged_sample_is_named(built, tmp_path, name):
+    broken = copied(built, tmp_path)
+    row = 17
+    file = {"folder": broken.path(row), "webdataset": broken.tars()[0], "ffcv": broken.beton_path()}[kind(name)]
+    data, jpeg = bytearray(file.read_bytes()), built.path(row).read_bytes()
+    at = data.index(jpeg)
+    data[at + len(jpeg) // 3 : at + len(jpeg)] = bytes(len(jpeg) - len(jpeg) // 3)
+    file.write_bytes(data)
+    with pytest.raises(UserError, match=f"sample {row} .{broken.keys[row]}. is damaged"):
+        batches(broken, name, moco_v2(32))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_truncated_file_is_named(built, tmp_path, name):
+    broken = copied(built, tmp_path)
+    file = {"folder": broken.path(3), "webdataset": broken.tars()[0], "ffcv": broken.beton_path()}[kind(name)]
+    keep = broken.bytes[3] // 2 if name == "folder" else file.stat().st_size // 2
+    with file.open("r+b") as opened:
+        opened.truncate(int(keep))
+    with pytest.raises(UserError, match=r"truncated|damaged"):
+        batches(broken, name, moco_v2(32))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_missing_file_is_named(built, tmp_path, name):
+    broken = copied(built, tmp_path)
+    file = {"folder": broken.path(3), "webdataset": broken.tars()[0], "ffcv": broken.beton_path()}[kind(name)]
+    file.unlink()
+    with pytest.raises(UserError, match=file.name):
+        batches(broken, name, moco_v2(32))
+
+
+def test_a_format_that_was_not_built_is_refused_with_the_command(built_val, pets, tmp_path):
+    from viewstream.shards.building.build import BuildOptions, build
+
+    only = build(BuildOptions(source=pets, out=tmp_path / "only", format=("webdataset",), workers=1))
+    with pytest.raises(UserError, match=r"holds webdataset, not folder: build it with .*--format folder"):
+        open_door("folder", only)
+
+
+def test_an_unknown_loader_suggests_the_nearest(built):
+    with pytest.raises(UserError, match="did you mean 'ffcv'"):
+        open_door("fcv", built)
+
+
+def test_breaking_out_of_an_epoch_leaves_no_thread_or_file_behind(built):
+    before, files = threading.active_count(), len(os.listdir("/proc/self/fd"))
+    stream = Stream(built, Plan(len(built), 8), moco_v2(32), open_door("webdataset", built), threads=2)
+    for _ in stream.epoch(0):
+        break
+    assert len(list(stream.epoch(1))) == len(built) // 8  # and goes on working
+    stream.close()
+    assert threading.active_count() == before
+    assert len(os.listdir("/proc/self/fd")) == files
+
+
+def test_a_plan_for_more_samples_than_there_are_is_refused_when_the_stream_is_made(built):
+    with pytest.raises(UserError, match=r"the plan orders 97 samples, pets-full-train holds 96"):
+        Stream(built, Plan(len(built) + 1, 8), moco_v2(32), open_door("webdataset", built), threads=1)
+
+
+def test_an_impossible_view_is_refused_when_the_stream_is_made(built):
+    with pytest.raises(UserError, match="must begin"):
+        Stream(built, Plan(len(built), 8), ((Normalize(),),), open_door("webdataset", built), threads=1)

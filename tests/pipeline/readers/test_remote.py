@@ -1,0 +1,62 @@
+"""Sets behind a URL: the same bytes as of the local set, fetched once."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import fsspec
+import numpy as np
+import pytest
+
+from viewstream.pipeline.readers.remote import RemoteTars, open_remote
+from viewstream.shards.building.build import BuildOptions, build
+from viewstream.shards.errors import UserError
+
+from .fetched import assert_same, opened
+
+
+def test_a_remote_set_reads_the_same_bytes_and_fetches_each_tar_once(server, many, tmp_path):
+    door = opened(server, tmp_path)
+    assert door.manifest.info == many.info
+    assert door.place(5) == f"{server.url}/{many.tars()[many.shard[5]].name} at byte {many.offset[5]}"
+    with ThreadPoolExecutor(8) as pool:
+        pool.map(door.read, range(len(many)))
+    assert_same(door, many)
+    door.close()
+    again = opened(server, tmp_path)
+    assert_same(again, many)
+    again.close()
+    tars = [name for name in server.asked if name.endswith(".tar")]
+    assert sorted(tars) == sorted(tar.name for tar in many.tars())
+    assert server.asked.count("manifest.parquet") == 1
+
+
+def test_any_file_system_of_fsspec_will_do(many, tmp_path):
+    store = fsspec.filesystem("memory")
+    store.put(str(many.root), "/many", recursive=True)
+    try:
+        door = RemoteTars(open_remote("memory://many", tmp_path))
+        door.expect(np.arange(len(many)))
+        assert_same(door, many)
+        door.close()
+    finally:
+        store.rm("/many", recursive=True)
+
+
+def test_a_local_path_and_a_local_set_are_told_apart_from_remote_ones(many, tmp_path):
+    with pytest.raises(UserError, match="is no URL"):
+        open_remote(str(many.root), tmp_path)
+    with pytest.raises(UserError, match="is a local set"):
+        RemoteTars(many)
+
+
+def test_a_set_that_was_built_anew_replaces_the_cached_one(pets, tmp_path):
+    def make(quality):
+        out = tmp_path / f"q{quality}"
+        return build(BuildOptions(source=pets, out=out, format=("webdataset",), quality=quality, workers=1))
+
+    store = fsspec.filesystem("memory")
+    for made in (make(90), make(60)):
+        store.put(str(made.root), "/anew", recursive=True)
+        door = RemoteTars(open_remote("memory://anew", tmp_path / "cache"))
+        assert_same(door, made)
+        door.close()
+        store.rm("/anew", recursive=True)

@@ -1,0 +1,101 @@
+"""The cache of remote tars: never larger than its limit, never poisoned, shared by processes."""
+
+import hashlib
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from viewstream.shards.errors import UserError
+from viewstream.shards.formats.read import open_tar
+
+from .fetched import assert_same, assert_sound, opened
+
+READ_ALL = """
+import hashlib, sys
+import numpy as np
+from viewstream.pipeline.readers.remote import RemoteTars, open_remote
+url, folder, limit, seed = sys.argv[1:]
+door = RemoteTars(open_remote(url, folder, int(limit)))
+m = door.manifest
+order = np.random.default_rng(int(seed)).permutation(len(m.tars()))
+rows = np.concatenate([np.flatnonzero(m.shard == shard) for shard in order])
+door.expect(rows)
+total = hashlib.sha256()
+for row, data in sorted((row, door.read(row)) for row in rows.tolist()):
+    total.update(data)
+door.close()
+print(total.hexdigest())
+"""
+
+
+def test_an_order_that_needs_more_tars_side_by_side_than_the_cache_holds_is_refused(server, many, tmp_path):
+    sizes = [tar.stat().st_size for tar in many.tars()]
+    door = opened(server, tmp_path, limit=2 * max(sizes))
+    with pytest.raises(UserError, match=r"needs [\d,]+ bytes of tars side by side, the cache holds"):
+        door.expect(np.random.default_rng(0).permutation(len(many)))
+    door.close()
+    small = opened(server, tmp_path, limit=min(sizes) - 1)
+    with pytest.raises(UserError, match="does not fit into a cache of"):
+        small.read(0)
+    small.close()
+
+
+def test_a_cache_smaller_than_the_set_stays_in_its_limit_and_reads_the_same(server, many, tmp_path):
+    limit = 3 * max(tar.stat().st_size for tar in many.tars())
+    door = opened(server, tmp_path, limit)
+    rows, largest = np.argsort(many.shard, kind="stable"), 0
+    door.expect(rows)
+    plain = open_tar(many)
+    for row in rows.tolist():
+        assert door.read(row) == plain.read(row)
+        largest = max(largest, sum(p.stat().st_size for p in (tmp_path / "tars").glob("?" * 64) if p.exists()))
+    door.close()
+    plain.close()
+    assert 0 < largest <= limit
+    assert len([name for name in server.asked if name.endswith(".tar")]) == len(many.tars())
+    assert_sound(tmp_path, many)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("room", [3, 1000])
+def test_processes_share_a_cache_and_fetch_each_tar_once_where_it_holds_the_set(server, many, tmp_path, room):
+    limit = room * max(tar.stat().st_size for tar in many.tars())
+    seeds = range(3)
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", READ_ALL, server.url, str(tmp_path), str(limit), str(seed)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for seed in seeds
+    ]
+    plain, want = open_tar(many), hashlib.sha256()
+    for row in range(len(many)):
+        want.update(plain.read(row))
+    plain.close()
+    assert [p.communicate(timeout=120)[0].strip() for p in started] == [want.hexdigest()] * len(seeds)
+    assert_sound(tmp_path, many)
+    tars = [name for name in server.asked if name.endswith(".tar")]
+    if room == 1000:
+        assert sorted(tars) == sorted(tar.name for tar in many.tars())
+    assert json.loads((next(tmp_path.glob("many-*")) / "remote.json").read_text())["limit"] == limit
+
+
+@pytest.mark.full
+def test_a_process_killed_while_it_fetches_leaves_the_cache_sound(server, many, tmp_path):
+    server.faults = {many.tars()[many.shard[0]].name: ["stall"]}
+    words = [sys.executable, "-c", READ_ALL, server.url, str(tmp_path), "1000000", "0"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob("tars/*.partial")) and time.monotonic() < deadline:
+            time.sleep(0.001)
+        process.kill()
+    server.faults = {}
+    door = opened(server, tmp_path)
+    assert_same(door, many)
+    door.close()
+    assert_sound(tmp_path, many)

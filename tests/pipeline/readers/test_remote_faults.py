@@ -1,0 +1,65 @@
+"""Servers that fail: tried again, or said in a line, and nothing wrong is kept."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from viewstream.pipeline.readers.remote import RemoteTars, open_remote
+from viewstream.shards.errors import UserError
+
+from .fetched import QUICK, assert_same, assert_sound, cached, opened
+
+
+@pytest.mark.parametrize("kind", ["500", "drop", "stall", "short", "long", "flip"])
+def test_what_goes_wrong_for_a_moment_is_tried_again(server, many, tmp_path, kind):
+    tar = many.tars()[many.shard[0]].name
+    server.faults = {"dataset.json": ["500"], "manifest.parquet": [kind], tar: [kind, kind]}
+    door = opened(server, tmp_path)
+    assert_same(door, many, [0])
+    door.close()
+    assert server.asked.count(tar) == 3
+    assert server.asked.count("manifest.parquet") == 2
+    assert_sound(tmp_path, many)
+
+
+@pytest.mark.parametrize(
+    ("kind", "cause"),
+    [("500", "500"), ("drop", "Payload"), ("short", "bytes, not"), ("long", "bytes, not"), ("flip", "digest")],
+)
+def test_what_stays_wrong_is_said_in_a_line_and_leaves_nothing(server, many, tmp_path, kind, cause):
+    door = opened(server, tmp_path)
+    tar = many.tars()[many.shard[0]].name
+    server.faults = {tar: [kind] * 4}
+    with pytest.raises(UserError, match=rf"{server.url}/{tar} .*4 tries .*{cause}.*: try again") as caught:
+        door.read(0)
+    assert "\n" not in str(caught.value)
+    assert not cached(tmp_path)
+    assert_sound(tmp_path, many)
+    assert_same(door, many, [0])  # and once the server is well, so is the door
+    door.close()
+
+
+def test_what_will_not_be_better_next_time_is_not_tried_again(server, many, tmp_path):
+    server.faults = {"dataset.json": ["403"]}
+    with pytest.raises(UserError, match=r"dataset.json may not be read"):
+        open_remote(server.url, tmp_path, patience=QUICK)
+    gone = replace(QUICK, pauses=(60.0,))
+    door = RemoteTars(open_remote(server.url, tmp_path, patience=gone), 0, gone)
+    door.lines[0] = {**door.lines[0], "file": "gone.tar"}
+    row = int(np.flatnonzero(many.shard == 0)[0])
+    with pytest.raises(UserError, match=r"gone.tar is not there: is the whole set uploaded"):
+        door.read(row)
+    door.close()
+
+
+def test_a_manifest_that_is_not_what_its_page_says_is_refused(server, many, tmp_path):
+    server.faults = {"manifest.parquet": ["flip"] * 4}
+    with pytest.raises(
+        UserError, match=r"manifest.parquet could not be fetched .*sha256 is not what dataset.json says"
+    ):
+        open_remote(server.url, tmp_path, patience=QUICK)
+    server.faults = {"dataset.json": ["short"] * 4}
+    with pytest.raises(UserError, match=r"dataset.json could not be fetched .*damaged"):
+        open_remote(server.url, tmp_path, patience=QUICK)
+    assert not list(tmp_path.rglob("dataset.json"))

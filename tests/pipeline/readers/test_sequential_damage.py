@@ -1,0 +1,80 @@
+"""A damaged, changed or missing tar names the sample that cannot be streamed."""
+
+import io
+import os
+import re
+import shutil
+import tarfile
+
+import numpy as np
+import pytest
+
+from viewstream.pipeline.readers.sequential import SequentialTars
+from viewstream.shards.errors import UserError
+from viewstream.shards.manifest import Manifest
+
+from .streams import plain, streamed, streaming
+
+
+@pytest.fixture
+def copy(many, tmp_path):
+    """One to damage."""
+    shutil.copytree(many.root, tmp_path / "copy")
+    return Manifest.open(tmp_path / "copy")
+
+
+def name_of(manifest, row):
+    return re.escape(f"sample {row} ({manifest.keys[row]}) cannot be streamed from {manifest.tars()[0]}")
+
+
+@pytest.mark.parametrize("where", ["picture", "header"])
+def test_a_tar_that_was_cut_off_names_the_first_sample_behind_the_cut(copy, where):
+    rows = np.flatnonzero(copy.shard == 0)
+    rows = rows[np.argsort(copy.offset[rows])]
+    hit, at = int(rows[2]), int(copy.offset[rows[2]])
+    os.truncate(copy.tars()[0], at + 100 if where == "picture" else at - 700)
+    door = SequentialTars(copy, 2)
+    door.expect(rows)
+    assert [door.read(row) for row in rows[:2].tolist()] == plain(copy, rows[:2])
+    with pytest.raises(UserError, match=rf"{name_of(copy, hit)} .*: is the tar whole\?"):
+        door.read(int(rows[3]))
+    door.close()
+    assert not streaming()
+
+
+def rewritten(path, change):
+    """The same tar, each member through change(name, data) -> data or None."""
+    with tarfile.open(path) as tar:
+        members = [(m.name, tar.extractfile(m).read()) for m in tar]  # type: ignore
+    with tarfile.open(path, "w") as tar:
+        for name, data in members:
+            if (data := change(name, data)) is not None:
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+
+
+@pytest.mark.parametrize("fate", ["gone", "short", "long"])
+def test_a_sample_that_is_missing_or_of_another_length_is_named(copy, fate):
+    rows = np.flatnonzero(copy.shard == 0)
+    hit = int(rows[1])
+    change = {"gone": lambda data: None, "short": lambda data: data[:-1], "long": lambda data: data + b"x"}[fate]
+    rewritten(copy.tars()[0], lambda name, data: change(data) if name == f"{copy.keys[hit]}.jpg" else data)
+    door = SequentialTars(copy, 2)
+    cause = "is not in the tar" if fate == "gone" else r"has \d+ bytes, not \d+"
+    with pytest.raises(UserError, match=rf"{name_of(copy, hit)} \(it {cause}\): is the tar whole"):
+        streamed(door, rows)
+    door.close()
+
+
+def test_a_missing_or_foreign_tar_is_named(copy):
+    rows, tar = np.flatnonzero(copy.shard == 0), copy.tars()[0]
+    for cause in ("header", "No such file"):
+        if cause == "No such file":
+            tar.unlink()
+        else:
+            tar.write_bytes(b"no tar at all" * 1000)
+        door = SequentialTars(copy, 2)
+        with pytest.raises(UserError, match=rf"{tar}.*{cause}"):
+            streamed(door, rows)
+        door.close()

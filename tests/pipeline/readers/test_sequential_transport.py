@@ -1,0 +1,88 @@
+"""Tars are streamed from near and far: disks, web servers, commands, other people's names."""
+
+import http.server
+import io
+import re
+import tarfile
+import threading
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pytest
+
+from viewstream.pipeline.readers.remote import RemoteTars, open_remote
+from viewstream.pipeline.readers.sequential import SequentialTars
+from viewstream.shards.care.index import index
+from viewstream.shards.errors import UserError
+
+from .streams import blocks, plain, streamed
+
+
+class Ranged(http.server.SimpleHTTPRequestHandler):
+    """Sends parts of files."""
+
+    def do_GET(self):
+        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range") or "")
+        if not asked:
+            return super().do_GET()
+        data = Path(self.translate_path(self.path)).read_bytes()
+        part = data[int(asked[1]) : int(asked[2]) + 1]
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes {asked[1]}-{int(asked[1]) + len(part) - 1}/{len(data)}")
+        self.send_header("Content-Length", str(len(part)))
+        self.end_headers()
+        self.wfile.write(part)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_every_door_of_tars_reads_the_same_bytes_from_near_and_far(many, tmp_path):
+    rows, store = blocks(many.shard, 2, 3), fsspec.filesystem("memory")
+    store.put(str(many.root), "/near", recursive=True)
+    try:
+        far = open_remote("memory://near", tmp_path)
+        for door in (RemoteTars(far), SequentialTars(far, 4), SequentialTars(many, 4)):
+            assert streamed(door, rows, 2) == plain(many, rows)
+            door.close()
+    finally:
+        store.rm("/near", recursive=True)
+
+
+def test_tars_of_a_web_server_are_streamed(many, tmp_path):
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0),
+        lambda *a: Ranged(*a, directory=str(many.root)),  # type: ignore
+    ) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        rows = blocks(many.shard, 3, 0)
+        door = SequentialTars(open_remote(f"http://127.0.0.1:{server.server_port}", tmp_path), 4)
+        assert streamed(door, rows, 2) == plain(many, rows)
+        door.close()
+        server.shutdown()
+
+
+def test_a_command_can_bring_the_tars(many):
+    rows = blocks(many.shard, 2, 4)
+    door = SequentialTars(many, 4, pipe=f"cat {many.root}/{{file}}")
+    assert streamed(door, rows) == plain(many, rows)
+    door.close()
+    broken = SequentialTars(many, 4, pipe="exit 3; echo {file}")
+    with pytest.raises(UserError, match=r"sample \d+ .* cannot be streamed from exit 3"):
+        streamed(broken, rows)
+    broken.close()
+
+
+def test_tars_of_other_people_are_streamed_by_their_own_names(many, tmp_path):
+    for number in range(2):
+        with tarfile.open(tmp_path / f"other-{number}.tar", "w") as tar:
+            for row in np.flatnonzero(many.shard == number).tolist():
+                for suffix, data in (("JPG", plain(many, np.array([row]))[0]), ("cls", b"%d" % many.label[row])):
+                    member = tarfile.TarInfo(f"./{many.keys[row]}.{suffix}")
+                    member.size = len(data)
+                    tar.addfile(member, io.BytesIO(data))
+    other = index(tmp_path, workers=1)
+    rows, door = np.arange(len(other)), SequentialTars(other, 2)
+    assert streamed(door, rows) == plain(other, rows)
+    door.close()

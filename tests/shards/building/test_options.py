@@ -1,0 +1,99 @@
+"""A build's options: the sides, sizes and order that they give, and what is refused before anything is written."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from viewstream.shards.building.build import build
+from viewstream.shards.building.layout import bytes_of
+from viewstream.shards.errors import UserError
+from viewstream.shards.subsets.part import Choice
+
+
+@pytest.mark.parametrize("side", [{"max_side": 40}, {"short_side": 40}])
+def test_pictures_shrink_to_the_asked_side_and_never_grow(side, options, tree, jpeg):
+    (tree / "train" / "cat" / "cat_0.JPEG").write_bytes(jpeg(1, 20, 30))
+    made = build(options(**side))
+    sides = made.hw.max(1) if "max_side" in side else made.hw.min(1)
+    small = made.keys.index("cat/cat_0")
+    assert made.hw[small].tolist() == [20, 30]
+    assert set(np.delete(sides, small).tolist()) == {40}
+
+
+@pytest.mark.parametrize("check", ["headers", "decode"])
+def test_keep_stores_the_files_own_bytes(check, options, tree):
+    made = build(options(keep=True, check=check, format=("folder",)))
+    assert made.info.report["check"] == check
+    for row, path in enumerate(made.strings("source")):
+        assert made.path(row).read_bytes() == (tree / "train" / path).read_bytes()
+    assert (made.shard == -1).all()
+    assert (made.beton == -1).all()
+    assert not made.tars()
+
+
+def test_the_val_split_is_built_by_itself(options, tree, grow):
+    grow(tree, {"cat": 3, "dog": 2, "eel": 1, "fox": 1}, split="val")
+    made = build(options(split="val"))
+    assert made.info.split == "val"
+    assert made.info.name == "pets-full-val"
+    assert len(made) == 7
+
+
+def test_what_lies_in_which_tar_does_not_depend_on_encoded_sizes(options, tmp_path):
+    shards = []
+    for quality in (20, 95):
+        made = build(options(quality=quality, out=tmp_path / f"q{quality}", shard_size="50KB"))
+        shards.append(dict(zip(made.keys, made.shard.tolist(), strict=True)))
+    assert shards[0] == shards[1]
+
+
+def test_storage_order_mixes_the_classes_and_follows_the_seed_not_the_subset(options, tmp_path):
+    whole = build(options(keep=True))
+    assert np.abs(np.diff(whole.label)).astype(bool).mean() > 0.5
+    other = build(options(keep=True, seed=1, out=tmp_path / "other"))
+    assert whole.keys != other.keys
+    part = build(options(keep=True, out=tmp_path / "part"), Choice("lt6", draw_subset=True))
+    chosen = set(part.keys)
+    assert 4 <= len(chosen) < 40
+    assert part.keys == [key for key in whole.keys if key in chosen]
+    assert part.info.subset["from"] == "draw"
+
+
+def test_sizes_are_read_as_people_write_them():
+    assert [bytes_of(text) for text in ("256MB", "1 gb", "7K", "512")] == [256_000_000, 10**9, 7000, 512]
+    with pytest.raises(UserError, match="write it like 256MB"):
+        bytes_of("many")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"format": ()}, "names nothing to write"),
+        ({"quality": 0}, "take 1 to 100"),
+        ({"max_side": 0}, "leave no pixels"),
+        ({"short_side": -1}, "leave no pixels"),
+        ({"raw_fraction": 1.5}, "take 0 to 1"),
+        ({"shard_size": "0MB"}, "is not a size"),
+        ({"source": Path("nowhere")}, "nowhere/train does not exist: a source is laid out as"),
+    ],
+)
+def test_options_that_cannot_work_are_refused_before_anything_is_written(changes, words, options, tmp_path):
+    with pytest.raises(UserError, match=words):
+        build(options(**changes))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_complete_set_and_foreign_folders_are_left_alone(options, tmp_path, digests):
+    made = build(options())
+    before = digests(made.root)
+    with pytest.raises(UserError, match="already holds a complete data set: name another --out, or remove"):
+        build(options(quality=50))
+    assert digests(made.root) == before
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("dear")
+    with pytest.raises(UserError, match="holds files that no build wrote"):
+        build(options(out=tmp_path / "mine"))
+    with pytest.raises(UserError, match="is a file: name a folder"):
+        build(options(out=tmp_path / "mine" / "thesis.tex"))
+    assert (tmp_path / "mine" / "thesis.tex").read_text() == "dear"

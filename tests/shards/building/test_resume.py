@@ -1,0 +1,138 @@
+"""A build that dies at any moment goes on where it stopped, and ends as if nothing had happened."""
+
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from viewstream.shards.building.build import BuildOptions, build
+from viewstream.shards.errors import UserError
+from viewstream.shards.manifest import Manifest
+
+ALL = ("webdataset", "ffcv", "folder")
+PROGRAM = """
+import sys
+from pathlib import Path
+from viewstream.shards.building.build import BuildOptions, build
+build(BuildOptions(source=sys.argv[1], out=Path(sys.argv[2]), workers=int(sys.argv[3]), shard_size="100KB",
+                   format=("webdataset", "ffcv", "folder"), raw_fraction=0.2))
+"""
+
+
+def start(source: Path, out: Path, workers: int = 1) -> "subprocess.Popen[str]":
+    words = [sys.executable, "-c", PROGRAM, source, out, workers]
+    return subprocess.Popen(list(map(str, words)), text=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+
+
+def undisturbed(source: Path, out: Path) -> Manifest:
+    return build(BuildOptions(source=str(source), out=out, shard_size="100KB", format=ALL, workers=1, raw_fraction=0.2))
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.full)])
+def test_a_build_killed_at_any_moment_ends_byte_identical(kills, tmp_path, grow, digests):
+    tree = grow(tmp_path / "pets", {f"pet{n}": 60 for n in range(8)}, side=200)
+    whole = digests(undisturbed(tree, tmp_path / "whole").root)
+    rng, out, killed = random.Random(0), tmp_path / "out", 0
+    while killed < kills:
+        child = start(tree, out, workers=1 + killed % 3)
+        while not (out / "building").exists():
+            assert child.poll() is None, child.communicate()
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.4))
+        if child.poll() is None:
+            child.send_signal(signal.SIGKILL)
+            killed += 1
+        child.wait()
+        if (out / "dataset.json").exists():  # it came through before the blow: begin anew
+            undisturbed(tree, out) if (out / "building").exists() else None
+            assert digests(out) == whole
+            out.rename(tmp_path / f"done{killed}")
+        else:
+            with pytest.raises(UserError, match="not a complete data set"):
+                Manifest.open(out)
+    assert digests(undisturbed(tree, out).root) == whole
+    assert not (out / "building").exists()
+
+
+def test_what_is_finished_is_not_made_again(tmp_path, grow, digests, capsys):
+    tree = grow(tmp_path / "pets", {f"pet{n}": 60 for n in range(8)}, side=200)
+    out = tmp_path / "out"
+    child = start(tree, out)
+    while len(list((out / "building").glob("*.parquet"))) < 3:
+        assert child.poll() is None
+        time.sleep(0.002)
+    child.send_signal(signal.SIGSTOP)
+    with pytest.raises(UserError, match="another build is writing"):
+        undisturbed(tree, out)
+    child.kill()
+    child.wait()
+    before = {path: path.stat().st_mtime_ns for path in out.glob("*.tar")}
+    assert len(before) >= 3
+    undisturbed(tree, out)
+    assert "pictures are there from an earlier run" in capsys.readouterr().out
+    assert before.items() <= {path: path.stat().st_mtime_ns for path in out.glob("*.tar")}.items()
+
+
+def test_a_build_killed_after_its_last_file_is_complete(options, digests):
+    made = build(options())
+    before = digests(made.root)
+    building = made.root / "building"
+    building.mkdir()
+    (building / "options.json").write_text("")
+    assert build(options()).info == made.info
+    assert digests(made.root) == before
+
+
+@pytest.mark.full
+def test_ctrl_c_keeps_what_is_finished(tmp_path, grow):
+    tree = grow(tmp_path / "pets", {f"pet{n}": 60 for n in range(8)}, side=200)
+    child = start(tree, tmp_path / "out", workers=2)
+    while not list((tmp_path / "out" / "building").glob("*.parquet")):
+        assert child.poll() is None
+        time.sleep(0.002)
+    child.send_signal(signal.SIGINT)
+    child.communicate(timeout=60)
+    kept = list((tmp_path / "out" / "building").glob("*.parquet"))
+    assert kept or (tmp_path / "out" / "dataset.json").exists()  # on a busy machine the build may win the race
+    assert undisturbed(tree, tmp_path / "out")
+
+
+def limited() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+
+@pytest.mark.parametrize("where", ["limit", pytest.param("tmpfs", marks=pytest.mark.full)])
+def test_a_full_disk_is_a_clear_error_and_a_state_to_go_on_from(where, tmp_path, grow, digests):
+    tree = grow(tmp_path / "pets", {f"pet{n}": 60 for n in range(4)}, side=120)
+    whole = digests(undisturbed(tree, tmp_path / "whole").root)
+    out = tmp_path / "small" / "out"
+    out.parent.mkdir()
+    words = list(map(str, [sys.executable, "-m", "viewstream.tools.build_shards", "--source", tree, "--out", out,
+                           "--shard-size", "100KB", "--format", ",".join(ALL), "--raw-fraction", "0.2",
+                           "--workers", "1"]))  # fmt: skip
+    mounted = where == "tmpfs"
+    if mounted:
+        mount = ["mount", "-t", "tmpfs", "-o", "size=900k", "tmpfs", str(out.parent)]
+        if os.geteuid() or subprocess.run(mount, capture_output=True).returncode:
+            pytest.skip("mounting a small tmpfs needs root")
+    try:
+        failed = subprocess.run(words, capture_output=True, text=True, preexec_fn=None if mounted else limited)
+        assert failed.returncode == 2, failed.stderr
+        assert "is there room, and may you write?" in failed.stderr
+        assert "Traceback" not in failed.stderr
+        assert not (out / "dataset.json").exists()
+        if mounted:
+            assert "shards are finished, the same command goes on from there" in failed.stderr
+            subprocess.run(["mount", "-o", "remount,size=50m", str(out.parent)], check=True)
+        subprocess.run(words, check=True, capture_output=True)
+        assert digests(out) == whole
+    finally:
+        if mounted:
+            subprocess.run(["umount", str(out.parent)], check=True)

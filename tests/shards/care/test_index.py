@@ -1,0 +1,113 @@
+"""Shards that others wrote become a set by a description alone."""
+
+import io
+import tarfile
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from viewstream.shards.building.build import build
+from viewstream.shards.care.index import index
+from viewstream.shards.care.verify import verify
+from viewstream.shards.errors import UserError
+from viewstream.shards.formats.read import open_beton, open_tar
+
+
+@pytest.fixture
+def theirs(tmp_path, jpeg):
+    """Tars as webdataset's own writer makes them, and the JPEGs by key."""
+    webdataset = pytest.importorskip("webdataset", reason="webdataset is not installed")
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    made = {}
+    for shard in range(2):
+        with webdataset.TarWriter(str(folder / f"some-{shard}.tar")) as tar:
+            for n in range(5):
+                key = f"sample{shard}{n}"
+                made[key] = jpeg(n + 5 * shard, 40 + n, 50)
+                tar.write({"__key__": key, "jpg": made[key], "cls": n % 3})
+    return folder, made
+
+
+def test_tars_of_webdatasets_writer_become_a_set(theirs, digests):
+    folder, pictures = theirs
+    before = digests(folder)
+    made = index(folder, workers=1)
+    assert {name: sha for name, sha in digests(folder).items() if name.endswith(".tar")} == before
+    reader = open_tar(made)
+    assert [reader.read(row) for row in range(10)] == [pictures[key] for key in made.keys]
+    assert made.label.tolist() == [0, 1, 2, 0, 1] * 2
+    assert made.info.classes == ("0", "1", "2")
+    assert made.hw[3].tolist() == [43, 50]
+    assert made.info.formats == ("webdataset",)
+    assert verify(made) == []
+    with pytest.raises(UserError, match="describes these files already"):
+        index(folder)
+
+
+@pytest.mark.skipif(not find_spec("ffcv"), reason="ffcv is not installed")
+@pytest.mark.parametrize("mode", ["raw", "jpg"])
+def test_a_beton_of_ffcvs_writer_becomes_a_set(mode, tmp_path, picture):
+    from ffcv.fields import FloatField, IntField, RGBImageField
+    from ffcv.writer import DatasetWriter
+
+    images = [Image.fromarray(picture(n, 40 + n, 60)) for n in range(12)]
+    (tmp_path / "theirs").mkdir()
+    fields = {"label": IntField(), "weight": FloatField(), "image": RGBImageField(write_mode=mode)}
+    writer = DatasetWriter(str(tmp_path / "theirs" / "some.beton"), fields, num_workers=1)
+    writer.from_indexed_dataset(_Rows(images))
+    made = index(tmp_path / "theirs", workers=1)
+    assert made.label.tolist() == [n % 4 for n in range(12)]
+    reader = open_beton(made)
+    for row, image in enumerate(images):
+        data = reader.read(row)
+        if mode == "raw":
+            assert np.array_equal(data, np.asarray(image))
+        else:
+            assert np.asarray(Image.open(io.BytesIO(data))).shape == np.asarray(image).shape
+        assert made.hw[row].tolist() == [image.height, image.width]
+    assert verify(made) == []
+
+
+class _Rows:
+    def __init__(self, images):
+        self.images = images
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, n):
+        return n % 4, 0.5, self.images[n]
+
+
+def test_tars_and_a_beton_of_the_same_pictures_share_one_id_space(options):
+    made = build(options(shard_size="50KB"))
+    (made.root / "dataset.json").unlink()
+    again = index(made.root, workers=1)
+    assert again.keys == made.keys
+    tars, beton = open_tar(again), open_beton(again)
+    assert all(tars.read(row) == beton.read(row) for row in range(40))
+    assert again.info.counts == made.info.counts
+    assert again.info.classes == made.info.classes
+
+
+def test_what_loaders_cannot_decode_is_named_or_left_out(theirs, saved, picture):
+    folder, _ = theirs
+    cmyk = saved(Image.fromarray(picture(1)).convert("CMYK"), "JPEG")
+    with tarfile.open(folder / "some-2.tar", "w") as tar:
+        for name, data in (("odd.jpg", cmyk), ("odd.cls", b"1"), ("cut.jpg", b"\xff\xd8"), ("cut.cls", b"0")):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    with pytest.raises(UserError, match=r"odd.jpg cannot be read by the loaders .*2 such.*--on-error skip"):
+        index(folder, workers=1)
+    made = index(folder, skip=True, workers=1)
+    assert len(made) == 10
+    assert {row["source"].rpartition("/")[2] for row in made.info.report["skipped"]} == {"odd.jpg", "cut.jpg"}
+
+
+def test_a_folder_without_shards_is_an_error(tmp_path):
+    with pytest.raises(UserError, match=r"holds neither tars nor a \.beton"):
+        index(tmp_path)

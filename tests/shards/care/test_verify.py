@@ -1,0 +1,120 @@
+"""What is no longer as it was built is found and, byte by byte, made again."""
+
+import random
+import re
+import shutil
+
+import pytest
+
+from viewstream.shards.building.build import build
+from viewstream.shards.care.verify import verify
+from viewstream.shards.errors import UserError
+from viewstream.shards.manifest import Manifest
+
+ALL = ("webdataset", "ffcv", "folder")
+SCRIPT = "tools/verify_shards.py"
+
+
+def flip(path, at):
+    data = bytearray(path.read_bytes())
+    data[at] ^= 0xFF
+    path.write_bytes(data)
+
+
+def test_a_sound_set_is_said_to_be_sound(options, program):
+    made = build(options(format=ALL, shard_size="50KB"))
+    assert verify(made) == []
+    done = program(SCRIPT, made.root)
+    assert done.returncode == 0
+    assert "is as it was built: 40 samples, webdataset, ffcv, folder" in done.stdout
+
+
+def test_any_flipped_byte_of_any_file_is_found(options):
+    made = build(options(format=ALL, shard_size="50KB"))
+    rng = random.Random(0)
+    for path in sorted(p for p in made.root.rglob("*") if p.is_file() and p.name != "dataset.json"):
+        for _ in range(3):
+            before = path.read_bytes()
+            flip(path, rng.randrange(len(before)))
+            if path.name == "manifest.parquet":
+                with pytest.raises(UserError, match=r"manifest\.parquet"):
+                    verify(Manifest.open(made.root))
+            else:
+                found = [d.file for d in verify(Manifest.open(made.root))]
+                assert found == [str(path.relative_to(made.root))]
+            path.write_bytes(before)
+    assert verify(made) == []
+
+
+def test_the_samples_that_are_hit_are_named(options, program):
+    made = build(options(format=("webdataset", "folder")))
+    flip(made.tars()[0], int(made.offset[7]) + 20)
+    (damage,) = verify(made)
+    assert damage.rows == (7,)
+    done = program(SCRIPT, made.root)
+    assert done.returncode == 2
+    assert f"000000.tar: 1 samples differ ({made.keys[7]})" in done.stdout
+    assert "--repair makes them again" in done.stderr
+
+
+def test_what_another_format_has_whole_needs_no_source(options, program, digests):
+    made = build(options(format=ALL, shard_size="50KB"))
+    before = digests(made.root)
+    for tar in made.tars():
+        tar.unlink()
+    shutil.rmtree(made.root / "folder")
+    assert program(SCRIPT, made.root, "--repair").returncode == 0
+    flip(made.beton_path(), 2)
+    assert program(SCRIPT, made.root, "--repair").returncode == 0
+    assert digests(made.root) == before
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_repair_makes_again_what_is_broken_and_nothing_else(keep, options, program, digests, tree):
+    made = build(options(format=ALL, shard_size="50KB", keep=keep, raw_fraction=0.3))
+    before = digests(made.root)
+    tars = made.tars()
+    untouched = tars[1].stat().st_mtime_ns
+    flip(tars[0], 600)
+    tars[2].unlink()
+    tars[3].write_bytes(tars[3].read_bytes()[:5000])
+    tars[1].with_suffix(".idx").unlink()
+    flip(made.beton_path(), 3000)
+    made.path(5).write_bytes(b"")
+    shutil.rmtree(made.root / "folder" / "eel")
+    done = program(SCRIPT, made.root, "--repair", "--source", tree)
+    assert done.returncode == 0, done.stderr
+    assert digests(made.root) == before
+    assert tars[1].stat().st_mtime_ns == untouched
+
+
+def test_what_no_format_has_whole_comes_from_the_source_or_not_at_all(options, program, digests, tree):
+    made = build(options(format=("webdataset",), shard_size="50KB"))
+    before = digests(made.root)
+    made.tars()[0].write_bytes(b"gone")
+    done = program(SCRIPT, made.root, "--repair")
+    assert done.returncode == 2
+    assert "name what it was built from with --source" in done.stderr
+    lost = made.strings("source")[0]
+    sound = (tree / "train" / lost).read_bytes()
+    for replaced, words in ((None, "lacks 1 pictures"), (sound[:-9], "is damaged"), (b"", "is damaged")):
+        (tree / "train" / lost).unlink(missing_ok=True)
+        if replaced is not None:
+            (tree / "train" / lost).write_bytes(replaced)
+        done = program(SCRIPT, made.root, "--repair", "--source", tree)
+        assert done.returncode == 2
+        assert re.search(words, done.stderr), done.stderr
+    other = next(p for p in (tree / "train" / "fox").iterdir())
+    (tree / "train" / lost).write_bytes(other.read_bytes())
+    done = program(SCRIPT, made.root, "--repair", "--source", tree)
+    assert "no longer gives the bytes that were built" in done.stderr
+    (tree / "train" / lost).write_bytes(sound)
+    assert program(SCRIPT, made.root, "--repair", "--source", tree).returncode == 0
+    assert digests(made.root) == before
+
+
+def test_a_damaged_manifest_is_an_error_of_its_own(options):
+    made = build(options())
+    (made.root / "manifest.parquet").write_bytes((made.root / "manifest.parquet").read_bytes()[:-50])
+    with pytest.raises(UserError, match="absent or damaged"):
+        Manifest.open(made.root)

@@ -1,0 +1,35 @@
+"""A build's pixels do not depend on whether numba is there."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from viewstream.shards.encoding import shrink as module
+from viewstream.shards.encoding.shrink import shrink
+
+pytest.importorskip("numba", reason="numba is not installed")
+
+
+def by_pil(pixels, height, width):
+    first = Image.fromarray(pixels).resize((width, len(pixels)), Image.Resampling.BICUBIC)
+    return np.asarray(first.resize((width, height), Image.Resampling.BICUBIC))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 500), st.integers(1, 500), st.data())
+def test_the_kernels_are_pils_to_the_last_bit(height, width, data):
+    small = data.draw(st.integers(1, height)), data.draw(st.integers(1, width))
+    rng = np.random.default_rng(height * width)
+    for pixels in (rng.integers(0, 256, (height, width, 3)), 255 * rng.integers(0, 2, (height, width, 3))):
+        pixels = pixels.astype(np.uint8)  # noise, and edges that overshoot
+        assert np.array_equal(shrink(pixels, *small), by_pil(pixels, *small))
+
+
+def test_a_build_without_numba_stores_the_same_bytes(options, digests, tmp_path, monkeypatch):
+    from viewstream.shards.building.build import build
+
+    with_numba = build(options(max_side=37, out=tmp_path / "a"))
+    monkeypatch.setattr(module, "NUMBA", False)
+    assert digests(build(options(max_side=37, out=tmp_path / "b")).root) == digests(with_numba.root)

@@ -1,0 +1,104 @@
+"""Samples of webdataset's tars: their classes and labels, and what is refused by name."""
+
+import json
+
+import numpy as np
+import pytest
+
+from viewstream.shards.building.build import BuildOptions, build
+from viewstream.shards.errors import UserError
+from viewstream.shards.sources.detect import open_source
+from viewstream.shards.sources.storage import storage
+from viewstream.shards.sources.webdataset import walk, webdataset
+
+from ..archives import tar
+
+
+def sample(key, label=None, page=None, suffix="jpg"):
+    made = [(f"{key}.{suffix}", key.encode(errors="replace"))]
+    made += [] if label is None else [(f"{key}.cls", str(label).encode())]
+    return made + ([] if page is None else [(f"{key}.json", json.dumps(page).encode())])
+
+
+def test_classes_are_folders_of_keys_then_the_page_then_numbers(tmp_path):
+    folders = [*sample("cat/1", 0), *sample("dog/1", 1, suffix="PNG"), *sample("dog/2.x", 1)]
+    (tmp_path / "a.tar").write_bytes(tar(folders))
+    source = webdataset(tmp_path / "a.tar", "val")
+    assert source.classes == ("cat", "dog")
+    assert source.paths[:2] == ["cat/1.jpg", "dog/1.PNG"]
+    (tmp_path / "a.tar").write_bytes(tar([*sample("x/1", 0), *sample("x/2", None, {"label": 2})]))
+    assert webdataset(tmp_path / "a.tar", "val").classes == ("0", "1", "2")
+    (tmp_path / "dataset.json").write_text(json.dumps({"classes": ["p", "q", "r"], "split": "val"}))
+    assert webdataset(tmp_path / "a.tar", "val").classes == ("p", "q", "r")
+    with pytest.raises(UserError, match="this is the val split: take --split val"):
+        webdataset(tmp_path / "a.tar", "train")
+    (tmp_path / "dataset.json").write_text(json.dumps({"classes": ["p"]}))
+    with pytest.raises(UserError, match=r"has a label 2, its dataset\.json names 1 classes"):
+        webdataset(tmp_path / "a.tar", "val")
+
+
+def test_a_json_label_serves_too(tmp_path, jpeg):
+    page = {"label": 1, "width": 3}
+    (tmp_path / "x.tar").write_bytes(tar([("k.jpg", jpeg(0, 16, 16)), ("k.json", json.dumps(page).encode())]))
+    assert open_source(str(tmp_path / "x.tar"), "val").label.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        ([*sample("x/1", 0), *sample("x/2")], "1 of 2 pictures in .* have no label: give all of them one, or none"),
+        ([*sample("x/1", "cat")], "the label of x/1 cannot be read"),
+        ([*sample("x/1", 10**30)], "the label of x/1 cannot be read"),
+        ([*sample("x/1", 0), ("x/1.png", b"")], r"several pictures of key x/1 \(jpg and png\)"),
+        ([*sample("x/1", 0), *sample("x/2", 0), *sample("x/1", 0)], "share the key x/1"),
+        ([*sample("../../x/1", 0)], "leads out of the source"),
+        ([("x.txt", b"")], "holds no pictures"),
+        ([("x/1.jpg", b""), ("x/1.json", b"[" * 300_000)], "the label of x/1 cannot be read"),
+        ([*sample("x/\udcff", 0)], "is not UTF-8"),
+    ],
+)
+def test_samples_that_cannot_stand_are_refused_by_name(made, said, tmp_path):
+    (tmp_path / "a.tar").write_bytes(tar(made))
+    with pytest.raises(UserError, match=said):
+        webdataset(tmp_path / "a.tar", "train")
+
+
+@pytest.mark.parametrize("page", ["[" * 100_000, "[]", '{"classes": 5}', '{"classes": "ab"}', '{"files": [null]}'])
+def test_a_page_that_describes_no_set_is_refused(page, tmp_path):
+    (tmp_path / "a.tar").write_bytes(tar(sample("x/1", 0)))
+    (tmp_path / "dataset.json").write_text(page)
+    with pytest.raises(UserError, match=r"dataset\.json is damaged .*: remove it to read the tars without"):
+        webdataset(tmp_path / "a.tar", "train")
+
+
+def test_a_line_break_in_a_folders_name_is_part_of_the_key(tmp_path):
+    (tmp_path / "a.tar").write_bytes(tar(sample("x\ny/1", 0)))
+    assert webdataset(tmp_path / "a.tar", "train").paths == ["x\ny/1.jpg"]
+
+
+def test_pictures_without_any_label_are_a_source_without_classes(tmp_path):
+    (tmp_path / "a.tar").write_bytes(tar([*sample("2"), *sample("1")]))
+    source = webdataset(tmp_path, "train")
+    assert (source.classes, source.paths, source.label.tolist()) == ((), ["1.jpg", "2.jpg"], [-1, -1])
+
+
+def test_tars_of_other_splits_are_left_alone_and_a_missing_one_is_named(tmp_path):
+    for name in ("x-train-0.tar", "x-train-1.tar", "x-validation-0.tar"):
+        (tmp_path / name).write_bytes(tar(sample(f"k/{name[:-4]}", 0)))
+    assert webdataset(tmp_path, "train").paths == ["k/x-train-0.jpg", "k/x-train-1.jpg"]
+    assert webdataset(tmp_path, "val").paths == ["k/x-validation-0.jpg"]
+    with pytest.raises(UserError, match=r"x-train-2\.tar is not there"):
+        webdataset(tmp_path / "x-train-{0..2}.tar", "train")
+
+
+def test_a_built_set_is_a_source_and_the_walk_finds_what_its_manifest_says(tree, tmp_path):
+    want = build(BuildOptions(source=tree, out=tmp_path / "set", format=("webdataset",), workers=1))
+    source = open_source(str(want.root), "train")
+    assert source.classes == want.info.classes
+    assert sorted(source.uids(np.arange(len(source))).tolist()) == sorted(want.uid.tolist())
+    found = list(walk(storage(str(want.root)), [p.name for p in want.tars()]))
+    assert [s.key for s in found] == want.keys
+    assert [s.label for s in found] == want.label.tolist()
+    assert [(s.tar, s.offset, s.length) for s in found] == list(
+        zip(want.shard.tolist(), want.offset.tolist(), want.bytes.tolist(), strict=True)
+    )

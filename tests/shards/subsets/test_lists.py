@@ -1,0 +1,65 @@
+"""Every line of a list is checked, and a mistake is named with its file and line."""
+
+import gzip
+import hashlib
+
+import pytest
+
+from viewstream.shards.errors import UserError
+from viewstream.shards.lists import class_names, parse, read
+
+
+def test_all_spellings_of_a_path_mean_class_and_file():
+    paths, label = parse(
+        b"train/a/1.JPEG 0\n/a/2.JPEG 0 extra\r\n\nb/3.JPEG 1\nval/b/4.JPEG 10000000\ntrain/val/5.JPEG 2", "list"
+    )
+    assert paths == ["a/1.JPEG", "a/2.JPEG", "b/3.JPEG", "b/4.JPEG", "val/5.JPEG"]
+    assert label.tolist() == [0, 0, 1, 10_000_000, 2]
+
+
+def test_a_list_may_have_paths_alone():
+    paths, label = parse(b"/a/1.JPEG\ntrain/b/2.JPEG\n", "list")
+    assert paths == ["a/1.JPEG", "b/2.JPEG"]
+    assert label.tolist() == [-1, -1]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"a/1.JPEG 0\nb/2.JPEG\n", r"list line 2 is 'b/2.JPEG', not `path label`: is it a list file\?"),
+        (b"a/1.JPEG\n\nb/2.JPEG 1\n", r"list line 3 is 'b/2.JPEG 1', not a path without a label"),
+        (b"a/my cat.jpg\n", "line 1 is 'a/my cat.jpg', not `path label`"),
+        (b"a/1.JPEG 0.5\n", "line 1 .*not `path label`"),
+        (b"/ 0\n", "line 1 is '/ 0'"),
+        (b"a/1.JPEG 0\na/2.JPEG -1\n", "list line 2 has label -1: labels are 0 to 10,000,000"),
+        (b"a/1.JPEG 10000001\n", "line 1 has label 10000001"),
+        (b"a/1.JPEG " + b"9" * 5000, "line 1 has label 9{20}:"),
+        (b"a/1.JPEG 0\nb/1.JPEG 1\ntrain/a/1.JPEG 0\n", "list line 3 names a/1.JPEG again, line 1 did"),
+        (b"a/1.JPEG 0\n\xff\xd8\n", "list line 2 is not UTF-8 text"),
+        (b"\n \n", "list is empty"),
+        (b"\xef\xbb\xbf", "list is empty"),
+        ("\u00a0\n".encode(), "list is empty"),
+    ],
+)
+def test_a_bad_line_is_named(text, said):
+    with pytest.raises(UserError, match=said):
+        parse(text, "list")
+
+
+def test_class_names_are_first_words_without_slashes():
+    assert class_names(b"/b/ note\na\n\n", "set") == ["b", "a"]
+    for text, said in ((b"a\n/a\n", "set line 2 names class a again, line 1 did"), (b"a\n/ x\n", "line 2 is '/ x'")):
+        with pytest.raises(UserError, match=said):
+            class_names(text, "set")
+
+
+def test_a_list_may_be_packed_and_is_hashed_as_text(tmp_path):
+    plain, packed = tmp_path / "list", tmp_path / "list.gz"
+    plain.write_bytes(b"a/1 0\n")
+    packed.write_bytes(gzip.compress(b"a/1 0\n"))
+    assert read(plain) == read(packed) == (b"a/1 0\n", hashlib.sha256(b"a/1 0\n").hexdigest())
+    whole = packed.read_bytes()
+    for broken in (whole[:9], whole[:10] + b"\xff" + whole[11:]):
+        packed.write_bytes(broken)
+        with pytest.raises(UserError, match=r"list.gz is damaged or cannot be read"):
+            read(packed)

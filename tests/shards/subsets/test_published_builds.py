@@ -1,0 +1,79 @@
+"""Every published subset as a set on disk, built from a tree of tiny JPEGs with ImageNet's names."""
+
+import gzip
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+from viewstream.shards.building.build import BuildOptions, build
+from viewstream.shards.lists import parse
+from viewstream.shards.subsets.part import Choice
+from viewstream.shards.subsets.published import PUBLISHED
+
+pytestmark = pytest.mark.full
+TRAIN = ("lt0", "100kp", "lt2", "lt4", "lt6", "lt8")
+FIGURES = {  # most and least of a class, total (BalFeat's table; its LT is drawn, one picture short)
+    "lt0": (115, 115, 115_000),
+    "lt2": (204, 67, 115_885),
+    "lt4": (343, 37, 115_801),
+    "lt6": (553, 20, 115_836),
+    "lt8": (857, 10, 115_852),
+    "100kp": (116, 116, 116_000),
+    "lt-val": (20, 20, 20_000),
+}
+
+
+@pytest.fixture(scope="module")
+def imagenet(shared, tmp_path_factory, jpeg):
+    """The union of the names in all training lists, the classes filled up to what the drawn sets take of them."""
+    root = tmp_path_factory.mktemp("imagenet") / "imagenet"
+    names: set[str] = set()
+    for name in (*TRAIN, "lt-val"):
+        text = gzip.decompress((shared / "lists" / f"{PUBLISHED[name].file}.gz").read_bytes())
+        names |= set(parse(text, name)[0])
+    data = jpeg(1, 16, 16)
+    for wnid in sorted({name.partition("/")[0] for name in names}):
+        (root / "train" / wnid).mkdir(parents=True)
+    for name in names:
+        (root / "train" / name).write_bytes(data)
+    return root
+
+
+@pytest.mark.parametrize("name", [*TRAIN, "lt-val"])
+def test_a_published_list_builds_to_its_published_figures(name, imagenet, shared, tmp_path):
+    choice = Choice(name, lists=shared / "lists")
+    made = build(BuildOptions(source=imagenet, out=tmp_path / "out", keep=True, format=("webdataset",)), choice)
+    counts = np.array(made.info.counts)
+    assert (counts.max(), counts.min(), len(made)) == FIGURES[name]
+    assert made.info.subset["from"] == "list"
+    assert made.info.split == ("val" if name == "lt-val" else "train")
+
+
+@pytest.mark.parametrize("name", ["lt0", "lt4"])
+def test_a_drawn_set_builds_to_the_same_figures(name, imagenet, tmp_path):
+    options = BuildOptions(source=imagenet, out=tmp_path / "out", keep=True, format=("ffcv",))
+    made = build(options, Choice(name, draw_subset=True))
+    counts = np.array(made.info.counts)
+    assert (counts.max(), counts.min(), len(made)) == FIGURES[name]
+
+
+@pytest.mark.parametrize("name", ["clsset1", "clsset1_comp", "clsset2", "clsset2_comp"])
+def test_a_class_set_of_a_list_builds_to_its_classes_with_labels_anew(name, imagenet, shared, tmp_path):
+    choice = Choice("lt8", classes=name, lists=shared / "lists")
+    made = build(BuildOptions(source=imagenet, out=tmp_path / "out", keep=True, format=("webdataset",)), choice)
+    wanted = [line.strip("/") for line in (shared / "lists" / f"imagenet_{name}.txt").read_text().split()]
+    assert made.info.classes == tuple(sorted(wanted))
+    for label, key in zip(made.label.tolist(), made.keys, strict=True):
+        assert made.info.classes[label] == key.partition("/")[0]
+
+
+def test_the_stock_loader_reads_a_whole_published_set(imagenet, shared, tmp_path):
+    if not find_spec("ffcv"):
+        pytest.skip("ffcv is not installed")
+    from ffcv.reader import Reader
+
+    options = BuildOptions(source=imagenet, out=tmp_path / "out", keep=True, format=("ffcv",))
+    made = build(options, Choice("lt8", lists=shared / "lists"))
+    read = Reader(str(made.beton_path()))
+    assert np.array_equal(read.metadata["f1"], made.label)

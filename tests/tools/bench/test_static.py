@@ -1,0 +1,19 @@
+"""The bench of static sets: ours beside the plain loop, on the same pictures."""
+
+import json
+
+import pytest
+
+
+@pytest.mark.full
+def test_bench_static_measures_ours_and_the_plain_loop(program, built, tmp_path):
+    out = tmp_path / "bench.json"
+    done = program(
+        "tools/bench/static.py", "--data", built.root, "--size", 32, "--per-class", 1, "--rounds", 1, "--out", out
+    )
+    assert done.returncode == 0, done.stderr
+    page = json.loads(out.read_text())
+    assert page["images"] == 4
+    assert {"plain loop", "make_static, 1 process"} <= page["images_per_s"].keys()
+    assert min(page["images_per_s"].values()) > 0
+    assert "of the plain loop" in done.stdout

@@ -1,0 +1,91 @@
+"""Every release's checkpoint gives its networks."""
+
+import pytest
+import timm
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+from torch import nn
+from torchvision import models
+
+from viewstream.trainers.checkpoints.formats import fit, load_backbone, load_encoder
+from viewstream.trainers.checkpoints.layouts import PAIRS, read, unpacked
+from viewstream.trainers.nets.encoder import Encoder, backbone, encoder
+
+from .layouts import ARCH, LAYOUTS, WIDTH, mlp, tensors, under
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_the_backbone_that_evaluations_take_comes_out_of_every_layout(name, body, tmp_path):
+    path = tmp_path / "checkpoint.pth.tar"
+    file = LAYOUTS[name](body, mlp())
+    torch.save(file, path)
+    net, _ = backbone(ARCH)
+    loaded = load_backbone(net, path)
+    assert all(torch.equal(v, body[k]) for k, v in net.state_dict().items())
+    assert len(loaded.kept) == len(body)
+    found = read(path)
+    other = found.online if found.slow else found.target
+    assert len(loaded.kept) + len(loaded.dropped) + len(other) == tensors(file)
+
+
+def test_safetensors_are_read_as_well(body, tmp_path):
+    save_file(body, tmp_path / "net.safetensors")
+    net, _ = backbone(ARCH)
+    load_backbone(net, tmp_path / "net.safetensors")
+    assert all(torch.equal(v, body[k]) for k, v in net.state_dict().items())
+
+
+def test_counters_of_batchnorm_may_be_missing_as_in_old_library_files(body, tmp_path):
+    torch.save({k: v for k, v in body.items() if "num_batches" not in k}, tmp_path / "x.pth")
+    net, _ = backbone(ARCH)
+    assert str(load_backbone(net, tmp_path / "x.pth")).startswith("plain checkpoint, ")
+
+
+@pytest.mark.parametrize("name", ["moco", "simclr", "swav", "seed", "supervised", "ensemble"])
+def test_a_teachers_head_comes_with_its_backbone(name, body, tmp_path):
+    top = mlp()
+    torch.save(LAYOUTS[name](body, top), tmp_path / "teacher.pth")
+    net = encoder(ARCH, "mlp", 8)
+    load_encoder(net, tmp_path / "teacher.pth")
+    assert all(torch.equal(net.head.state_dict()[k.removeprefix("fc.")], v) for k, v in top.items())
+
+
+def test_our_own_heads_are_found_under_fc(body):
+    file = {"recipe": {"method": "moco"}, "method": under("online.backbone.", body)
+            | {"online.head.0.weight": torch.ones(2), "target.backbone.x": torch.ones(1)}}  # fmt: skip
+    assert "fc.0.weight" in unpacked(file).online
+
+
+@given(st.sampled_from(sorted(PAIRS)), st.integers(0, 3))
+def test_the_parts_are_the_same_behind_any_number_of_wrappers(kind, depth):
+    first, second = PAIRS[kind]
+    body, wrap = {"conv1.weight": torch.ones(1), "layer1.0.bn1.bias": torch.zeros(2)}, "module." * depth
+    head = {"fc.0.weight": torch.ones(3)}
+    state = under(wrap + first, body, head) | (under(wrap + second, body) if second else {})
+    found = unpacked({"state_dict": state | {wrap + "queue": torch.ones(4)}})
+    assert found.kind == kind
+    assert found.online.keys() == body.keys() | head.keys()
+    assert found.target.keys() == (body.keys() if second else set())
+    assert list(found.others) == ["queue"]
+
+
+def test_a_format_can_be_given_where_a_file_has_two():
+    file = {"state_dict": {"module.encoder_q.x": torch.zeros(1), "module.student.x": torch.ones(1)}}
+    assert unpacked(file).online["x"] == 0
+    assert unpacked(file, "seed").online["x"] == 1
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "mobilenet_v3_small", "vit_tiny_patch16_224"])
+def test_a_librarys_classifier_stays_behind_and_is_listed(arch):
+    with torch.device("meta"):
+        theirs = models.get_model(arch) if arch in models.list_models() else timm.create_model(arch)
+        take, left, wrong = fit(backbone(arch)[0], theirs.state_dict())
+    assert (len(take), len(left), wrong) == (len(theirs.state_dict()) - 2, 2, [])
+
+
+def test_a_predictor_behind_a_projector_is_left_out_and_listed(body):
+    net = Encoder(backbone(ARCH)[0], nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 8)))
+    take, left, wrong = fit(net, body | mlp() | {"fc.4.weight": torch.rand(3)})
+    assert (len(take), left, wrong) == (len(body) + 4, ["fc.4.weight"], [])

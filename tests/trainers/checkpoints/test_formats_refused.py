@@ -1,0 +1,65 @@
+"""Checkpoints that do not fit are refused, and what is wrong is named."""
+
+import io
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from viewstream.shards.errors import UserError
+from viewstream.trainers.checkpoints.formats import load_backbone
+from viewstream.trainers.checkpoints.layouts import KINDS, read, unpacked
+from viewstream.trainers.nets.encoder import backbone
+
+from .layouts import ARCH, under
+
+
+def test_what_a_network_lacks_or_a_file_has_too_much_is_named(body, tmp_path):
+    net, _ = backbone(ARCH)
+    wrong = body | {"layer9.weight": torch.rand(3), "bn1.weight": torch.rand(3)}
+    del wrong["bn1.bias"]
+    torch.save({"state_dict": under("module.", wrong)}, tmp_path / "x.pth")
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    with pytest.raises(UserError, match=r"3 entries differ \(bn1.weight \(3,\) for .*layer9.weight unknown.*") as e:
+        load_backbone(net, tmp_path / "x.pth")
+    assert "bn1.bias missing" in str(e.value)
+    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+
+
+@given(st.sampled_from(sorted(set(KINDS) - {"moco", "swav", "simclr", "supervised", "plain"})))
+def test_a_format_that_a_file_does_not_have_is_refused(kind):
+    file = {"state_dict": {"module.encoder_q.conv1.weight": torch.ones(1)}}
+    with pytest.raises(UserError, match=f"it is no {kind} checkpoint"):
+        unpacked(file, kind)
+
+
+class Trap:
+    """Would run a command where pickles are trusted."""
+
+    def __reduce__(self):
+        return (Path.touch, (Path("trapped"),))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"not a checkpoint", "not a readable checkpoint"),
+        ({"model": 3}, "holds no weights"),
+        ([1, 2], "holds no weights"),
+        (Trap(), "not a readable checkpoint"),
+    ],
+)
+def test_files_that_hold_no_weights_are_refused(content, reason, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "x.pth"
+    made = io.BytesIO()
+    if not isinstance(content, bytes):
+        torch.save(content, made)
+    path.write_bytes(content if isinstance(content, bytes) else made.getvalue())
+    with pytest.raises(UserError, match=reason):
+        read(path)
+    assert not Path("trapped").exists()
+    with pytest.raises(UserError, match="there is no checkpoint nowhere"):
+        read(Path("nowhere"))

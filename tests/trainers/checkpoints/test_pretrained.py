@@ -1,0 +1,57 @@
+"""Runs begin with the weights that they are given: a student's, a teacher's, a classifier's."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from viewstream.shards.errors import UserError
+from viewstream.trainers.recipes.options import KCL, SEED, STS, MoCo, Supervised
+
+from ..small_runs import COMMON, state
+
+
+def test_a_run_begins_with_the_weights_it_is_given(run, moco):
+    given = state(moco)
+    body = [name for name in given if name.startswith("online.backbone.") and given[name].is_floating_point()]
+    still = {**COMMON, "lr": 0.0, "epochs": 1}  # nothing moves but BatchNorm's statistics
+    weights = [name for name in body if "running" not in name]
+    for name, recipe in {
+        "moco": MoCo(**still, queue=64, dim=16, bn_groups=2, key_momentum=1.0),
+        "kcl": KCL(**still, queue=64, dim=16, bn_groups=2, key_momentum=1.0),
+        "sts": STS(**still, views="byol", dim=16, hidden=32),
+        "supervised": Supervised(**still, views="supervised", bn_groups=2),
+    }.items():
+        made = state(run(name, recipe, pretrained=str(moco / "last.pt")))
+        assert all(torch.equal(made[key], given[key]) for key in weights), name
+        if name != "supervised":
+            for key in weights:
+                assert torch.equal(made[key.replace("online.", "target.")], given[key]), name
+
+
+def test_seeds_teacher_is_the_one_it_is_given_and_stays_so(run, moco):
+    recipe = SEED(**COMMON, views="seed", queue=64, dim=16, bn_groups=2, teacher_arch="test_resnet")
+    made, given = state(run("seed", recipe, teacher=str(moco / "last.pt"))), state(moco)
+    own = [name for name in made if name.startswith("teacher.")]
+    assert own
+    assert all(torch.equal(made[name], given[name.replace("teacher.", "online.")]) for name in own)
+
+
+def test_second_stages_keep_a_classifier_of_the_same_shape_and_probes_draw_theirs(run):
+    first = run("first", Supervised(**COMMON, views="supervised", bn_groups=2))
+    frozen = Supervised(
+        **{**COMMON, "lr": 0.0, "epochs": 1}, views="supervised", trained="classifier", weight_decay=0.0
+    )
+    warm = state(run("warm", replace(frozen, fresh=False), pretrained=str(first / "last.pt")))
+    cold = state(run("cold", frozen, pretrained=str(first / "last.pt")))
+    assert torch.equal(warm["online.head.weight"], state(first)["online.head.weight"])
+    assert cold["online.head.weight"].std() == pytest.approx(0.01, rel=0.1)
+
+
+def test_a_checkpoint_that_does_not_fit_is_named_with_its_keys(run, moco):
+    with pytest.raises(UserError, match=r"does not fit the network, .* entries differ"):
+        run(
+            "run",
+            MoCo(**{**COMMON, "arch": "resnet18"}, queue=64, dim=16, bn_groups=2),
+            pretrained=str(moco / "last.pt"),
+        )

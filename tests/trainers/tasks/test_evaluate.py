@@ -1,0 +1,141 @@
+"""Evaluations through the library and the command line: every task, and its mistakes."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from viewstream.shards.errors import UserError
+from viewstream.trainers.tasks import model as subject
+from viewstream.trainers.tasks.evaluation import evaluate, options_of
+from viewstream.trainers.tasks.linear import Linear
+from viewstream.trainers.tasks.on_features import Instdisc, Knn, Shots, Stats, Tsne
+
+HOW = {"loader": "folder", "device": "cpu", "batch_size": 26}
+FULL = pytest.mark.full
+
+
+def test_results_are_printed_written_beside_the_checkpoint_and_added_to_the_runs_log(runs, sets, capsys):
+    found = evaluate(Knn(checkpoint=str(runs / "moco/last.pt"), k=5, max_k=11, **sets, **HOW))
+    name = "knn/top1 k=5 T=0.07"
+    assert f"{found[name]:.4f}" in capsys.readouterr().out
+    assert json.loads((runs / "moco/results.json").read_text())["knn"][name] == found[name]
+    last = json.loads((runs / "moco/log.jsonl").read_text().splitlines()[-1])
+    assert last["evaluation"] == "knn"
+    assert last[name] == found[name]
+
+
+@FULL
+def test_evaluation_prints_and_writes_its_numbers(program, first, built, built_val):
+    words = ("--checkpoint", first / "last.pt", "--data", built.root, "--val", built_val.root, "--loader", "folder")
+    done = program("trainers/evaluate.py", "--task", "knn", *words, "--k", 5, "--max-k", 11)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((first / "results.json").read_text())["knn"]
+    assert 0 <= results["knn/top1 k=5 T=0.07"] <= 1
+    assert results["best-nn/norm k"] % 2 == 1
+    assert "best-nn/original" in done.stdout
+
+
+def test_the_network_that_a_method_is_evaluated_by_is_its_teacher_where_it_has_one(runs, sets):
+    options = Knn(checkpoint=str(runs / "byol/last.pt"), k=5, max_k=11, **sets, **HOW)
+    state = torch.load(runs / "byol/last.pt", weights_only=True)["method"]
+    own = subject.Subject(options, torch.device("cpu")).net.state_dict()
+    assert all(torch.equal(value, state[f"target.backbone.{name}"]) for name, value in own.items())
+    assert any(not torch.equal(value, state[f"online.backbone.{name}"]) for name, value in own.items())
+
+
+def test_kept_features_give_the_same_numbers_without_the_pictures(runs, sets, tmp_path, monkeypatch):
+    options = Knn(checkpoint=str(runs / "moco/last.pt"), k=5, max_k=11, features=str(tmp_path / "kept"), **sets, **HOW)
+    first = evaluate(options)
+    assert len(list((tmp_path / "kept").glob("*.npz"))) == 2
+    monkeypatch.setattr(subject, "features", lambda *_: pytest.fail("the network was asked again"))
+    assert evaluate(options) == first
+
+
+def test_shots_tell_a_classifiers_accuracy_by_training_counts_and_dump_each_class(runs, sets):
+    found = evaluate(Shots(checkpoint=str(runs / "supervised/last.pt"), tau=True, **sets, **HOW))
+    assert found["top1"] == found["shots/all"]
+    assert np.isnan(found["shots/many"])  # 24 images a class
+    assert found["shots/medium"] == pytest.approx(found["top1"])  # classes are equally large
+    assert {name for name in found if name.startswith("tau=0.5 ")} == {
+        f"tau=0.5 {row}" for row in ("shots/many", "shots/medium", "shots/few", "shots/all")
+    }
+    table = pq.read_table(runs / "supervised/per_class.parquet").to_pydict()
+    assert table["class"] == ["cat", "dog", "eel", "fox"]
+    assert table["train_images"] == [24] * 4
+    assert np.mean(table["top1"]) == pytest.approx(found["top1"])
+
+
+def test_a_linear_probe_trains_a_classifier_and_leaves_the_backbone_as_it_was(runs, sets, tmp_path):
+    options = Linear(checkpoint=str(runs / "moco/last.pt"), epochs=2, out=str(tmp_path / "probe"), **sets, **HOW)
+    found = evaluate(options)
+    before = torch.load(runs / "moco/last.pt", weights_only=True)["method"]
+    after = torch.load(tmp_path / "probe/last.pt", weights_only=True)["method"]
+    body = [name for name in after if name.startswith("online.backbone.")]
+    assert body
+    assert all(torch.equal(after[name], before[name]) for name in body)
+    assert found["top1"] == found["shots/all"] <= found["best top1"]
+    assert evaluate(options) == pytest.approx(found, nan_ok=True)  # finished: nothing is trained again
+
+
+def test_a_probe_whose_backbone_is_another_checkpoints_is_refused(runs, sets, tmp_path):
+    out = str(tmp_path / "probe")
+    evaluate(Linear(checkpoint=str(runs / "moco/last.pt"), epochs=1, out=out, **sets, **HOW))
+    with pytest.raises(UserError, match="entries of the backbone"):
+        evaluate(Linear(checkpoint=str(runs / "byol/last.pt"), epochs=1, out=out, **sets, **HOW))
+
+
+def test_instance_discrimination_asks_for_every_original_among_all(runs, static, capsys):
+    found = evaluate(Instdisc(checkpoint=str(runs / "moco/last.pt"), static=str(static), samples_per_chunk=24, **HOW))
+    values = [found[f"instdisc/d-sd top{k}"] for k in range(1, 6)]
+    assert values == sorted(values)
+    assert 0 < values[-1] <= 100
+    assert "Mode: d-sd; Top1-5: [" in capsys.readouterr().out
+
+
+@FULL
+def test_tsne_draws_the_representation_space(runs, static, tmp_path):
+    options = Tsne(checkpoint=str(runs / "moco/last.pt"), static=str(static), out=str(tmp_path), perplexity=5.0, **HOW)
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed: no t-SNE")
+    evaluate(options)
+    assert {path.name for path in tmp_path.iterdir()} == {"tsne.parquet", "tsne_classes.png", "tsne_views.png"}
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (Knn(), "no network to evaluate: name one with --checkpoint"),
+        (Knn(checkpoint="nowhere.pt"), "there is no checkpoint nowhere.pt"),
+        (Instdisc(checkpoint="moco"), "name it with --static"),
+        (Stats(checkpoint="moco", static="nowhere"), "nowhere is no folder: `python tools/make_static.py"),
+        (Stats(checkpoint="moco", static="static"), "uniformity takes 3 subsets of 128 images, there are 96"),
+        (Instdisc(checkpoint="moco", static="static", dataset_mode="g-mask"), "which mode g-mask needs"),
+        (Knn(checkpoint="moco", k=200, data="data", val="val"), "200 neighbours cannot vote among 96"),
+        (Knn(checkpoint="moco", arch="resnet18", data="data", val="val"), "does not fit the network"),
+        (Linear(checkpoint="moco", protocol="linnear"), "unknown protocol 'linnear': did you mean 'linear'"),
+        (Shots(checkpoint="moco", data="data", val="val"), "holds no classifier of 4 classes"),
+    ],
+)
+def test_a_mistake_is_one_line(runs, sets, static, options, reason):
+    known = {"moco": str(runs / "moco/last.pt"), "static": str(static), **sets}
+    changed = {n: known[getattr(options, n)] for n in ("checkpoint", "static", "data", "val")
+               if getattr(options, n, "") in known}  # fmt: skip
+    with pytest.raises(UserError, match=reason):
+        evaluate(replace(options, **changed, loader="folder", device="cpu"))
+
+
+def test_an_unknown_task_is_answered_with_its_neighbours():
+    with pytest.raises(UserError, match="unknown task 'kn': did you mean 'knn'"):
+        options_of("kn")
+
+
+@FULL
+def test_every_task_says_its_options(program):
+    for task in ("knn", "linear", "transfer", "shots", "instdisc", "stats", "tsne"):
+        done = program(Path("trainers/evaluate.py"), "--task", task, "--help")
+        assert done.returncode == 0, done.stderr
+        assert "--checkpoint" in done.stdout

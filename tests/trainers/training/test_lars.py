@@ -1,0 +1,70 @@
+"""LARS equals the numbers recorded from the original program."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from viewstream.trainers.training.lars import LARS, groups_of
+
+
+def start(g):
+    """The recorded parameters before the first step, by name, and their optimiser."""
+    names = [*g["adapted_names"], *g["excluded_names"]]
+    weights = {name: nn.Parameter(g[f"param0/{name}"].clone()) for name in names}
+    groups = [
+        {"params": [weights[n] for n in g[f"{kind}_names"]], "adapted": kind == "adapted"}
+        for kind in ("adapted", "excluded")
+    ]
+    how = {"momentum": float(g["momentum"]), "weight_decay": float(g["weight_decay"]), "trust": float(g["eta"])}
+    return weights, LARS(groups, 0.0, **how)
+
+
+@pytest.mark.parametrize("name", ["lars_a", "lars_b"])
+@pytest.mark.parametrize("resumed", [False, True])
+def test_weights_and_buffers_equal_the_recorded_ones_also_after_a_resume(name, resumed, golden):
+    """param{i}, buf{i}: after step i; no_grad.weight has no gradient. A resume takes place after the third step."""
+    g = golden(name)
+    weights, optimizer = start(g)
+    for i, lr in enumerate(g["lrs"].tolist()):
+        if resumed and i == 3:
+            state = optimizer.state_dict()
+            weights, optimizer = start({**g, **{f"param0/{k}": v.detach() for k, v in weights.items()}})
+            optimizer.load_state_dict(state)
+        for key, weight in weights.items():
+            weight.grad = g[f"grad{i}/{key}"].clone() if f"grad{i}/{key}" in g else None
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        optimizer.step()
+        for key, weight in weights.items():
+            torch.testing.assert_close(weight.detach(), g[f"param{i + 1}/{key}"], rtol=0, atol=1e-6)
+            buffer = optimizer.state[weight].get("momentum_buffer")
+            assert (buffer is None) == (f"buf{i + 1}/{key}" not in g)
+            if buffer is not None:
+                torch.testing.assert_close(buffer, g[f"buf{i + 1}/{key}"], rtol=1e-5, atol=1e-7)
+    assert weights["no_grad.weight"].equal(g["param0/no_grad.weight"])
+
+
+def test_weights_of_convolutions_and_linear_layers_are_adapted_and_what_takes_no_gradient_is_left_out():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2), nn.Linear(2, 2))
+    net[4].requires_grad_(False)
+    adapted, others = groups_of(net)
+    names = {id(p): name for name, p in net.named_parameters()}
+    assert (adapted["adapted"], others["adapted"]) == (True, False)
+    assert [names[id(p)] for p in adapted["params"]] == ["0.weight", "3.weight"]
+    assert [names[id(p)] for p in others["params"]] == ["0.bias", "1.weight", "1.bias", "3.bias"]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(1e-3, 1e3), st.integers(0, 2**32 - 1))
+def test_a_first_step_without_decay_does_not_depend_on_the_size_of_the_gradient(size, seed):
+    w, g = torch.randn(2, 4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    steps = []
+    for factor in (1.0, size):
+        weight = nn.Parameter(w.clone())
+        weight.grad = factor * g
+        LARS([{"params": [weight], "adapted": True}], 0.5).step()
+        steps.append(w - weight.detach())
+    torch.testing.assert_close(steps[0], steps[1])
+    torch.testing.assert_close(steps[0].norm(), 0.5 * 1e-3 * w.norm())

@@ -1,0 +1,109 @@
+"""Every recipe's learning rate is the one its source program sets, epoch by epoch or step by step."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from viewstream.trainers.recipes import RECIPES
+from viewstream.trainers.recipes.balfeat import kcl_lt, linear, moco_v1, moco_v2, sl_clsset1, sl_step
+from viewstream.trainers.recipes.ensemble import m2t_4096_100, sts_200, sts_linear, sts_linear_byol
+from viewstream.trainers.recipes.seed import seed_linear, seed_resnet18
+from viewstream.trainers.recipes.small import ssl_small_200, ssl_small_resnet18, transfer, transfer_finetune
+from viewstream.trainers.training.optim import cosine, schedule, warm_cosine
+
+STEPS = 7  # an epoch; any number does where the rate is constant within one
+
+
+def seed_at(batch, **more):
+    return replace(seed_resnet18(), batch_size=batch, lr=0.03 * batch / 256, **more)
+
+
+PART_A = {
+    "moco_step_200": moco_v1(),
+    "moco_cos_200": moco_v2(),
+    "kcl_step_200": replace(kcl_lt(), schedule="step"),
+    "kcl_cos_200": kcl_lt(),
+    "kcl_cos_lrend_200": replace(kcl_lt(), lr_end=0.001),
+    "sl_default_90": sl_step(),
+    "sl_cos_90": sl_clsset1(),
+    "lincls_100": linear(),
+    "seed_cos_bs256_200": seed_at(256),
+    "seed_cos_bs1024_200": seed_at(1024),
+    "seed_cos_bs64_200": seed_at(64),
+    "seed_step_bs1024_200": seed_at(1024, schedule="step"),
+    "seed_lincls_bs1024_100": replace(seed_linear(), batch_size=1024, lr=120.0),
+}
+PART_B = {
+    "moco_cos_800_lr006": ssl_small_resnet18(),
+    "moco_cos_200_lr006": ssl_small_200(),
+    "moco_step_200_lr003": moco_v1(),
+    "lincls_100_lr30": linear(),
+    "transfer_frozen_100_lr30": transfer(),
+    "transfer_finetune_100_lr1": transfer_finetune(),
+}
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "recipe"),
+    [("lr_schedules", *one) for one in PART_A.items()] + [("schedule_sslsmall", *one) for one in PART_B.items()],
+)
+def test_rates_by_the_epoch_equal_the_recorded_ones(file, name, recipe, golden):
+    expected, lr = golden(file)[name].numpy(), schedule(recipe, STEPS)
+    assert recipe.epochs == len(expected)
+    for within in (0, STEPS - 1):  # the epoch's first and last step
+        ours = [lr(epoch * STEPS + within) for epoch in range(recipe.epochs)]
+        np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-12)
+
+
+def test_no_recorded_schedule_is_left_out(golden):
+    assert PART_A.keys() == golden("lr_schedules").keys()
+    assert PART_B.keys() == golden("schedule_sslsmall").keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe"),
+    [("pretrain_sts200_in1k", sts_200()), ("pretrain_m2t100_lars4096", m2t_4096_100())],
+)
+def test_pretraining_rates_by_the_step_equal_the_recorded_ones(name, recipe, golden):
+    """Recorded: the rate set after iteration i = 1, 2, ..., by which iteration i + 1 steps."""
+    g = golden(f"schedule_{name}")
+    for option in ("epochs", "warmup_epochs", "batch_size"):
+        assert getattr(recipe, option) == g[option]
+    assert recipe.lr == pytest.approx(float(g["base_lr"]), abs=1e-12)
+    lr = schedule(recipe, int(g["iters_per_epoch"]))
+    assert lr(0) == float(g["warmup_lr"])
+    np.testing.assert_allclose([lr(int(i)) for i in g["lr_iter"]], g["lr"].numpy(), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["in1k", "tiny"])
+def test_the_rates_of_spatial_ensembles_linear_probes_equal_the_recorded_ones(name, golden):
+    g = golden(f"schedule_lineval_{name}")
+    steps, batch = int(g["iters_per_epoch"]), int(g["batch_size"])
+    for kind, recipe in (("multistep", sts_linear()), ("cos", sts_linear_byol())):
+        lr = schedule(replace(recipe, lr=recipe.lr * batch / 256), steps)
+        assert lr(0) == float(g[f"{kind}_base_lr"])
+        ours = [lr(int(i)) for i in g[f"{kind}_iter"]]
+        np.testing.assert_allclose(ours, g[f"{kind}_lr"].numpy(), rtol=0, atol=1e-12)
+
+
+@given(st.floats(1e-3, 10), st.integers(1, 50), st.integers(0, 20), st.floats(0, 1e-3))
+def test_a_cosine_starts_at_the_top_and_never_rises_and_a_warm_up_never_falls(lr, epochs, warm, end):
+    down = [cosine(lr, e, epochs, end) for e in range(epochs)]
+    assert down[0] == pytest.approx(lr)
+    assert down == sorted(down, reverse=True)
+    assert down[-1] >= end
+    up = [warm_cosine(lr, s, warm + epochs, warm, 1e-6) for s in range(warm + 1)]
+    assert up == sorted(up)
+    assert up[-1] == pytest.approx(lr)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipes_rate_is_positive_at_every_epoch_and_starts_no_higher_than_its_lr(name):
+    recipe = RECIPES[name]()
+    lr = schedule(recipe, STEPS)
+    rates = [lr(epoch * STEPS) for epoch in range(recipe.epochs)]
+    assert min(rates) > 0
+    assert max(rates) <= max(recipe.lr, recipe.warmup_lr) * (1 + 1e-12)

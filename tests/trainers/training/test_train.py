@@ -1,0 +1,115 @@
+"""Training through the real command line and the library: every loader, real photographs, seeds, online kNN."""
+
+import json
+import tarfile
+from dataclasses import replace
+from importlib.util import find_spec
+
+import pytest
+import torch
+from torch import nn
+
+from viewstream.pipeline.batch import Batch
+from viewstream.shards.building.build import BuildOptions, build
+from viewstream.trainers.methods.moco import MoCo
+from viewstream.trainers.training import optim
+from viewstream.trainers.training.log import Log
+from viewstream.trainers.training.loop import train
+from viewstream.trainers.training.run import Run, pretrain
+
+from ..small_runs import SMALL, SMALL_WORDS, losses, rows
+
+FFCV = pytest.mark.skipif(not find_spec("ffcv"), reason="ffcv is not installed: that door is shut")
+FULL = pytest.mark.full
+
+
+@pytest.mark.parametrize(
+    ("loader", "ranks"),
+    [
+        pytest.param("ffcv", 1, marks=[FFCV, FULL]),
+        pytest.param("webdataset", 2, marks=FULL),
+        ("folder", 1),
+        pytest.param("folder", 2, marks=FULL),
+        pytest.param("webdataset", 1, marks=FULL),
+        pytest.param("ffcv", 2, marks=[FFCV, FULL]),
+    ],
+)
+def test_the_command_line_trains_through_every_loader(program, built, first, tmp_path, loader, ranks):
+    out = tmp_path / "run"
+    done = program("trainers/train.py", "--method", "moco", "--loader", loader, "--data", built.root, *SMALL_WORDS,
+                   "--out", out, ranks=ranks)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    mine, reference = losses(out), losses(first)
+    assert mine.keys() == reference.keys() == set(range(1, 13))
+    assert mine[1] == pytest.approx(reference[1], abs=1e-4)  # same pictures, same draws, same weights, same groups
+    assert mine[2] == pytest.approx(reference[2], abs=1e-3)
+    assert (out / "last.pt").exists()
+    assert json.loads((out / "config.json").read_text())["recipe"]["arch"] == "test_resnet"
+
+
+@pytest.fixture(scope="module")
+def real(shared, tmp_path_factory):
+    """500 photographs of ImageNet in all three formats."""
+    root = tmp_path_factory.mktemp("real")
+    with tarfile.open(shared / "data" / "imagenet-sample.tar") as archive:
+        archive.extractall(root / "imagenet")  # Python 3.11.2 knows no filter
+    forms = ("webdataset", "ffcv", "folder")
+    return build(BuildOptions(source=root / "imagenet", out=root / "set", format=forms, max_side=128, workers=1))
+
+
+@pytest.mark.parametrize(
+    ("loader", "ranks"),
+    [pytest.param("webdataset", 2, marks=FULL)]
+    + [pytest.param("ffcv", n, marks=[FFCV, FULL]) for n in (1, 2)]
+    + [pytest.param(loader, n, marks=FULL) for loader, n in (("webdataset", 1), ("folder", 1), ("folder", 2))],
+)
+def test_real_photographs_train_through_the_command_line(program, real, tmp_path, loader, ranks):
+    done = program("trainers/train.py", "--data", real.root, "--loader", loader, *SMALL_WORDS[:4], "--epochs", 1,
+                   "--batch-size", 64, "--queue", 128, "--device", "cpu", "--log-every", 1, "--out", tmp_path / "run",
+                   ranks=ranks)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert list(losses(tmp_path / "run")) == list(range(1, 8))
+
+
+def test_another_seed_trains_otherwise_and_the_same_seed_alike(built, first, tmp_path):
+    run = Run(data=str(built.root), loader="folder", out=str(tmp_path / "a"), device="cpu", log_every=1)
+    again = pretrain(SMALL, run)
+    other = pretrain(replace(SMALL, seed=1), replace(run, out=str(tmp_path / "b")))
+    assert losses(again) == losses(first)
+    assert losses(other)[1] != losses(first)[1]
+
+
+class Patterns:
+    """A Loader of 256 fixed patterns, each view a noisy copy: what contrastive learning can surely learn."""
+
+    def __len__(self):
+        return 8
+
+    def epoch(self, number, start=0):
+        patterns = torch.randn(256, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+        for step in range(start, len(self)):
+            noise = torch.Generator().manual_seed(1 + number * len(self) + step)
+            ids = torch.arange(step * 32, step * 32 + 32)
+            views = [patterns[ids] + 0.5 * torch.randn(32, 3, 8, 8, generator=noise) for _ in range(2)]
+            yield Batch(tuple(views), ids, ids)
+
+
+def test_the_loss_falls_where_there_is_something_to_learn(tmp_path):
+    recipe = replace(SMALL, epochs=12, batch_size=32, lr=0.1)
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(192, 64), nn.BatchNorm1d(64), nn.ReLU(), nn.Linear(64, 32))
+    moco = MoCo(net, dim=32, queue=128, momentum=0.9, temperature=0.2, bn_groups=2)
+    log = Log(tmp_path, done=0, total=96, batch=32, every=1)
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    train(moco, Patterns(), optim.sgd(moco, 0.1, 0.9, 1e-4), scaler, recipe, lambda step: 0.1, log, lambda step: None)
+    loss = losses(tmp_path)
+    early, late = (sum(loss[s] for s in range(at, at + 8)) / 8 for at in (9, 89))
+    assert late < 0.8 * early < 0.8 * 4.86  # ln(129): what guessing costs
+
+
+def test_online_knn_is_logged_and_changes_no_loss(built, built_val, first, tmp_path):
+    run = Run(data=str(built.root), val=str(built_val.root), loader="webdataset", out=str(tmp_path / "run"),
+              device="cpu", log_every=1, eval_every=1, knn_k=5)  # fmt: skip
+    folder = pretrain(SMALL, run)
+    assert [row["epoch"] for row in rows(folder) if "knn" in row] == [0, 1]
+    assert losses(folder) == losses(first)

@@ -1,0 +1,126 @@
+"""Pictures a second of a static set's making: ours against the plain loop, torchvision on PIL in one process.
+
+Both read the same stored JPEGs and write the original and two MoCo v2 views of each as JPEGs of quality 75. Rounds go
+through the cases in turn (A B C A B C ...), medians are compared. Ratios carry over to other days, absolute numbers do
+not.
+
+  python tools/bench/static.py --data data/shards/imagenet-full-val
+"""
+
+import io
+import json
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+from PIL import Image, ImageFilter
+from torchvision.transforms import transforms as v1
+
+from viewstream.pipeline.choose import DOORS, open_door
+from viewstream.pipeline.static.write import QUALITY, chosen, names_of, one_thread
+from viewstream.shards.cli import parse, run
+from viewstream.shards.engine import cores
+from viewstream.shards.errors import UserError
+from viewstream.shards.files import atomic
+from viewstream.shards.manifest import Manifest
+from viewstream.tools.make_static import Static, make
+
+VIEWS = 2
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What to measure"""
+
+    data: Annotated[Path, "a built data set"] = Path()
+    per_class: Annotated[int, "pictures of each class", 1] = 50
+    size: Annotated[int, "side of a view, px", 16] = 224
+    rounds: Annotated[int, "measured rounds, after one that is not", 1] = 3
+    out: Annotated[str, "JSON to write"] = ""
+
+
+def plain_loop(options: Bench, out: Path) -> None:
+    """What a script of thirty lines does."""
+    manifest = Manifest.open(options.data)
+    view = v1.Compose(
+        [
+            v1.RandomResizedCrop(options.size, (0.2, 1.0)),
+            v1.RandomApply([v1.ColorJitter(0.4, 0.4, 0.4, 0.1)], 0.8),
+            v1.RandomGrayscale(0.2),
+            v1.RandomApply([v1.Lambda(_blurred)], 0.5),
+            v1.RandomHorizontalFlip(),
+        ]
+    )
+    names = names_of(manifest)
+    form = next(name for name in DOORS if name in manifest.info.formats)
+    with one_thread(), closing(open_door(form, manifest)) as door:
+        for row in chosen(manifest, options.per_class).tolist():
+            path = out / names[row]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            data = door.read(row)
+            image = Image.open(io.BytesIO(data)).convert("RGB") if isinstance(data, bytes) else Image.fromarray(data)
+            for number, shown in enumerate((image, *(view(image) for _ in range(VIEWS)))):
+                shown.save(f"{path}-{number}.jpeg", quality=QUALITY)
+
+
+def _blurred(image: Image.Image) -> Image.Image:
+    return image.filter(ImageFilter.GaussianBlur(1.0))
+
+
+def ours(options: Bench, workers: int, out: Path) -> None:
+    """`tools/make_static.py`."""
+    out.rmdir()
+    make(
+        Static(data=options.data, out=out, per_class=options.per_class, views=VIEWS, size=options.size, workers=workers)
+    )
+
+
+def timed(case: Callable[[Path], None]) -> float:
+    """Seconds; what was written is gone afterwards."""
+    out = Path(tempfile.mkdtemp(prefix="static-"))
+    try:
+        start = time.perf_counter()
+        case(out)
+        return time.perf_counter() - start
+    finally:
+        shutil.rmtree(out)
+
+
+def bench(options: Bench) -> dict[str, float]:
+    """Pictures a second of each case; the JSON has them."""
+    if options.data == Path():
+        raise UserError("no pictures to freeze: name a built set with --data")
+    images = len(chosen(Manifest.open(options.data), options.per_class))
+    cases = {"plain loop": partial(plain_loop, options)}
+    for workers in sorted({1, cores()}):
+        name = f"make_static, {workers} {'process' if workers == 1 else 'processes'}"
+        cases[name] = partial(ours, options, workers)
+    spent: dict[str, list[float]] = {name: [] for name in cases}
+    for number in range(options.rounds + 1):
+        for name, case in cases.items():
+            seconds = timed(case)
+            if number:
+                spent[name].append(seconds)
+    speed = {name: images / statistics.median(seconds) for name, seconds in spent.items()}
+    for name, value in speed.items():
+        print(f"{name:>26}  {value:8.1f} img/s  {value / speed['plain loop']:.2f} of the plain loop")
+    if options.out:
+        with atomic(Path(options.out), "w") as file:
+            json.dump({"images": images, "size": options.size, "images_per_s": speed, "seconds": spent}, file, indent=1)
+    return speed
+
+
+def main() -> None:
+    (options,) = parse(Bench(), about=__doc__ or "")
+    bench(options)
+
+
+if __name__ == "__main__":
+    run(main)

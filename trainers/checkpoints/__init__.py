@@ -1,0 +1,1 @@
+"""Checkpoints: saving and resuming runs, reading those of other projects."""

@@ -1,0 +1,71 @@
+"""What a new run begins with: weights of another checkpoint, SEED's teacher. All ranks read the same files."""
+
+from pathlib import Path
+
+from torch import nn
+
+from ...shards.errors import UserError
+from ..methods.byol import BYOL
+from ..methods.moco import MoCo
+from ..methods.parts import ema_
+from ..methods.protocol import Method
+from ..methods.seed import SEED
+from ..methods.supervised import Supervised
+from ..ranks import rank
+from ..recipes import options
+from ..recipes.options import Recipe
+from .formats import Loaded, load_backbone, load_encoder, restart
+from .layouts import read
+
+
+def start(method: Method, recipe: Recipe, pretrained: str, teacher: str, network: str) -> None:
+    """Fill the freshly drawn `method`; `network`: which of a checkpoint with two. UserError for a file that is missing,
+    not needed or does not fit."""
+    if isinstance(method, SEED):
+        if not teacher:
+            raise UserError(
+                "seed imitates a teacher: name its checkpoint with --teacher, its network with --teacher-arch"
+            )
+        _say("teacher", load_encoder(method.teacher, Path(teacher), which=network))  # pyright: ignore[reportArgumentType]
+    elif teacher:
+        raise UserError(f"{recipe.method} has no teacher from a file: leave out --teacher")
+    if network != "auto" and not pretrained and not teacher:
+        raise UserError(f"--network {network} chooses among a checkpoint's networks: name it with --pretrained")
+    if pretrained:
+        _say("pretrained", _pretrained(method, recipe, Path(pretrained), network))
+    elif isinstance(recipe, options.Supervised) and recipe.trained == "classifier":
+        raise UserError("a classifier on a network that is never trained tells little: name one with --pretrained")
+
+
+def _pretrained(method: Method, recipe: Recipe, path: Path, network: str) -> Loaded:
+    match method:
+        case MoCo() if network != "auto":
+            raise UserError(f"{recipe.method} begins with both networks of a checkpoint: leave out --network")
+        case MoCo():  # and KCL
+            return restart(method, path)
+        case BYOL():  # and STS, M2T
+            loaded = load_backbone(method.online.get_submodule("backbone"), path, which=network)
+            ema_(method.target, method.online, 0.0)
+        case Supervised():
+            loaded = load_backbone(method.online.backbone, path, which=network)
+            assert isinstance(recipe, options.Supervised)
+            if not recipe.fresh:
+                return _warm(method.online.head, path, loaded, network)
+        case _:
+            loaded = load_backbone(method.backbone, path, which=network)
+    return loaded
+
+
+def _warm(head: nn.Module, path: Path, loaded: Loaded, network: str) -> Loaded:
+    """The classifier too, where the checkpoint has one of the same shape, as BalFeat's second stages begin."""
+    state = read(path).network(network)
+    kept = {name: state[f"fc.{name}"] for name, own in head.state_dict().items()
+            if f"fc.{name}" in state and state[f"fc.{name}"].shape == own.shape}  # fmt: skip
+    head.load_state_dict(kept, strict=False)
+    names = [f"fc.{name}" for name in kept]
+    return Loaded(loaded.kind, loaded.kept + names, [name for name in loaded.dropped if name not in names])
+
+
+def _say(what: str, loaded: Loaded) -> None:
+    if not rank():
+        print(f"{what}: {loaded}")

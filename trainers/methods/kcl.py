@@ -1,0 +1,85 @@
+"""KCL: MoCo with k queued images of the same class as further positives.
+
+    loss    -mean of log softmax([q.k, q.Q] / T) over 0 and S      S = up to k slots of Q with the image's label
+    update  as MoCo's;  the images' labels take a queue beside the keys'; batches of epoch -1 fill both before step 0
+
+ICLR 2021, openreview.net/forum?id=OqtLIabPTit, by its release BalFeat (spec: BalFeat 4). Images of the class beyond k
+are negatives in `v1`; in `v2` their logits are 0. The release's S is what topk makes of ties, the lowest slots
+(`first`); a place in memory is no reason, so here a keyed hash chooses (`random`). Its `sump` ends in a vector, from
+which there is no backward; here its rows are added up.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...pipeline.batch import Batch
+from ...shards.errors import choose
+from ..nets.encoder import Encoder
+from ..ranks import gather, rank, world
+from .moco import MoCo, acc1
+from .parts import Queue
+from .positives import lowest_first, picked, random_order, set_aside, soft_targets, summed
+from .protocol import Now, Stats
+
+
+class KCL(MoCo):
+    """MoCo's arguments, and `posk` positives from the queue (0: all of the class); `batch` is the global batch's size.
+
+    Labels are >= 0. Loss and backward hold up to six arrays [N, 1 + K], 400 MB for 256 x 65536; MoCo's hold three.
+    """
+
+    labels: Tensor
+
+    def __init__(
+        self, encoder: Encoder, *, batch: int, dim: int = 128, queue: int = 65536, momentum: float = 0.999,
+        temperature: float = 0.07, bn_groups: int = 8, posk: int = 6, pick: str = "random", losstype: str = "v1",
+        sump: bool = False, tgt_avg: bool = False,
+    ):  # fmt: skip
+        super().__init__(encoder, dim=dim, queue=queue, momentum=momentum, temperature=temperature, bn_groups=bn_groups)
+        self.label_queue = Queue(torch.full((queue,), -1))  # no label: such a slot is nobody's positive
+        self.prefill = queue // batch
+        self.posk, self.sump, self.tgt_avg = posk, sump, tgt_avg
+        self.random = choose("pick", pick, ("random", "first")) == "random"
+        self.v2 = choose("losstype", losstype, ("v1", "v2")) == "v2"
+
+    @torch.no_grad()
+    def fill(self, batch: Batch, now: Now) -> None:
+        """Keys and labels into the queues by whole forwards: BatchNorm's running statistics move, weights do not."""
+        q, k = self.embed(batch, now)
+        with torch.autocast(q.device.type, enabled=False):
+            self.keys, self.labels = F.normalize(k.to(self.queue.rows.dtype), dim=1), batch.target
+        self.end(now)
+
+    def forward(self, batch: Batch, now: Now) -> tuple[Tensor, Stats]:
+        q, k = self.embed(batch, now)
+        self.labels, queued = batch.target, self.label_queue.rows
+        with torch.autocast(q.device.type, enabled=False):
+            same = self.labels[:, None] == queued  # [N, K]
+            chosen = picked(same, self.order(len(q), now), self.posk) if self.posk else same
+            scores = self.scores(q, k)  # [N, 1 + K]
+            if self.v2:
+                scores = set_aside(scores, same & ~chosen)
+            filled, positives = (queued >= 0).float().mean(), chosen.sum() / len(q)
+            return self.loss(scores, chosen), {"acc1": acc1(scores), "positives": positives, "filled": filled}
+
+    def order(self, anchors: int, now: Now) -> Tensor:
+        """By which `picked` prefers slots; anchors are counted over all ranks."""
+        slots = self.label_queue.rows
+        if self.random:
+            return random_order(rank() * anchors, anchors, len(slots), now, slots.device)
+        return lowest_first(len(slots), slots.device)
+
+    def loss(self, scores: Tensor, chosen: Tensor) -> Tensor:
+        """Of logits [N, 1 + K] and chosen slots [N, K] bool; its mean over ranks is the global batch's."""
+        if not self.sump:
+            return F.cross_entropy(scores, soft_targets(chosen, scores.dtype))
+        rows = summed(scores, chosen)  # [N]
+        if not self.tgt_avg:
+            return rows.mean()
+        positives = gather(chosen.sum()[None] + len(rows)).sum()  # the own keys, too
+        return rows.sum() * world() / positives
+
+    def end(self, now: Now) -> None:
+        super().end(now)
+        self.label_queue.push(self.labels)

@@ -1,0 +1,31 @@
+"""Momentum^2 Teacher: BYOL without BatchNorm over all ranks, by momentum in the teacher's statistics too.
+
+    loss    BYOL's; the student's BatchNorm statistics are of groups of neighbours, such as a GPU's share
+    update  BYOL's, of the parameters;  the teacher's running statistics move towards the batches' at a momentum that
+            falls from 1 to 0, see momentum_norm.py
+
+arXiv:2101.07525 (spec: Spatial Ensemble B.1 to B.5).
+"""
+
+from torch import Tensor, nn
+
+from . import momentum_norm
+from .byol import BYOL
+from .parts import frozen_copy, grouped
+from .protocol import Now
+
+
+class M2T(BYOL):
+    """BYOL's arguments; `bn_groups` groups of BatchNorm statistics cut the global batch, in student and teacher."""
+
+    def __init__(self, online: nn.Module, predictor: nn.Module, *, momentum: float = 0.99, bn_groups: int = 8):
+        target = momentum_norm.with_momentum(frozen_copy(online), bn_groups)
+        super().__init__(online, predictor, momentum=momentum, target=target, sync=False)
+        self.bn_groups = bn_groups
+
+    def begin(self, now: Now) -> None:
+        super().begin(now)
+        momentum_norm.begin(self.target, momentum_norm.batch_momentum(now.step, now.total))
+
+    def student(self, x: Tensor) -> Tensor:
+        return grouped(self.predictor, grouped(self.online, x, self.bn_groups), self.bn_groups)

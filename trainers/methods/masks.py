@@ -1,0 +1,71 @@
+"""Coins for the pieces of a network: hashes of seed, step and name, alike on every rank, device and resume."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...augment.draw import hashed
+from ...shards.errors import choose
+from ...shards.keyed import STEP
+from ...shards.manifest import uid_of
+
+COINS = 3  # the purpose, in a hash of (seed, step, purpose, name, index), of the choice of pieces
+GRANULARITIES = ("tensor", "layer", "channel", "element")
+Shape = tuple[int, ...]
+
+
+def pieces(net: nn.Module, granularity: str) -> tuple[list[str], list[Shape]]:
+    """Of each parameter in turn: the name that keys its coins, and their shape, which broadcasts to the parameter's.
+
+    `tensor`: one coin; `layer`: one for all tensors of a module; `channel`: one for each index of dimension 0;
+    `element`: one for each number.
+    """
+    choose("granularity", granularity, GRANULARITIES)
+    names, shapes = zip(*((name, tuple(p.shape)) for name, p in net.named_parameters()), strict=True)
+    if granularity == "element":
+        return list(names), list(shapes)
+    if granularity == "channel":
+        return list(names), [shape[:1] + (1,) * (len(shape) - 1) for shape in shapes]
+    owners = [name.rpartition(".")[0] for name in names]
+    return owners if granularity == "layer" else list(names), [()] * len(names)
+
+
+def coins(
+    names: Sequence[str], shapes: Sequence[Shape], preserve: float, *, seed: int, step: int,
+    device: torch.device | str = "cpu",
+) -> list[Tensor]:  # fmt: skip
+    """Of what `pieces` returned: bool masks of these shapes, each value true with chance 1 - preserve.
+
+    A pure function. The host makes one key a name; the rest is done on the device, which is not waited for.
+    """
+    sizes = [math.prod(shape) for shape in shapes]
+    begins = np.cumsum([0, *sizes[:-1]]).astype(np.uint64)
+    keys = hashed(seed, step, COINS, np.array([uid_of(name) for name in names], np.uint64))  # [T]
+    with np.errstate(over="ignore"):
+        keys -= STEP * begins  # so that one index can run on through all tensors
+    words = torch.from_numpy(np.stack([keys.view(np.int64), np.array(sizes)]))  # [2, T]
+    if torch.device(device).type == "cuda":
+        words = words.pin_memory().to(device, non_blocking=True)
+    key, size = words
+    index = torch.arange(1, sum(sizes) + 1, device=device)
+    hashes = _mixed(key.repeat_interleave(size, output_size=len(index)) + _signed(int(STEP)) * index)  # [P]
+    moves = _shifted(hashes, 11) >= math.ceil(preserve * 2**53)  # draw.uniforms(hashes) >= preserve, in integers
+    return [mask.view(shape) for mask, shape in zip(moves.split(sizes), shapes, strict=True)]
+
+
+def _mixed(x: Tensor) -> Tensor:
+    """keyed.mix of int64 tensors, which wrap like uint64 on every device."""
+    x = (x ^ _shifted(x, 30)) * _signed(0xBF58476D1CE4E5B9)
+    x = (x ^ _shifted(x, 27)) * _signed(0x94D049BB133111EB)
+    return x ^ _shifted(x, 31)
+
+
+def _shifted(x: Tensor, bits: int) -> Tensor:
+    return (x >> bits) & ((1 << (64 - bits)) - 1)  # >> alone would draw the sign along
+
+
+def _signed(word: int) -> int:
+    return word - 2**64 if word >= 2**63 else word

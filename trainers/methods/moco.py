@@ -1,0 +1,81 @@
+"""MoCo: tell an image's other view from a queue of older images.
+
+    loss    -log softmax([q.k, q.Q] / T)[0]      q = f(x1),  k = g(x2) through ShuffleBN
+    update  g <- m g + (1 - m) f before the forward;  Q takes k over its oldest rows after the step
+
+v1 arXiv:1911.05722 (linear head, T = 0.07), v2 arXiv:2003.04297 (MLP head, T = 0.2, blur). The release writes the queue
+inside the forward and therefore copies it every step; writing it after the backward is the same sequence without the
+copy. It also runs on several GPUs only: groups of BatchNorm statistics (`bn_groups`) shuffle on one device as well.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...pipeline.batch import Batch
+from ..nets.encoder import Encoder
+from ..ranks import world
+from .parts import SHUFFLE, Queue, ema_, frozen_copy, grouped, permutation, shuffled, unit_rows
+from .protocol import Now, Stats
+
+
+def logits(q: Tensor, k: Tensor, queue: Tensor, temperature: float) -> Tensor:
+    """Unit rows q, k [N, D] and queue [K, D] -> [N, 1 + K]; column 0 is the own positive."""
+    own = (q * k).sum(dim=1, keepdim=True)  # [N, 1]
+    return torch.cat([own, q @ queue.T], dim=1) / temperature
+
+
+def acc1(scores: Tensor) -> Tensor:
+    """The share of rows [N, 1 + K] whose own positive scores highest."""
+    return (scores.argmax(dim=1) == 0).float().mean()
+
+
+class MoCo(nn.Module):
+    """`encoder` maps images to [N, dim]; `queue` rows of keys; the batch is global."""
+
+    keys: Tensor
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        dim: int = 128,
+        queue: int = 65536,
+        momentum: float = 0.999,
+        temperature: float = 0.07,
+        bn_groups: int = 8,
+    ):
+        super().__init__()
+        self.online, self.target = encoder, frozen_copy(encoder)
+        self.queue = Queue(unit_rows(queue, dim))
+        self.momentum, self.temperature, self.bn_groups = momentum, temperature, bn_groups
+
+    @property
+    def backbone(self) -> nn.Module:
+        return self.online.backbone
+
+    def begin(self, now: Now) -> None:
+        ema_(self.target, self.online, self.momentum)
+
+    def embed(self, batch: Batch, now: Now) -> tuple[Tensor, Tensor]:
+        """q = f(x1) and k = g(x2), [N, D] each, of any length."""
+        x1, x2 = batch.views
+        order = permutation(len(x2) * world(), now, SHUFFLE, x2.device)
+        return grouped(self.online, x1, self.bn_groups), shuffled(self.target, x2, self.bn_groups, order)
+
+    def scores(self, q: Tensor, k: Tensor) -> Tensor:
+        """Embeddings [N, D] -> logits [N, 1 + K]; remembers the keys for `end`. Not under autocast."""
+        rows = self.queue.rows
+        q, self.keys = (F.normalize(x.to(rows.dtype), dim=1) for x in (q, k))  # [N, D]
+        return logits(q, self.keys, rows, self.temperature)
+
+    def forward(self, batch: Batch, now: Now) -> tuple[Tensor, Stats]:
+        q, k = self.embed(batch, now)
+        with torch.autocast(q.device.type, enabled=False):  # a bf16 logit of 14 is off by up to 1/32
+            scores = self.scores(q, k)  # [N, 1 + K]
+            filled = scores.new_full((), min(now.step * len(q) * world() / len(self.queue.rows), 1.0))
+            loss = F.cross_entropy(scores, scores.new_zeros(len(q), dtype=torch.long))
+            return loss, {"acc1": acc1(scores), "filled": filled}
+
+    def end(self, now: Now) -> None:
+        self.queue.push(self.keys)

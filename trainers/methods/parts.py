@@ -1,0 +1,91 @@
+"""The few moving parts that several methods share. Each is a paragraph; read them before a method."""
+
+import copy
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...augment.draw import hashed
+from ...shards.errors import UserError
+from ..ranks import gather, rank, world
+from .protocol import Now
+
+SHUFFLE = 1  # what a hash of (seed, step, purpose) is for
+
+
+def frozen_copy(net: nn.Module) -> nn.Module:
+    """A twin that gradients do not reach."""
+    return copy.deepcopy(net).requires_grad_(False)
+
+
+@torch.no_grad()
+def ema_(target: nn.Module, online: nn.Module, momentum: float) -> None:
+    """target <- momentum target + (1 - momentum) online; parameters only, buffers keep their own life."""
+    pairs = list(zip(target.parameters(), online.parameters(), strict=True))
+    torch._foreach_lerp_([t for t, _ in pairs], [o for _, o in pairs], 1 - momentum)  # pyright: ignore
+
+
+def grouped(net: nn.Module, x: Tensor, groups: int) -> Tensor:
+    """net(x) with BatchNorm statistics taken in `groups` groups of neighbours, counted over all ranks."""
+    return torch.cat([net(part) for part in x.chunk(groups // world())])
+
+
+@torch.no_grad()
+def shuffled(net: nn.Module, x: Tensor, groups: int, order: Tensor) -> Tensor:
+    """`grouped` on the global batch in `order` [W N]: an image and its other view meet no statistics of the same group
+    (ShuffleBN, arXiv:1911.05722 3.3; here also between groups on one device)."""
+    n, here = len(x), rank()
+    mine = gather(x)[order[here * n : (here + 1) * n]]
+    out = gather(grouped(net, mine, groups))
+    return out[order.argsort()[here * n : (here + 1) * n]]
+
+
+def check_groups(groups: int, batch: int) -> None:
+    """UserError unless `groups` cut a global batch into equal parts of two or more, as many on every rank."""
+    if groups < 1 or groups % world() or batch % groups or batch // groups < 2:
+        raise UserError(
+            f"{groups} groups of BatchNorm statistics do not cut a global batch of {batch} on {world()} ranks into "
+            f"equal parts of two or more: choose --bn-groups as a multiple of the ranks that divides the batch"
+        )
+
+
+def permutation(samples: int, now: Now, purpose: int, device: torch.device) -> Tensor:
+    """A permutation of [samples], keyed by seed and step: the same on every rank, no broadcast."""
+    keys = hashed(now.seed, now.step, purpose, np.arange(samples, dtype=np.uint64))
+    order = torch.from_numpy(keys.argsort(kind="stable"))
+    return order.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else order
+
+
+def unit_rows(size: int, dim: int) -> Tensor:
+    """Random directions, [size, dim]."""
+    return nn.functional.normalize(torch.randn(size, dim), dim=1)
+
+
+class Queue(nn.Module):
+    """The last K gathered rows, identical on every rank; rides in the checkpoint as a buffer."""
+
+    rows: Tensor
+    head: Tensor
+
+    def __init__(self, rows: Tensor):
+        super().__init__()
+        self.register_buffer("rows", rows)  # [K, ...], the oldest at `head`
+        self.register_buffer("head", torch.zeros((), dtype=torch.long))
+
+    def check(self, batch: int) -> None:
+        """UserError unless global batches of `batch` rows fill the queue without a rest."""
+        if not len(self.rows) or len(self.rows) % batch:
+            raise UserError(
+                f"a queue of {len(self.rows)} rows cannot be filled by global batches of {batch}: "
+                f"make --batch-size divide --queue"
+            )
+
+    @torch.no_grad()
+    def push(self, rows: Tensor) -> None:
+        """All ranks' rows, in rank order, over the oldest."""
+        rows = gather(rows)
+        self.check(len(rows))
+        at = (torch.arange(len(rows), device=rows.device) + self.head) % len(self.rows)
+        self.rows[at] = rows.to(self.rows.dtype)
+        self.head.add_(len(rows)).remainder_(len(self.rows))

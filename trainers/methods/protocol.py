@@ -1,0 +1,48 @@
+"""What the loop asks of a method, and what it tells it about time."""
+
+from typing import NamedTuple, Protocol
+
+from torch import Tensor, nn
+
+from ...pipeline.batch import Batch
+
+Stats = dict[str, Tensor]  # scalars worth logging, left on the device
+
+
+class Now(NamedTuple):
+    """Where training stands. Schedules, coins and shuffles read this and keep no counter, so a resume needs no care."""
+
+    step: int  # optimiser steps already taken
+    total: int
+    seed: int
+
+
+class Method(Protocol):
+    """An nn.Module with a loss and an update rule."""
+
+    def begin(self, now: Now) -> None:
+        """Changes by rule before the forward: momentum and teacher updates."""
+        ...
+
+    def __call__(self, batch: Batch, now: Now) -> tuple[Tensor, Stats]:
+        """The loss to minimise, and scalars worth logging."""
+        ...
+
+    def end(self, now: Now) -> None:
+        """Changes by rule after the optimiser step: queues, written late so that no copy of them is needed."""
+        ...
+
+    @property
+    def backbone(self) -> nn.Module:
+        """What evaluations use: images -> features."""
+        ...
+
+
+class Prefilled(Protocol):
+    """A method that wants batches of epoch -1 before its first step."""
+
+    prefill: int  # how many
+
+    def fill(self, batch: Batch, now: Now) -> None:
+        """Take one of them; no gradients, no optimiser."""
+        ...

@@ -1,0 +1,83 @@
+"""SEED: a small network learns how like a teacher finds an image and a queue of older ones.
+
+    loss    CE([s.t, s.Q] / T, softmax([t.t, t.Q] / T_t))     s = f(x),  t = the teacher's, both of length one
+            the same again over the small patches of an image, if there are any, with a queue of their own
+    update  Q takes t over its oldest rows after the step; the small queue takes each image's first patch
+
+arXiv:2101.04731 (spec: SEED 10 to 12). The release's program for patches takes its teacher's rows as they are, for
+SwAV's have length one; here all rows are normalised, which changes nothing there. It also computes the teacher's
+logits, up to 1e4, in fp16, whose step is 8 at that size; here they are fp32.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...pipeline.batch import Batch
+from ..nets.encoder import Encoder
+from .moco import acc1, logits
+from .parts import Queue, grouped, unit_rows
+from .protocol import Now, Stats
+
+
+def targets(t: Tensor, queue: Tensor, temperature: float) -> Tensor:
+    """Teacher's rows t [N, D] and queue [K, D], as they are -> probabilities [N, 1 + K]; column 0 is the own row."""
+    return logits(t, t, queue, temperature).softmax(dim=1)
+
+
+def by_image(patches: Sequence[Tensor]) -> Tensor:
+    """P patches [N, 3, S, S] of each image -> [N P, 3, S, S] channels_last, an image's patches one after another."""
+    return torch.stack([x.permute(0, 2, 3, 1) for x in patches], dim=1).flatten(0, 1).permute(0, 3, 1, 2)
+
+
+class SEED(nn.Module):
+    """`online` and `teacher` map images to [N, dim]; `patches`: views are one large and P small ones, else one."""
+
+    def __init__(
+        self, online: Encoder, teacher: nn.Module, *, dim: int = 128, queue: int = 65536, temperature: float = 0.2,
+        teacher_temperature: float = 1e-4, bn_groups: int = 8, patches: bool = False,
+    ):  # fmt: skip
+        super().__init__()
+        self.online, self.teacher = online, teacher.requires_grad_(False)
+        self.queue = Queue(unit_rows(queue, dim))
+        self.small_queue = Queue(unit_rows(queue, dim)) if patches else None
+        self.temperature, self.teacher_temperature, self.bn_groups = temperature, teacher_temperature, bn_groups
+
+    @property
+    def backbone(self) -> nn.Module:
+        return self.online.backbone
+
+    def train(self, mode: bool = True) -> "SEED":
+        super().train(mode)
+        self.teacher.eval()
+        return self
+
+    def begin(self, now: Now) -> None:
+        """Nothing moves by rule before the step."""
+
+    def forward(self, batch: Batch, now: Now) -> tuple[Tensor, Stats]:
+        x, *patches = batch.views
+        loss, scores, self.keys = self.compare(x, self.queue.rows)
+        if not patches:
+            return loss, {"acc1": acc1(scores)}
+        assert self.small_queue is not None
+        small, _, keys = self.compare(by_image(patches), self.small_queue.rows)
+        self.small_keys = keys[:: len(patches)]  # [N, D]
+        return loss + small, {"acc1": acc1(scores), "small": small.detach()}
+
+    def compare(self, x: Tensor, queue: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Images [N, 3, S, S] and queue [K, D] -> loss, student's logits [N, 1 + K], teacher's unit rows [N, D]."""
+        with torch.no_grad():
+            t = self.teacher(x)
+        s = grouped(self.online, x, self.bn_groups)
+        with torch.autocast(x.device.type, enabled=False):
+            s, t = (F.normalize(rows.to(queue.dtype), dim=1) for rows in (s, t))  # [N, D]
+            scores = logits(s, t, queue, self.temperature)  # [N, 1 + K]
+            return F.cross_entropy(scores, targets(t, queue, self.teacher_temperature)), scores, t
+
+    def end(self, now: Now) -> None:
+        self.queue.push(self.keys)
+        if self.small_queue is not None:
+            self.small_queue.push(self.small_keys)

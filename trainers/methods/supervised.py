@@ -1,0 +1,80 @@
+"""Supervised: cross-entropy on labels; also second stages and linear probes, where the backbone stays as it is.
+
+    loss    -log softmax(c(f(x)))[y]      f = backbone, c = classifier
+    update  none but the optimiser's
+
+BalFeat's second stage freezes the backbone's weights but lets its BatchNorm statistics drift; here a fixed backbone is
+in eval mode unless `frozen_bn` says `train`. The probe of Spatial Ensemble has BatchNorm behind the classifier, the
+transfer of ssl-small unit features before it.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...pipeline.batch import Batch
+from ..nets.encoder import Encoder
+from .parts import grouped
+from .protocol import Now, Stats
+
+
+class Unit(nn.Module):
+    """Rows of length one."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.normalize(x, dim=1)
+
+
+def classifier(kind: str, width: int, classes: int, *, bias: bool = True, small: bool = False) -> nn.Module:
+    """Features [N, width] -> [N, classes]. `small`: weights from N(0, 0.01^2) and bias 0, as all the probes begin."""
+    last = nn.Linear(width, classes)
+    if small:
+        nn.init.normal_(last.weight, std=0.01)
+    if small or not bias:
+        nn.init.zeros_(last.bias)
+    last.bias.requires_grad_(bias)  # without: it stays, at zero
+    if kind == "batchnorm":
+        return nn.Sequential(last, nn.BatchNorm1d(classes))
+    return nn.Sequential(Unit(), last) if kind == "normalized" else last
+
+
+class Supervised(nn.Module):
+    """`online`: images -> scores [N, C]; `frozen`: its head alone is trained; `bn_groups` 0: without statistics."""
+
+    def __init__(self, online: Encoder, *, frozen: bool = False, frozen_bn: str = "eval", bn_groups: int = 8):
+        super().__init__()
+        self.online, self.frozen, self.still, self.bn_groups = online, frozen, frozen and frozen_bn == "eval", bn_groups
+        if frozen:
+            online.backbone.requires_grad_(False)
+
+    @property
+    def backbone(self) -> nn.Module:
+        return self.online.backbone
+
+    def train(self, mode: bool = True) -> "Supervised":
+        super().train(mode)
+        if self.still:
+            self.online.backbone.eval()
+        return self
+
+    def grouped(self, net: nn.Module, x: Tensor) -> Tensor:
+        """net(x), BatchNorm statistics by group."""
+        return grouped(net, x, self.bn_groups) if self.bn_groups else net(x)
+
+    def begin(self, now: Now) -> None:
+        """Nothing moves by rule."""
+
+    def forward(self, batch: Batch, now: Now) -> tuple[Tensor, Stats]:
+        (x,) = batch.views
+        if self.frozen:
+            with torch.no_grad():
+                features = self.online.backbone(x) if self.still else self.grouped(self.online.backbone, x)
+            scores = self.grouped(self.online.head, features)
+        else:
+            scores = self.grouped(self.online, x)
+        scores = scores.float()  # [N, C]
+        hits = (scores.argmax(dim=1) == batch.target).float().mean()
+        return F.cross_entropy(scores, batch.target), {"acc1": hits}
+
+    def end(self, now: Now) -> None:
+        """Nothing moves by rule."""

@@ -1,0 +1,119 @@
+"""Encoders: a backbone by name, and the head a method trains with."""
+
+import timm
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+from ...shards.errors import UserError, choose
+from .mobilenet import LARGE, SMALL, MobileNetV3, small
+from .variants import EFFICIENTNETS, cifar_stem, efficientnet, resnext152, wide_resnet50
+
+# Teachers that bring their head -> times ResNet-50's channels, width of the head's hidden layer (spec: SEED 11, 15).
+TEACHERS = {
+    "simclr_resnet50": (1, 2048),
+    "swav_resnet50": (1, 2048),
+    "swav_resnet50_w2": (2, 8192),
+    "swav_resnet50_w4": (4, 8192),
+    "swav_resnet50_w5": (5, 10240),
+}
+MOBILENETS = {"mobilenetv3_large": (LARGE, 1280), "mobilenetv3_small": (SMALL, 1024)}
+HEADS = ("linear", "mlp", "wide", "deep", "dropout")
+
+
+class Encoder(nn.Module):
+    """Images -> embeddings; evaluations use the backbone alone."""
+
+    def __init__(self, backbone: nn.Module, head: nn.Module):
+        super().__init__()
+        self.backbone, self.head = backbone, head
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.backbone(x))  # [N, 3, S, S] -> [N, dim]
+
+
+def seeded(seed: int) -> None:
+    """Weights drawn from here on are a function of `seed`."""
+    torch.manual_seed(seed % 2**63)
+
+
+def backbone(arch: str, stem: str = "imagenet") -> tuple[nn.Module, int]:
+    """A network without its classifier, randomly initialised, and the width of its features.
+
+    `mobilenetv3_*`, `efficientnet_b0` to `b3`, `swav_*` and `simclr_*` are the originals' networks. Any other name that
+    torchvision has (`resnet50`) takes torchvision's network, the rest timm's (`resnet10t`, `tf_efficientnet_b0`).
+    """
+    net, width = _network(arch)
+    if choose("stem", stem, ("imagenet", "cifar")) == "cifar":
+        cifar_stem(net, arch)
+    return net, width
+
+
+def _network(arch: str) -> tuple[nn.Module, int]:
+    if arch in MOBILENETS:
+        rows, width = MOBILENETS[arch]
+        return MobileNetV3(rows, width), width
+    if arch in EFFICIENTNETS:
+        return efficientnet(arch)
+    if arch in TEACHERS:
+        return wide_resnet50(TEACHERS[arch][0])
+    if arch == "resnext152_32x8d":
+        return resnext152()
+    theirs = models.list_models(module=models)
+    if arch in theirs:
+        return _torchvision(arch)
+    names = [*theirs, *MOBILENETS, *TEACHERS, "resnext152_32x8d", *timm.list_models()]
+    net = timm.create_model(choose("arch", arch, names), num_classes=0)
+    return net, int(getattr(net, "head_hidden_size", None) or net.num_features)  # pyright: ignore
+
+
+def _torchvision(arch: str) -> tuple[nn.Module, int]:
+    net = models.get_model(arch, weights=None)
+    for name in ("fc", "classifier", "heads", "head"):  # where torchvision's families keep their classifier
+        if hasattr(net, name):
+            layers = [m for m in getattr(net, name).modules() if isinstance(m, nn.Linear)]
+            if layers and not hasattr(net, "AuxLogits") and not hasattr(net, "aux1"):  # those return several tensors
+                _replace(net, layers[-1], nn.Identity())
+                return net, layers[-1].in_features
+    raise UserError(f"torchvision's {arch} does not end in one linear classifier: choose another --arch")
+
+
+def _replace(net: nn.Module, old: nn.Module, new: nn.Module) -> None:
+    path = next(name for name, module in net.named_modules() if module is old)
+    parent, _, name = path.rpartition(".")
+    setattr(net.get_submodule(parent), name, new)
+
+
+def head(kind: str, width: int, dim: int) -> nn.Sequential | nn.Linear:
+    """Features [N, width] -> [N, dim]. `linear`: MoCo v1; `mlp`: v2; `wide`, `deep`, `dropout`: spec small A.4."""
+    last = nn.Linear(2 * width if choose("head", kind, HEADS) == "wide" else width, dim)
+    if kind == "linear":
+        return last
+    layers: list[nn.Module] = [nn.Linear(width, last.in_features), nn.ReLU(inplace=True)]
+    if kind == "deep":
+        layers += [nn.Linear(width, width), nn.ReLU(inplace=True)]
+    if kind == "dropout":
+        layers += [nn.Dropout(0.5)]
+    return nn.Sequential(*layers, last)
+
+
+def encoder(arch: str, kind: str, dim: int, seed: int | None = None, *, stem: str = "imagenet") -> Encoder:
+    """Backbone and head, weights drawn from `seed` if one is given.
+
+    Teachers of `TEACHERS` bring their own head, whatever `kind` says. MobileNetV3's own last layer begins small; all
+    heads but `wide` end in it.
+    """
+    if seed is not None:
+        seeded(seed)
+    net, width = backbone(arch, stem)
+    if arch in TEACHERS:
+        return Encoder(net, _teacher_head(width, TEACHERS[arch][1], dim, norm=arch != "swav_resnet50_w5"))
+    top = head(kind, width, dim)
+    if isinstance(net, MobileNetV3) and kind != "wide":
+        small(top if isinstance(top, nn.Linear) else top[-1])  # pyright: ignore[reportArgumentType]
+    return Encoder(net, top)
+
+
+def _teacher_head(width: int, hidden: int, dim: int, *, norm: bool) -> nn.Sequential:
+    first, last = nn.Linear(width, hidden), nn.Linear(hidden, dim)
+    return nn.Sequential(first, *([nn.BatchNorm1d(hidden)] if norm else []), nn.ReLU(inplace=True), last)

@@ -1,0 +1,1 @@
+"""Evaluations from command-line options to results."""

@@ -1,0 +1,153 @@
+"""A network under evaluation: which it is, the features it gives, and where its numbers go."""
+
+import dataclasses
+import hashlib
+import json
+import math
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...pipeline.batch import Loader
+from ...pipeline.static.read import StaticSet
+from ...shards.errors import UserError
+from ...shards.files import atomic
+from ...shards.manifest import Manifest
+from ..checkpoints.formats import load_backbone
+from ..checkpoints.layouts import read
+from ..data import Loading, Network, evaluating
+from ..evals.features import features, view_features
+from ..methods.supervised import classifier
+from ..nets.encoder import backbone, seeded
+from ..ranks import rank, world
+
+TOLD = ("protocol", "dataset", "finetune", "class_subset", "network", "mode", "dataset_mode", "untrained")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Loading):
+    """Which network, on which data"""
+
+    checkpoint: Annotated[str, "last.pt of a run, or a release's checkpoint"] = ""
+    arch: Annotated[str, "its backbone (the one that the checkpoint names)"] = ""
+    network: Network = "auto"
+    size: Annotated[int, "side of the views, px; 0: as trained, else 224", 0] = 0
+    test_views: Annotated[str, "augmentation recipe of what is evaluated"] = "evaluation"
+    batch_size: Annotated[int, "global batch", 1] = 256
+    features: Annotated[str, "folder that features are kept in and taken from"] = ""
+    untrained: Annotated[bool, "use the network with its initial weights: the number to beat"] = False
+    device: Annotated[Literal["auto", "cuda", "cpu"], "auto: a GPU if there is one"] = "auto"
+
+
+class Subject:
+    """The network that `options` name, its features of any set. UserError for a checkpoint that does not fit."""
+
+    def __init__(self, options: Evaluation, device: torch.device):
+        if not options.checkpoint:
+            raise UserError("no network to evaluate: name one with --checkpoint runs/<run>/last.pt")
+        self.options, self.device, self.path = options, device, Path(options.checkpoint)
+        self.weights = read(self.path)
+        recipe = self.weights.recipe
+        self.arch = options.arch or self.weights.arch
+        if not self.arch:
+            raise UserError(f"{self.path} does not say which network it is of: name it with --arch")
+        self.stem, self.size = str(recipe.get("stem", "imagenet")), options.size or int(recipe.get("size", 224))
+
+    @cached_property
+    def net(self) -> nn.Module:
+        """Images -> features, in eval mode."""
+        seeded(int(self.weights.recipe.get("seed", 0)))
+        net, _ = backbone(self.arch, self.stem)
+        if not self.options.untrained:
+            loaded = load_backbone(net, self.path, which=self.options.network)
+            if not rank():
+                print(f"{self.arch}: {loaded}")
+        return net.to(self.device, memory_format=torch.channels_last).eval()  # pyright: ignore[reportCallIssue]
+
+    def head(self, width: int, classes: int) -> nn.Module:
+        """The checkpoint's classifier, on the CPU: features [N, width] -> scores [N, classes]."""
+        kind = str(self.weights.recipe.get("classifier", "linear"))
+        head = classifier(kind, width, classes)
+        own = head.state_dict()
+        state = {name.removeprefix("fc."): value for name, value in self.weights.network(self.options.network).items()
+                 if name.startswith("fc.")}  # fmt: skip
+        if {name: value.shape for name, value in own.items()} != {name: value.shape for name, value in state.items()}:
+            raise UserError(
+                f"{self.path} holds no classifier of {classes} classes for {self.arch}: name the --data it was trained "
+                f"on, or train one with --task linear"
+            )
+        head.load_state_dict(state)
+        return head.eval()
+
+    def views(self, static: str, mode: str) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Features [N, D] of originals and two views of a static set, and labels [N]."""
+        if not static:
+            raise UserError(
+                "no static set to evaluate on: `python tools/make_static.py` makes one, name it with --static"
+            )
+        batch, device = self.options.batch_size, self.device
+        loader = StaticSet(Path(static), mode, batch=batch, world=world(), rank=rank(), device=device)
+        with closing(loader):
+            return view_features(self.net, loader, 3)
+
+    def features(self, data: Manifest) -> tuple[Tensor, Tensor]:
+        """Features [N, D] and labels [N] of a set, each image once, in manifest order, on every rank."""
+        options = self.options
+        loader = evaluating(data, self.size, options.batch_size, options, self.device, options.test_views)
+        with closing(loader):
+            return self.kept(loader, data.uid.tobytes() + options.test_views.encode())
+
+    def kept(self, loader: Loader, identity: bytes) -> tuple[Tensor, Tensor]:
+        """Features of a loader; with `--features`, of an earlier evaluation of the same network and pictures."""
+        if not self.options.features:
+            return features(self.net, loader)
+        digest = hashlib.sha256(identity + self.path.read_bytes())
+        digest.update(repr((self.arch, self.options.network, self.size, self.options.untrained)).encode())
+        file = Path(self.options.features) / f"{digest.hexdigest()[:16]}.npz"
+        if file.exists():
+            with np.load(file) as kept:
+                return tuple(torch.from_numpy(kept[k]).to(self.device) for k in ("features", "labels"))  # pyright: ignore
+        x, y = features(self.net, loader)
+        if not rank():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with atomic(file) as out:
+                np.savez(out, features=x.cpu().numpy(), labels=y.cpu().numpy())
+        return x, y
+
+
+def title(task: str, options: Evaluation) -> str:
+    """The task among a checkpoint's results, and what tells this evaluation from others of its kind."""
+    usual = type(options)()
+    told = {name: getattr(options, name, None) for name in TOLD}
+    words = [name if value is True else Path(str(value)).stem for name, value in told.items()
+             if value != getattr(usual, name, None)]  # fmt: skip
+    return " ".join([task, *words])
+
+
+def report(name: str, results: dict[str, float], options: Evaluation) -> None:
+    """A table, results.json beside the checkpoint, and a line of the run's log."""
+    wide = max(map(len, results))
+    for key, value in results.items():
+        print(
+            f"{name:>14}  {key:<{wide}}  {value:.4f}"
+            if isinstance(value, float)
+            else f"{name:>14}  {key:<{wide}}  {value}"
+        )
+    path = Path(options.checkpoint)
+    file = path.with_name("results.json")
+    everything: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    numbers = {key: None if math.isnan(value) else value for key, value in results.items()}  # JSON has no nan
+    everything[name] = {**numbers, "options": dataclasses.asdict(options)}
+    with atomic(file, "w") as page:
+        json.dump(everything, page, indent=1, default=str)
+    log = path.with_name("log.jsonl")
+    if log.exists():
+        with log.open("a") as lines:
+            lines.write(json.dumps({"evaluation": name, "checkpoint": path.name, **numbers}) + "\n")
+    print(f"written to {file}")

@@ -1,0 +1,1 @@
+"""A training run: optimizer, loop, logging, validation."""

@@ -1,0 +1,63 @@
+"""Optimisers and learning-rate schedules; schedules are pure functions of the epoch or of the step."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from ..recipes.options import Recipe
+
+
+def optimizer_of(method: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Over everything that takes gradients, BatchNorm and biases included, as all the releases do."""
+    if recipe.optimizer == "sgd":
+        return sgd(method, recipe.lr, recipe.momentum, recipe.weight_decay)
+    if recipe.optimizer == "lars":
+        from .lars import LARS, groups_of
+
+        return LARS(groups_of(method), recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+    return torch.optim.AdamW(_trained(method), recipe.lr, weight_decay=recipe.weight_decay)
+
+
+def sgd(method: nn.Module, lr: float, momentum: float, weight_decay: float) -> torch.optim.SGD:
+    """SGD without dampening or Nesterov's step."""
+    return torch.optim.SGD(_trained(method), lr, momentum=momentum, weight_decay=weight_decay)
+
+
+def _trained(method: nn.Module) -> list[nn.Parameter]:
+    return [p for p in method.parameters() if p.requires_grad]
+
+
+def schedule(recipe: Recipe, per_epoch: int) -> Callable[[int], float]:
+    """The learning rate as a function of the optimiser steps already taken, `per_epoch` to an epoch."""
+    if recipe.schedule == "warmcos":
+        warm, total = recipe.warmup_epochs * per_epoch, recipe.epochs * per_epoch
+        return lambda step: warm_cosine(recipe.lr, step, total, warm, recipe.warmup_lr)
+    return lambda step: by_epoch(recipe, step // per_epoch)
+
+
+def by_epoch(recipe: Recipe, epoch: int) -> float:
+    """Constant within an epoch. The warm-up is SEED's: it shifts nothing behind it (spec: BalFeat and SEED 10)."""
+    if epoch < recipe.warmup_epochs:
+        return recipe.warmup_lr + (recipe.lr - recipe.warmup_lr) * epoch / recipe.warmup_epochs
+    if recipe.schedule == "cos":
+        return cosine(recipe.lr, epoch, recipe.epochs, recipe.lr_end)
+    return step(recipe.lr, epoch, recipe.milestones, recipe.step_factor)
+
+
+def cosine(lr: float, epoch: int, epochs: int, end: float = 0.0) -> float:
+    """From `lr` towards `end`, not there yet in the last epoch (spec: BalFeat 2)."""
+    return end + (lr - end) * (1 + math.cos(math.pi * epoch / epochs)) / 2
+
+
+def step(lr: float, epoch: int, milestones: tuple[int, ...], factor: float = 0.1) -> float:
+    """`factor` at each milestone passed."""
+    return lr * factor ** sum(epoch >= m for m in milestones)
+
+
+def warm_cosine(lr: float, step: int, total: int, warm: int, first: float) -> float:
+    """From `first` to `lr` in `warm` steps, then down to 0 on a cosine over the rest (spec: Spatial Ensemble B.7)."""
+    if step < warm:
+        return first + (lr - first) * step / warm
+    return lr * (1 + math.cos(math.pi * (step - warm) / (total - warm))) / 2
