@@ -10,20 +10,33 @@ from functools import reduce
 import numpy as np
 
 from ..shards.keyed import STEP, mix
-from .spec import Blur, Crop, Flip, Grey, Jitter, Mask, Normalize, Op, ResizeCenterCrop, Solarize, View, size_of
+from .spec import (
+    ColorJitter,
+    GaussianBlur,
+    Grayscale,
+    HideAndSeek,
+    HorizontalFlip,
+    Normalize,
+    Op,
+    RandomResizedCrop,
+    ResizeCenterCrop,
+    Solarize,
+    View,
+    size_of,
+)
 
 Draw = dict[str, np.ndarray]  # one row per sample
 Draws = tuple[Draw, ...]  # one Draw per op of the view
 
 CROP_TRIES = 10  # torchvision's
 LANES: dict[type[Op], tuple[int, int]] = {  # op -> (lane, uniforms every row takes)
-    Crop: (1, 2 * CROP_TRIES + 2),  # areas, ratios, place
-    Flip: (2, 1),
-    Jitter: (3, 1 + 4 + 4),  # on?, factors and hue, order
-    Grey: (4, 1),
-    Blur: (5, 2),
+    RandomResizedCrop: (1, 2 * CROP_TRIES + 2),  # areas, ratios, place
+    HorizontalFlip: (2, 1),
+    ColorJitter: (3, 1 + 4 + 4),  # on?, factors and hue, order
+    Grayscale: (4, 1),
+    GaussianBlur: (5, 2),
     Solarize: (6, 1),
-    Mask: (7, 1),  # the grid; and one a cell
+    HideAndSeek: (7, 1),  # the grid; and one a cell
 }
 
 
@@ -60,17 +73,17 @@ def _draw(op: Op, rows: np.ndarray, hw: np.ndarray, view: View) -> Draw:
     rows = fold(rows, lane)
     u = _uniforms(rows, np.arange(count))
     match op:
-        case Crop():
+        case RandomResizedCrop():
             return {"box": _boxes(op, u, hw)}
-        case Flip() | Grey() | Solarize():
+        case HorizontalFlip() | Grayscale() | Solarize():
             return {"on": u[:, 0] < op.p}
-        case Blur():
+        case GaussianBlur():
             low, high = op.sigma
             return {"on": u[:, 0] < op.p, "sigma": low + (high - low) * u[:, 1]}
-        case Mask():
+        case HideAndSeek():
             grid = np.array(op.grids)[(u[:, 0] * len(op.grids)).astype(np.int64)]
             return {"grid": grid, "keep": _kept(op, rows, grid, size_of(view))}
-        case Jitter():
+        case ColorJitter():
             spread = np.array([op.brightness, op.contrast, op.saturation])
             low = np.maximum(0.0, 1 - spread)
             return {
@@ -86,7 +99,7 @@ def _uniforms(rows: np.ndarray, which: np.ndarray) -> np.ndarray:
     return uniforms(fold(rows, which))
 
 
-def most_cells(op: Mask, size: int) -> int:
+def most_cells(op: HideAndSeek, size: int) -> int:
     """Cells of the finest grid over a view of `size` px."""
     return max(_cells(grid, size) for grid in op.grids if grid)
 
@@ -95,7 +108,7 @@ def _cells(grid: int, size: int) -> int:
     return (-(-size // grid)) ** 2
 
 
-def _kept(op: Mask, rows: np.ndarray, grid: np.ndarray, size: int) -> np.ndarray:
+def _kept(op: HideAndSeek, rows: np.ndarray, grid: np.ndarray, size: int) -> np.ndarray:
     """[N, most cells] row by row of the grid drawn; cells that this grid has not are kept."""
     keep = np.ones((len(grid), most_cells(op, size)), bool)
     for side in {*op.grids} - {0}:
@@ -104,7 +117,7 @@ def _kept(op: Mask, rows: np.ndarray, grid: np.ndarray, size: int) -> np.ndarray
     return keep
 
 
-def _boxes(op: Crop, u: np.ndarray, hw: np.ndarray) -> np.ndarray:
+def _boxes(op: RandomResizedCrop, u: np.ndarray, hw: np.ndarray) -> np.ndarray:
     """torchvision's RandomResizedCrop, ten tries at once: the first that fits wins, else the centre. [N, 4] int32"""
     h, w = hw[:, :1].astype(np.float64), hw[:, 1:].astype(np.float64)
     area = h * w * (op.area[0] + (op.area[1] - op.area[0]) * u[:, :CROP_TRIES])

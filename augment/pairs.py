@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .draw import draw, fold, hashed, uniforms
-from .spec import Crop
+from .spec import RandomResizedCrop
 
 CORNERS, PATCH = 108, 109  # purposes, so that no two hashes meet
 QUARTER = (0.4, 1.0)  # area of a nointer crop, of its quarter
@@ -32,7 +32,7 @@ OVERLAPS = {"easy": Limits(0.25, 1.0, 1000), "hard": Limits(0.05, 0.25, 1000), "
 MODES = ("nointer", *OVERLAPS)
 
 
-def boxes(mode: str, crop: Crop, uid: np.ndarray, hw: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
+def boxes(mode: str, crop: RandomResizedCrop, uid: np.ndarray, hw: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
     """Boxes (top, left, height, width) px of both views of pictures `uid` [N] of sizes `hw` [N, 2]: [N, 2, 4] int32."""
     if mode == "nointer":
         return _quarters(crop, uid, hw, seed, epoch)
@@ -99,18 +99,18 @@ def _in_view(box: np.ndarray, view: np.ndarray, size: int) -> np.ndarray:
     return np.concatenate([begin, end - begin])
 
 
-def _drawn(crop: Crop, uid: np.ndarray, hw: np.ndarray, seed: int, epoch: int, turn: int) -> np.ndarray:
+def _drawn(crop: RandomResizedCrop, uid: np.ndarray, hw: np.ndarray, seed: int, epoch: int, turn: int) -> np.ndarray:
     """[N, 2, 4]"""
     two = [draw((crop,), uid, hw, seed=seed, epoch=epoch, number=2 * turn + view)[0]["box"] for view in range(2)]
     return np.stack(two, axis=1)
 
 
-def _quarters(crop: Crop, uid: np.ndarray, hw: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+def _quarters(crop: RandomResizedCrop, uid: np.ndarray, hw: np.ndarray, seed: int, epoch: int) -> np.ndarray:
     """[N, 2, 4]: the second corner is one of the three that are left."""
     half = np.maximum(hw // 2, 1)
     u = uniforms(fold(hashed(seed, epoch, CORNERS, uid)[:, None], np.arange(2)))  # [N, 2]
     first = np.floor(4 * u[:, 0]).astype(np.int64)
     corner = np.stack([first, (first + 1 + np.floor(3 * u[:, 1]).astype(np.int64)) % 4], axis=1)  # [N, 2]
-    out = _drawn(Crop(crop.size, QUARTER, crop.ratio, crop.filter), uid, half, seed, epoch, 0)
+    out = _drawn(RandomResizedCrop(crop.size, QUARTER, crop.ratio, crop.filter), uid, half, seed, epoch, 0)
     out[..., :2] += np.stack([corner // 2, corner % 2], axis=-1) * (hw - half)[:, None]
     return out

@@ -10,14 +10,14 @@ from .spec import (
     INAT_MEAN,
     INAT_STD,
     SWAV_STD,
-    Blur,
-    Crop,
-    Flip,
-    Grey,
-    Jitter,
-    Mask,
+    ColorJitter,
+    GaussianBlur,
+    Grayscale,
+    HideAndSeek,
+    HorizontalFlip,
     Normalize,
     Op,
+    RandomResizedCrop,
     ResizeCenterCrop,
     Solarize,
     Views,
@@ -26,24 +26,32 @@ from .spec import (
 
 PATCHES = 6  # small views of SEED, SwAV and DINO
 SMALL = 96 / 224  # their side, of the large one's
-MOCO = (Jitter(0.4, 0.4, 0.4, 0.1, p=0.8), Grey(), Blur(), Flip(), Normalize())  # behind MoCo v2's crop, and SEED's
+MOCO = (
+    ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8),
+    Grayscale(),
+    GaussianBlur(),
+    HorizontalFlip(),
+    Normalize(),
+)  # behind MoCo v2's crop, and SEED's
 
 
 def moco_v1(size: int = 224) -> Views:
     """Two draws of MoCo v1's pipeline (arXiv:1911.05722; greys first, always jitters); KCL's default, SEED's SimCLR."""
-    return _twice(Crop(size), Grey(), Jitter(0.4, 0.4, 0.4, 0.4), Flip(), Normalize())
+    return _twice(RandomResizedCrop(size), Grayscale(), ColorJitter(0.4, 0.4, 0.4, 0.4), HorizontalFlip(), Normalize())
 
 
 def moco_v2(size: int = 224) -> Views:
     """Two draws of MoCo v2's pipeline (arXiv:2003.04297)."""
-    return _twice(Crop(size), *MOCO)
+    return _twice(RandomResizedCrop(size), *MOCO)
 
 
 def ssl_small(size: int = 224, cj: float = 1.5, grey: float = 0.5, blur: float = 0.5, *, mask: bool = False) -> Views:
     """Two draws of ssl-small's stronger pipeline: `cj` scales the jitter, `mask` adds hide and seek."""
-    jitter = Jitter(0.8 * cj, 0.8 * cj, 0.8 * cj, min(0.5, 0.4 * cj), p=0.8)
-    last = (Mask(),) if mask else ()
-    return _twice(Crop(size), jitter, Grey(grey), Blur(p=blur), Flip(), Normalize(), *last)
+    jitter = ColorJitter(0.8 * cj, 0.8 * cj, 0.8 * cj, min(0.5, 0.4 * cj), p=0.8)
+    last = (HideAndSeek(),) if mask else ()
+    return _twice(
+        RandomResizedCrop(size), jitter, Grayscale(grey), GaussianBlur(p=blur), HorizontalFlip(), Normalize(), *last
+    )
 
 
 def ssl_small_cj1(size: int = 224) -> Views:
@@ -58,14 +66,14 @@ def ssl_small_mask(size: int = 224) -> Views:
 
 def byol(size: int = 224) -> Views:
     """The asymmetric pair of BYOL, Momentum^2 Teacher and Spatial Ensemble: one always blurred, one solarized."""
-    first = (Crop(size, (0.08, 1.0)), Jitter(0.4, 0.4, 0.2, 0.1, p=0.8))
-    one = (*first, Blur(p=1.0), Grey(), Flip(), Normalize())
-    return check((one, (*first, Blur(p=0.1), Grey(), Flip(), Solarize(), Normalize())))
+    first = (RandomResizedCrop(size, (0.08, 1.0)), ColorJitter(0.4, 0.4, 0.2, 0.1, p=0.8))
+    one = (*first, GaussianBlur(p=1.0), Grayscale(), HorizontalFlip(), Normalize())
+    return check((one, (*first, GaussianBlur(p=0.1), Grayscale(), HorizontalFlip(), Solarize(), Normalize())))
 
 
 def seed(size: int = 224) -> Views:
     """One view for student and teacher alike (SEED's SWAV)."""
-    return check(((Crop(size, (0.14, 1.0)), *MOCO),))
+    return check(((RandomResizedCrop(size, (0.14, 1.0)), *MOCO),))
 
 
 def seed_moco_v1(size: int = 224) -> Views:
@@ -80,31 +88,37 @@ def seed_moco_v2(size: int = 224) -> Views:
 
 def seed_patches(size: int = 224) -> Views:
     """SEED's view and six small patches of it."""
-    return check((*seed(size), *[(Crop(round(size * SMALL), (0.05, 0.14)), *MOCO)] * PATCHES))
+    return check((*seed(size), *[(RandomResizedCrop(round(size * SMALL), (0.05, 0.14)), *MOCO)] * PATCHES))
 
 
 def swav(size: int = 224) -> Views:
     """SwAV's 2 + 6 crops (arXiv:2006.09882); its jitter is twice MoCo's, its first standard deviation 0.228."""
-    colours = (Flip(), Jitter(0.8, 0.8, 0.8, 0.2, p=0.8), Grey(), Blur(), Normalize(std=SWAV_STD))
-    large, small = Crop(size, (0.14, 1.0)), Crop(round(size * SMALL), (0.05, 0.14))
+    colours = (
+        HorizontalFlip(),
+        ColorJitter(0.8, 0.8, 0.8, 0.2, p=0.8),
+        Grayscale(),
+        GaussianBlur(),
+        Normalize(std=SWAV_STD),
+    )
+    large, small = RandomResizedCrop(size, (0.14, 1.0)), RandomResizedCrop(round(size * SMALL), (0.05, 0.14))
     return check((*[(large, *colours)] * 2, *[(small, *colours)] * PATCHES))
 
 
 def dino(size: int = 224) -> Views:
     """DINO's two large crops, of which one is solarized, and six small ones (arXiv:2104.14294); bicubic."""
-    jitter = (Flip(), Jitter(0.4, 0.4, 0.2, 0.1, p=0.8), Grey())
+    jitter = (HorizontalFlip(), ColorJitter(0.4, 0.4, 0.2, 0.1, p=0.8), Grayscale())
     large, small = (
-        Crop(size, (0.4, 1.0), filter="bicubic"),
-        Crop(round(size * SMALL), (0.05, 0.4), filter="bicubic"),
+        RandomResizedCrop(size, (0.4, 1.0), filter="bicubic"),
+        RandomResizedCrop(round(size * SMALL), (0.05, 0.4), filter="bicubic"),
     )
-    one = (large, *jitter, Blur(p=1.0), Normalize())
-    two = (large, *jitter, Blur(p=0.1), Solarize(), Normalize())
-    return check((one, two, *[(small, *jitter, Blur(), Normalize())] * PATCHES))
+    one = (large, *jitter, GaussianBlur(p=1.0), Normalize())
+    two = (large, *jitter, GaussianBlur(p=0.1), Solarize(), Normalize())
+    return check((one, two, *[(small, *jitter, GaussianBlur(), Normalize())] * PATCHES))
 
 
 def supervised(size: int = 224) -> Views:
     """Supervised training and linear probes; KCL's `--slaug`."""
-    return check(((Crop(size, (0.08, 1.0)), Flip(), Normalize()),))
+    return check(((RandomResizedCrop(size, (0.08, 1.0)), HorizontalFlip(), Normalize()),))
 
 
 def slaug(size: int = 224) -> Views:
@@ -114,12 +128,12 @@ def slaug(size: int = 224) -> Views:
 
 def ltaug(size: int = 224) -> Views:
     """KCL's `--ltaug`: two draws, always jittered, without hue."""
-    return _twice(Crop(size, (0.08, 1.0)), Flip(), Jitter(0.4, 0.4, 0.4, 0.0), Normalize())
+    return _twice(RandomResizedCrop(size, (0.08, 1.0)), HorizontalFlip(), ColorJitter(0.4, 0.4, 0.4, 0.0), Normalize())
 
 
 def inat(size: int = 224) -> Views:
     """Supervised training with iNaturalist's statistics."""
-    return check(((Crop(size, (0.08, 1.0)), Flip(), Normalize(INAT_MEAN, INAT_STD)),))
+    return check(((RandomResizedCrop(size, (0.08, 1.0)), HorizontalFlip(), Normalize(INAT_MEAN, INAT_STD)),))
 
 
 def evaluation(size: int = 224) -> Views:
@@ -134,12 +148,12 @@ def inat_evaluation(size: int = 224) -> Views:
 
 def transfer(size: int = 224) -> Views:
     """Training on a frozen network's features of other data sets; bicubic."""
-    return check(((Crop(size, (0.6, 1.0), filter="bicubic"), Flip(), Normalize()),))
+    return check(((RandomResizedCrop(size, (0.6, 1.0), filter="bicubic"), HorizontalFlip(), Normalize()),))
 
 
 def transfer_finetune(size: int = 224) -> Views:
     """Fine-tuning on other data sets; bicubic."""
-    return check(((Crop(size, (0.2, 1.0), filter="bicubic"), Flip(), Normalize()),))
+    return check(((RandomResizedCrop(size, (0.2, 1.0), filter="bicubic"), HorizontalFlip(), Normalize()),))
 
 
 def transfer_evaluation(size: int = 224) -> Views:

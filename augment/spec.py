@@ -18,7 +18,7 @@ Filter = Literal["bilinear", "bicubic"]
 
 
 @dataclass(frozen=True)
-class Crop:
+class RandomResizedCrop:
     """A box of random area and aspect, cut out and resized to size x size with PIL's antialiased filter."""
 
     size: int
@@ -37,14 +37,14 @@ class ResizeCenterCrop:
 
 
 @dataclass(frozen=True)
-class Flip:
+class HorizontalFlip:
     """Left to right."""
 
     p: float = 0.5
 
 
 @dataclass(frozen=True)
-class Jitter:
+class ColorJitter:
     """Brightness, contrast, saturation and hue by factors from [1-x, 1+x] (hue: a shift from [-x, x] turns), in a
     random order drawn per image."""
 
@@ -56,14 +56,14 @@ class Jitter:
 
 
 @dataclass(frozen=True)
-class Grey:
+class Grayscale:
     """Three equal channels of luma."""
 
     p: float = 0.2
 
 
 @dataclass(frozen=True)
-class Blur:
+class GaussianBlur:
     """PIL's Gaussian blur with a radius uniform in `sigma`."""
 
     sigma: tuple[float, float] = (0.1, 2.0)
@@ -87,7 +87,7 @@ class Normalize:
 
 
 @dataclass(frozen=True)
-class Mask:
+class HideAndSeek:
     """Hide and seek: a grid of cells of a side drawn from `grids` px (0 = none), each hidden (zero, the mean colour)
     with probability `hide`. Stands behind Normalize."""
 
@@ -95,7 +95,17 @@ class Mask:
     hide: float = 0.5
 
 
-Op = Crop | ResizeCenterCrop | Flip | Jitter | Grey | Blur | Solarize | Normalize | Mask
+Op = (
+    RandomResizedCrop
+    | ResizeCenterCrop
+    | HorizontalFlip
+    | ColorJitter
+    | Grayscale
+    | GaussianBlur
+    | Solarize
+    | Normalize
+    | HideAndSeek
+)
 View = tuple[Op, ...]
 Views = tuple[View, ...]
 
@@ -103,7 +113,7 @@ Views = tuple[View, ...]
 def size_of(view: View) -> int:
     """Height and width of the view, px."""
     op = view[0]
-    assert isinstance(op, Crop | ResizeCenterCrop)
+    assert isinstance(op, RandomResizedCrop | ResizeCenterCrop)
     return op.size
 
 
@@ -111,10 +121,16 @@ def check(views: Views) -> Views:
     """`views`, or UserError for one that no renderer could execute."""
     for number, view in enumerate(views):
         kinds = [type(op) for op in view]
-        if not kinds or kinds[0] not in (Crop, ResizeCenterCrop) or {Crop, ResizeCenterCrop} & set(kinds[1:]):
-            raise UserError(f"view {number} must begin with its one Crop or ResizeCenterCrop: {view}")
-        if kinds.count(Normalize) != 1 or kinds[kinds.index(Normalize) + 1 :] not in ([], [Mask]):
-            raise UserError(f"view {number} must end with its one Normalize, behind which a Mask may stand: {view}")
+        if (
+            not kinds
+            or kinds[0] not in (RandomResizedCrop, ResizeCenterCrop)
+            or {RandomResizedCrop, ResizeCenterCrop} & set(kinds[1:])
+        ):
+            raise UserError(f"view {number} must begin with its one RandomResizedCrop or ResizeCenterCrop: {view}")
+        if kinds.count(Normalize) != 1 or kinds[kinds.index(Normalize) + 1 :] not in ([], [HideAndSeek]):
+            raise UserError(
+                f"view {number} must end with its one Normalize, behind which a HideAndSeek may stand: {view}"
+            )
         if len(set(kinds)) < len(kinds):
             raise UserError(f"view {number} names an operation twice, and both would draw the same numbers: {view}")
         for op in view:
@@ -133,13 +149,15 @@ def _check(op: Op) -> None:
         low, high = values.get(name, (1, 1))
         if not 0 < low <= high:
             raise UserError(f"{name} must be 0 < low <= high: {op}")
-    if isinstance(op, Mask) and not (op.grids and min(op.grids) >= 0 and max(op.grids) > 0 and 0 <= op.hide <= 1):
+    if isinstance(op, HideAndSeek) and not (
+        op.grids and min(op.grids) >= 0 and max(op.grids) > 0 and 0 <= op.hide <= 1
+    ):
         raise UserError(f"a mask needs grids of some px, and to hide with a probability in 0..1: {op}")
     if isinstance(op, Solarize) and not 0 <= op.threshold <= 256:
         raise UserError(f"a threshold must lie in 0..256: {op}")
-    if isinstance(op, Crop) and op.area[1] > 1:
+    if isinstance(op, RandomResizedCrop) and op.area[1] > 1:
         raise UserError(f"a crop cannot exceed the image, area is {op.area}: {op}")
     if isinstance(op, ResizeCenterCrop) and op.short < op.size:
         raise UserError(f"the centre of {op.size} px does not fit a short side of {op.short} px: {op}")
-    if isinstance(op, Jitter) and not (min(op.brightness, op.contrast, op.saturation) >= 0 <= op.hue <= 0.5):
+    if isinstance(op, ColorJitter) and not (min(op.brightness, op.contrast, op.saturation) >= 0 <= op.hue <= 0.5):
         raise UserError(f"jitter strengths must be >= 0, hue within 0..0.5 turns: {op}")

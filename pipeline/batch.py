@@ -1,4 +1,4 @@
-"""What loaders hand to trainers, and what a door hands to the loader."""
+"""What loaders hand to trainers, and what a reader hands to the loader."""
 
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
@@ -12,7 +12,7 @@ class Batch(NamedTuple):
 
     views: tuple[Tensor, ...]  # each [N, 3, S, S], channels_last
     target: Tensor  # [N] int64 class, -1 where unlabelled
-    index: Tensor  # [N] int64 manifest rows, the same behind every door  # pyright: ignore
+    index: Tensor  # [N] int64 manifest rows, the same through every reader  # pyright: ignore
 
 
 class Loader(Protocol):
@@ -31,18 +31,18 @@ class Loader(Protocol):
         ...
 
 
-class Door(Protocol):
+class SampleReader(Protocol):
     """One storage format of a data set."""
 
     def read(self, row: int) -> bytes | np.ndarray:
         """The JPEG of a manifest row, or its pixels [H, W, 3] uint8 where the format stores them raw. Thread-safe."""
         ...
 
-    def place(self, row: int) -> str:
+    def locate(self, row: int) -> str:
         """Where a sample lies, for messages."""
         ...
 
-    def expect(self, rows: np.ndarray) -> None:
+    def prefetch(self, rows: np.ndarray) -> None:
         """Rows [M] int64 that are read next, in this order: a chance to read ahead."""
         ...
 

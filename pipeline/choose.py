@@ -1,4 +1,5 @@
-"""A data set, a door, a loader by name. The tables are all the registry there is; what they name is imported on use."""
+"""A data set, a reader, a loader by name. The tables are all the registry there is; what they name is imported on
+use."""
 
 import importlib
 from pathlib import Path
@@ -10,20 +11,20 @@ from ..augment.spec import Views
 from ..shards.errors import UserError, choose
 from ..shards.files import PAGE
 from ..shards.manifest import Manifest
-from .batch import Door
-from .loader import Crops, Stream
+from .batch import SampleReader
+from .loader import Crops, ViewLoader
 from .plan.order import Plan
 
 if TYPE_CHECKING:
-    from .dali.loader import DaliStream
+    from .dali.loader import DaliLoader
 
-DOORS = {
+READERS = {
     "folder": ".readers.folder",
     "webdataset": ".readers.webdataset",
     "webdataset-stream": ".readers.sequential",
     "ffcv": ".readers.ffcv",
 }
-LOADERS = (*DOORS, "dali")
+LOADERS = (*READERS, "dali")
 CACHE = Path("data/cache")
 
 
@@ -48,16 +49,16 @@ def _has_classes(folder: Path, split: str) -> bool:
     return half.is_dir() or not any((folder / name).exists() for name in ("building", "folder", "manifest.parquet"))
 
 
-def open_door(name: str, manifest: Manifest, source: str = "") -> Door:
-    """The door `name` of a data set; `source` is the folder that a `--keep` set was built from, for the folder door.
-    UserError for an unknown name, a missing package or a format not built."""
+def open_reader(name: str, manifest: Manifest, source: str = "") -> SampleReader:
+    """The reader `name` of a data set; `source` is the folder that a `--keep` set was built from, for the folder
+    reader. UserError for an unknown name, a missing package or a format not built."""
     if "plain" in manifest.info.formats and name != "folder":
         raise UserError(
             f"{manifest.root} is a folder of pictures, not a built set: read it with --loader folder, "
             f"or build it with `python tools/build_shards.py --source {manifest.root}`"
         )
-    choose("loader", name, DOORS)
-    opener = importlib.import_module(DOORS[name], __package__).open_door
+    choose("loader", name, READERS)
+    opener = importlib.import_module(READERS[name], __package__).open_reader
     return opener(manifest, source) if name == "folder" else opener(manifest)
 
 
@@ -73,8 +74,9 @@ def open_loader(
     crops: Crops = "auto",
     skip: bool = False,
     source: str = "",
-) -> "Stream | DaliStream":
-    """The loader `name`: a `Stream` over its door, or DALI over the first door there is. Words as Stream's."""
+) -> "ViewLoader | DaliLoader":
+    """The loader `name`: a `ViewLoader` over its reader, or DALI over the first reader there is. Words as
+    ViewLoader's."""
     choose("loader", name, LOADERS)
     if name == "webdataset-stream" and skip:
         raise UserError(
@@ -82,9 +84,11 @@ def open_loader(
             "a damaged one's place: choose --loader webdataset with --on-error skip"
         )
     if name != "dali":
-        door = open_door(name, manifest, source)
-        return Stream(manifest, plan, views, door, device=device, dtype=dtype, threads=threads, crops=crops, skip=skip)
-    from .dali.loader import DaliStream
+        reader = open_reader(name, manifest, source)
+        return ViewLoader(
+            manifest, plan, views, reader, device=device, dtype=dtype, threads=threads, crops=crops, skip=skip
+        )
+    from .dali.loader import DaliLoader
 
-    door = open_door(next((d for d in DOORS if d in manifest.info.formats), "dali"), manifest, source)
-    return DaliStream(manifest, plan, views, door, device=device, dtype=dtype, threads=threads, skip=skip)
+    reader = open_reader(next((d for d in READERS if d in manifest.info.formats), "dali"), manifest, source)
+    return DaliLoader(manifest, plan, views, reader, device=device, dtype=dtype, threads=threads, skip=skip)

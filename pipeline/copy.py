@@ -13,8 +13,8 @@ from .timing import Times
 class Host(NamedTuple):
     """A batch before colour work."""
 
-    pixels: Tensor  # flat uint8: view after view, each [N, S, S, 3]; or, uncut, sample after sample, each [H, W, 3]
-    boxes: Tensor  # [N, V, CUT] int32, for samples that are not cut yet
+    pixels: Tensor  # flat uint8: view after view, each [N, S, S, 3]; or sample after sample [H, W, 3], not cropped yet
+    boxes: Tensor  # [N, V, CROP_FIELDS] int32, for samples that are not cut yet
     packed: tuple[Tensor, ...]  # a view's parameters, [N, P] float32
     target: Tensor  # [N] int64
     index: Tensor  # [N] int64  # pyright: ignore

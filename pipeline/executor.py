@@ -1,4 +1,4 @@
-"""One executor behind every door: threads that read a sample, decode it once and cut all its views.
+"""One executor through every reader: threads that read a sample, decode it once and cut all its views.
 
 Reading, decoding and cutting release the GIL, so threads scale and nothing is pickled. A chunk of samples is a task;
 every thread keeps one decoding buffer, as large as the largest image of the set.
@@ -15,8 +15,8 @@ import simplejpeg
 
 from ..shards.errors import UserError
 from ..shards.manifest import Manifest
-from .batch import Door
-from .cut.resize import cut_all
+from .batch import SampleReader
+from .cut.resize import resized_crops
 from .workers import Workers
 
 CHUNKS = 4  # tasks a thread and batch: small enough to even out slow images, large enough to cost nothing
@@ -37,24 +37,24 @@ Use = Callable[[int, np.ndarray], None]  # position and image [H, W, 3], valid u
 class Executor:
     """Start a batch, wait for its tasks later; batches may overlap. `threads` 0: measured (workers.py)."""
 
-    def __init__(self, door: Door, manifest: Manifest, sizes: Sequence[int], threads: int = 0):
-        self.door, self.manifest, self.workers = door, manifest, Workers(threads)
+    def __init__(self, reader: SampleReader, manifest: Manifest, sizes: Sequence[int], threads: int = 0):
+        self.reader, self.manifest, self.workers = reader, manifest, Workers(threads)
         self.sizes = np.array(sizes, np.int64)  # of the views, px
         self._largest = int((manifest.height.astype(np.int64) * manifest.width).max()) * 3
         self._pool = ThreadPoolExecutor(self.workers.most, thread_name_prefix="viewstream")
         self._local = threading.local()
 
     def bytes_for(self, samples: int) -> int:
-        """Length of the flat buffer that `cut` fills: view after view, each [samples, S, S, 3]."""
+        """Length of the flat buffer that `crop` fills: view after view, each [samples, S, S, 3]."""
         return int(3 * (self.sizes**2).sum()) * samples
 
-    def cut(self, rows: np.ndarray, boxes: np.ndarray, out: np.ndarray) -> list[Task]:
-        """Start on samples `rows` [N] with cuts `boxes` [N, V, CUT] into the flat uint8 `out`."""
+    def crop(self, rows: np.ndarray, boxes: np.ndarray, out: np.ndarray) -> list[Task]:
+        """Start on samples `rows` [N] with cuts `boxes` [N, V, CROP_FIELDS] into the flat uint8 `out`."""
         each = 3 * self.sizes**2  # bytes of one sample's view
         starts = np.concatenate([[0], np.cumsum(each[:-1] * len(rows))])
 
         def use(i: int, image: np.ndarray) -> None:
-            cut_all(image.reshape(-1), image.shape[1], boxes[i], self.sizes, starts + i * each, out)
+            resized_crops(image.reshape(-1), image.shape[1], boxes[i], self.sizes, starts + i * each, out)
 
         return self._start(rows, lambda i: self._scratch(), use)
 
@@ -97,7 +97,7 @@ class Executor:
             for i in part:
                 row = int(rows[i])
                 try:
-                    data, start = self.door.read(row), now
+                    data, start = self.reader.read(row), now
                     read += (now := time.perf_counter()) - start
                     image, start = self._decoded(row, data, room(i)), now
                     decode += (now := time.perf_counter()) - start
@@ -118,18 +118,18 @@ class Executor:
         try:
             image = data if isinstance(data, np.ndarray) else simplejpeg.decode_jpeg(data, buffer=room)
         except (ValueError, RuntimeError) as error:
-            raise damaged(self.manifest, self.door, row, str(error)) from None
+            raise damaged(self.manifest, self.reader, row, str(error)) from None
         if image.shape[:2] != (self.manifest.height[row], self.manifest.width[row]):
             wrong = f"it is {image.shape[0]} x {image.shape[1]} px, the manifest says {self.manifest.hw[row].tolist()}"
-            raise damaged(self.manifest, self.door, row, wrong)
+            raise damaged(self.manifest, self.reader, row, wrong)
         return image
 
 
-def damaged(manifest: Manifest, door: Door, row: int, why: str) -> UserError:
+def damaged(manifest: Manifest, reader: SampleReader, row: int, why: str) -> UserError:
     """The error of a sample that does not decode: which it is, where it lies, what mends it."""
     built = "plain" not in manifest.info.formats
     remedy = f"`python tools/verify_shards.py {manifest.root} --repair` mends it" if built else "mend or remove it"
     return UserError(
-        f"sample {row} ({manifest.keys[row]}) is damaged ({why}), it lies in {door.place(row)}: "
+        f"sample {row} ({manifest.keys[row]}) is damaged ({why}), it lies in {reader.locate(row)}: "
         f"{remedy}, `train.py --on-error skip` trains without it"
     )

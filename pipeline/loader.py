@@ -1,4 +1,4 @@
-"""The loader: plan -> draws -> executor -> device -> renderer. Every door but DALI's comes through here."""
+"""The loader: plan -> draws -> executor -> device -> renderer. Every reader but DALI's comes through here."""
 
 import sys
 from collections import deque
@@ -16,17 +16,17 @@ from ..augment.renderers import host as host_renderer
 from ..augment.renderers import resample
 from ..augment.spec import Views, check, size_of
 from ..shards.manifest import Manifest
-from .batch import Batch, Door
+from .batch import Batch, SampleReader
 from .copy import Host, ahead, side_stream
 from .cut.resize import warm_up
 from .executor import Executor, Task
 from .plan.order import Plan
-from .plan.params import Drawn, drawn, drawn_ahead, stand_ins
+from .plan.params import BatchParams, batch_params, batch_params_ahead, replacements
 from .timing import Times
 from .workers import share_of_cores
 
 AHEAD = 2  # batches in the making while one is consumed
-TRIES = 10  # stand-ins in turn before a damaged sample ends the epoch after all
+TRIES = 10  # replacements in turn before a damaged sample ends the epoch after all
 FEW_CORES = 12  # of a GPU's process: with fewer, `auto` leaves the crops to the GPU
 Crops = Literal["auto", "host", "device"]
 
@@ -39,11 +39,11 @@ class Made(NamedTuple):
     room: Tensor
 
 
-class Stream:
-    """A Loader over any door. In flight: AHEAD + 1 batches of uint8 views, or of whole images where the device crops.
+class ViewLoader:
+    """A Loader over any reader. In flight: AHEAD + 1 batches of uint8 views, or of whole images where the device crops.
 
     `threads` 0: the number that pays is found in the first seconds. `skip`: a damaged sample is replaced by a keyed
-    other one, the same behind every door, and counted in `skipped`; an exact plan never replaces.
+    other one, the same through every reader, and counted in `skipped`; an exact plan never replaces.
     `crops`: who cuts; `device` spares a host that is short of cores (pixels within 1 level of the host's).
     """
 
@@ -52,7 +52,7 @@ class Stream:
         manifest: Manifest,
         plan: Plan,
         views: Views,
-        door: Door,
+        reader: SampleReader,
         *,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
@@ -63,15 +63,15 @@ class Stream:
         plan.fit(len(manifest), manifest.info.name)
         self.manifest, self.plan, self.views = manifest, plan, check(views)
         self.device, self.dtype = torch.device(device), dtype
-        self.door, self.side = door, side_stream(self.device)
+        self.reader, self.side = reader, side_stream(self.device)
         self.sizes = [size_of(view) for view in views]
-        self.uncut = crops == "device" or (
+        self.crop_on_device = crops == "device" or (
             crops == "auto" and self.device.type == "cuda" and share_of_cores() < FEW_CORES
         )
         self.skip, self.skipped = skip and plan.tail != "exact", dict[int, str]()
         self.times, self._spare = Times(), list[Tensor]()
         warm_up()
-        self.executor = Executor(door, manifest, self.sizes, threads)
+        self.executor = Executor(reader, manifest, self.sizes, threads)
 
     def __len__(self) -> int:
         return len(self.plan)
@@ -86,22 +86,22 @@ class Stream:
 
     def batch(self, rows: np.ndarray, epoch: int) -> Batch:
         """Samples `rows` [N] as an epoch shows them, whatever its order."""
-        self.door.expect(rows)
-        made = self._make(drawn(self.manifest, self.views, rows, self.plan.seed, epoch))
+        self.reader.prefetch(rows)
+        made = self._make(batch_params(self.manifest, self.views, rows, self.plan.seed, epoch))
         (host,) = ahead(iter([self._finish(made, epoch).host]), self.side, self.times)
         return self._render(host)
 
     def close(self) -> None:
         """End the threads and close the files."""
         self.executor.close()
-        self.door.close()
+        self.reader.close()
 
     def host_batches(self, number: int, start: int = 0) -> Generator[Host, None, None]:
         """What `epoch` renders: uint8 pixels on the host, with the parameters of what is still to be done. On a CPU
         pixels are valid until the next batch is asked for: fresh memory would cost a tenth of the time."""
         steps = list(self.plan.ids(number, start))
-        self.door.expect(np.concatenate([*steps, np.empty(0, np.int64)]))
-        coming = drawn_ahead(self.manifest, self.views, steps, self.plan.seed, number)
+        self.reader.prefetch(np.concatenate([*steps, np.empty(0, np.int64)]))
+        coming = batch_params_ahead(self.manifest, self.views, steps, self.plan.seed, number)
         making: deque[Made] = deque()
         try:
             for _ in range(len(steps) + AHEAD):
@@ -123,20 +123,22 @@ class Stream:
                         task.exception()
                 self._give_back(made)
 
-    def _next(self, coming: Iterator[Drawn]) -> Drawn | None:
+    def _next(self, coming: Iterator[BatchParams]) -> BatchParams | None:
         with self.times.spent("draw"):
             return next(coming, None)
 
-    def _make(self, what: Drawn) -> Made:
+    def _make(self, what: BatchParams) -> Made:
         hw = self.manifest.hw[what.rows]
-        length = int(3 * hw.astype(np.int64).prod(axis=1).sum()) if self.uncut else self.executor.bytes_for(len(hw))
+        length = (
+            int(3 * hw.astype(np.int64).prod(axis=1).sum()) if self.crop_on_device else self.executor.bytes_for(len(hw))
+        )
         room = self._room(length)
         pixels, index = room[:length], torch.from_numpy(what.rows)
-        boxes = torch.from_numpy(what.boxes if self.uncut else what.boxes[:0])
+        boxes = torch.from_numpy(what.boxes if self.crop_on_device else what.boxes[:0])
         host = Host(pixels, boxes, what.packed, what.target, index, hw)
-        if self.uncut:
+        if self.crop_on_device:
             return Made(host, self.executor.decode(what.rows, pixels.numpy()), room)
-        return Made(host, self.executor.cut(what.rows, what.boxes, pixels.numpy()), room)
+        return Made(host, self.executor.crop(what.rows, what.boxes, pixels.numpy()), room)
 
     def _give_back(self, made: Made) -> None:
         if self.device.type == "cpu":  # a GPU's copy may still be under way, and torch keeps pinned memory anyway
@@ -147,7 +149,7 @@ class Stream:
         while self._spare:
             if len(room := self._spare.pop()) >= length:
                 return room
-        more = length // 8 if self.uncut else 0  # sizes differ from batch to batch
+        more = length // 8 if self.crop_on_device else 0  # sizes differ from batch to batch
         return torch.empty(length + more, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
 
     def _finish(self, made: Made, epoch: int) -> Made:
@@ -162,8 +164,8 @@ class Stream:
                 raise next(iter(failed.values()))
             rows = made.host.index.numpy()
             self._count_skipped({int(rows[at]): str(error) for at, error in failed.items()})
-            rows = stand_ins(self.manifest, rows, [*failed], self.plan.seed, epoch, tries)
-            made = self._make(drawn(self.manifest, self.views, rows, self.plan.seed, epoch))
+            rows = replacements(self.manifest, rows, [*failed], self.plan.seed, epoch, tries)
+            made = self._make(batch_params(self.manifest, self.views, rows, self.plan.seed, epoch))
         n = len(made.host.index)
         self.times["samples"] += n
         self.executor.workers.done(n)
@@ -178,8 +180,8 @@ class Stream:
     def _render(self, host: Host) -> Batch:
         n = len(host.index)
         render = host_renderer.render if self.device.type == "cpu" else device_renderer.render
-        if self.uncut:
-            blocks = self._cut(host)
+        if self.crop_on_device:
+            blocks = self._crop_on_device(host)
         else:
             flat = host.pixels.split([3 * s * s * n for s in self.sizes])
             blocks = [x.view(n, s, s, 3) for x, s in zip(flat, self.sizes, strict=True)]
@@ -189,11 +191,11 @@ class Stream:
         )
         return Batch(views, host.target, host.index)
 
-    def _cut(self, host: Host) -> list[Tensor]:
+    def _crop_on_device(self, host: Host) -> list[Tensor]:
         """Each view [N, S, S, 3] uint8, cut on the device; half precision costs it a level."""
         half = torch.float16 if self.device.type == "cuda" else torch.float32
         blocks = [host.pixels.new_empty(len(host.index), s, s, 3) for s in self.sizes]
         for part, canvas in resample.unpack(host.pixels, host.hw):
             for v, block in enumerate(blocks):
-                block[part] = resample.cut(canvas, host.boxes[part, v], block.shape[1], half)
+                block[part] = resample.resized_crop(canvas, host.boxes[part, v], block.shape[1], half)
         return blocks

@@ -27,7 +27,7 @@ class Demo:
     ranks: Annotated[int, "training processes (gloo without a GPU each)", 1] = 1
     seed: Annotated[int, "of order, draws and weights"] = 0
     epochs: Annotated[int, "of training", 1] = 30
-    loader: Annotated[str, "door to the shards: ffcv or webdataset; default ffcv where it is installed"] = ""
+    loader: Annotated[str, "reader to the shards: ffcv or webdataset; default ffcv where it is installed"] = ""
     work: Annotated[str, "folder for pictures and shards"] = "data/demo"
     out: Annotated[str, "folder for the run; what an earlier demo left there is removed"] = "runs/demo"
 

@@ -16,13 +16,13 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from viewstream.augment.crops import cuts, on_device, rest
+from viewstream.augment.crops import crop_params, on_device, rest
 from viewstream.augment.draw import Draws, draw
 from viewstream.augment.recipes import VIEWS, views_of
 from viewstream.augment.renderers import dali, device, reference
 from viewstream.augment.spec import Normalize, Op, View, Views, size_of
-from viewstream.pipeline.choose import open_door
-from viewstream.pipeline.cut.resize import cut
+from viewstream.pipeline.choose import open_reader
+from viewstream.pipeline.cut.resize import resized_crop
 from viewstream.shards.cli import parse, run
 from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import Manifest
@@ -37,7 +37,7 @@ class Look:
 
     data: Annotated[str, "a built data set"] = ""
     list: Annotated[bool, "list the recipes, and who does which op, instead of drawing"] = False
-    loader: Annotated[str, "door to the data: folder, webdataset or ffcv"] = "webdataset"
+    loader: Annotated[str, "reader to the data: folder, webdataset or ffcv"] = "webdataset"
     recipe: Annotated[str, "augmentation recipe"] = "moco_v2"
     renderers: Annotated[
         tuple[Literal["reference", "device", "dali"], ...], "side by side, against the first (those installed)"
@@ -89,8 +89,8 @@ def by_device(p: Pictures) -> list[Tensor]:
     for view, drawn in zip(p.views, p.draws, strict=True):
         n, size = len(p.images), size_of(view)
         pixels = np.empty((n, size, size, 3), np.uint8)
-        for image, box, out in zip(p.images, cuts(view, drawn, p.hw), pixels, strict=True):
-            cut(np.asarray(image).reshape(-1), image.width, box, size, out.reshape(-1))
+        for image, box, out in zip(p.images, crop_params(view, drawn, p.hw), pixels, strict=True):
+            resized_crop(np.asarray(image).reshape(-1), image.width, box, size, out.reshape(-1))
         packed = torch.from_numpy(device.pack(rest(view, drawn), n))
         made.append(device.render(on_device(view), torch.from_numpy(pixels), packed))
     return made
@@ -118,8 +118,8 @@ def pictures(options: Look) -> tuple[Pictures, list[str]]:
     """The rows that were asked for, with their draws, and a caption each."""
     manifest, views = Manifest.open(options.data), views_of(options.recipe, options.size)
     rows = rows_of(options.ids, len(manifest))
-    door = open_door(options.loader, manifest)
-    data = [door.read(int(row)) for row in rows]
+    reader = open_reader(options.loader, manifest)
+    data = [reader.read(int(row)) for row in rows]
     images = [Image.fromarray(d if isinstance(d, np.ndarray) else simplejpeg.decode_jpeg(d)) for d in data]
     jpegs = [d if isinstance(d, bytes) else simplejpeg.encode_jpeg(d, 100, colorsubsampling="444") for d in data]
     key = {"seed": options.seed, "epoch": options.epoch}
@@ -157,7 +157,7 @@ def sheet(options: Look) -> Image.Image:
     pen = ImageDraw.Draw(page)
     places = [(i, n) for i in range(len(captions)) for n in range(len(p.views))]
     for y, (i, n) in zip(range(0, page.height, tall), places, strict=True):
-        view, box = p.views[n], cuts(p.views[n], p.draws[n], p.hw)[i, :4]
+        view, box = p.views[n], crop_params(p.views[n], p.draws[n], p.hw)[i, :4]
         tiles = [(f"view {n} of {captions[i]}", original(p.images[i], box, side))]
         first = shown(view, made[names[0]][n][i])
         for name in names:
@@ -174,7 +174,7 @@ def sheet(options: Look) -> Image.Image:
 
 
 def brief(op: Op) -> str:
-    """`Jitter 0.4 0.4 0.4 0.1 p 0.8`: what differs from the usual, in a line's room."""
+    """`ColorJitter 0.4 0.4 0.4 0.1 p 0.8`: what differs from the usual, in a line's room."""
     said = [type(op).__name__]
     for field in fields(op):
         value = getattr(op, field.name)

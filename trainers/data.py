@@ -27,7 +27,7 @@ OnError = Annotated[Literal["stop", "skip"], "a damaged picture ends the run, or
 class Loading:
     """How pictures reach the network; no number depends on it"""
 
-    loader: Annotated[str, "door to the data: folder, webdataset, webdataset-stream, ffcv or dali"] = "ffcv"
+    loader: Annotated[str, "reader to the data: folder, webdataset, webdataset-stream, ffcv or dali"] = "ffcv"
     workers: Annotated[int | Literal["auto"], "loader threads a process; auto: measured in the first seconds", 1] = (
         "auto"
     )
@@ -94,7 +94,7 @@ def loading(
     *,
     skip: bool = False,
 ) -> Loader:
-    """The loader of a plan; `skip`: a damaged picture is replaced (`Stream`)."""
+    """The loader of a plan; `skip`: a damaged picture is replaced (`ViewLoader`)."""
     return open_loader(
         how.loader,
         manifest,

@@ -3,28 +3,30 @@
 DALI follows the draws where its operators can say what PIL says; from the first op on that they cannot, the device
 renderer (`augment.renderers.device`) goes on. The rule of `split`:
 
-* Crop, ResizeCenterCrop and Flip always go to DALI; a Flip commutes with every other op, so its place does not matter.
-* Grey, Blur, Solarize and Normalize go to DALI as long as no Jitter stands before them. DALI has no per-sample order
-  of ops, and its contrast, saturation and hue are not PIL's.
-* Mask stays with the device, and Normalize with it: what the device takes over is always 8-bit pixels.
+* RandomResizedCrop, ResizeCenterCrop and HorizontalFlip always go to DALI; a flip commutes with every other op, so its
+  place does not matter.
+* Grayscale, GaussianBlur, Solarize and Normalize go to DALI as long as no ColorJitter stands before them. DALI has no
+  per-sample order of ops, and its contrast, saturation and hue are not PIL's.
+* HideAndSeek stays with the device, and Normalize with it: what the device takes over is always 8-bit pixels.
 
-Gaps to the reference in levels of 255, on the tests' pictures at 32, 96 and 224 px (DALI 2.4, CPU decoder, whose pixels
+Gaps to the reference in levels of 255, on the tests' images at 32, 96 and 224 px (DALI 2.4, CPU decoder, whose pixels
 are simplejpeg's; on photographs the border differs by up to 30, docs/parity.md):
 
                                      mean         99 % within   most
-    Crop, bilinear or bicubic        0.16..0.19   1..2          7    in the outermost pixels, 1 inside (bilinear): there
+    crop, bilinear or bicubic        0.16..0.19   1..2          7    in the outermost pixels, 1 inside (bilinear): there
                                                                      DALI repeats the box's edge, PIL drops the taps
-    ResizeCenterCrop                 0.11..0.19   1             1    bicubic 3
-    Crop, Grey                       0.15..0.16   1..2          5    the grey alone 1
-    Crop, Blur                       0.36..0.60   2..4          17   PIL's own kernel; at the border, as on the device
+    resize and center crop           0.11..0.19   1             1    bicubic 3
+    crop, grayscale                  0.15..0.16   1..2          5    grayscale alone 1
+    crop, blur                       0.36..0.60   2..4          17   PIL's own kernel; at the border, as on the device
     supervised, evaluation           0.11..0.19   1..2          6    all in DALI
-    Blur, Grey, Flip, Solarize       0.31..0.55   1..4          18   BYOL's without jitter, all in DALI
-    MoCo v2, the device goes on      1.21..1.28   6             28   as with the host's cut
+    blur, grayscale, flip, solarize  0.31..0.55   1..4          18   BYOL's without jitter, all in DALI
+    MoCo v2, the device goes on      1.21..1.28   6             28   as with the host's crop
 
-Flip and Solarize are exact, and so is every op where it is off. Blur is not `gaussian_blur` (as near in the window of
-PIL's kernel, 3.6 ms an image of 224 px) but `filter`, one axis at a time (0.5 ms). On the CPU this renderer is two to
-five times slower than the host's cut; a GPU has not run it yet. A JPEG with garbage amid its data that still decodes,
-which simplejpeg rejects, passes here with libjpeg's warning on stderr; the loader (`pipeline.dali`) compares digests.
+Flip and solarize are exact, and so is every op where it is off. The blur is not `gaussian_blur` (as near in the window
+of PIL's kernel, 3.6 ms per image of 224 px) but `filter`, one axis at a time (0.5 ms). On the CPU this renderer is two
+to five times slower than the host's crop; a GPU has not run it yet. A JPEG with garbage amid its data that still
+decodes, which simplejpeg rejects, passes here with libjpeg's warning on stderr; the loader (`pipeline.dali`) compares
+digests.
 """
 
 from collections import deque

@@ -8,9 +8,22 @@ import numpy as np
 import simplejpeg
 
 from ...shards.errors import UserError
-from ..crops import cuts
+from ..crops import crop_params
 from ..draw import Draw, Draws
-from ..spec import Blur, Crop, Flip, Grey, Jitter, Mask, Normalize, Op, ResizeCenterCrop, Solarize, View, Views
+from ..spec import (
+    ColorJitter,
+    GaussianBlur,
+    Grayscale,
+    HideAndSeek,
+    HorizontalFlip,
+    Normalize,
+    Op,
+    RandomResizedCrop,
+    ResizeCenterCrop,
+    Solarize,
+    View,
+    Views,
+)
 from .device import half_kernels, reach
 
 Node = Any  # nvidia.dali.data_node.DataNode: a batch that is to come, while the graph is drawn
@@ -31,10 +44,10 @@ class Unfit(UserError):
 def split(view: View) -> tuple[tuple[Op, ...], tuple[Op, ...]]:
     """(what DALI does, what is left to the device renderer), each in the view's order."""
     kinds = [type(op) for op in view]
-    until = kinds.index(Jitter) if Jitter in kinds else len(view)
-    if Mask in kinds:
+    until = kinds.index(ColorJitter) if ColorJitter in kinds else len(view)
+    if HideAndSeek in kinds:
         until = min(until, kinds.index(Normalize))
-    ours = tuple(op for at, op in enumerate(view) if at < until or isinstance(op, Flip))
+    ours = tuple(op for at, op in enumerate(view) if at < until or isinstance(op, HorizontalFlip))
     return ours, tuple(op for op in view if op not in ours)
 
 
@@ -42,10 +55,10 @@ def feeds(views: Views, jpegs: Sequence[bytes], hw: np.ndarray, draws: Sequence[
     """Name of an input -> a row a sample."""
     out: dict[str, Feed] = {"jpeg": [np.frombuffer(jpeg, np.uint8) for jpeg in jpegs]}
     for number, (view, drawn) in enumerate(zip(views, draws, strict=True)):
-        out[f"cut{number}"] = cuts(view, drawn, hw)
+        out[f"crop{number}"] = crop_params(view, drawn, hw)
         ours = split(view)[0]
         for op, draw in zip(view, drawn, strict=True):
-            if op in ours and isinstance(op, Grey | Blur | Solarize):
+            if op in ours and isinstance(op, Grayscale | GaussianBlur | Solarize):
                 out[_name(op, number)] = _feed(op, draw)
     return out
 
@@ -80,14 +93,14 @@ def _name(op: Op, number: int) -> str:
     return f"{type(op).__name__}{number}"
 
 
-def _feed(op: Grey | Blur | Solarize, draw: Draw) -> Feed:
+def _feed(op: Grayscale | GaussianBlur | Solarize, draw: Draw) -> Feed:
     """An op's draw as its operator wants it; values that change nothing where it is off."""
     match op:
-        case Grey():
+        case Grayscale():
             return np.where(draw["on"][:, None, None], np.array([LUMA] * 3), np.eye(3)).astype(np.float32)
         case Solarize():
             return np.where(draw["on"], op.threshold, 256).astype(np.int32)
-        case Blur():
+        case GaussianBlur():
             halves = half_kernels(np.where(draw["on"], draw["sigma"], 0.0), reach(op)).astype(np.float32)
             used = (halves > LEAST).sum(1)
             return [np.concatenate([half[1:n][::-1], half[:n]]) for half, n in zip(halves, used, strict=True)]
@@ -111,17 +124,17 @@ def graph(dali: ModuleType, views: Views, device: str, decoder: Mapping[str, int
 def _view(dali: ModuleType, view: View, number: int, image: Node, device: str) -> Node:
     """One view [S, S, 3]: float32 where DALI normalises, else uint8. The mirror comes last, with the layout."""
     fn, types = dali.fn, dali.types
-    cut, x, mirror = fn.external_source(name=f"cut{number}"), image, None
+    crop, x, mirror = fn.external_source(name=f"crop{number}"), image, None
     for op in split(view)[0]:
         match op:
-            case Crop() | ResizeCenterCrop():
-                x = _cut(dali, op, x, cut)
-            case Flip():
-                mirror = cut[8]
-            case Grey():
+            case RandomResizedCrop() | ResizeCenterCrop():
+                x = _crop(dali, op, x, crop)
+            case HorizontalFlip():
+                mirror = crop[8]
+            case Grayscale():
                 matrix = fn.external_source(name=_name(op, number))
                 x = fn.coord_transform(x, M=matrix, dtype=types.UINT8)
-            case Blur():  # one axis at a time, rounded in between as PIL rounds
+            case GaussianBlur():  # one axis at a time, rounded in between as PIL rounds
                 kernel = _drawn(dali, op, number, device)
                 for axis in (0, 1):
                     x = fn.filter(x, fn.expand_dims(kernel, axes=[axis]), border="clamp")
@@ -141,12 +154,13 @@ def _drawn(dali: ModuleType, op: Op, number: int, device: str) -> Node:
     return drawn.gpu() if device == "gpu" else drawn
 
 
-def _cut(dali: ModuleType, op: Crop | ResizeCenterCrop, image: Node, cut: Node) -> Node:
-    """`cut` [CUT] as `crops.cuts` says. Slicing first keeps pixels outside the box out of the filter."""
+def _crop(dali: ModuleType, op: RandomResizedCrop | ResizeCenterCrop, image: Node, crop: Node) -> Node:
+    """`crop` [CROP_FIELDS] as `crops.crop_params` says. Slicing first keeps pixels outside the box out of the
+    filter."""
     fn, types = dali.fn, dali.types
     filter = {"bilinear": types.INTERP_LINEAR, "bicubic": types.INTERP_CUBIC}[op.filter]
-    if isinstance(op, Crop):
-        box = fn.slice(image, start=cut[0:2], shape=cut[2:4], axes=(0, 1))
+    if isinstance(op, RandomResizedCrop):
+        box = fn.slice(image, start=crop[0:2], shape=crop[2:4], axes=(0, 1))
         return fn.resize(box, size=(op.size, op.size), interp_type=filter, antialias=True)
-    whole = fn.resize(image, size=fn.cast(cut[4:6], dtype=types.FLOAT), interp_type=filter, antialias=True)
-    return fn.slice(whole, start=cut[6:8], shape=(op.size, op.size), axes=(0, 1))
+    whole = fn.resize(image, size=fn.cast(crop[4:6], dtype=types.FLOAT), interp_type=filter, antialias=True)
+    return fn.slice(whole, start=crop[6:8], shape=(op.size, op.size), axes=(0, 1))

@@ -14,7 +14,7 @@ from kornia import color, filters
 from torch import Tensor
 
 from ..draw import Draw, most_cells
-from ..spec import Blur, Grey, Jitter, Mask, Normalize, Op, Solarize
+from ..spec import ColorJitter, GaussianBlur, Grayscale, HideAndSeek, Normalize, Op, Solarize
 
 Rest = tuple[tuple[Op, Draw], ...]
 
@@ -42,40 +42,40 @@ def render(ops: tuple[Op, ...], pixels: Tensor, packed: Tensor, dtype: torch.dty
 def width(op: Op, size: int) -> int:
     """Columns of an op's packed parameters, in a view of `size` px."""
     match op:
-        case Jitter():
+        case ColorJitter():
             return 3 * SLOTS + 1
-        case Blur():
+        case GaussianBlur():
             return reach(op) + 1
-        case Grey() | Solarize():
+        case Grayscale() | Solarize():
             return 1
-        case Mask():
+        case HideAndSeek():
             return 1 + most_cells(op, size)
     return 0
 
 
 def _columns(op: Op, draw: Draw) -> np.ndarray:
     match op:
-        case Jitter():
+        case ColorJitter():
             return _turns(draw)
-        case Blur():
+        case GaussianBlur():
             return half_kernels(np.where(draw["on"], draw["sigma"], 0.0), reach(op))
-        case Mask():
+        case HideAndSeek():
             return np.concatenate([draw["grid"][:, None], draw["keep"]], axis=1)
-        case _:  # Grey, Solarize
+        case _:  # Grayscale, Solarize
             return draw["on"][:, None]
 
 
 def _apply(op: Op, x: Tensor, p: Tensor) -> Tensor:
     match op:
-        case Jitter():
+        case ColorJitter():
             return _jitter(x, p)
-        case Grey() if _nowhere(p > 0):
+        case Grayscale() if _nowhere(p > 0):
             return x
-        case Blur() if _nowhere(p[:, 1:] != 0):
+        case GaussianBlur() if _nowhere(p[:, 1:] != 0):
             return x
-        case Grey():
+        case Grayscale():
             return torch.lerp(x, color.rgb_to_grayscale(x), _image(p))
-        case Blur():
+        case GaussianBlur():
             kernels = torch.cat([p.flip(1)[:, :-1], p], dim=1)  # [N, 2 reach + 1]
             return filters.filter2d_separable(x, kernels, kernels, border_type="replicate")
         case Solarize():
@@ -83,7 +83,7 @@ def _apply(op: Op, x: Tensor, p: Tensor) -> Tensor:
         case Normalize():
             mean, std = (_channels(v, x) for v in (op.mean, op.std))
             return (x - mean) / std
-        case Mask():
+        case HideAndSeek():
             return x * _kept(p[:, 0].long(), p[:, 1:], x.shape[-1])
     raise AssertionError(f"the host executes {op}")
 
@@ -114,7 +114,8 @@ def _kept(grid: Tensor, keep: Tensor, size: int) -> Tensor:
 
 
 def _turns(draw: Draw) -> np.ndarray:
-    """Jitter's draw -> [N, 3 * SLOTS + 1]: (factor, share of the mean, share of the luma) a slot, then the hue shift.
+    """ColorJitter's draw -> [N, 3 * SLOTS + 1]: (factor, share of the mean, share of the luma) a slot, then the hue
+    shift.
 
     Brightness, contrast and saturation all blend the image with something: black, its mean luma, its luma. So four
     turns in a sample's own order are three blends, one hue shift, three blends, where unused slots have factor 1.
@@ -159,7 +160,7 @@ def shift_hue(x: Tensor, turns: Tensor) -> Tensor:
     return high - chroma * torch.minimum(sector, 4 - sector).clamp_(0, 1)
 
 
-def reach(op: Blur) -> int:
+def reach(op: GaussianBlur) -> int:
     """Pixels to each side that the widest kernel of `op` touches: three box filters, each reaching ceil(radius)."""
     return 3 * math.ceil((math.sqrt(4 * op.sigma[1] ** 2 + 1) - 1) / 2)
 

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..spec import Blur, Grey, Jitter, Mask, Normalize, Op, Solarize
+from ..spec import ColorJitter, GaussianBlur, Grayscale, HideAndSeek, Normalize, Op, Solarize
 from .device import reach, width
 from .host_kernels import BLUR, GREY, JITTER, MASK, NORMALIZE, SOLARIZE, render_all
 
 CODES: dict[type[Op], int] = {
-    **{Jitter: JITTER, Grey: GREY, Blur: BLUR},
-    **{Solarize: SOLARIZE, Normalize: NORMALIZE, Mask: MASK},
+    **{ColorJitter: JITTER, Grayscale: GREY, GaussianBlur: BLUR},
+    **{Solarize: SOLARIZE, Normalize: NORMALIZE, HideAndSeek: MASK},
 }
 
 
@@ -56,7 +56,7 @@ def _program(ops: tuple[Op, ...], size: int) -> tuple[np.ndarray, np.ndarray]:
         table[row] = CODES[type(op)], at
         at += width(op, size)
         match op:
-            case Blur():
+            case GaussianBlur():
                 constants[row, 0] = reach(op)
             case Solarize():
                 constants[row, 0] = op.threshold / 255

@@ -10,7 +10,18 @@ from PIL import Image, ImageFilter
 from torchvision.transforms import functional as F
 
 from ..draw import Draw, Draws
-from ..spec import Blur, Crop, Flip, Grey, Jitter, Mask, Normalize, ResizeCenterCrop, Solarize, View
+from ..spec import (
+    ColorJitter,
+    GaussianBlur,
+    Grayscale,
+    HideAndSeek,
+    HorizontalFlip,
+    Normalize,
+    RandomResizedCrop,
+    ResizeCenterCrop,
+    Solarize,
+    View,
+)
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
@@ -22,7 +33,7 @@ def render(view: View, image: Image.Image, draws: Draws, row: int) -> torch.Tens
         if "on" in draw and not draw["on"][row]:
             continue
         match op:
-            case Crop():
+            case RandomResizedCrop():
                 top, left, height, width = (int(v) for v in draw["box"][row])
                 box = image.crop((left, top, left + width, top + height))
                 image = _resized(box, op.size, op.size, FILTERS[op.filter])
@@ -30,19 +41,19 @@ def render(view: View, image: Image.Image, draws: Draws, row: int) -> torch.Tens
                 side = min(image.size)
                 width, height = (op.short * length // side for length in image.size)
                 image = F.center_crop(_resized(image, width, height, FILTERS[op.filter]), [op.size, op.size])  # pyright: ignore
-            case Flip():
+            case HorizontalFlip():
                 image = F.hflip(image)  # pyright: ignore
-            case Jitter():
+            case ColorJitter():
                 image = _jitter(image, op, draw, row)
-            case Grey():
+            case Grayscale():
                 image = F.rgb_to_grayscale(image, 3)  # pyright: ignore
-            case Blur():
+            case GaussianBlur():
                 image = image.filter(ImageFilter.GaussianBlur(float(draw["sigma"][row])))
             case Solarize():
                 image = F.solarize(image, op.threshold)  # pyright: ignore
             case Normalize():
                 x = F.normalize(F.to_tensor(image), list(op.mean), list(op.std))
-            case Mask():
+            case HideAndSeek():
                 x = _mask(x, int(draw["grid"][row]), draw["keep"][row])
     return x
 
@@ -59,7 +70,7 @@ def _mask(x: torch.Tensor, side: int, keep: np.ndarray) -> torch.Tensor:
     return x
 
 
-def _jitter(image: Image.Image, op: Jitter, draw: Draw, row: int) -> Image.Image:
+def _jitter(image: Image.Image, op: ColorJitter, draw: Draw, row: int) -> Image.Image:
     """torchvision leaves out what has no strength; a hue shift of 0 would still round through PIL's 8-bit HSV."""
     strengths = (op.brightness, op.contrast, op.saturation, op.hue)
     turns = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation)

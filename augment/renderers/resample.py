@@ -41,8 +41,8 @@ def canvas(images: list[np.ndarray]) -> np.ndarray:
     return out
 
 
-def cut(pixels: Tensor, boxes: Tensor, size: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Images [N, H, W, 3] uint8 and their cuts [N, CUT] (augment.crops) -> [N, size, size, 3] uint8.
+def resized_crop(pixels: Tensor, boxes: Tensor, size: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Images [N, H, W, 3] uint8 and their cuts [N, CROP_FIELDS] (augment.crops) -> [N, size, size, 3] uint8.
 
     Within 1 level of the host's kernel in float32; float16 products stay within 1 more.
     """
@@ -66,7 +66,8 @@ def _column(x: Tensor) -> Tensor:
 def weights(
     start: Tensor, length: Tensor, total: Tensor, first: Tensor, mirrored: Tensor, cubic: Tensor, pixels: int, size: int
 ) -> Tensor:
-    """[N] each -> [N, size, pixels]: what an output pixel takes of each source pixel of one axis; see `crops.cuts`."""
+    """[N] each -> [N, size, pixels]: what an output pixel takes of each source pixel of one axis; see
+    `crops.crop_params`."""
     out = torch.arange(size, device=start.device, dtype=torch.float32)[None, :]
     out = torch.where(mirrored[:, None], size - 1 - out, out) + first[:, None]  # [N, size]
     scale = (length / total)[:, None]

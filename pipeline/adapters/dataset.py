@@ -6,8 +6,8 @@
         batches.set_epoch(epoch)
         for views, target, index in loader: ...
 
-The sampler addresses a sample as (epoch, row), so workers need no state and the views are `Stream`'s. `Stream` is the
-faster loader: its threads pickle nothing, and its views need no copy into a batch.
+The sampler addresses a sample as (epoch, row), so workers need no state and the views are `ViewLoader`'s. `ViewLoader`
+is the faster loader: its threads pickle nothing, and its views need no copy into a batch.
 """
 
 import os
@@ -26,11 +26,11 @@ from ...augment.renderers import host as host_renderer
 from ...augment.spec import Normalize, Views, check, size_of
 from ...shards.errors import UserError
 from ...shards.manifest import Manifest
-from ..choose import open_door
+from ..choose import open_reader
 from ..cut.resize import warm_up
 from ..executor import Executor
 from ..plan.order import Order, Plan, Tail
-from ..plan.params import Drawn, drawn
+from ..plan.params import BatchParams, batch_params
 from ..workers import share_of_cores
 
 Place = tuple[int, int]  # epoch, manifest row
@@ -49,7 +49,8 @@ def as_dataset(
     tail: Tail = "drop",
     order: Order | None = None,
 ) -> tuple["Samples", "Steps"]:
-    """A dataset and the batch sampler of this rank; `batch` is global, the other words are `Plan`'s and `open_door`'s.
+    """A dataset and the batch sampler of this rank; `batch` is global, the other words are `Plan`'s and
+    `open_reader`'s.
 
     UserError for an impossible plan or view, a format that was not built, and, while reading, a damaged sample.
     """
@@ -86,8 +87,8 @@ class Samples(Dataset[Item]):
         return items
 
     def _rendered(self, epoch: int, rows: np.ndarray) -> Iterator[Item]:
-        what = drawn(self.manifest, self.views, rows, self.seed, epoch)
-        blocks = cut_now(self.executor(), what, np.empty(self.executor().bytes_for(len(rows)), np.uint8))
+        what = batch_params(self.manifest, self.views, rows, self.seed, epoch)
+        blocks = crop_now(self.executor(), what, np.empty(self.executor().bytes_for(len(rows)), np.uint8))
         views = [
             host_renderer.render(on_device(view), block, packed)
             for view, block, packed in zip(self.views, blocks, what.packed, strict=True)
@@ -98,15 +99,15 @@ class Samples(Dataset[Item]):
         """This process's reader, opened at first use; a DataLoader's worker decodes with one thread."""
         if self._open is None or self._open[0] != os.getpid():
             threads = 1 if get_worker_info() else share_of_cores()
-            door = open_door(self.loader, self.manifest)
-            self._open = os.getpid(), Executor(door, self.manifest, [size_of(view) for view in self.views], threads)
+            reader = open_reader(self.loader, self.manifest)
+            self._open = os.getpid(), Executor(reader, self.manifest, [size_of(view) for view in self.views], threads)
         return self._open[1]
 
     def close(self) -> None:
         """End this process's threads and close its files; the next sample opens them anew."""
         if self._open is not None and self._open[0] == os.getpid():
             self._open[1].close()
-            self._open[1].door.close()
+            self._open[1].reader.close()
         self._open = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -144,9 +145,9 @@ class Steps(Sampler[list[Place]]):
         yield from ([(epoch, row) for row in rows] for rows in some)
 
 
-def cut_now(executor: Executor, what: Drawn, pixels: np.ndarray) -> list[Tensor]:
+def crop_now(executor: Executor, what: BatchParams, pixels: np.ndarray) -> list[Tensor]:
     """Views of a batch, each [N, S, S, 3] uint8, cut into the flat `pixels` that they share; UserError as one fails."""
-    if failed := executor.wait(executor.cut(what.rows, what.boxes, pixels)).failed:
+    if failed := executor.wait(executor.crop(what.rows, what.boxes, pixels)).failed:
         raise next(iter(failed.values()))
     n, sizes = len(what.rows), executor.sizes.tolist()
     blocks = torch.from_numpy(pixels).split([3 * s * s * n for s in sizes])

@@ -4,7 +4,7 @@
     loader = Loader(str(manifest.beton_path()), batch_size=256, order=stages.order, pipelines=stages.pipelines)
     for label, row, view0, view1 in loader: ...
 
-Each sample is decoded once, exactly, and cut by the drawn boxes: the pixels of our own ffcv door. A jitted decoder
+Each sample is decoded once, exactly, and cut by the drawn boxes: the pixels of our own ffcv reader. A jitted decoder
 hands on sample numbers; the work is done in the Python stage behind it, by `num_workers` threads. So what you append
 to `stages.pipelines["view0"].transforms` must not be jitted: ffcv's `ToTensor`, `ToDevice` and `ToTorchImage` are not.
 As ever with ffcv, batches lie in a ring of buffers: clone what you keep.
@@ -27,8 +27,8 @@ from ...shards.formats.beton import JPEG
 from ...shards.manifest import Manifest
 from ..executor import Executor
 from ..plan.order import Plan
-from ..plan.params import drawn
-from .dataset import cut_now
+from ..plan.params import batch_params
+from .dataset import crop_now
 from .ffcv_loader import Order, told
 
 Operation: Any = needs("ffcv.pipeline.operation").Operation
@@ -78,7 +78,7 @@ class _Hand(Operation):
 
 
 class _Cut(Operation):
-    """Sample numbers [N, 1] -> (rows, view 0, view 1, ...). It is its executor's door, to what ffcv has in memory."""
+    """Sample numbers [N, 1] -> (rows, view 0, view 1, ...). It is its executor's reader, to what ffcv has in memory."""
 
     def __init__(self, manifest: Manifest, views: Views, seed: int, floats: bool):
         super().__init__()
@@ -98,13 +98,13 @@ class _Cut(Operation):
 
     def cut(self, numbers: np.ndarray, memory: np.ndarray) -> tuple[Tensor, ...]:
         running: Any = threading.current_thread()  # ffcv's: one an epoch
-        what = drawn(self.manifest, self.views, self.row[numbers[:, 0]], self.seed, running.order.epoch)
+        what = batch_params(self.manifest, self.views, self.row[numbers[:, 0]], self.seed, running.order.epoch)
         with self.lock:
             if self.executor is None:
                 sizes = [size_of(view) for view in self.views]
                 self.executor = Executor(self, self.manifest, sizes, running.loader.num_workers)
             self.storage = running.storage_state
-            blocks = cut_now(self.executor, what, memory.reshape(-1))
+            blocks = crop_now(self.executor, what, memory.reshape(-1))
         if self.floats:
             ops = map(on_device, self.views)
             blocks = [render(*one) for one in zip(ops, blocks, what.packed, strict=True)]
@@ -118,10 +118,10 @@ class _Cut(Operation):
             return cast(bytes, data.data)
         return data.reshape(picture["height"], picture["width"], 3)
 
-    def place(self, row: int) -> str:
+    def locate(self, row: int) -> str:
         return f"{self.manifest.beton_path()}, its sample {self.manifest.beton[row]}"
 
-    def expect(self, rows: np.ndarray) -> None:
+    def prefetch(self, rows: np.ndarray) -> None:
         """ffcv's memory managers know what comes."""
 
     def close(self) -> None:

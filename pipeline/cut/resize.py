@@ -108,8 +108,9 @@ def _lanes(columns, weights, taps):
 
 
 @njit(**_OPTIONS)
-def cut(image, width, box, size, out):
-    """One cut of a flat RGB image (rows of `width` px): `box` [CUT] int32, see augment.crops; out [3 * size * size]."""
+def resized_crop(image, width, box, size, out):
+    """One cut of a flat RGB image (rows of `width` px): `box` [CROP_FIELDS] int32, see augment.crops; out [3 * size *
+    size]."""
     top, left, height, wide, total_y, total_x, first_y, first_x = box[:8]
     rows, columns = np.empty(size, np.int32), np.empty(size, np.int32)
     cubic = box[9] != 0
@@ -224,10 +225,11 @@ def _blend_columns(acc, across, taps, shared, size, row):
 
 
 @njit(**_OPTIONS)
-def cut_all(image, width, boxes, sizes, places, out):
-    """Every view's cut of one image: boxes [V, CUT], sizes [V], places [V] = where in the flat `out` each one goes."""
+def resized_crops(image, width, boxes, sizes, places, out):
+    """Every view's cut of one image: boxes [V, CROP_FIELDS], sizes [V], places [V] = where in the flat `out` each one
+    goes."""
     for v in range(len(sizes)):
-        cut(image, width, boxes[v], sizes[v], out[places[v] : places[v] + 3 * sizes[v] * sizes[v]])
+        resized_crop(image, width, boxes[v], sizes[v], out[places[v] : places[v] + 3 * sizes[v] * sizes[v]])
 
 
 def warm_up() -> None:
@@ -235,6 +237,6 @@ def warm_up() -> None:
     word = threading.Timer(2.0, lambda: print("compiling the resize kernel, once on this machine ...", file=sys.stderr))
     word.start()
     image, boxes = np.zeros(12, np.uint8), np.array([[0, 0, 2, 2, 1, 1, 0, 0, 0, 0]], np.int32)
-    cut_all(image, 2, boxes, np.array([1]), np.array([0]), np.empty(3, np.uint8))
+    resized_crops(image, 2, boxes, np.array([1]), np.array([0]), np.empty(3, np.uint8))
     word.cancel()
     word.join()

@@ -16,10 +16,10 @@ import simplejpeg
 
 from ...shards.errors import UserError
 from ...shards.manifest import Manifest
-from ..batch import Door
+from ..batch import SampleReader
 from ..executor import damaged
 from ..loader import AHEAD, TRIES
-from ..plan.params import stand_ins
+from ..plan.params import replacements
 
 DIGEST = 32  # bytes
 
@@ -32,7 +32,7 @@ class Jpegs(NamedTuple):
 
 
 class NoJpeg(UserError):
-    """A sample stored as pixels; no stand-in takes its place, for there may be as many as there are samples."""
+    """A sample stored as pixels; no replacement takes its place, for there may be as many as there are samples."""
 
     def __init__(self, manifest: Manifest, row: int):
         super().__init__(
@@ -41,11 +41,11 @@ class NoJpeg(UserError):
         )
 
 
-class Reader:
-    """Reads by `threads`; `skip` as `Stream` does: the same stand-ins, counted in `skipped`."""
+class JpegReader:
+    """Reads by `threads`; `skip` as `ViewLoader` does: the same replacements, counted in `skipped`."""
 
-    def __init__(self, manifest: Manifest, door: Door, threads: int, seed: int, skip: bool):
-        self.manifest, self.door, self.threads = manifest, door, threads
+    def __init__(self, manifest: Manifest, reader: SampleReader, threads: int, seed: int, skip: bool):
+        self.manifest, self.reader, self.threads = manifest, reader, threads
         self.seed, self.skip, self.skipped = seed, skip, dict[int, str]()
         self._digests = b"".join(manifest.strings("sha256"))
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="viewstream-read")
@@ -67,7 +67,7 @@ class Reader:
                 task.exception()
 
     def sound(self, rows: np.ndarray, epoch: int) -> Jpegs:
-        """Samples that decode: slow and sure, a stand-in for each that does not."""
+        """Samples that decode: slow and sure, a replacement for each that does not."""
         data, todo = [b""] * len(rows), list(range(len(rows)))
         for tries in range(TRIES + 1):
             tried = self._pool.map(self._decodes, rows[todo].tolist())
@@ -82,7 +82,7 @@ class Reader:
             if tries == TRIES:
                 raise next(iter(failed.values()))
             self._count({int(rows[place]): str(error) for place, error in failed.items()})
-            rows, todo = stand_ins(self.manifest, rows, [*failed], self.seed, epoch, tries), [*failed]
+            rows, todo = replacements(self.manifest, rows, [*failed], self.seed, epoch, tries), [*failed]
         return Jpegs(rows, data)
 
     def close(self) -> None:
@@ -103,18 +103,18 @@ class Reader:
         return [self._one(row) for row in rows.tolist()]
 
     def _one(self, row: int) -> bytes:
-        data = self.door.read(row)
+        data = self.reader.read(row)
         if isinstance(data, np.ndarray):
             raise NoJpeg(self.manifest, row)
         if hashlib.sha256(data).digest() != self._digests[DIGEST * row : DIGEST * (row + 1)]:
-            raise damaged(self.manifest, self.door, row, "its bytes are not those that were stored")
+            raise damaged(self.manifest, self.reader, row, "its bytes are not those that were stored")
         try:
             found = list(simplejpeg.decode_jpeg_header(data)[:2])
         except (ValueError, RuntimeError) as error:
-            raise damaged(self.manifest, self.door, row, str(error)) from None
+            raise damaged(self.manifest, self.reader, row, str(error)) from None
         if found != (size := self.manifest.hw[row].tolist()):
             wrong = f"it is {found[0]} x {found[1]} px, the manifest says {size}"
-            raise damaged(self.manifest, self.door, row, wrong)
+            raise damaged(self.manifest, self.reader, row, wrong)
         return data
 
     def _decodes(self, row: int) -> bytes | UserError:
@@ -126,7 +126,7 @@ class Reader:
                 raise
             return error
         except (ValueError, RuntimeError) as error:
-            return damaged(self.manifest, self.door, row, str(error))
+            return damaged(self.manifest, self.reader, row, str(error))
         return data
 
     def _count(self, failed: dict[int, str]) -> None:

@@ -1,7 +1,8 @@
 """The DALI loader: bytes and boxes in our order -> NVIDIA's DALI decodes and cuts, on the CPU or a GPU (`mixed`).
 
-Order and draws are every loader's, bytes come through any door; only who decodes differs, so its pixels are `Stream`'s
-within the bounds told in `augment.renderers.dali`. In flight: the bytes of AHEAD + 1 batches, and two batches in DALI.
+Order and draws are every loader's, bytes come through any reader; only who decodes differs, so its pixels are
+`ViewLoader`'s within the bounds told in `augment.renderers.dali`. In flight: the bytes of AHEAD + 1 batches, and two
+batches in DALI.
 """
 
 from collections.abc import Iterator
@@ -20,13 +21,13 @@ from ...augment.renderers.dali_graph import Unfit, split
 from ...augment.spec import Views, check, size_of
 from ...shards.formats.beton import JPEG
 from ...shards.manifest import Manifest
-from ..batch import Batch, Door
+from ..batch import Batch, SampleReader
 from ..executor import damaged
 from ..plan.order import Plan
 from ..readers.ffcv import Beton
 from ..timing import Times
 from ..workers import share_of_cores
-from .jpegs import Jpegs, NoJpeg, Reader
+from .jpegs import JpegReader, Jpegs, NoJpeg
 
 
 class Made(NamedTuple):
@@ -37,16 +38,16 @@ class Made(NamedTuple):
     started: Started | None
 
 
-class DaliStream:
-    """A Loader as `Stream` is, by DALI; `threads` (0: all cores) read, and as many decode. Needs JPEGs, not pixels, and
-    their digests. `skip`: `Stream`'s stand-ins for damaged samples."""
+class DaliLoader:
+    """A Loader as `ViewLoader` is, by DALI; `threads` (0: all cores) read, and as many decode. Needs JPEGs, not pixels,
+    and their digests. `skip`: `ViewLoader`'s replacements for damaged samples."""
 
     def __init__(
         self,
         manifest: Manifest,
         plan: Plan,
         views: Views,
-        door: Door,
+        reader: SampleReader,
         *,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
@@ -54,12 +55,12 @@ class DaliStream:
         skip: bool = False,
     ):
         plan.fit(len(manifest), manifest.info.name)
-        if isinstance(door, Beton) and (raw := np.flatnonzero(door.mode[door.rows] != JPEG)).size:
+        if isinstance(reader, Beton) and (raw := np.flatnonzero(reader.mode[reader.rows] != JPEG)).size:
             raise NoJpeg(manifest, int(raw[0]))
-        self.manifest, self.plan, self.views, self.door = manifest, plan, check(views), door
+        self.manifest, self.plan, self.views, self.reader = manifest, plan, check(views), reader
         self.device, self.dtype, self.times = torch.device(device), dtype, Times()
         threads, on = threads or share_of_cores(), "gpu" if self.device.type == "cuda" else "cpu"
-        self.reader = Reader(manifest, door, threads, plan.seed, skip and plan.tail != "exact")
+        self.jpegs = JpegReader(manifest, reader, threads, plan.seed, skip and plan.tail != "exact")
         with torch.cuda.device(self.device if on == "gpu" else -1):  # -1: no device, nothing to do
             self.renderer = Renderer(views, plan.batch // plan.world, on, threads, hints(manifest))
 
@@ -68,15 +69,15 @@ class DaliStream:
 
     @property
     def skipped(self) -> dict[int, str]:
-        """Row -> why a stand-in took its place."""
-        return self.reader.skipped
+        """Row -> why a replacement took its place."""
+        return self.jpegs.skipped
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Batches `start`.. of epoch `number`, on the device, rendered."""
         coming = list(self.plan.ids(number, start))
-        self.door.expect(np.concatenate([*coming, np.empty(0, np.int64)]))
+        self.reader.prefetch(np.concatenate([*coming, np.empty(0, np.int64)]))
         held: Made | None = None
-        with closing(self.reader.ahead(coming, number)) as batches:
+        with closing(self.jpegs.ahead(coming, number)) as batches:
             for jpegs in batches:
                 made = self._start(jpegs, number)
                 if held:
@@ -87,9 +88,9 @@ class DaliStream:
 
     def close(self) -> None:
         """End the threads and DALI's pipeline, and close the files."""
-        self.reader.close()
+        self.jpegs.close()
         self.renderer.close()
-        self.door.close()
+        self.reader.close()
 
     def _start(self, jpegs: Jpegs, epoch: int) -> Made:
         rows, m = jpegs.rows, self.manifest
@@ -102,9 +103,9 @@ class DaliStream:
         try:
             views = self._views(made)
         except Unfit as error:
-            if not self.reader.skip:
-                raise damaged(self.manifest, self.door, int(made.rows[error.place]), error.why) from None
-            made = self._start(self.reader.sound(made.rows, epoch), epoch)
+            if not self.jpegs.skip:
+                raise damaged(self.manifest, self.reader, int(made.rows[error.place]), error.why) from None
+            made = self._start(self.jpegs.sound(made.rows, epoch), epoch)
             views = self._views(made)
         self.times["samples"] += len(made.rows)
         target = self.manifest.label[made.rows].astype(np.int64)

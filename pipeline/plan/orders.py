@@ -11,12 +11,12 @@ SHARD, CLASS, IMAGE = 101, 102, 103  # purposes, so that no two hashes meet
 
 
 @dataclass(frozen=True, eq=False)
-class Blocks:
+class WindowShuffle:
     """For storage that is read shard after shard: shards in a keyed order, samples mixed among `window` shards.
 
     Every id once an epoch. A reader needs 2 `window` shards at hand: those that a batch is drawn from and, at a block's
-    end, the next ones. `mixing` tells how near it comes to a permutation. The order is the same at every world size, so
-    each rank reads every shard.
+    end, the next ones. `shuffle_quality` tells how near it comes to a permutation. The order is the same at every world
+    size, so each rank reads every shard.
     """
 
     shard: np.ndarray  # [samples] int, of each id
@@ -82,7 +82,7 @@ class Balanced:
         return out
 
 
-def mixing(order: np.ndarray, shard: np.ndarray, batch: int) -> float:
+def shuffle_quality(order: np.ndarray, shard: np.ndarray, batch: int) -> float:
     """How well batches mix shards: 0 = each batch out of one shard, 1 = as a permutation of all samples does.
 
     One minus the chance that two samples of a batch share a shard, over one minus the same chance for any two samples.

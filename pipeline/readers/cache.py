@@ -32,10 +32,10 @@ class Stopped(Exception):
 
 
 class Cache:
-    """At most `limit` bytes of files in `folder`; who finds all of it in use waits, `patience` seconds at most."""
+    """At most `limit` bytes of files in `folder`; who finds all of it in use waits, `timeout` seconds at most."""
 
-    def __init__(self, folder: Path, limit: int, patience: float = 600.0):
-        self.folder, self.limit, self.patience = folder, limit, patience
+    def __init__(self, folder: Path, limit: int, timeout: float = 600.0):
+        self.folder, self.limit, self.timeout = folder, limit, timeout
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -66,7 +66,7 @@ class Cache:
 
     def _reserve(self, lock: FileIO, length: int, stop: Event) -> None:
         """Keep `length` bytes for the file of this lock."""
-        until = time.monotonic() + self.patience
+        until = time.monotonic() + self.timeout
         lock.truncate(0)  # a killed process may have left its own
         while True:
             with held(self.folder / ALONE):

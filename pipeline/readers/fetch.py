@@ -17,34 +17,34 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How long a download is waited for, and how often it is tried again."""
 
     pauses: tuple[float, ...] = PAUSES  # seconds before each new try
-    silence: float = 60.0  # seconds that a web server may send nothing; other protocols have limits of their own
+    read_timeout: float = 60.0  # seconds that a web server may send nothing; other protocols have limits of their own
 
 
-USUAL = Patience()
+DEFAULT_RETRY = RetryPolicy()
 
 
 @dataclass(frozen=True)
-class Far(Remote):
+class RemoteStore(Remote):
     """A remote folder whose files can be fetched."""
 
-    patience: Patience = USUAL
+    retry: RetryPolicy = DEFAULT_RETRY
 
     def fetch(self, name: str, to: Path, flaw: Callable[[Path], str], stop: Event) -> None:
         """File `name` into the file `to`, in which `flaw` finds nothing to name. UserError when it is not to be had;
         Stopped soon after `stop` is set."""
         fault = ""
-        for pause in (0.0, *self.patience.pauses):
+        for pause in (0.0, *self.retry.pauses):
             if stop.wait(pause):
                 raise Stopped
             fault = self._tried(name, to, stop) or flaw(to)
             if not fault:
                 return
         raise UserError(
-            f"{self.show(name)} could not be fetched in {len(self.patience.pauses) + 1} tries ({fault}): try again, "
+            f"{self.show(name)} could not be fetched in {len(self.retry.pauses) + 1} tries ({fault}): try again, "
             "and if it stays so, upload this file of the set anew"
         )
 
@@ -75,8 +75,8 @@ class Far(Remote):
         """A web server gets as long as it takes for a file, whose size nobody knows, but not to be silent."""
         fs, at = super()._at(path)
         if self._web:
-            silence = self.patience.silence
-            limits = needs("aiohttp").ClientTimeout(total=None, sock_connect=silence, sock_read=silence)
+            read_timeout = self.retry.read_timeout
+            limits = needs("aiohttp").ClientTimeout(total=None, sock_connect=read_timeout, sock_read=read_timeout)
             fs = type(fs)(client_kwargs={"timeout": limits})  # fsspec keeps one of each kind
         return fs, at
 

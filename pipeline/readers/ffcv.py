@@ -1,8 +1,8 @@
-"""The ffcv door: a `.beton`, ours or one that ffcv wrote, each sample decoded once.
+"""The ffcv reader: a `.beton`, ours or one that ffcv wrote, each sample decoded once.
 
 Header, metadata and pages are read by `shards.formats.beton.Layout`, which tests hold to ffcv's own reader: importing
 ffcv compiles for some ten seconds in every process. Stock ffcv decodes a sample again for every view and resizes with
-OpenCV's INTER_AREA; this door hands the bytes to the executor that all doors share, so its pixels are theirs. Raw
+OpenCV's INTER_AREA; this reader hands the bytes to the executor that all readers share, so its pixels are theirs. Raw
 samples are handed over as they are.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from ...shards.formats.read import Beton as Plain
 from ...shards.manifest import Manifest
-from .row_prefetch import Ahead, free_memory
+from .row_prefetch import RowPrefetcher, free_memory
 
 SHARE = 4  # the process cache takes this part of the free memory
 
@@ -34,19 +34,19 @@ class Beton(Plain):
             )
         if int(os.environ.get("RANK", "0")) == 0:
             print(f"{path.name}: {said}", file=sys.stderr)
-        self._ahead: Ahead | None = None
+        self._prefetcher: RowPrefetcher | None = None
 
-    def expect(self, rows: np.ndarray) -> None:
+    def prefetch(self, rows: np.ndarray) -> None:
         """Begin to read ahead."""
         self._end()
         if self.room:
             where, size = self.layout.where[self.rows], self.layout.size[self.rows]
-            self._ahead = Ahead(super().read, rows, where, size, self.room)
+            self._prefetcher = RowPrefetcher(super().read, rows, where, size, self.room)
         else:
             self.pieces.prefetch()
 
     def read(self, row: int) -> bytes | np.ndarray:
-        held = self._ahead.take(row) if self._ahead else None
+        held = self._prefetcher.pop(row) if self._prefetcher else None
         return super().read(row) if held is None else held
 
     def close(self) -> None:
@@ -54,9 +54,9 @@ class Beton(Plain):
         super().close()
 
     def _end(self) -> None:
-        if self._ahead:
-            self._ahead.close()
-            self._ahead = None
+        if self._prefetcher:
+            self._prefetcher.close()
+            self._prefetcher = None
 
 
-open_door = Beton
+open_reader = Beton

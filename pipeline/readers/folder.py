@@ -1,4 +1,4 @@
-"""The folder door: a file a sample. The plain reference, and the one that needs the least: a set built with
+"""The folder reader: a file a sample. The plain reference, and the one that needs the least: a set built with
 `--format folder`, one built with `--keep` beside the files it was made from, or class folders that nobody built."""
 
 import hashlib
@@ -14,13 +14,13 @@ from ...shards.manifest import Manifest
 from ...shards.plain import KEPT, Plain, damaged
 from ...shards.sources.local import Local
 from ...shards.sources.readers import Files
-from ..batch import Door
+from ..batch import SampleReader
 
 REMEDY = "or build it with `python tools/build_shards.py --format folder ...`"
 DIGEST = 32  # bytes
 
 
-def open_door(manifest: Manifest, source: str = "") -> Door:
+def open_reader(manifest: Manifest, source: str = "") -> SampleReader:
     """The files of a set; `source` is the folder that a `--keep` set was built from, needed only where the set has no
     files of its own. UserError when there is no file that holds a sample's bytes."""
     if isinstance(manifest, Plain):
@@ -46,10 +46,10 @@ class Pictures:
         except (Damaged, OSError, ValueError, MemoryError) as error:
             raise damaged(self.files, self.names[row], error) from None
 
-    def place(self, row: int) -> str:
+    def locate(self, row: int) -> str:
         return self.files.show(self.names[row])
 
-    def expect(self, rows: np.ndarray) -> None:
+    def prefetch(self, rows: np.ndarray) -> None:
         """The page cache does well alone."""
 
     def close(self) -> None:
@@ -83,10 +83,10 @@ class Kept:
             self._known[row] = True
         return data
 
-    def place(self, row: int) -> str:
+    def locate(self, row: int) -> str:
         return self.files.show(self.names[row])
 
-    def expect(self, rows: np.ndarray) -> None:
+    def prefetch(self, rows: np.ndarray) -> None:
         """The page cache does well alone."""
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
 """Sets behind a URL: tars are fetched into a cache of limited size, a few ahead of the rows that will be read.
 
-Any order can be read if the cache holds the whole set; `Blocks` needs no more than its window of tars.
+Any order can be read if the cache holds the whole set; `WindowShuffle` needs no more than its window of tars.
 """
 
 import hashlib
@@ -19,9 +19,9 @@ from ...shards.manifest import TABLE, Manifest
 from ...shards.sources.local import Local
 from ...shards.sources.storage import Storage
 from .cache import Cache, Stopped, held
-from .fetch import USUAL, Far, Patience, altered
-from .shard_prefetch import Reading
-from .shard_use import most, visits
+from .fetch import DEFAULT_RETRY, RemoteStore, RetryPolicy, altered
+from .shard_prefetch import ShardPrefetcher
+from .shard_use import peak_bytes, shard_use
 
 PLACE = "remote.json"  # beside a manifest that was fetched: where its tars lie, and how many bytes of them are kept
 TARS = "tars"  # the folder of the tars of all sets, beside those of the manifests
@@ -30,28 +30,28 @@ AHEAD = 2  # tars that are fetched before their first row is read
 
 
 def open_remote(
-    url: str, cache_folder: str | os.PathLike[str], limit: int = LIMIT, patience: Patience = USUAL
+    url: str, cache_folder: str | os.PathLike[str], limit: int = LIMIT, retry: RetryPolicy = DEFAULT_RETRY
 ) -> Manifest:
     """The set behind `url`, its manifest fetched into the cache folder; at most `limit` bytes of tars of all sets will
     lie there. UserError when there is no complete set, or it is not what its dataset.json says."""
     if "://" not in url:
         raise UserError(f"{url} is no URL: a local set is opened as a folder")
-    far = Far(url.rstrip("/"), patience)
-    name = f"{far.url.rpartition('/')[2]}-{hashlib.sha256(far.url.encode()).hexdigest()[:12]}"
+    store = RemoteStore(url.rstrip("/"), retry)
+    name = f"{store.url.rpartition('/')[2]}-{hashlib.sha256(store.url.encode()).hexdigest()[:12]}"
     root, never = Path(cache_folder) / name, threading.Event()
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{root} cannot be written ({error.strerror}): name another cache folder") from None
     with held(root / ".lock"), atomic(root / PAGE) as page:
-        far.fetch(PAGE, Path(page.name), _unread, never)
+        store.fetch(PAGE, Path(page.name), _unread, never)
         digest = json.loads(Path(page.name).read_bytes())["manifest"]
         if not (root / TABLE).exists() or digest_of(root / TABLE) != digest:
             with atomic(root / TABLE) as table:
                 told = f"its sha256 is not what {PAGE} says"
-                far.fetch(TABLE, Path(table.name), lambda path: "" if digest_of(path) == digest else told, never)
+                store.fetch(TABLE, Path(table.name), lambda path: "" if digest_of(path) == digest else told, never)
         with atomic(root / PLACE, "w") as place:
-            json.dump({"url": far.url, "limit": limit}, place)
+            json.dump({"url": store.url, "limit": limit}, place)
     return Manifest.open(root)
 
 
@@ -72,63 +72,63 @@ def home(manifest: Manifest) -> Storage:
     """Where the tars of a set lie: its own folder, or the one that it was fetched from."""
     if not is_remote(manifest):
         return Local(manifest.root)
-    return Far(json.loads((manifest.root / PLACE).read_text())["url"])
+    return RemoteStore(json.loads((manifest.root / PLACE).read_text())["url"])
 
 
 class RemoteTars:
-    """The door of a set that `open_remote` opened. `ahead` tars are fetched before their first row is read; they count
-    to the limit of the cache."""
+    """The reader of a set that `open_remote` opened. `ahead` tars are fetched before their first row is read; they
+    count to the limit of the cache."""
 
-    def __init__(self, manifest: Manifest, ahead: int = AHEAD, patience: Patience = USUAL):
+    def __init__(self, manifest: Manifest, ahead: int = AHEAD, retry: RetryPolicy = DEFAULT_RETRY):
         manifest.require("webdataset")
         if not is_remote(manifest):
             raise UserError(f"{manifest.root} is a local set: choose the loader webdataset")
         place = json.loads((manifest.root / PLACE).read_text())
         self.manifest, self.ahead = manifest, ahead
-        self.far = Far(place["url"], patience)
+        self.store = RemoteStore(place["url"], retry)
         self.cache = Cache(manifest.root.parent / TARS, place["limit"])
         self.lines = [line for line in manifest.info.files if line["file"].endswith(".tar")]
         digests = [f"{line['digest']} {line['file']}" for line in self.lines]  # a set that was built anew has others
         self.names = [hashlib.sha256(digest.encode()).hexdigest() for digest in digests]  # in the cache
         self.sizes = np.array([line["bytes"] for line in self.lines], np.int64)
-        self._reading: Reading | None = None
+        self._prefetcher: ShardPrefetcher | None = None
         self._closed = threading.Event()
 
-    def expect(self, rows: np.ndarray) -> None:
+    def prefetch(self, rows: np.ndarray) -> None:
         """Begin to fetch the tars of `rows` [M], in the order of their first use. UserError when the cache cannot hold
         those that are needed side by side."""
-        self._end_reading()
+        self._stop_prefetching()
         if not len(rows):
             return
-        order = visits(self.manifest.shard[rows])
-        needed = most(order.first, np.arange(len(order.shard)), order.last, self.sizes[order.shard])
+        order = shard_use(self.manifest.shard[rows])
+        needed = peak_bytes(order.first, np.arange(len(order.shard)), order.last, self.sizes[order.shard])
         if needed > self.cache.limit:
             raise UserError(
                 f"this order needs {needed:,} bytes of tars side by side, the cache holds {self.cache.limit:,}: "
                 "raise its limit, or take an order that mixes fewer tars at a time"
             )
-        self._reading = Reading(order, self.sizes[order.shard], self.ahead, self.cache.limit, self._tar)
+        self._prefetcher = ShardPrefetcher(order, self.sizes[order.shard], self.ahead, self.cache.limit, self._tar)
 
     def read(self, row: int) -> bytes:
         """The JPEG of a row; UserError when its tar is not to be had."""
         m = self.manifest
         shard = int(m.shard[row])
-        if reading := self._reading:
+        if reading := self._prefetcher:
             reading.reached(shard)
         try:
             with self._tar(shard, self._closed) as file:
                 return os.pread(file.fileno(), int(m.bytes[row]), int(m.offset[row]))
         except Stopped:
-            raise UserError(f"the loader of {self.far.url} was closed while sample {row} was read") from None
+            raise UserError(f"the loader of {self.store.url} was closed while sample {row} was read") from None
 
-    def place(self, row: int) -> str:
+    def locate(self, row: int) -> str:
         """Where a sample lies, for messages."""
-        return f"{self.far.show(self.lines[self.manifest.shard[row]]['file'])} at byte {self.manifest.offset[row]}"
+        return f"{self.store.show(self.lines[self.manifest.shard[row]]['file'])} at byte {self.manifest.offset[row]}"
 
     def close(self) -> None:
         """End the reading ahead; nobody reads any more."""
         self._closed.set()
-        self._end_reading()
+        self._stop_prefetching()
 
     def _tar(self, shard: int, stop: threading.Event) -> FileIO:
         line = self.lines[shard]
@@ -136,14 +136,14 @@ class RemoteTars:
 
         def fill(path: Path) -> None:
             spans = [(span.start, span.length) for span in tar_spans(self.manifest, shard)]
-            self.far.fetch(name, path, lambda path: altered(path, length, digest, spans), stop)
+            self.store.fetch(name, path, lambda path: altered(path, length, digest, spans), stop)
 
         return self.cache.get(self.names[shard], length, fill, stop)
 
-    def _end_reading(self) -> None:
-        if self._reading:
-            self._reading.close()
-            self._reading = None
+    def _stop_prefetching(self) -> None:
+        if self._prefetcher:
+            self._prefetcher.close()
+            self._prefetcher = None
 
 
-open_door = RemoteTars
+open_reader = RemoteTars

@@ -12,13 +12,13 @@ GRACE = 5.0  # seconds that ending waits for a source that says nothing; its thr
 Samples = Generator[tuple[int, bytes], None, None]  # (row, JPEG)
 
 
-class Window:
+class ReorderBuffer:
     """A thread takes `samples` as long as they fit into `room` bytes; up to twice as many for a reader who waits, since
-    threads do not read quite in order. Row i is held until it was taken `times[i]` times; `silence` is how many seconds
-    a reader waits while nothing moves."""
+    threads do not read quite in order. Row i is held until it was taken `times[i]` times; `read_timeout` is how many
+    seconds a reader waits while nothing moves."""
 
-    def __init__(self, samples: Samples, times: np.ndarray, room: int, silence: float):
-        self.samples, self.times, self.room, self.silence = samples, times, room, silence
+    def __init__(self, samples: Samples, times: np.ndarray, room: int, read_timeout: float):
+        self.samples, self.times, self.room, self.read_timeout = samples, times, room, read_timeout
         self.held: dict[int, bytes] = {}
         self.bytes = 0  # of what is held
         self.awaited: set[int] = set()
@@ -54,16 +54,16 @@ class Window:
         if self.ended:
             raise UserError(f"the loader was closed while sample {row} was waited for")
         if not self.times[row]:
-            raise UserError(f"sample {row} was not expected, or not as often: read what expect() was told")
+            raise UserError(f"sample {row} was not expected, or not as often: read what prefetch() was told")
         if self.error:
             raise self.error
         if row not in self.awaited:
             self.awaited.add(row)
             self.changed.notify_all()
-        if not self.changed.wait(self.silence):
+        if not self.changed.wait(self.read_timeout):
             raise UserError(
-                f"nothing has come for {self.silence:g} s while sample {row} was waited for: is what its tar streams "
-                "from still there?"
+                f"nothing has come for {self.read_timeout:g} s while sample {row} was waited for: is what its tar "
+                "streams from still there?"
             )
 
     def _run(self) -> None:
@@ -86,7 +86,7 @@ class Window:
             if self.bytes + len(data) > 2 * self.room:
                 raise UserError(
                     f"{self.bytes:,} bytes of samples came before sample {min(self.awaited)} and were not read: "
-                    "read in the order that expect() was told, or give a larger window"
+                    "read in the order that prefetch() was told, or give a larger window"
                 )
             self.held[row] = data
             self.bytes += len(data)

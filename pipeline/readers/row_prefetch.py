@@ -14,8 +14,8 @@ CGROUP = Path("/sys/fs/cgroup")
 MEMINFO = Path("/proc/meminfo")
 
 
-class Ahead:
-    """`read`s `rows` [M] before they are wanted, until `room` bytes are held; `take` hands each over once, or None when
+class RowPrefetcher:
+    """`read`s `rows` [M] before they are wanted, until `room` bytes are held; `pop` hands each over once, or None when
     it is not here yet: then whoever wants it reads it, and no one waits."""
 
     def __init__(self, read: Callable[[int], Any], rows: np.ndarray, where: np.ndarray, size: np.ndarray, room: int):
@@ -27,7 +27,7 @@ class Ahead:
         self._thread = threading.Thread(target=self._run, name="viewstream-ahead", daemon=True)
         self._thread.start()
 
-    def take(self, row: int) -> Any:
+    def pop(self, row: int) -> Any:
         """What was read of `row`, once."""
         with self._moved:
             self._taken += 1

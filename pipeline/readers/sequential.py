@@ -1,10 +1,10 @@
 """Tars as streams: for storage that is slow at random and fast from one end to the other.
 
-The `webdataset` library reads whole tars, in the order in which `expect(rows)` comes to them; what the rows need is
-held in memory until it is read. The order is the plan's, so the batches are those of every other door, and a resumed
+The `webdataset` library reads whole tars, in the order in which `prefetch(rows)` comes to them; what the rows need is
+held in memory until it is read. The order is the plan's, so the batches are those of every other reader, and a resumed
 epoch streams only the tars that are left. At most as many bytes are held as the `window` largest tars have, twice that
-while threads read out of order; what the window of `Blocks` leaves of it is read ahead. Every rank streams each tar
-that it has samples of.
+while threads read out of order; what the window of `WindowShuffle` leaves of it is read ahead. Every rank streams each
+tar that it has samples of.
 """
 
 import shlex
@@ -16,56 +16,56 @@ import numpy as np
 from ...shards.errors import UserError, needs
 from ...shards.manifest import Manifest
 from .remote import home
-from .reorder import Samples, Window
-from .shard_use import last_use, most, visits
+from .reorder import ReorderBuffer, Samples
+from .shard_use import last_use, peak_bytes, shard_use
 
 WINDOW = 8  # tars
-SILENCE = 600.0  # seconds
-Stream = Any  # an open file, or webdataset's pipe
+READ_TIMEOUT = 600.0  # seconds
+TarStream = Any  # an open file, or webdataset's pipe
 
 
 class SequentialTars:
-    """The door. `pipe` is a command that writes tar {file} to its output, where neither path nor URL will do; `silence`
-    is how many seconds a read waits while nothing moves."""
+    """The reader. `pipe` is a command that writes tar {file} to its output, where neither path nor URL will do;
+    `read_timeout` is how many seconds a read waits while nothing moves."""
 
-    def __init__(self, manifest: Manifest, window: int = WINDOW, pipe: str = "", silence: float = SILENCE):
+    def __init__(self, manifest: Manifest, window: int = WINDOW, pipe: str = "", read_timeout: float = READ_TIMEOUT):
         manifest.require("webdataset")
         if window < 1:
             raise UserError(f"a window of {window} tars holds nothing: give 1 or more")
-        self.manifest, self.window, self.pipe, self.silence = manifest, window, pipe, silence
+        self.manifest, self.window, self.pipe, self.read_timeout = manifest, window, pipe, read_timeout
         self.home = home(manifest)
         self.library, self.gopen = needs("webdataset.tariterators"), needs("webdataset.gopen").gopen
         self.tars = [line for line in manifest.info.files if line["file"].endswith(".tar")]
         self.room = sum(sorted(line["bytes"] for line in self.tars)[-window:])  # bytes held at most
         _ = manifest.keys  # read once, before the thread asks for names
         self.members = manifest.strings("source") if manifest.info.encoding.get("indexed") else None
-        self._window: Window | None = None
+        self._buffer: ReorderBuffer | None = None
 
-    def expect(self, rows: np.ndarray) -> None:
+    def prefetch(self, rows: np.ndarray) -> None:
         """Begin to stream for `rows` [M], which will be read in about this order, each as often as it is in it.
         UserError when the order jumps between more tars than the window holds."""
         self._end()
         shard = self.manifest.shard[rows]
-        order = visits(shard)
+        order = shard_use(shard)
         distinct, last = last_use(rows)
         number = np.argsort(order.shard)[np.searchsorted(np.sort(order.shard), self.manifest.shard[distinct])]
-        needed = most(order.first, number, last, self.manifest.bytes[distinct])
+        needed = peak_bytes(order.first, number, last, self.manifest.bytes[distinct])
         if needed > self.room:
             raise UserError(
                 f"this order needs {needed:,} bytes of samples side by side, a window of {self.window} tars holds "
-                f"{self.room:,}: take the order Blocks with a window of at most {self.window}, or give a larger one"
+                f"{self.room:,}: take --order blocks with a window of at most {self.window}, or give a larger one"
             )
         times = np.bincount(rows, minlength=len(self.manifest))
-        self._window = Window(self._samples(distinct, order.shard), times, self.room, self.silence)
+        self._buffer = ReorderBuffer(self._samples(distinct, order.shard), times, self.room, self.read_timeout)
 
     def read(self, row: int) -> bytes:
         """The JPEG of a row; UserError for one that was not expected, or not that often, and for what is wrong with its
         tar."""
-        if self._window is None:
+        if self._buffer is None:
             raise UserError(f"sample {row} was not expected: a sequential loader is told an epoch's order first")
-        return self._window.take(row)
+        return self._buffer.take(row)
 
-    def place(self, row: int) -> str:
+    def locate(self, row: int) -> str:
         """Where a sample lies, for messages."""
         return self._where(self.tars[self.manifest.shard[row]]["file"])
 
@@ -108,7 +108,7 @@ class SequentialTars:
         if left:
             raise self._damaged(next(iter(left.values())), name, cause)
 
-    def _opened(self, name: str) -> Stream:
+    def _opened(self, name: str) -> TarStream:
         if self.pipe:
             return self.gopen(f"pipe:{self.pipe.replace('{file}', shlex.quote(name))}")
         return self.home.open(name)
@@ -126,9 +126,9 @@ class SequentialTars:
         return f"{self.pipe} ({name})" if self.pipe else self.home.show(name)
 
     def _end(self) -> None:
-        if self._window:
-            self._window.close()
-            self._window = None
+        if self._buffer:
+            self._buffer.close()
+            self._buffer = None
 
 
-open_door = SequentialTars
+open_reader = SequentialTars

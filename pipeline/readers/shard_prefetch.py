@@ -8,17 +8,17 @@ import numpy as np
 
 from ...shards.errors import UserError
 from .cache import Stopped
-from .shard_use import Visits
+from .shard_use import ShardUse
 
 GRACE = 5.0  # seconds that ending waits for a silent server; the thread ends by itself then
 
 
-class Reading:
+class ShardPrefetcher:
     """A thread that fetches tars in the order of their first use, at most `ahead` before the one that is read."""
 
     def __init__(
         self,
-        order: Visits,
+        order: ShardUse,
         sizes: np.ndarray,
         ahead: int,
         limit: int,

@@ -1,11 +1,11 @@
-"""When an order of rows comes to which shard: what a door that reads ahead must know."""
+"""When an order of rows comes to which shard: what a reader that reads ahead must know."""
 
 from typing import NamedTuple
 
 import numpy as np
 
 
-class Visits(NamedTuple):
+class ShardUse(NamedTuple):
     """Shards in the order of their first use; positions count the rows of the order."""
 
     shard: np.ndarray  # [K] int64 shard numbers
@@ -13,12 +13,12 @@ class Visits(NamedTuple):
     last: np.ndarray  # [K] int64 position of the last use
 
 
-def visits(shard: np.ndarray) -> Visits:
+def shard_use(shard: np.ndarray) -> ShardUse:
     """Of the shards [M] of the rows of an order."""
     number, first = np.unique(shard, return_index=True)
     last = last_use(shard)[1]
     order = np.argsort(first)
-    return Visits(number[order].astype(np.int64), first[order], last[order])
+    return ShardUse(number[order].astype(np.int64), first[order], last[order])
 
 
 def last_use(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -27,9 +27,9 @@ def last_use(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return distinct, len(values) - 1 - back
 
 
-def most(first: np.ndarray, begin: np.ndarray, last: np.ndarray, size: np.ndarray) -> int:
+def peak_bytes(first: np.ndarray, begin: np.ndarray, last: np.ndarray, size: np.ndarray) -> int:
     """The most bytes that are needed at a time: things of `size` [n], each one from the first use of visit `begin` [n]
-    to position `last` [n]; `first` [K] as in Visits."""
+    to position `last` [n]; `first` [K] as in ShardUse."""
     change = np.zeros(len(first) + 1, np.int64)
     np.add.at(change, begin, size)
     np.subtract.at(change, np.searchsorted(first, last, side="right"), size)

@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ...augment.crops import cuts
+from ...augment.crops import crop_params
 from ...augment.recipes import evaluation
 from ...augment.renderers.host import render
 from ...augment.spec import Normalize
 from ...shards.engine import cores
 from ...shards.errors import UserError, choose
 from ..batch import Batch
-from ..cut.resize import cut, warm_up
+from ..cut.resize import resized_crop, warm_up
 from ..plan.order import Plan
 
 MODES = {"normal": (1, 2), "g-mask": (3, 4), "rand-g-mask": (5, 6), "avg-mask": (7, 8), "rand-avg-mask": (9, 10)}
@@ -84,8 +84,8 @@ class StaticSet:
         original, *views = map(_pixels, item.files)
         hw = np.array([original.shape[:2]])
         centre = np.empty((self.size, self.size, 3), np.uint8)
-        (box,) = cuts(evaluation(self.size)[0], ({}, {}), hw)
-        cut(original.reshape(-1), hw[0, 1], box, self.size, centre.reshape(-1))
+        (box,) = crop_params(evaluation(self.size)[0], ({}, {}), hw)
+        resized_crop(original.reshape(-1), hw[0, 1], box, self.size, centre.reshape(-1))
         for view, file in zip(views, item.files[1:], strict=True):
             if view.shape != centre.shape:
                 raise UserError(

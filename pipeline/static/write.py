@@ -18,14 +18,14 @@ from PIL import Image
 from ...augment import pairs
 from ...augment.crops import on_device
 from ...augment.renderers.device import render
-from ...augment.spec import Crop, Mask, Normalize, View, Views, size_of
+from ...augment.spec import HideAndSeek, Normalize, RandomResizedCrop, View, Views, size_of
 from ...shards.errors import UserError
 from ...shards.manifest import Manifest
-from ..batch import Door
-from ..choose import DOORS, open_door
-from ..cut.resize import cut
+from ..batch import SampleReader
+from ..choose import READERS, open_reader
+from ..cut.resize import resized_crop
 from ..executor import damaged
-from ..plan.params import drawn
+from ..plan.params import batch_params
 
 EPOCH = 0
 TOGETHER = 4  # pictures rendered at a time: the fastest on a core
@@ -43,30 +43,30 @@ def chosen(manifest: Manifest, per_class: int) -> np.ndarray:
 
 def bare(views: Views, count: int, mode: str) -> Views:
     """`count` views, the recipe's in turn, without normalisation; UserError for what `mode` or a JPEG cannot show."""
-    if any(isinstance(op, Mask) for view in views for op in view):
+    if any(isinstance(op, HideAndSeek) for view in views for op in view):
         raise UserError("a mask hides normalised pixels, which a JPEG has not: choose a recipe without one")
-    if mode != "normal" and (count != 2 or not all(isinstance(view[0], Crop) for view in views)):
+    if mode != "normal" and (count != 2 or not all(isinstance(view[0], RandomResizedCrop) for view in views)):
         raise UserError(f"--mode {mode} draws two crops together: take --views 2 and a recipe of random crops")
     whole = tuple(views[i % len(views)] for i in range(count))
     return tuple(tuple(op for op in view if not isinstance(op, Normalize)) for view in whole)
 
 
 def pictures(
-    manifest: Manifest, door: Door, rows: np.ndarray, views: Views, *, mode: str = "normal", seed: int = 0
+    manifest: Manifest, reader: SampleReader, rows: np.ndarray, views: Views, *, mode: str = "normal", seed: int = 0
 ) -> Iterator[list[np.ndarray]]:
     """Each of `rows` [N] as stored, [H, W, 3], and its files -1, -2, ..., each [S, S, 3]: uint8. `views` are `bare`."""
-    what = drawn(manifest, views, rows, seed, EPOCH)
+    what = batch_params(manifest, views, rows, seed, EPOCH)
     boxes, patched = what.boxes, mode in pairs.OVERLAPS
     mirrored = boxes[:, :, 8].copy()
     if mode != "normal":
         crop = views[0][0]
-        assert isinstance(crop, Crop)
+        assert isinstance(crop, RandomResizedCrop)
         boxes[:, :, :4] = pairs.boxes(mode, crop, manifest.uid[rows], manifest.hw[rows], seed=seed, epoch=EPOCH)
     if patched:
         boxes[:, :, 8] = 0  # patches come before the mirror
     for start in range(0, len(rows), TOGETHER):
         part = slice(start, start + TOGETHER)
-        images = [_decoded(manifest, door, int(row)) for row in rows[part]]
+        images = [_decoded(manifest, reader, int(row)) for row in rows[part]]
         made = [
             _rendered(images, boxes[part, v], view, what.packed[v][part]) for v, view in enumerate(views)
         ]  # a view: [n, S, S, 3]
@@ -90,9 +90,9 @@ class Freezer:
 
     def __call__(self, rows: np.ndarray) -> int:
         """How many pictures were written."""
-        manifest, door, names = _opened(self.data)
+        manifest, reader, names = _opened(self.data)
         with one_thread():
-            made = pictures(manifest, door, rows, self.views, mode=self.mode, seed=self.seed)
+            made = pictures(manifest, reader, rows, self.views, mode=self.mode, seed=self.seed)
             for row, files in zip(rows.tolist(), made, strict=True):
                 for number, pixels in enumerate(files):
                     file = self.out / f"{names[row]}-{number}.jpeg"
@@ -119,25 +119,25 @@ def one_thread() -> Iterator[None]:
 
 
 @cache
-def _opened(data: Path) -> tuple[Manifest, Door, list[str]]:
+def _opened(data: Path) -> tuple[Manifest, SampleReader, list[str]]:
     manifest = Manifest.open(data)
-    form = next(name for name in DOORS if name in manifest.info.formats)
-    return manifest, open_door(form, manifest), names_of(manifest)
+    form = next(name for name in READERS if name in manifest.info.formats)
+    return manifest, open_reader(form, manifest), names_of(manifest)
 
 
-def _decoded(manifest: Manifest, door: Door, row: int) -> np.ndarray:
-    data = door.read(row)
+def _decoded(manifest: Manifest, reader: SampleReader, row: int) -> np.ndarray:
+    data = reader.read(row)
     try:
         return data if isinstance(data, np.ndarray) else simplejpeg.decode_jpeg(data)
     except ValueError as error:
-        raise damaged(manifest, door, row, str(error)) from None
+        raise damaged(manifest, reader, row, str(error)) from None
 
 
 def _rendered(images: Iterable[np.ndarray], boxes: np.ndarray, view: View, packed: torch.Tensor) -> np.ndarray:
-    """One view of images [H, W, 3] by cuts [n, CUT] and parameters [n, P]: [n, S, S, 3] uint8."""
+    """One view of images [H, W, 3] by cuts [n, CROP_FIELDS] and parameters [n, P]: [n, S, S, 3] uint8."""
     size = size_of(view)
     pixels = np.empty((len(boxes), size, size, 3), np.uint8)
     for image, box, out in zip(images, boxes, pixels, strict=True):
-        cut(image.reshape(-1), image.shape[1], box, size, out.reshape(-1))
+        resized_crop(image.reshape(-1), image.shape[1], box, size, out.reshape(-1))
     shown = render(on_device(view), torch.from_numpy(pixels), packed)
     return (shown * 255).round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()

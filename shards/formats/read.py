@@ -68,10 +68,10 @@ class Tars:
         m = self.manifest
         return self.pieces.read(int(m.shard[row]), int(m.offset[row]), int(m.bytes[row]))
 
-    def place(self, row: int) -> str:
+    def locate(self, row: int) -> str:
         return f"{self.pieces.paths[self.manifest.shard[row]]} at byte {self.manifest.offset[row]}"
 
-    def expect(self, rows: np.ndarray) -> None:
+    def prefetch(self, rows: np.ndarray) -> None:
         """The page cache does well alone."""
 
     def close(self) -> None:
@@ -97,10 +97,10 @@ class Beton:
             return data
         return np.frombuffer(data, np.uint8).reshape(int(layout.height[at]), int(layout.width[at]), 3)
 
-    def place(self, row: int) -> str:
+    def locate(self, row: int) -> str:
         return f"{self.pieces.paths[0]}, its sample {self.rows[row]}"
 
-    def expect(self, rows: np.ndarray) -> None:
+    def prefetch(self, rows: np.ndarray) -> None:
         """The page cache does well alone."""
 
     def close(self) -> None:
@@ -125,10 +125,10 @@ class Folder:
                 f"`python tools/verify_shards.py {self.manifest.root} --repair` mends it"
             ) from None
 
-    def place(self, row: int) -> str:
+    def locate(self, row: int) -> str:
         return str(self.manifest.path(row))
 
-    def expect(self, rows: np.ndarray) -> None:
+    def prefetch(self, rows: np.ndarray) -> None:
         """The page cache does well alone."""
 
     def close(self) -> None:

@@ -4,11 +4,11 @@ import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torchvision.transforms import ColorJitter, RandomResizedCrop
+from torchvision import transforms
 
 from viewstream.augment.draw import draw, hashed, uniforms
 from viewstream.augment.recipes import moco_v1, moco_v2
-from viewstream.augment.spec import Crop, Jitter
+from viewstream.augment.spec import ColorJitter, RandomResizedCrop
 
 UIDS = np.arange(64, dtype=np.uint64) * np.uint64(0x123456789ABCDEF)
 HW = np.stack([100 + np.arange(64) * 7 % 300, 90 + np.arange(64) * 13 % 400], axis=1)
@@ -56,7 +56,7 @@ def test_another_recipe_keeps_the_draws_of_the_ops_they_share():
 def test_the_hash_is_frozen_so_that_old_runs_stay_reproducible():
     keys = hashed(7, -1, 2, np.array([0, 1, 2**63], np.uint64))
     assert keys.tolist() == GOLDEN_KEYS
-    box = draw((Crop(224),), UIDS[:3], HW[:3], seed=3, epoch=5, number=1)[0]["box"]
+    box = draw((RandomResizedCrop(224),), UIDS[:3], HW[:3], seed=3, epoch=5, number=1)[0]["box"]
     assert box.tolist() == GOLDEN_BOXES
 
 
@@ -71,10 +71,14 @@ def test_uniforms_are_uniform():
 def test_boxes_follow_the_law_of_torchvisions_random_resized_crop():
     n = 8000
     for h, w in ((375, 500), (120, 300), (90, 600)):  # the last one nearly always takes the centre
-        ours = draw((Crop(224),), np.arange(n, dtype=np.uint64), np.full((n, 2), (h, w)), seed=0, epoch=0, number=0)
+        ours = draw(
+            (RandomResizedCrop(224),), np.arange(n, dtype=np.uint64), np.full((n, 2), (h, w)), seed=0, epoch=0, number=0
+        )
         torch.manual_seed(0)
         image = torch.empty(3, h, w)
-        theirs = np.array([RandomResizedCrop.get_params(image, [0.2, 1.0], [3 / 4, 4 / 3]) for _ in range(n)])
+        theirs = np.array(
+            [transforms.RandomResizedCrop.get_params(image, [0.2, 1.0], [3 / 4, 4 / 3]) for _ in range(n)]
+        )
         box = ours[0]["box"]
         assert ((box[:, :2] >= 0) & (box[:, :2] + box[:, 2:] <= (h, w))).all()
         for c in range(4):
@@ -91,11 +95,13 @@ def distance(a, b):
 
 def test_jitter_follows_the_law_of_torchvisions_color_jitter():
     n = 8000
-    op = Jitter(0.4, 0.4, 0.4, 0.1, p=0.8)
+    op = ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8)
     d = draw((op,), np.arange(n, dtype=np.uint64), np.full((n, 2), 100), seed=0, epoch=0, number=0)[0]
     torch.manual_seed(0)
-    law = ColorJitter(0.4, 0.4, 0.4, 0.1)
-    theirs = [ColorJitter.get_params(law.brightness, law.contrast, law.saturation, law.hue) for _ in range(n)]
+    law = transforms.ColorJitter(0.4, 0.4, 0.4, 0.1)
+    theirs = [
+        transforms.ColorJitter.get_params(law.brightness, law.contrast, law.saturation, law.hue) for _ in range(n)
+    ]
     numbers = np.array([t[1:] for t in theirs], float)
     ours = np.concatenate([d["factor"], d["hue"][:, None]], axis=1)
     for c in range(4):

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from viewstream.augment import pairs
 from viewstream.augment.draw import draw
-from viewstream.augment.spec import Crop
+from viewstream.augment.spec import RandomResizedCrop
 
-CROP = Crop(64)
+CROP = RandomResizedCrop(64)
 SIZES = st.lists(st.tuples(st.integers(8, 500), st.integers(8, 500)), min_size=1, max_size=8)
 
 

@@ -5,24 +5,24 @@ import pytest
 import torch
 from PIL import Image
 
-from viewstream.augment.crops import cuts, on_device, rest
+from viewstream.augment.crops import crop_params, on_device, rest
 from viewstream.augment.draw import draw
 from viewstream.augment.recipes import PATCHES, VIEWS, ssl_small, views_of
 from viewstream.augment.renderers import device, reference
 from viewstream.augment.spec import (
     INAT_MEAN,
-    Blur,
-    Crop,
-    Flip,
-    Grey,
-    Jitter,
-    Mask,
+    ColorJitter,
+    GaussianBlur,
+    Grayscale,
+    HideAndSeek,
+    HorizontalFlip,
     Normalize,
+    RandomResizedCrop,
     ResizeCenterCrop,
     Solarize,
     size_of,
 )
-from viewstream.pipeline.cut.resize import cut
+from viewstream.pipeline.cut.resize import resized_crop
 from viewstream.shards.errors import UserError
 
 N = 20_000
@@ -31,24 +31,32 @@ N = 20_000
 def test_the_published_orders_and_strengths():
     first, second = views_of("byol")
     assert first == (
-        Crop(224, (0.08, 1.0)),
-        Jitter(0.4, 0.4, 0.2, 0.1, p=0.8),
-        Blur(p=1.0),
-        Grey(),
-        Flip(),
+        RandomResizedCrop(224, (0.08, 1.0)),
+        ColorJitter(0.4, 0.4, 0.2, 0.1, p=0.8),
+        GaussianBlur(p=1.0),
+        Grayscale(),
+        HorizontalFlip(),
         Normalize(),
     )
-    assert [type(op) for op in second] == [Crop, Jitter, Blur, Grey, Flip, Solarize, Normalize]
+    assert [type(op) for op in second] == [
+        RandomResizedCrop,
+        ColorJitter,
+        GaussianBlur,
+        Grayscale,
+        HorizontalFlip,
+        Solarize,
+        Normalize,
+    ]
     assert (second[2].p, second[5].p, second[5].threshold) == (0.1, 0.2, 128)
     default = ssl_small()[0]
-    assert default[1] == Jitter(1.2000000000000002, 1.2000000000000002, 1.2000000000000002, 0.5, p=0.8)
+    assert default[1] == ColorJitter(1.2000000000000002, 1.2000000000000002, 1.2000000000000002, 0.5, p=0.8)
     assert (default[2].p, default[3].p) == (0.5, 0.5)
     assert views_of("ssl_small_cj1") == ssl_small(cj=1.0)
-    assert ssl_small(cj=1.0)[0][1] == Jitter(0.8, 0.8, 0.8, 0.4, p=0.8)
+    assert ssl_small(cj=1.0)[0][1] == ColorJitter(0.8, 0.8, 0.8, 0.4, p=0.8)
     assert views_of("seed_moco_v1") == (views_of("moco_v1")[0],)
     assert views_of("seed_moco_v2") == (views_of("moco_v2")[0],)
-    assert [type(op) for op in views_of("ssl_small_mask")[0]][-2:] == [Normalize, Mask]
-    assert [type(op) for op in views_of("ltaug")[0]] == [Crop, Flip, Jitter, Normalize]
+    assert [type(op) for op in views_of("ssl_small_mask")[0]][-2:] == [Normalize, HideAndSeek]
+    assert [type(op) for op in views_of("ltaug")[0]] == [RandomResizedCrop, HorizontalFlip, ColorJitter, Normalize]
     assert views_of("inat")[0][-1].mean == INAT_MEAN
     assert views_of("transfer_evaluation")[0][0] == ResizeCenterCrop(224, 256, "bicubic")
 
@@ -73,10 +81,10 @@ def test_every_recipe_renders_near_the_reference(name, photos):
     hw = np.array([(i.height, i.width) for i in images])
     for number, view in enumerate(views_of(name, 64)[:3]):
         draws = draw(view, np.arange(8, dtype=np.uint64), hw, seed=0, epoch=0, number=number)
-        size, boxes = size_of(view), cuts(view, draws, hw)
+        size, boxes = size_of(view), crop_params(view, draws, hw)
         pixels = np.empty((8, size, size, 3), np.uint8)
         for image, box, out in zip(images, boxes, pixels, strict=True):
-            cut(np.asarray(image).reshape(-1), image.width, box, size, out.reshape(-1))
+            resized_crop(np.asarray(image).reshape(-1), image.width, box, size, out.reshape(-1))
         packed = torch.from_numpy(device.pack(rest(view, draws), 8))
         ours = device.render(on_device(view), torch.from_numpy(pixels), packed)
         theirs = torch.stack([reference.render(view, image, draws, i) for i, image in enumerate(images)])
@@ -91,7 +99,15 @@ def near(share, p):
 
 
 def test_coins_sigmas_grids_and_cells_follow_their_laws():
-    view = (Crop(224), Grey(0.2), Blur((0.1, 2.0), 0.5), Flip(0.5), Solarize(0.3), Normalize(), Mask())
+    view = (
+        RandomResizedCrop(224),
+        Grayscale(0.2),
+        GaussianBlur((0.1, 2.0), 0.5),
+        HorizontalFlip(0.5),
+        Solarize(0.3),
+        Normalize(),
+        HideAndSeek(),
+    )
     drawn = draw(view, np.arange(N, dtype=np.uint64), np.full((N, 2), 300), seed=0, epoch=0, number=0)
     for place, p in ((1, 0.2), (2, 0.5), (3, 0.5), (4, 0.3)):
         assert near(drawn[place]["on"].mean(), p)
@@ -110,7 +126,7 @@ def test_coins_sigmas_grids_and_cells_follow_their_laws():
 
 
 def test_hide_and_seek_draws_are_frozen():
-    view = (Crop(56), Normalize(), Mask(grids=(14, 28)))
+    view = (RandomResizedCrop(56), Normalize(), HideAndSeek(grids=(14, 28)))
     drawn = draw(view, np.arange(3, dtype=np.uint64), np.full((3, 2), 90), seed=1, epoch=2, number=0)[2]
     assert drawn["grid"].tolist() == [28, 28, 14]
     assert np.packbits(drawn["keep"], axis=1).tolist() == [[0b0111_1111, 255], [0b1110_1111, 255], [238, 40]]
@@ -132,7 +148,7 @@ def test_a_full_view_compiles_without_a_graph_break():
 
 
 def test_a_mask_hides_with_the_mean_colour():
-    view = (Crop(28), Normalize(), Mask(grids=(14,), hide=1.0))
+    view = (RandomResizedCrop(28), Normalize(), HideAndSeek(grids=(14,), hide=1.0))
     image = Image.new("RGB", (40, 40), "white")
     drawn = draw(view, np.arange(1, dtype=np.uint64), np.full((1, 2), 40), seed=0, epoch=0, number=0)
     assert not reference.render(view, image, drawn, 0).any()

@@ -70,16 +70,16 @@ def usual_kept(usual, tmp_path_factory):
 @pytest.fixture
 def stream(built):
     """(views, loader, ...) -> an open loader, DALI's unless told otherwise, closed in the end."""
-    from viewstream.pipeline.choose import open_door
-    from viewstream.pipeline.dali.loader import DaliStream
+    from viewstream.pipeline.choose import open_reader
+    from viewstream.pipeline.dali.loader import DaliLoader
     from viewstream.pipeline.plan.order import Plan
 
     opened = []
 
-    def make(views, kind=DaliStream, plan=None, manifest=built, door="webdataset", **more):
-        door = open_door(door, manifest) if isinstance(door, str) else door
+    def make(views, kind=DaliLoader, plan=None, manifest=built, reader="webdataset", **more):
+        reader = open_reader(reader, manifest) if isinstance(reader, str) else reader
         plan = plan or Plan(len(manifest), 16, seed=5)
-        opened.append(kind(manifest, plan, views, door, **{"threads": 2, **more}))
+        opened.append(kind(manifest, plan, views, reader, **{"threads": 2, **more}))
         return opened[-1]
 
     yield make

@@ -6,14 +6,14 @@ import torch
 from viewstream.augment.recipes import moco_v2
 from viewstream.pipeline.choose import LOADERS, open_loader, open_set
 from viewstream.pipeline.plan.order import Plan
-from viewstream.pipeline.plan.orders import Blocks
+from viewstream.pipeline.plan.orders import WindowShuffle
 from viewstream.shards.errors import UserError
 
 PACKAGES = {"ffcv": "ffcv", "dali": "nvidia.dali", "webdataset-stream": "webdataset"}
 
 
 def first(name, manifest, **options):
-    plan = Plan(len(manifest), 16, seed=3, order=Blocks(manifest.shard, 2))
+    plan = Plan(len(manifest), 16, seed=3, order=WindowShuffle(manifest.shard, 2))
     loader = open_loader(name, manifest, plan, moco_v2(32), threads=2, **options)
     try:
         return next(iter(loader.epoch(1)))
@@ -24,7 +24,7 @@ def first(name, manifest, **options):
 @pytest.mark.parametrize("name", LOADERS)
 def test_every_loader_shows_the_same_first_batch(built, name):
     if name in PACKAGES:
-        pytest.importorskip(PACKAGES[name], reason=f"{PACKAGES[name]} is not installed: that loader is shut")
+        pytest.importorskip(PACKAGES[name], reason=f"{PACKAGES[name]} is not installed: that loader is left out")
     one, right = first(name, built), first("webdataset", built)
     assert torch.equal(one.index, right.index)
     assert torch.equal(one.target, right.target)

@@ -1,4 +1,4 @@
-"""Some classes of a built set, without a build: the same pictures through every door, numbered anew."""
+"""Some classes of a built set, without a build: the same pictures through every reader, numbered anew."""
 
 import shutil
 from contextlib import closing
@@ -24,9 +24,9 @@ def names(tmp_path):
     return path
 
 
-def views_by_uid(door, data):
+def views_by_uid(reader, data):
     plan = Plan(len(data), batch=8, tail="exact")
-    with closing(open_loader(door, data, plan, moco_v2(32), threads=1)) as loader:
+    with closing(open_loader(reader, data, plan, moco_v2(32), threads=1)) as loader:
         return {
             uid: (label, *views)
             for batch in loader.epoch(0)
@@ -47,10 +47,10 @@ def test_some_classes_of_a_set_are_what_a_build_of_them_would_be(built, pets, na
     assert sorted(part.keys) == sorted(made.keys)
 
 
-@pytest.mark.parametrize("door", ["webdataset", "webdataset-stream", "ffcv", "folder"])
-def test_every_door_shows_the_pictures_of_a_part_as_it_shows_them_in_the_whole(built, names, door):
+@pytest.mark.parametrize("reader", ["webdataset", "webdataset-stream", "ffcv", "folder"])
+def test_every_door_shows_the_pictures_of_a_part_as_it_shows_them_in_the_whole(built, names, reader):
     part = only(built, str(names))
-    whole, some = views_by_uid("webdataset", built), views_by_uid(door, part)
+    whole, some = views_by_uid("webdataset", built), views_by_uid(reader, part)
     assert len(some) == len(part) == 48
     for uid, (label, *views) in some.items():
         assert part.info.classes[label] == built.info.classes[whole[uid][0]]

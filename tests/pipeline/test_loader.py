@@ -1,4 +1,5 @@
-"""The loader over any door: who crops, how damaged samples are replaced, threads that settle, time that is counted."""
+"""The loader over any reader: who crops, how damaged samples are replaced, threads that settle, time that is
+counted."""
 
 import shutil
 import time
@@ -11,8 +12,8 @@ import torch
 
 from viewstream.augment.recipes import evaluation, moco_v2, seed_patches
 from viewstream.augment.spec import IMAGENET_STD
-from viewstream.pipeline.choose import open_door
-from viewstream.pipeline.loader import Stream
+from viewstream.pipeline.choose import open_reader
+from viewstream.pipeline.loader import ViewLoader
 from viewstream.pipeline.plan.order import Plan
 from viewstream.pipeline.workers import Gate, Workers, share_of_cores
 from viewstream.shards.engine import cores
@@ -22,9 +23,9 @@ from viewstream.shards.manifest import Manifest
 STD = torch.tensor(IMAGENET_STD).view(3, 1, 1)
 
 
-def streamed(manifest, views, door="webdataset", plan=None, epoch=0, **options):
+def streamed(manifest, views, reader="webdataset", plan=None, epoch=0, **options):
     plan = plan or Plan(len(manifest), 16, seed=5)
-    stream = Stream(manifest, plan, views, open_door(door, manifest), threads=2, **options)
+    stream = ViewLoader(manifest, plan, views, open_reader(reader, manifest), threads=2, **options)
     try:
         return stream, list(stream.epoch(epoch))
     finally:
@@ -33,16 +34,18 @@ def streamed(manifest, views, door="webdataset", plan=None, epoch=0, **options):
 
 def shown(manifest, views, rows, **options):
     """Those rows as epoch 0 shows them."""
-    stream = Stream(manifest, Plan(len(manifest), 16, seed=5), views, open_door("webdataset", manifest), **options)
+    stream = ViewLoader(
+        manifest, Plan(len(manifest), 16, seed=5), views, open_reader("webdataset", manifest), **options
+    )
     with closing(stream):
         return stream.batch(rows, 0)
 
 
-def spoiled(built, folder, rows, door):
-    """A copy of the set whose samples `rows` do not decode behind `door`."""
+def spoiled(built, folder, rows, reader):
+    """A copy of the set whose samples `rows` do not decode through `reader`."""
     broken = Manifest.open(shutil.copytree(built.root, folder / "set"))
     for row in rows:
-        file = {"folder": broken.path(row), "webdataset": broken.tars()[0], "ffcv": broken.beton_path()}[door]
+        file = {"folder": broken.path(row), "webdataset": broken.tars()[0], "ffcv": broken.beton_path()}[reader]
         data, jpeg = bytearray(file.read_bytes()), built.path(row).read_bytes()
         at = data.index(jpeg)
         data[at : at + len(jpeg)] = bytes(len(jpeg))
@@ -61,12 +64,12 @@ def test_crops_by_the_device_are_the_hosts_within_a_level(built, recipe):
         assert np.percentile(gap, 99.9) <= 2
 
 
-@pytest.mark.parametrize("door", ["folder", "webdataset"])
-def test_a_damaged_sample_is_replaced_by_the_same_other_one_behind_every_door(built, tmp_path, door, capsys):
+@pytest.mark.parametrize("reader", ["folder", "webdataset"])
+def test_a_damaged_sample_is_replaced_by_the_same_other_one_behind_every_door(built, tmp_path, reader, capsys):
     rows = [3, 17, 40]
-    broken = spoiled(built, tmp_path, rows, door)
+    broken = spoiled(built, tmp_path, rows, reader)
     whole = streamed(built, moco_v2(32))[1]
-    stream, mended = streamed(broken, moco_v2(32), door, skip=True)
+    stream, mended = streamed(broken, moco_v2(32), reader, skip=True)
     assert sorted(stream.skipped) == rows
     assert capsys.readouterr().err.count("skipped: sample") == 3
     index, right = (torch.cat([b.index for b in batches]) for batches in (mended, whole))

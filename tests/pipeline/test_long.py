@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from viewstream.augment.recipes import moco_v2
-from viewstream.pipeline.choose import open_door
-from viewstream.pipeline.loader import AHEAD, Stream
+from viewstream.pipeline.choose import open_reader
+from viewstream.pipeline.loader import AHEAD, ViewLoader
 from viewstream.pipeline.plan.order import Plan
 
 EPOCHS = 20
@@ -53,7 +53,7 @@ def resident() -> int:
 @pytest.mark.parametrize("crops", ["host", "device"])
 def test_twenty_epochs_need_no_more_memory_threads_or_files_than_the_twenty_before(built, crops):
     plan = Plan(len(built), 32, seed=1)
-    stream = Stream(built, plan, moco_v2(64), open_door("webdataset", built), threads=2, crops=crops)
+    stream = ViewLoader(built, plan, moco_v2(64), open_reader("webdataset", built), threads=2, crops=crops)
     seen = []
     with closing(stream):
         for epoch in range(2 * EPOCHS):
@@ -91,13 +91,13 @@ print(most - before, large.executor.bytes_for(32))
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("door", ["webdataset", "folder"])
-def test_gloo_ranks_share_an_epoch_exactly_at_one_two_and_three(built, tmp_path, door):
+@pytest.mark.parametrize("reader", ["webdataset", "folder"])
+def test_gloo_ranks_share_an_epoch_exactly_at_one_two_and_three(built, tmp_path, reader):
     program = tmp_path / "rank.py"
     program.write_text(RANK)
     for world in (1, 2, 3):
         launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={world}"]
-        words = [str(program), str(built.root), door, str(tmp_path / "ids")]
+        words = [str(program), str(built.root), reader, str(tmp_path / "ids")]
         done = subprocess.run(
             [*launch, *words], capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
         )
@@ -113,28 +113,28 @@ def test_gloo_ranks_share_an_epoch_exactly_at_one_two_and_three(built, tmp_path,
 
 def test_an_error_in_a_thread_reaches_the_consumer_at_once_and_the_stream_goes_on(built):
     class Falling:
-        def __init__(self, door):
-            self.door, self.falls = door, True
+        def __init__(self, reader):
+            self.reader, self.falls = reader, True
 
         def read(self, row):
             if self.falls and row == 40:
                 raise MemoryError("no room left")
-            return self.door.read(row)
+            return self.reader.read(row)
 
         def __getattr__(self, name):
-            return getattr(self.door, name)
+            return getattr(self.reader, name)
 
-    door = Falling(open_door("webdataset", built))
-    stream = Stream(built, Plan(len(built), 16), moco_v2(32), door, threads=2)
+    reader = Falling(open_reader("webdataset", built))
+    stream = ViewLoader(built, Plan(len(built), 16), moco_v2(32), reader, threads=2)
     with closing(stream):
         with pytest.raises(MemoryError, match="no room left"):
             list(stream.epoch(0))
-        door.falls = False
+        reader.falls = False
         assert len(list(stream.epoch(0))) == len(built) // 16
 
 
 def test_views_do_not_change_when_the_memory_of_their_pixels_is_used_again(built):
-    stream = Stream(built, Plan(len(built), 8), moco_v2(32), open_door("webdataset", built), threads=2)
+    stream = ViewLoader(built, Plan(len(built), 8), moco_v2(32), open_reader("webdataset", built), threads=2)
     with closing(stream):
         kept = list(stream.epoch(0))
         for batch in kept:

@@ -1,14 +1,14 @@
 """Views frozen as make_static freezes them, before they are written."""
 
 from viewstream.augment.recipes import views_of
-from viewstream.pipeline.choose import open_door
+from viewstream.pipeline.choose import open_reader
 from viewstream.pipeline.static.write import bare, one_thread, pictures
 
 SIZE = 48
 
 
 def frozen(manifest, rows, mode="normal", count=2):
-    door = open_door("webdataset", manifest)
+    reader = open_reader("webdataset", manifest)
     views = bare(views_of("moco_v2", SIZE), count, mode)
     with one_thread():
-        return [*pictures(manifest, door, rows, views, mode=mode)]
+        return [*pictures(manifest, reader, rows, views, mode=mode)]

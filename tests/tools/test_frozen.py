@@ -4,14 +4,14 @@ import numpy as np
 import simplejpeg
 import torch
 
-from viewstream.augment.crops import cuts, on_device, rest
+from viewstream.augment.crops import crop_params, on_device, rest
 from viewstream.augment.draw import draw
 from viewstream.augment.recipes import views_of
 from viewstream.augment.renderers.device import pack, render
 from viewstream.augment.spec import Normalize
-from viewstream.pipeline.choose import open_door
-from viewstream.pipeline.cut.resize import cut
-from viewstream.pipeline.loader import Stream
+from viewstream.pipeline.choose import open_reader
+from viewstream.pipeline.cut.resize import resized_crop
+from viewstream.pipeline.loader import ViewLoader
 from viewstream.pipeline.plan.order import Plan
 from viewstream.pipeline.static.write import one_thread
 
@@ -26,13 +26,13 @@ def levels(x):
 def test_pixels_equal_the_device_renderers_before_it_normalises(built):
     """0 levels, whatever the batch; on one thread, since sums depend on the number of threads."""
     rows = np.arange(24)
-    ours, door = frozen(built, rows), open_door("folder", built)
-    hw, images = built.hw[rows], [simplejpeg.decode_jpeg(door.read(row)) for row in rows]
+    ours, reader = frozen(built, rows), open_reader("folder", built)
+    hw, images = built.hw[rows], [simplejpeg.decode_jpeg(reader.read(row)) for row in rows]
     for v, view in enumerate(views_of("moco_v2", SIZE)):
         drawn = draw(view, built.uid[rows], hw, seed=0, epoch=0, number=v)
         pixels = np.empty((len(rows), SIZE, SIZE, 3), np.uint8)
-        for image, box, out in zip(images, cuts(view, drawn, hw), pixels, strict=True):
-            cut(image.reshape(-1), image.shape[1], box, SIZE, out.reshape(-1))
+        for image, box, out in zip(images, crop_params(view, drawn, hw), pixels, strict=True):
+            resized_crop(image.reshape(-1), image.shape[1], box, SIZE, out.reshape(-1))
         ops = tuple(op for op in on_device(view) if not isinstance(op, Normalize))
         with one_thread():
             theirs = render(ops, torch.from_numpy(pixels), torch.from_numpy(pack(rest(view, drawn), len(rows))))
@@ -44,7 +44,7 @@ def test_pixels_equal_the_device_renderers_before_it_normalises(built):
 def test_pixels_are_what_the_stream_shows_a_trainer_in_epoch_0(built):
     """Its CPU renderer rounds a thousandth of a level elsewhere, and normalised values are not exact."""
     views = views_of("moco_v2", SIZE)
-    loader = Stream(built, Plan(len(built), 24, seed=0), views, open_door("folder", built), threads=1)
+    loader = ViewLoader(built, Plan(len(built), 24, seed=0), views, open_reader("folder", built), threads=1)
     batch = next(iter(loader.epoch(0)))
     loader.close()
     ours = frozen(built, batch.index.numpy())

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from viewstream.pipeline.choose import open_door
+from viewstream.pipeline.choose import open_reader
 from viewstream.pipeline.static.write import chosen, names_of
 from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import Manifest
@@ -39,9 +39,9 @@ def test_files_are_what_pil_writes_at_quality_75(built, static, tmp_path):
 def test_the_tars_hold_the_same_bytes(static):
     manifest = Manifest.open(static)
     assert len(manifest) == 4 * 3 * 3
-    door = open_door("webdataset", manifest)
+    reader = open_reader("webdataset", manifest)
     for row, key in enumerate(manifest.keys):
-        assert door.read(row) == (static / f"{key}.jpeg").read_bytes()
+        assert reader.read(row) == (static / f"{key}.jpeg").read_bytes()
 
 
 @pytest.mark.full

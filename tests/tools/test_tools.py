@@ -42,8 +42,12 @@ def test_look_lists_every_recipe_and_who_does_what(capsys, monkeypatch):
     said = capsys.readouterr().out
     for name in VIEWS:
         assert f"\n{name}: " in f"\n{said}"
-    assert "Crop 224 0.2-1, Jitter 0.4 0.4 0.4 0.1 p 0.8, Grey p 0.2, Blur 0.1-2 p 0.5, Flip p 0.5, Normalize" in said
-    assert "DALI: Crop Flip; the device renderer behind it: Jitter Grey Blur Normalize" in said
+    ops = (
+        "ColorJitter 0.4 0.4 0.4 0.1 p 0.8, Grayscale p 0.2, GaussianBlur 0.1-2 p 0.5, HorizontalFlip p 0.5, Normalize"
+    )
+    assert f"RandomResizedCrop 224 0.2-1, {ops}" in said
+    rest = "the device renderer behind it: ColorJitter Grayscale GaussianBlur Normalize"
+    assert f"DALI: RandomResizedCrop HorizontalFlip; {rest}" in said
 
 
 @pytest.mark.parametrize(

@@ -30,9 +30,18 @@ from viewstream.augment.crops import on_device, rest
 from viewstream.augment.draw import draw
 from viewstream.augment.recipes import moco_v2
 from viewstream.augment.renderers import device, host
-from viewstream.augment.spec import IMAGENET_MEAN, IMAGENET_STD, Blur, Crop, Mask, Normalize, Solarize, View
-from viewstream.pipeline.choose import open_door
-from viewstream.pipeline.loader import Stream, share_of_cores
+from viewstream.augment.spec import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    GaussianBlur,
+    HideAndSeek,
+    Normalize,
+    RandomResizedCrop,
+    Solarize,
+    View,
+)
+from viewstream.pipeline.choose import open_reader
+from viewstream.pipeline.loader import ViewLoader, share_of_cores
 from viewstream.pipeline.plan.order import Plan
 from viewstream.shards.cli import parse, run
 from viewstream.shards.errors import needs
@@ -40,7 +49,7 @@ from viewstream.shards.files import atomic
 from viewstream.shards.manifest import Manifest
 
 JITTER, SIGMA = (0.4, 0.4, 0.4, 0.1), (0.1, 2.0)
-TAPS = 2 * device.reach(Blur()) + 1
+TAPS = 2 * device.reach(GaussianBlur()) + 1
 DRAWN = 256  # samples a batch, for the time of a draw
 
 
@@ -62,8 +71,8 @@ def squares(options: Bench) -> np.ndarray:
     n, size = options.batch_size, options.size
     if options.data:
         manifest = Manifest.open(options.data)
-        door, views = open_door(manifest.info.formats[0], manifest), ((Crop(size), Normalize()),)
-        stream = Stream(manifest, Plan(len(manifest), n), views, door)
+        reader, views = open_reader(manifest.info.formats[0], manifest), ((RandomResizedCrop(size), Normalize()),)
+        stream = ViewLoader(manifest, Plan(len(manifest), n), views, reader)
         with closing(stream), closing(stream.host_batches(0)) as batches:
             return next(batches).pixels.numpy().reshape(n, size, size, 3).copy()
     rng = np.random.default_rng(0)
@@ -73,7 +82,7 @@ def squares(options: Bench) -> np.ndarray:
 
 
 def parameters(view: View, samples: int, epoch: int) -> np.ndarray:
-    """Drawn and packed."""
+    """BatchParams and packed."""
     uid, hw = np.arange(samples, dtype=np.uint64), np.full((samples, 2), 400)
     return device.pack(rest(view, draw(view, uid, hw, seed=0, epoch=epoch, number=0)), samples)
 
@@ -139,7 +148,7 @@ def drawing(view: View, rounds: int) -> dict[str, float]:
     how = partial(draw, uid=uid, hw=hw, seed=0, epoch=0, number=0)
     ops = [op for op in (*view, Solarize()) if not isinstance(op, Normalize)]
     todo: dict[str, Callable[[], Any]] = {type(op).__name__: partial(how, (op,)) for op in ops}
-    todo["Mask behind a Crop"] = partial(how, (Crop(224), Mask()))
+    todo["HideAndSeek after a RandomResizedCrop"] = partial(how, (RandomResizedCrop(224), HideAndSeek()))
     drawn, many = how(view), len(view) - 1  # Normalize draws nothing
     todo |= {"view": partial(how, view), "pack": partial(device.pack, rest(view, drawn), DRAWN)}
     took = seconds(todo, 20 * rounds)

@@ -24,11 +24,11 @@ import numpy as np
 import simplejpeg
 
 from viewstream.augment.recipes import views_of
-from viewstream.augment.spec import Crop, Flip, Normalize, Views, size_of
-from viewstream.pipeline.choose import DOORS, LOADERS, open_door, open_loader, open_set
-from viewstream.pipeline.loader import Stream
+from viewstream.augment.spec import HorizontalFlip, Normalize, RandomResizedCrop, Views, size_of
+from viewstream.pipeline.choose import LOADERS, READERS, open_loader, open_reader, open_set
+from viewstream.pipeline.loader import ViewLoader
 from viewstream.pipeline.plan.order import Plan
-from viewstream.pipeline.plan.orders import Blocks
+from viewstream.pipeline.plan.orders import WindowShuffle
 from viewstream.pipeline.timing import Times
 from viewstream.pipeline.workers import share_of_cores
 from viewstream.shards.cli import parse, run
@@ -58,9 +58,9 @@ class Bench:
 def floor(job: Job) -> Case:
     """Decoding alone, bytes in memory, a reused buffer a thread."""
     manifest = job.manifest
-    door = open_door(next(d for d in DOORS if d in manifest.info.formats), manifest)
-    with closing(door):
-        jpegs = [data for row in range(job.samples) if isinstance(data := door.read(row), bytes)]
+    reader = open_reader(next(d for d in READERS if d in manifest.info.formats), manifest)
+    with closing(reader):
+        jpegs = [data for row in range(job.samples) if isinstance(data := reader.read(row), bytes)]
     largest = int((manifest.height.astype(np.int64) * manifest.width).max()) * 3
     pool = ThreadPoolExecutor(job.threads)
 
@@ -74,17 +74,17 @@ def floor(job: Job) -> Case:
     return lambda epoch: sum(pool.map(decode, chunks))  # pyright: ignore
 
 
-def ours(name: str, job: Job, views: Views, times: dict[str, Times], *, uncut: bool = False) -> Case:
+def ours(name: str, job: Job, views: Views, times: dict[str, Times], *, crop_on_device: bool = False) -> Case:
     """One of our loaders; DALI's normalises too, since its graph goes on to the end."""
-    order = Blocks(job.manifest.shard) if name == "webdataset-stream" else None
+    order = WindowShuffle(job.manifest.shard) if name == "webdataset-stream" else None
     plan = Plan(len(job.manifest), job.batch, order=order)
     if name == "dali":
-        views = tuple((view[0], Flip(), Normalize()) for view in views)
-    crops = "device" if uncut else "host"
+        views = tuple((view[0], HorizontalFlip(), Normalize()) for view in views)
+    crops = "device" if crop_on_device else "host"
     loader = open_loader(name, job.manifest, plan, views, threads=job.threads, crops=crops)
-    if not isinstance(loader, Stream):
+    if not isinstance(loader, ViewLoader):
         return lambda epoch: sum(len(b.index) for b in islice(loader.epoch(epoch), job.batches))
-    times[name + ", decoded only" * uncut] = loader.times
+    times[name + ", decoded only" * crop_on_device] = loader.times
 
     def case(epoch: int) -> int:
         with closing(loader.host_batches(epoch)) as batches:
@@ -95,14 +95,14 @@ def ours(name: str, job: Job, views: Views, times: dict[str, Times], *, uncut: b
 
 def cases(job: Job, views: Views, options: Bench, times: dict[str, Times]) -> dict[str, Case]:
     there = job.manifest.info.formats
-    names = [n for n in DOORS if n.partition("-")[0] in there]
+    names = [n for n in READERS if n.partition("-")[0] in there]
     if options.loader != "all":
         names = [choose("loader", options.loader, LOADERS)]
     elif find_spec("nvidia") and find_spec("nvidia.dali"):
         names.append("dali")
     made = {FLOOR: floor(job)} | {name: ours(name, job, views, times) for name in names}
-    if (door := "webdataset" if "webdataset" in names else names[0]) != "dali":
-        made[f"{door}, decoded only"] = ours(door, job, views, times, uncut=True)
+    if (reader := "webdataset" if "webdataset" in names else names[0]) != "dali":
+        made[f"{reader}, decoded only"] = ours(reader, job, views, times, crop_on_device=True)
     for name, (package, form, peer) in PEERS.items() if options.peers else ():
         if form in there and find_spec(package.partition(".")[0]) and find_spec(package):
             made[name] = peer(job)
@@ -165,7 +165,7 @@ def main() -> None:
         raise UserError("no data set to measure: name one with --data data/shards/<name>")
     manifest, threads = open_set(options.data), options.workers or share_of_cores()
     views = views_of(options.recipe, options.size)
-    crops = [view[0] for view in views if isinstance(view[0], Crop)]
+    crops = [view[0] for view in views if isinstance(view[0], RandomResizedCrop)]
     if not crops:
         raise UserError(f"--recipe {options.recipe} makes no random crops: choose one that does")
     job = Job(manifest, crops, options.batch_size, options.batches, threads)

@@ -19,14 +19,25 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from viewstream.augment.crops import cuts, on_device, rest
+from viewstream.augment.crops import crop_params, on_device, rest
 from viewstream.augment.draw import Draws, draw
 from viewstream.augment.recipes import VIEWS
 from viewstream.augment.renderers import device, host, reference, resample
-from viewstream.augment.spec import Blur, Crop, Flip, Grey, Jitter, Normalize, Op, Solarize, View, size_of
+from viewstream.augment.spec import (
+    ColorJitter,
+    GaussianBlur,
+    Grayscale,
+    HorizontalFlip,
+    Normalize,
+    Op,
+    RandomResizedCrop,
+    Solarize,
+    View,
+    size_of,
+)
 from viewstream.augment.spec import ResizeCenterCrop as Centre
-from viewstream.pipeline.choose import open_door
-from viewstream.pipeline.cut.resize import cut
+from viewstream.pipeline.choose import open_reader
+from viewstream.pipeline.cut.resize import resized_crop
 from viewstream.shards.cli import parse, run
 from viewstream.shards.errors import UserError, choose
 from viewstream.shards.files import atomic
@@ -36,10 +47,10 @@ Images = list[np.ndarray]  # [H, W, 3] uint8 each
 # Row i of the draws is image i's -> [N, 3, S, S] float32, normalised
 Renderer = Callable[[View, Images, Draws], Tensor]
 TOGETHER = 5  # pictures rendered at a time
-COLOURS: dict[str, Op] = {"brightness": Jitter(0.4, 0, 0, 0), "contrast": Jitter(0, 0.4, 0, 0),
-                          "saturation": Jitter(0, 0, 0.4, 0), "hue": Jitter(0, 0, 0, 0.1)}  # fmt: skip
-OPS = {"flip": Flip(p=1), "grey": Grey(p=1), **COLOURS, "jitter": Jitter(0.4, 0.4, 0.4, 0.1), "blur": Blur(p=1),
-       "solarize": Solarize(p=1)}  # fmt: skip
+COLOURS: dict[str, Op] = {"brightness": ColorJitter(0.4, 0, 0, 0), "contrast": ColorJitter(0, 0.4, 0, 0),
+                          "saturation": ColorJitter(0, 0, 0.4, 0), "hue": ColorJitter(0, 0, 0, 0.1)}  # fmt: skip
+OPS = {"flip": HorizontalFlip(p=1), "grey": Grayscale(p=1), **COLOURS, "jitter": ColorJitter(0.4, 0.4, 0.4, 0.1),
+       "blur": GaussianBlur(p=1), "solarize": Solarize(p=1)}  # fmt: skip
 EXACT = 1e-3  # what float arithmetic may leave of no gap
 MEAN = {"flip": EXACT, "solarize": EXACT, "grey": 0.5, "blur": 0.7, **dict.fromkeys(COLOURS, 1.0), "moco_v2": 1.5,
         "byol view 1": 1.7, "byol view 2": 1.7}  # fmt: skip
@@ -74,9 +85,9 @@ def pictures(options: Parity) -> tuple[str, Images]:
         return f"{options.count} synthetic pictures", [synthetic(rng) for _ in range(options.count)]
     if options.data:
         manifest = Manifest.open(options.data)
-        door = open_door(manifest.info.formats[0], manifest)
+        reader = open_reader(manifest.info.formats[0], manifest)
         rows = np.linspace(0, len(manifest) - 1, min(options.count, len(manifest))).astype(int).tolist()
-        read = [door.read(row) for row in rows]
+        read = [reader.read(row) for row in rows]
         images = [x.copy() if isinstance(x, np.ndarray) else opened(io.BytesIO(x)) for x in read]
         return f"{len(images)} pictures of {manifest.info.name}", images
     paths = sorted(p for p in Path(options.pictures or "").rglob("*") if p.suffix.lower() in (".jpeg", ".jpg"))
@@ -107,8 +118,8 @@ def host_crop(view: View, images: Images, draws: Draws) -> Tensor:
 def host_cut(view: View, images: Images, draws: Draws) -> Tensor:
     size = size_of(view)
     pixels = np.empty((len(images), size, size, 3), np.uint8)
-    for image, box, out in zip(images, cuts(view, draws, sides(images)), pixels, strict=True):
-        cut(image.reshape(-1), image.shape[1], box, size, out.reshape(-1))
+    for image, box, out in zip(images, crop_params(view, draws, sides(images)), pixels, strict=True):
+        resized_crop(image.reshape(-1), image.shape[1], box, size, out.reshape(-1))
     return torch.from_numpy(pixels)
 
 
@@ -119,8 +130,8 @@ def host_both(view: View, images: Images, draws: Draws) -> Tensor:
 
 def device_crop(view: View, images: Images, draws: Draws) -> Tensor:
     """Matrix products cut, the device renderer does the rest."""
-    boxes = torch.from_numpy(cuts(view, draws, sides(images)))
-    return coloured(view, resample.cut(torch.from_numpy(resample.canvas(images)), boxes, size_of(view)), draws)
+    boxes = torch.from_numpy(crop_params(view, draws, sides(images)))
+    return coloured(view, resample.resized_crop(torch.from_numpy(resample.canvas(images)), boxes, size_of(view)), draws)
 
 
 def coloured(view: View, pixels: Tensor, draws: Draws, render: Callable[..., Tensor] = device.render) -> Tensor:
@@ -156,7 +167,9 @@ def renderers(options: Parity) -> dict[str, Renderer]:
 
 def cases(size: int) -> dict[str, View]:
     """Name -> view; the different views of a recipe are numbered."""
-    made: dict[str, View] = {f"crop {f}": (Crop(size, filter=f), Normalize()) for f in ("bilinear", "bicubic")}
+    made: dict[str, View] = {
+        f"crop {f}": (RandomResizedCrop(size, filter=f), Normalize()) for f in ("bilinear", "bicubic")
+    }
     made |= {name: (Centre(size, size), op, Normalize()) for name, op in OPS.items()}
     for name, recipe in VIEWS.items():
         views = list(dict.fromkeys(recipe(size)))
@@ -180,7 +193,9 @@ def measure(view: View, images: Images, todo: dict[str, Renderer]) -> dict[str, 
 
 def limits(name: str, view: View, by: Renderer) -> Gap:
     """What we hold a renderer to; infinite where we have no bound."""
-    plain = all(isinstance(op, Crop | Centre | Flip | Normalize) for op in view) and name not in OPS
+    plain = (
+        all(isinstance(op, RandomResizedCrop | Centre | HorizontalFlip | Normalize) for op in view) and name not in OPS
+    )
     cut = (DALI_MEAN, np.inf) if by is dali else (CUT_MEAN, CUT_MOST)
     mean, most = cut if plain else (MEAN.get(name, np.inf), np.inf)
     return Gap(mean, VIEW_P99 if name in VIEWS or " view " in name else np.inf, most)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from viewstream.augment.spec import Crop
+from viewstream.augment.spec import RandomResizedCrop
 from viewstream.shards.errors import needs
 from viewstream.shards.manifest import Manifest
 
@@ -24,7 +24,7 @@ class Job(NamedTuple):
     """What every case has to do."""
 
     manifest: Manifest
-    crops: Sequence[Crop]
+    crops: Sequence[RandomResizedCrop]
     batch: int
     batches: int  # a round
     threads: int
@@ -40,7 +40,7 @@ def stock_ffcv(job: Job) -> Case:
     spec = needs("ffcv.pipeline.pipeline_spec").PipelineSpec
     image, moves = needs("ffcv.fields.rgb_image"), needs("ffcv.transforms")
 
-    def pipeline(crop: Crop) -> object:
+    def pipeline(crop: RandomResizedCrop) -> object:
         decoder = image.RandomResizedCropRGBImageDecoder((crop.size, crop.size), scale=crop.area, ratio=crop.ratio)
         return spec("image", decoder=decoder, transforms=[moves.RandomHorizontalFlip(), moves.ToTensor()])
 
@@ -110,13 +110,13 @@ def stock_dali(job: Job) -> Case:
 def stock_spdl(job: Job) -> Case:
     """SPDL's pipeline: in its threads FFmpeg decodes a file anew for every view, crops, scales and mirrors it."""
     io, pipeline = needs("spdl.io"), needs("spdl.pipeline")
-    from torchvision.transforms import RandomResizedCrop
+    from torchvision import transforms
 
     rows = list(range(job.samples))
 
-    def view(packets: Any, crop: Crop, row: int) -> Any:
+    def view(packets: Any, crop: RandomResizedCrop, row: int) -> Any:
         like = torch.empty(1).expand(1, int(job.manifest.height[row]), int(job.manifest.width[row]))
-        top, left, height, width = RandomResizedCrop.get_params(like, list(crop.area), list(crop.ratio))
+        top, left, height, width = transforms.RandomResizedCrop.get_params(like, list(crop.area), list(crop.ratio))
         flip = ",hflip" if random.random() < 0.5 else ""
         moves = f"crop={width}:{height}:{left}:{top},scale={crop.size}:{crop.size}:flags=bilinear{flip}"
         frames = io.decode_packets(packets.clone(), filter_desc=f"{moves},format=pix_fmts=rgb24")

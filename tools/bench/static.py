@@ -23,7 +23,7 @@ from typing import Annotated
 from PIL import Image, ImageFilter
 from torchvision.transforms import transforms as v1
 
-from viewstream.pipeline.choose import DOORS, open_door
+from viewstream.pipeline.choose import READERS, open_reader
 from viewstream.pipeline.static.write import QUALITY, chosen, names_of, one_thread
 from viewstream.shards.cli import parse, run
 from viewstream.shards.engine import cores
@@ -59,12 +59,12 @@ def plain_loop(options: Bench, out: Path) -> None:
         ]
     )
     names = names_of(manifest)
-    form = next(name for name in DOORS if name in manifest.info.formats)
-    with one_thread(), closing(open_door(form, manifest)) as door:
+    form = next(name for name in READERS if name in manifest.info.formats)
+    with one_thread(), closing(open_reader(form, manifest)) as reader:
         for row in chosen(manifest, options.per_class).tolist():
             path = out / names[row]
             path.parent.mkdir(parents=True, exist_ok=True)
-            data = door.read(row)
+            data = reader.read(row)
             image = Image.open(io.BytesIO(data)).convert("RGB") if isinstance(data, bytes) else Image.fromarray(data)
             for number, shown in enumerate((image, *(view(image) for _ in range(VIEWS)))):
                 shown.save(f"{path}-{number}.jpeg", quality=QUALITY)

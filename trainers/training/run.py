@@ -14,7 +14,7 @@ from torch import nn
 
 from ...augment.recipes import views_of
 from ...pipeline.plan.order import Plan
-from ...pipeline.plan.orders import Balanced, Blocks
+from ...pipeline.plan.orders import Balanced, WindowShuffle
 from ...shards.errors import UserError
 from ...shards.files import atomic
 from ...shards.manifest import Manifest
@@ -117,7 +117,7 @@ def identity(manifest: Manifest) -> dict[str, Any]:
 
 
 def _plan(recipe: Recipe, data: Manifest) -> Plan:
-    order = Blocks(data.shard, recipe.window) if recipe.order == "blocks" else None
+    order = WindowShuffle(data.shard, recipe.window) if recipe.order == "blocks" else None
     if isinstance(recipe, Supervised) and recipe.balanced:
         if order:
             raise UserError("--balanced and --order blocks are two orders: choose one")

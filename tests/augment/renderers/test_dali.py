@@ -6,7 +6,17 @@ import torch
 
 from viewstream.augment.recipes import evaluation, moco_v1, moco_v2, ssl_small_mask, supervised
 from viewstream.augment.renderers.dali import split
-from viewstream.augment.spec import Blur, Crop, Flip, Grey, Jitter, Mask, Op, ResizeCenterCrop, Solarize
+from viewstream.augment.spec import (
+    ColorJitter,
+    GaussianBlur,
+    Grayscale,
+    HideAndSeek,
+    HorizontalFlip,
+    Op,
+    RandomResizedCrop,
+    ResizeCenterCrop,
+    Solarize,
+)
 
 from .dali_views import NORM, ON, SAMPLES, STD, decoded, drawn, gaps, rendered
 
@@ -16,11 +26,14 @@ def levels(x):
 
 
 def test_dali_takes_what_stands_before_the_first_jitter_and_every_flip():
-    jitter, crop = Jitter(0.4, 0.4, 0.4, 0.1), Crop(32)
-    assert split((crop, Grey(), jitter, Blur(), Flip(), NORM)) == ((crop, Grey(), Flip()), (jitter, Blur(), NORM))
-    whole = (crop, Blur(), Grey(), Flip(), Solarize(), NORM)
+    jitter, crop = ColorJitter(0.4, 0.4, 0.4, 0.1), RandomResizedCrop(32)
+    assert split((crop, Grayscale(), jitter, GaussianBlur(), HorizontalFlip(), NORM)) == (
+        (crop, Grayscale(), HorizontalFlip()),
+        (jitter, GaussianBlur(), NORM),
+    )
+    whole = (crop, GaussianBlur(), Grayscale(), HorizontalFlip(), Solarize(), NORM)
     assert split(whole) == (whole, ())
-    assert split((crop, Grey(), NORM, Mask())) == ((crop, Grey()), (NORM, Mask()))
+    assert split((crop, Grayscale(), NORM, HideAndSeek())) == ((crop, Grayscale()), (NORM, HideAndSeek()))
 
 
 @pytest.mark.parametrize("on", ON)
@@ -28,7 +41,7 @@ def test_dali_takes_what_stands_before_the_first_jitter_and_every_flip():
 def test_cuts_are_pils_resize(jpegs, size, on):
     firsts: list[Op] = []
     for filter in ("bilinear", "bicubic"):
-        firsts += [Crop(size, filter=filter), ResizeCenterCrop(size, round(size * 8 / 7), filter)]
+        firsts += [RandomResizedCrop(size, filter=filter), ResizeCenterCrop(size, round(size * 8 / 7), filter)]
     for gap in gaps(tuple((first, NORM) for first in firsts), jpegs, on):
         assert gap.mean() <= 0.5
         assert gap.max() <= 8  # in the outermost pixels, where DALI repeats the box's edge
@@ -38,8 +51,10 @@ def test_cuts_are_pils_resize(jpegs, size, on):
 @pytest.mark.parametrize("on", ON)
 @pytest.mark.parametrize("size", [32, 96, 224])
 def test_each_op_stays_near_the_reference(jpegs, size, on):
-    ops = {Grey(p=1): (0.5, 8), Blur(p=1): (0.7, 30), Blur(sigma=(1.0, 2.0), p=1): (0.7, 30)}
-    for gap, (mean, most) in zip(gaps(tuple((Crop(size), o, NORM) for o in ops), jpegs, on), ops.values(), strict=True):
+    ops = {Grayscale(p=1): (0.5, 8), GaussianBlur(p=1): (0.7, 30), GaussianBlur(sigma=(1.0, 2.0), p=1): (0.7, 30)}
+    for gap, (mean, most) in zip(
+        gaps(tuple((RandomResizedCrop(size), o, NORM) for o in ops), jpegs, on), ops.values(), strict=True
+    ):
         assert gap.mean() <= mean
         assert gap.max() <= most
 
@@ -47,10 +62,10 @@ def test_each_op_stays_near_the_reference(jpegs, size, on):
 @pytest.mark.parametrize("on", ON)
 def test_flip_and_solarize_are_exact(jpegs, on):
     def one(*ops):  # each as view 0: the same boxes for all
-        return levels(rendered(((Crop(64), *ops, NORM),), jpegs, on)[0])
+        return levels(rendered(((RandomResizedCrop(64), *ops, NORM),), jpegs, on)[0])
 
     plain = one()
-    torch.testing.assert_close(one(Flip(1)), plain.flip(3), rtol=0, atol=0.001)
+    torch.testing.assert_close(one(HorizontalFlip(1)), plain.flip(3), rtol=0, atol=0.001)
     inverted = torch.where(plain > 127.5, 255 - plain, plain)
     torch.testing.assert_close(one(Solarize(1)), inverted, rtol=0, atol=0.001)
     torch.testing.assert_close(one(Solarize(1, 256)), plain, rtol=0, atol=0.001)
@@ -58,11 +73,11 @@ def test_flip_and_solarize_are_exact(jpegs, on):
 
 @pytest.mark.parametrize("on", ON)
 def test_an_op_that_is_off_leaves_the_picture_alone(jpegs, on):
-    (plain,) = rendered(((Crop(64), NORM),), jpegs, on)
-    never = (Crop(64), Grey(p=0), Blur(p=0), Solarize(p=0), Flip(p=0), NORM)
+    (plain,) = rendered(((RandomResizedCrop(64), NORM),), jpegs, on)
+    never = (RandomResizedCrop(64), Grayscale(p=0), GaussianBlur(p=0), Solarize(p=0), HorizontalFlip(p=0), NORM)
     assert torch.equal(rendered((never,), jpegs, on)[0], plain)
-    for op in (Grey(p=0.5), Blur(), Solarize(p=0.5), Flip()):
-        view = (Crop(64), op, NORM)
+    for op in (Grayscale(p=0.5), GaussianBlur(), Solarize(p=0.5), HorizontalFlip()):
+        view = (RandomResizedCrop(64), op, NORM)
         off = torch.from_numpy(~drawn((view,), decoded(jpegs)[1], range(SAMPLES))[0][1]["on"])
         assert 0 < off.sum() < SAMPLES
         assert torch.equal(rendered((view,), jpegs, on)[0][off], plain[off])
@@ -71,7 +86,14 @@ def test_an_op_that_is_off_leaves_the_picture_alone(jpegs, on):
 @pytest.mark.parametrize("on", ON)
 @pytest.mark.parametrize("size", [32, 96, 224])
 def test_whole_views_stay_within_the_parity_bounds(jpegs, size, on):
-    byol_like = (Crop(size, (0.08, 1.0)), Blur(p=1.0), Grey(), Flip(), Solarize(), NORM)
+    byol_like = (
+        RandomResizedCrop(size, (0.08, 1.0)),
+        GaussianBlur(p=1.0),
+        Grayscale(),
+        HorizontalFlip(),
+        Solarize(),
+        NORM,
+    )
     in_dali = (*evaluation(size), *supervised(size), byol_like)
     assert not any(split(view)[1] for view in in_dali)
     for gap in gaps((*in_dali, moco_v2(size)[0]), jpegs, on):
@@ -88,6 +110,6 @@ def test_grey_before_the_jitter_and_a_mask_behind_it_are_shared_out(jpegs, on):
 
 @pytest.mark.parametrize("on", ON)
 def test_a_mask_behind_normalize_goes_on_from_pixels(jpegs, on):
-    (gap,) = gaps(((Crop(60), Grey(), NORM, Mask(grids=(0, 7, 14))),), jpegs, on)
+    (gap,) = gaps(((RandomResizedCrop(60), Grayscale(), NORM, HideAndSeek(grids=(0, 7, 14))),), jpegs, on)
     assert gap.mean() <= 0.5
     assert gap.max() <= 8

@@ -7,7 +7,7 @@ import torch
 
 from viewstream.augment.recipes import seed_patches, supervised
 from viewstream.augment.renderers.dali import Renderer
-from viewstream.augment.spec import Blur, Crop, Flip, Grey, Solarize, size_of
+from viewstream.augment.spec import GaussianBlur, Grayscale, HorizontalFlip, RandomResizedCrop, Solarize, size_of
 from viewstream.shards.errors import UserError
 
 from .dali_views import NORM, ON, SAMPLES, decoded, drawn, gaps, rendered, renderer
@@ -22,7 +22,7 @@ def test_many_views_of_two_sizes_come_from_one_decode(jpegs, on):
 
 @pytest.mark.parametrize("on", ON)
 def test_a_sample_renders_alike_in_any_batch_and_outputs_outlive_the_next_call(jpegs, on):
-    views = ((Crop(64), Blur(), Grey(), Solarize(), Flip(), NORM), *supervised(32))
+    views = ((RandomResizedCrop(64), GaussianBlur(), Grayscale(), Solarize(), HorizontalFlip(), NORM), *supervised(32))
     whole = rendered(views, jpegs, on)
     kept = [x.clone() for x in whole]
     for ids in ([5], list(range(SAMPLES))[::-1], [3, 17, 4, 20, 3]):

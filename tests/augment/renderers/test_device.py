@@ -6,25 +6,25 @@ import torch
 from PIL import Image
 from torchvision.transforms import functional as F
 
-from viewstream.augment.crops import cuts, on_device, rest
+from viewstream.augment.crops import crop_params, on_device, rest
 from viewstream.augment.draw import draw
 from viewstream.augment.recipes import evaluation, moco_v1, moco_v2
 from viewstream.augment.renderers import device, reference
 from viewstream.augment.spec import (
     IMAGENET_MEAN,
     IMAGENET_STD,
-    Blur,
-    Crop,
-    Flip,
-    Grey,
-    Jitter,
-    Mask,
+    ColorJitter,
+    GaussianBlur,
+    Grayscale,
+    HideAndSeek,
+    HorizontalFlip,
     Normalize,
+    RandomResizedCrop,
     ResizeCenterCrop,
     Solarize,
     size_of,
 )
-from viewstream.pipeline.cut.resize import cut
+from viewstream.pipeline.cut.resize import resized_crop
 
 STD = torch.tensor(IMAGENET_STD).view(3, 1, 1)
 
@@ -34,10 +34,10 @@ def gaps(view, images, size_seed=0):
     n, size = len(images), size_of(view)
     hw = np.array([(i.height, i.width) for i in images])
     draws = draw(view, np.arange(n, dtype=np.uint64), hw, seed=size_seed, epoch=0, number=0)
-    boxes = cuts(view, draws, hw)
+    boxes = crop_params(view, draws, hw)
     pixels = np.empty((n, size, size, 3), np.uint8)
     for i, image in enumerate(images):
-        cut(np.asarray(image).reshape(-1), image.width, boxes[i], size, pixels[i].reshape(-1))
+        resized_crop(np.asarray(image).reshape(-1), image.width, boxes[i], size, pixels[i].reshape(-1))
     ours = device.render(on_device(view), torch.from_numpy(pixels), torch.from_numpy(device.pack(rest(view, draws), n)))
     theirs = torch.stack([reference.render(view, image, draws, i) for i, image in enumerate(images)])
     return (ours - theirs).abs() * STD * 255
@@ -49,7 +49,7 @@ def images(photos):
 
 
 @pytest.mark.parametrize("size", [32, 96, 224])
-@pytest.mark.parametrize("first", [Crop, lambda size: ResizeCenterCrop(size, round(size * 8 / 7))])
+@pytest.mark.parametrize("first", [RandomResizedCrop, lambda size: ResizeCenterCrop(size, round(size * 8 / 7))])
 def test_the_host_cut_is_pils_resize_within_a_level(images, size, first):
     gap = gaps((first(size), Normalize()), images)
     assert gap.mean() <= 0.3
@@ -57,7 +57,9 @@ def test_the_host_cut_is_pils_resize_within_a_level(images, size, first):
 
 
 @pytest.mark.parametrize("size", [32, 96, 224])
-@pytest.mark.parametrize("first", [Crop, lambda size, filter: ResizeCenterCrop(size, round(size * 8 / 7), filter)])
+@pytest.mark.parametrize(
+    "first", [RandomResizedCrop, lambda size, filter: ResizeCenterCrop(size, round(size * 8 / 7), filter)]
+)
 def test_the_bicubic_cut_is_pils_within_rounding(images, size, first):
     gap = gaps((first(size, filter="bicubic"), Normalize()), images)
     assert gap.mean() <= 0.01
@@ -66,12 +68,12 @@ def test_the_bicubic_cut_is_pils_within_rounding(images, size, first):
 
 @pytest.mark.parametrize(("filter", "mean", "most"), [("bilinear", 0.3, 2.001), ("bicubic", 0.3, 12)])
 def test_the_reference_resizes_like_torchvision_whatever_order_pillow_takes(images, filter, mean, most):
-    for first in (Crop(96, filter=filter), ResizeCenterCrop(96, 110, filter)):
+    for first in (RandomResizedCrop(96, filter=filter), ResizeCenterCrop(96, 110, filter)):
         view = (first, Normalize())
         hw = np.array([(i.height, i.width) for i in images])
         draws = draw(view, np.arange(24, dtype=np.uint64), hw, seed=0, epoch=0, number=0)
         for i, image in enumerate(images):
-            if isinstance(first, Crop):
+            if isinstance(first, RandomResizedCrop):
                 top, left, height, width = (int(v) for v in draws[0]["box"][i])
                 theirs = F.resized_crop(image, top, left, height, width, [96, 96], F.InterpolationMode(filter))
             else:
@@ -85,31 +87,31 @@ def test_the_reference_resizes_like_torchvision_whatever_order_pillow_takes(imag
 def test_a_box_of_one_pixel_height_and_an_enlarging_crop_are_cut_like_pil():
     rng = np.random.default_rng(0)
     thin = [Image.fromarray(rng.integers(0, 256, (h, w, 3), dtype=np.uint8)) for h, w in ((1, 50), (50, 1), (2, 3))]
-    assert gaps((Crop(32), Normalize()), thin).max() <= 1.001
+    assert gaps((RandomResizedCrop(32), Normalize()), thin).max() <= 1.001
 
 
 @pytest.mark.parametrize(
     ("op", "mean", "most"),
     [
-        (Flip(p=1), 0.3, 1.001),
-        (Grey(p=1), 0.5, 2.1),
-        (Jitter(0.4, 0, 0, 0), 1.0, 2.5),
-        (Jitter(0, 0.4, 0, 0), 1.0, 3.5),
-        (Jitter(0, 0, 0.4, 0), 1.0, 3.5),
-        (Jitter(0, 0, 0, 0.1), 1.0, 16),  # PIL shifts hues in 8-bit HSV, a round trip that alone costs 15 levels
-        (Blur(p=1), 0.7, 30),  # at the border, which PIL extends again for each of its three passes; inside 4
-        (Blur(sigma=(1.0, 2.0), p=1), 0.7, 30),
+        (HorizontalFlip(p=1), 0.3, 1.001),
+        (Grayscale(p=1), 0.5, 2.1),
+        (ColorJitter(0.4, 0, 0, 0), 1.0, 2.5),
+        (ColorJitter(0, 0.4, 0, 0), 1.0, 3.5),
+        (ColorJitter(0, 0, 0.4, 0), 1.0, 3.5),
+        (ColorJitter(0, 0, 0, 0.1), 1.0, 16),  # PIL shifts hues in 8-bit HSV, a round trip that alone costs 15 levels
+        (GaussianBlur(p=1), 0.7, 30),  # at the border, which PIL extends again for each of its three passes; inside 4
+        (GaussianBlur(sigma=(1.0, 2.0), p=1), 0.7, 30),
     ],
 )
 def test_each_op_stays_near_the_reference(images, op, mean, most):
-    gap = gaps((Crop(64), op, Normalize()), images)
+    gap = gaps((RandomResizedCrop(64), op, Normalize()), images)
     assert gap.mean() <= mean
     assert gap.max() <= most
 
 
 def test_solarize_inverts_exactly_the_pixels_that_the_reference_inverts(images):
     flat = [Image.fromarray(np.full((40, 40, 3), v, np.uint8)) for v in (0, 127, 128, 129, 255)]
-    assert gaps((Crop(16), Solarize(p=1), Normalize()), flat).max() < 0.01
+    assert gaps((RandomResizedCrop(16), Solarize(p=1), Normalize()), flat).max() < 0.01
 
 
 @pytest.mark.parametrize(("recipe", "mean"), [(moco_v1, 1.7), (moco_v2, 1.5), (evaluation, 0.3)])
@@ -121,13 +123,21 @@ def test_whole_views_stay_within_the_parity_bounds(images, recipe, mean):
 
 
 def test_an_op_that_is_off_leaves_the_picture_alone(images):
-    off = (Crop(64), Jitter(0.4, 0.4, 0.4, 0.1, p=0), Grey(p=0), Blur(p=0), Solarize(p=0), Flip(p=0), Normalize())
+    off = (
+        RandomResizedCrop(64),
+        ColorJitter(0.4, 0.4, 0.4, 0.1, p=0),
+        Grayscale(p=0),
+        GaussianBlur(p=0),
+        Solarize(p=0),
+        HorizontalFlip(p=0),
+        Normalize(),
+    )
     assert gaps(off, images).max() <= 1.01
 
 
 def test_hide_and_seek_hides_the_cells_that_the_reference_hides(images):
     for size in (32, 60):
-        view = (Crop(size), Normalize(), Mask(grids=(0, 7, 14, 28)))
+        view = (RandomResizedCrop(size), Normalize(), HideAndSeek(grids=(0, 7, 14, 28)))
         gap = gaps(view, images)
         assert gap.max() <= 1.001
         draws = draw(view, np.arange(24, dtype=np.uint64), np.full((24, 2), 90), seed=0, epoch=0, number=0)

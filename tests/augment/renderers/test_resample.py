@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from viewstream.augment.crops import cuts
+from viewstream.augment.crops import crop_params
 from viewstream.augment.draw import draw
-from viewstream.augment.renderers.resample import canvas, cut
-from viewstream.augment.spec import Crop, Flip, Normalize, ResizeCenterCrop
+from viewstream.augment.renderers.resample import canvas, resized_crop
+from viewstream.augment.spec import HorizontalFlip, Normalize, RandomResizedCrop, ResizeCenterCrop
 from viewstream.pipeline.cut import resize
 
 
@@ -16,11 +16,11 @@ def both(view, images, dtype=torch.float32):
     arrays = [np.asarray(image) for image in images]
     hw, size = np.array([a.shape[:2] for a in arrays]), view[0].size
     draws = draw(view, np.arange(len(images), dtype=np.uint64), hw, seed=0, epoch=0, number=0)
-    boxes = cuts(view, draws, hw)
+    boxes = crop_params(view, draws, hw)
     host = np.empty((len(images), size, size, 3), np.uint8)
     for array, box, out in zip(arrays, boxes, host, strict=True):
-        resize.cut(array.reshape(-1), array.shape[1], box, size, out.reshape(-1))
-    device = cut(torch.from_numpy(canvas(arrays)), torch.from_numpy(boxes), size, dtype).numpy()
+        resize.resized_crop(array.reshape(-1), array.shape[1], box, size, out.reshape(-1))
+    device = resized_crop(torch.from_numpy(canvas(arrays)), torch.from_numpy(boxes), size, dtype).numpy()
     return host.astype(int), device.astype(int)
 
 
@@ -29,8 +29,8 @@ def both(view, images, dtype=torch.float32):
 def test_crops_flips_and_centres_are_the_hosts_within_a_level(size, filter, photos):
     images = photos(16)
     for view in (
-        (Crop(size, filter=filter), Flip(), Normalize()),
-        (ResizeCenterCrop(size, size + 5, filter), Flip(), Normalize()),
+        (RandomResizedCrop(size, filter=filter), HorizontalFlip(), Normalize()),
+        (ResizeCenterCrop(size, size + 5, filter), HorizontalFlip(), Normalize()),
     ):
         host, device = both(view, images)
         gap = np.abs(host - device)
@@ -41,12 +41,12 @@ def test_crops_flips_and_centres_are_the_hosts_within_a_level(size, filter, phot
 def test_boxes_of_one_pixel_and_large_shrinks_are_cut_alike():
     rng = np.random.default_rng(0)
     thin = [rng.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in ((1, 50), (50, 1), (2, 3), (700, 900))]
-    host, device = both((Crop(24), Flip(), Normalize()), thin)
+    host, device = both((RandomResizedCrop(24), HorizontalFlip(), Normalize()), thin)
     assert np.abs(host - device).max() <= 1
 
 
 def test_half_precision_costs_at_most_a_level_more(photos):
-    host, device = both((Crop(64), Flip(), Normalize()), photos(16), torch.float16)
+    host, device = both((RandomResizedCrop(64), HorizontalFlip(), Normalize()), photos(16), torch.float16)
     assert np.abs(host - device).max() <= 2
     assert np.abs(host - device).mean() < 0.2
 
@@ -56,5 +56,5 @@ def test_the_device_crop_compiles_without_a_graph_break():
     from torch._dynamo import explain
 
     boxes = torch.tensor([[0, 0, 30, 40, 16, 16, 0, 0, 1, 0]] * 2, dtype=torch.int32)
-    found = explain(lambda p, b: cut(p, b, 16))(torch.zeros(2, 40, 50, 3, dtype=torch.uint8), boxes)
+    found = explain(lambda p, b: resized_crop(p, b, 16))(torch.zeros(2, 40, 50, 3, dtype=torch.uint8), boxes)
     assert found.graph_break_count == 0

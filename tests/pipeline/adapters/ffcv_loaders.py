@@ -1,4 +1,4 @@
-"""ffcv's own Loader with our stages, and `Stream` beside it."""
+"""ffcv's own Loader with our stages, and `ViewLoader` beside it."""
 
 from dataclasses import replace
 from importlib.util import find_spec
@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from viewstream.pipeline.choose import open_door
-from viewstream.pipeline.loader import Stream
+from viewstream.pipeline.choose import open_reader
+from viewstream.pipeline.loader import ViewLoader
 
 FFCV = [  # importing ffcv alone takes ten seconds
     pytest.mark.full,
@@ -37,7 +37,7 @@ def kept(loader):
 
 
 def streamed(manifest, views, plan, epoch=0, start=0):
-    stream = Stream(manifest, plan, views, open_door("ffcv", manifest), threads=2)
+    stream = ViewLoader(manifest, plan, views, open_reader("ffcv", manifest), threads=2)
     try:
         return list(stream.epoch(epoch, start))
     finally:

@@ -1,4 +1,4 @@
-"""Other people's loops: a stock DataLoader over our dataset and sampler shows what Stream shows."""
+"""Other people's loops: a stock DataLoader over our dataset and sampler shows what ViewLoader shows."""
 
 import os
 import pickle
@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader
 
 from viewstream.augment.recipes import evaluation, moco_v2, swav
 from viewstream.pipeline import as_dataset
-from viewstream.pipeline.choose import open_door
-from viewstream.pipeline.loader import Stream
+from viewstream.pipeline.choose import open_reader
+from viewstream.pipeline.loader import ViewLoader
 from viewstream.pipeline.plan.order import Plan
 from viewstream.pipeline.plan.orders import Balanced
 from viewstream.shards.errors import UserError
@@ -38,7 +38,7 @@ list(running)
 
 
 def streamed(manifest, views, plan, epoch, start=0):
-    stream = Stream(manifest, plan, views, open_door("folder", manifest), threads=2)
+    stream = ViewLoader(manifest, plan, views, open_reader("folder", manifest), threads=2)
     try:
         return list(stream.epoch(epoch, start))
     finally:

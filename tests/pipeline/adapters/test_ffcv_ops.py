@@ -1,12 +1,12 @@
-"""Our draws inside ffcv's own Loader: Stream's pixels, batch by batch."""
+"""Our draws inside ffcv's own Loader: ViewLoader's pixels, batch by batch."""
 
 import numpy as np
 import pytest
 import torch
 
 from viewstream.augment.recipes import evaluation, moco_v2, swav
-from viewstream.pipeline.choose import open_door
-from viewstream.pipeline.loader import Stream
+from viewstream.pipeline.choose import open_reader
+from viewstream.pipeline.loader import ViewLoader
 from viewstream.pipeline.plan.order import Plan
 
 from .ffcv_loaders import FFCV, assert_same, kept, staged, streamed, turned
@@ -63,7 +63,7 @@ def test_bytes_go_through_stages_of_its_own(built):
     loader = Loader(
         str(built.beton_path()), 16, num_workers=1, order=stages.order, pipelines={**stages.pipelines, **more}
     )
-    stream = Stream(built, plan, moco_v2(32), open_door("ffcv", built), threads=1)
+    stream = ViewLoader(built, plan, moco_v2(32), open_reader("ffcv", built), threads=1)
     for (label, row, one, two), host in zip(loader, stream.host_batches(0), strict=True):
         assert torch.equal(row, host.index)
         assert torch.equal(label, host.target)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from viewstream.pipeline.cut.resize import cut, cut_all
+from viewstream.pipeline.cut.resize import resized_crop, resized_crops
 
 GUARD = 64  # bytes on both sides of a view
 
@@ -50,7 +50,7 @@ def test_any_cut_is_pils_within_a_level_and_stays_inside(walled, count):
         image = walled[len(walled) - 3 * h * w :]
         image[:] = pixels
         out = np.full(3 * size * size + 2 * GUARD, 77, np.uint8)
-        cut(image, w, np.array([*box, size, size, 0, 0, mirrored, cubic], np.int32), size, out[GUARD:-GUARD])
+        resized_crop(image, w, np.array([*box, size, size, 0, 0, mirrored, cubic], np.int32), size, out[GUARD:-GUARD])
         assert (out[:GUARD] == 77).all()
         assert (out[-GUARD:] == 77).all()
         right = by_pil(pixels.reshape(h, w, 3), box, size, mirrored=mirrored, cubic=cubic)
@@ -62,7 +62,7 @@ def test_a_mirrored_cut_is_an_exact_mirror(walled):
     for pixels, (_, w), box, size, _, cubic in boxes(60):
         plain, mirrored = np.empty((size, size, 3), np.uint8), np.empty((size, size, 3), np.uint8)
         for turned, out in ((0, plain), (1, mirrored)):
-            cut(pixels, w, np.array([*box, size, size, 0, 0, turned, cubic], np.int32), size, out.reshape(-1))
+            resized_crop(pixels, w, np.array([*box, size, size, 0, 0, turned, cubic], np.int32), size, out.reshape(-1))
         np.testing.assert_array_equal(plain[:, ::-1], mirrored)
 
 
@@ -72,8 +72,8 @@ def test_views_cut_together_are_those_cut_alone():
     some = np.array([[5, 4, 60, 70, s, s, 0, 0, s % 2, 0] for s in sizes], np.int32)
     places = np.concatenate([[0], np.cumsum(3 * sizes**2)])
     out = np.empty(places[-1], np.uint8)
-    cut_all(image, 90, some, sizes, places[:-1], out)
+    resized_crops(image, 90, some, sizes, places[:-1], out)
     for box, size, at in zip(some, sizes.tolist(), places.tolist(), strict=False):
         alone = np.empty(3 * size * size, np.uint8)
-        cut(image, 90, box, size, alone)
+        resized_crop(image, 90, box, size, alone)
         np.testing.assert_array_equal(out[at : at + len(alone)], alone)

@@ -1,4 +1,4 @@
-"""DALI where it is installed, a door in memory, and how near batches are."""
+"""DALI where it is installed, a reader in memory, and how near batches are."""
 
 import importlib.util
 import io
@@ -23,7 +23,7 @@ ON = [
 
 
 class Held:
-    """A door to samples in memory."""
+    """A reader to samples in memory."""
 
     def __init__(self, samples):
         self.samples, self.expected, self.closed = samples, [], False
@@ -31,10 +31,10 @@ class Held:
     def read(self, row):
         return self.samples[row]
 
-    def place(self, row):
+    def locate(self, row):
         return f"place {row} in memory"
 
-    def expect(self, rows):
+    def prefetch(self, rows):
         self.expected.append(rows)
 
     def close(self):

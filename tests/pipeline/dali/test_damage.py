@@ -1,4 +1,4 @@
-"""The DALI loader names damaged samples, or shows the stand-ins of every other loader."""
+"""The DALI loader names damaged samples, or shows the replacements of every other loader."""
 
 import os
 import shutil
@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from viewstream.augment.recipes import evaluation, moco_v2, supervised
-from viewstream.pipeline.dali.loader import DaliStream
-from viewstream.pipeline.loader import Stream
+from viewstream.pipeline.dali.loader import DaliLoader
+from viewstream.pipeline.loader import ViewLoader
 from viewstream.pipeline.plan.order import Plan
 from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import Manifest
@@ -55,11 +55,11 @@ def test_a_loader_goes_on_behind_a_damaged_sample(stream, built):
     plan, good = Plan(len(built), 16, tail="exact"), list(jpegs)
     jpegs[20] = jpegs[20][: len(jpegs[20]) // 2]
     jpegs[36] = jpegs[36][: len(jpegs[36]) // 2]
-    loader = stream(supervised(32), plan=plan, door=Held(jpegs))
+    loader = stream(supervised(32), plan=plan, reader=Held(jpegs))
     for row in (20, 36):
         with pytest.raises(UserError, match=f"sample {row} "):
             list(loader.epoch(0, start=row // 16))
-    whole = stream(supervised(32), plan=plan, door=Held(good))
+    whole = stream(supervised(32), plan=plan, reader=Held(good))
     assert_same(loader.epoch(0, start=3), whole.epoch(0, start=3))
 
 
@@ -76,7 +76,7 @@ def test_damaged_samples_get_the_stand_ins_of_every_other_loader(
 ):
     manifest = cut_short if stored else spoilt(built, tmp_path / "copy", 17, lambda j: bytes(len(j)))[0]
     views = supervised(32)
-    ours, theirs = (stream(views, kind, manifest=manifest, skip=True) for kind in (DaliStream, Stream))
+    ours, theirs = (stream(views, kind, manifest=manifest, skip=True) for kind in (DaliLoader, ViewLoader))
     for epoch in range(2):
         assert_near(ours.epoch(epoch), theirs.epoch(epoch), views)
     assert sorted(ours.skipped) == sorted(theirs.skipped) == ([7, 8, 40] if stored else [17])

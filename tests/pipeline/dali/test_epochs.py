@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from viewstream.augment.recipes import evaluation, moco_v2
-from viewstream.pipeline.loader import Stream
+from viewstream.pipeline.loader import ViewLoader
 from viewstream.pipeline.plan.order import Plan
 
 from .dali_loaders import ON, Held, assert_near, assert_same, dali
@@ -24,7 +24,7 @@ def test_an_evaluation_shows_every_picture_once_though_a_rank_may_have_none_in_a
     for rank in range(3):
         plan = Plan(len(built), 3 * 7, 3, rank, tail="exact")
         batches = list(stream(views, device=on, plan=plan).epoch(0))
-        assert_near(batches, stream(views, Stream, plan=plan).epoch(0), views)
+        assert_near(batches, stream(views, ViewLoader, plan=plan).epoch(0), views)
         assert len(batches) == len(plan)
         seen += [i for batch in batches for i in batch.index.tolist()]
     assert len(batches[-1].index) == 0
@@ -36,7 +36,7 @@ def test_an_evaluation_shows_every_picture_once_though_a_rank_may_have_none_in_a
 def test_the_door_learns_once_an_epoch_which_rows_come(stream, built):
     with_rows = Held([built.path(row).read_bytes() for row in range(len(built))])
     plan = Plan(len(built), 16, world=2, rank=1, seed=5)
-    loader = stream(evaluation(16), plan=plan, door=with_rows)
+    loader = stream(evaluation(16), plan=plan, reader=with_rows)
     for _ in loader.epoch(0):
         break
     shown = torch.cat([batch.index for batch in loader.epoch(1, start=2)])
@@ -49,6 +49,6 @@ def test_the_door_learns_once_an_epoch_which_rows_come(stream, built):
 def test_two_epochs_at_once_do_not_mix(stream):
     loader, views = stream(evaluation(32)), evaluation(32)
     one, two = zip(*zip(loader.epoch(0), loader.epoch(1), strict=True), strict=True)
-    alone = stream(views, Stream)
+    alone = stream(views, ViewLoader)
     assert_near(one, alone.epoch(0), views)
     assert_near(two, alone.epoch(1), views)

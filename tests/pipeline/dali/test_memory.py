@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from viewstream.augment.recipes import moco_v2, seed_patches
-from viewstream.pipeline.choose import open_door
-from viewstream.pipeline.dali.loader import DaliStream, hints
+from viewstream.pipeline.choose import open_reader
+from viewstream.pipeline.dali.loader import DaliLoader, hints
 from viewstream.pipeline.plan.order import Plan
 
 from .dali_loaders import dali
@@ -22,7 +22,7 @@ def usage():
 @dali
 def test_breaking_out_of_an_epoch_leaves_no_thread_file_or_pipeline_behind(built):
     def some(epochs):
-        loader = DaliStream(built, Plan(len(built), 8), moco_v2(32), open_door("webdataset", built), threads=2)
+        loader = DaliLoader(built, Plan(len(built), 8), moco_v2(32), open_reader("webdataset", built), threads=2)
         for epoch in range(epochs):
             for _ in loader.epoch(epoch):
                 break

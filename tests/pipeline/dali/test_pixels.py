@@ -1,4 +1,4 @@
-"""The DALI loader shows `Stream`'s pixels, within the renderer's bounds."""
+"""The DALI loader shows `ViewLoader`'s pixels, within the renderer's bounds."""
 
 import io
 
@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from viewstream.augment.recipes import evaluation, moco_v2, seed_patches, supervised
-from viewstream.pipeline.loader import Stream
+from viewstream.pipeline.loader import ViewLoader
 from viewstream.pipeline.plan.order import Plan
 
 from .dali_loaders import ON, assert_near, assert_same, indexed
@@ -18,16 +18,16 @@ from .dali_loaders import ON, assert_near, assert_same, indexed
 @pytest.mark.parametrize("recipe", [moco_v2, seed_patches, evaluation])
 def test_dali_shows_the_pixels_of_every_other_loader(stream, recipe, on):
     views = recipe(64)
-    assert_near(stream(views, device=on).epoch(1), stream(views, Stream).epoch(1), views)
+    assert_near(stream(views, device=on).epoch(1), stream(views, ViewLoader).epoch(1), views)
 
 
 @pytest.mark.parametrize("on", ON)
-@pytest.mark.parametrize("door", ["folder", pytest.param("ffcv", marks=pytest.mark.full)])
-def test_pixels_do_not_depend_on_the_door_or_the_number_of_threads(stream, door, on):
-    if door == "ffcv":
-        pytest.importorskip("ffcv", reason="ffcv is not installed: that door is shut")
+@pytest.mark.parametrize("reader", ["folder", pytest.param("ffcv", marks=pytest.mark.full)])
+def test_pixels_do_not_depend_on_the_door_or_the_number_of_threads(stream, reader, on):
+    if reader == "ffcv":
+        pytest.importorskip("ffcv", reason="ffcv is not installed: that reader is left out")
     views = moco_v2(32)
-    other = stream(views, device=on, door=door, threads=3)
+    other = stream(views, device=on, reader=reader, threads=3)
     assert_same(other.epoch(0), stream(views, device=on, threads=1).epoch(0))
 
 
@@ -60,4 +60,4 @@ def test_odd_pictures_are_the_same_pixels_too(stream, tmp_path, on):
     manifest, plan = indexed(jpegs, tmp_path), Plan(len(jpegs), 4, tail="exact")
     for views in (supervised(48), evaluation(48)):
         ours = stream(views, plan=plan, manifest=manifest, device=on)
-        assert_near(ours.epoch(0), stream(views, Stream, plan, manifest).epoch(0), views)
+        assert_near(ours.epoch(0), stream(views, ViewLoader, plan, manifest).epoch(0), views)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from viewstream.pipeline.plan.order import Plan, permutation
-from viewstream.pipeline.plan.orders import Balanced, Blocks, mixing
+from viewstream.pipeline.plan.orders import Balanced, WindowShuffle, shuffle_quality
 from viewstream.shards.errors import UserError
 
 COUNTS = st.lists(st.integers(1, 9), min_size=1, max_size=8)
@@ -52,7 +52,7 @@ def test_a_balanced_order_needs_a_picture_of_each_class():
 @given(counts=COUNTS, window=st.integers(1, 9), seed=st.integers(0, 99), epoch=st.integers(-1, 9))
 def test_a_block_order_shows_each_id_once_and_never_leaves_its_block_of_shards(counts, window, seed, epoch):
     shard = labels(counts, seed)
-    ids = Blocks(shard, window)(seed, epoch)
+    ids = WindowShuffle(shard, window)(seed, epoch)
     assert sorted(ids) == list(range(len(shard)))
     last = {name: at for at, name in enumerate(shard[ids].tolist())}
     block: set[int] = set()
@@ -65,12 +65,12 @@ def test_a_block_order_shows_each_id_once_and_never_leaves_its_block_of_shards(c
 
 def test_mixing_grows_with_the_window_up_to_a_permutations():
     shard = np.arange(20000) // 500
-    scores = [mixing(Blocks(shard, window)(0, 0), shard, 100) for window in (1, 2, 8, 40)]
+    scores = [shuffle_quality(WindowShuffle(shard, window)(0, 0), shard, 100) for window in (1, 2, 8, 40)]
     assert scores == sorted(scores)
     assert scores[0] < 0.15
     assert scores[-1] == pytest.approx(1, abs=0.01)
-    assert mixing(np.arange(20000), shard, 100) == 0
-    assert mixing(permutation(20000, 0, 0), shard, 100) == pytest.approx(1, abs=0.01)
+    assert shuffle_quality(np.arange(20000), shard, 100) == 0
+    assert shuffle_quality(permutation(20000, 0, 0), shard, 100) == pytest.approx(1, abs=0.01)
 
 
 @given(samples=st.integers(1, 60), share=st.integers(1, 7), world=st.integers(1, 4))
@@ -83,7 +83,7 @@ def test_a_padded_epoch_shows_every_id_in_full_batches_and_begins_again_at_its_e
     np.testing.assert_array_equal(ids, np.resize(order, len(ids)))
 
 
-@pytest.mark.parametrize("order", [Blocks(labels([9, 7, 8]), 2), Balanced(labels([9, 3, 12]), 2)])
+@pytest.mark.parametrize("order", [WindowShuffle(labels([9, 7, 8]), 2), Balanced(labels([9, 3, 12]), 2)])
 @given(world=st.sampled_from([1, 2, 3, 6]), epoch=st.integers(-1, 5), start=st.integers(0, 4))
 def test_ranks_gathered_in_order_are_the_plan_of_one_and_a_start_is_the_tail(order, world, epoch, start):
     whole = list(Plan(24, 6, seed=3, order=order).ids(epoch))[start:]

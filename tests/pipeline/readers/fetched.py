@@ -1,22 +1,22 @@
-"""Doors to remote tars, and what they fetched."""
+"""Readers to remote tars, and what they fetched."""
 
 import hashlib
 
-from viewstream.pipeline.readers.fetch import Patience
+from viewstream.pipeline.readers.fetch import RetryPolicy
 from viewstream.pipeline.readers.remote import AHEAD, RemoteTars, open_remote
 from viewstream.shards.formats.read import open_tar
 
-QUICK = Patience(pauses=(0.01, 0.02, 0.04), silence=0.3)
+QUICK = RetryPolicy(pauses=(0.01, 0.02, 0.04), read_timeout=0.3)
 
 
 def opened(server, folder, limit=10**9, ahead=AHEAD):
     return RemoteTars(open_remote(server.url, folder, limit, QUICK), ahead, QUICK)
 
 
-def assert_same(door, manifest, rows=None):
+def assert_same(reader, manifest, rows=None):
     plain = open_tar(manifest)
     for row in range(len(manifest)) if rows is None else rows:
-        assert door.read(int(row)) == plain.read(int(row))
+        assert reader.read(int(row)) == plain.read(int(row))
     plain.close()
 
 

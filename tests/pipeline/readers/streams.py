@@ -1,4 +1,4 @@
-"""Orders in blocks of tars, and what doors read in them."""
+"""Orders in blocks of tars, and what readers read in them."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -17,17 +17,17 @@ def blocks(shard, window, seed):
 
 
 def plain(manifest, rows):
-    door = open_tar(manifest)
-    data = [door.read(row) for row in rows.tolist()]
-    door.close()
+    reader = open_tar(manifest)
+    data = [reader.read(row) for row in rows.tolist()]
+    reader.close()
     return data
 
 
-def streamed(door, rows, threads=1):
-    """What the door reads of an epoch, in order."""
-    door.expect(rows)
+def streamed(reader, rows, threads=1):
+    """What the reader reads of an epoch, in order."""
+    reader.prefetch(rows)
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(door.read, rows.tolist()))
+        return list(pool.map(reader.read, rows.tolist()))
 
 
 def streaming():

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from viewstream.pipeline.readers.cache import Cache, Stopped
-from viewstream.pipeline.readers.shard_use import most, visits
+from viewstream.pipeline.readers.shard_use import peak_bytes, shard_use
 from viewstream.shards.errors import UserError
 
 NEVER = threading.Event()
@@ -28,7 +28,7 @@ def filled(size, calls=None):
 
 
 def test_the_least_recently_used_goes_first_and_a_file_in_use_never(tmp_path):
-    cache = Cache(tmp_path, 30, patience=0.1)
+    cache = Cache(tmp_path, 30, timeout=0.1)
     held = cache.get("a", 10, filled(10), NEVER)
     for age, name in ((30, "b"), (20, "c")):
         cache.get(name, 10, filled(10), NEVER).close()
@@ -64,7 +64,7 @@ def test_who_needs_room_waits_for_it_until_stopped(tmp_path):
 
 
 def test_what_a_killed_process_left_is_no_obstacle(tmp_path):
-    cache = Cache(tmp_path, 20, patience=0.1)
+    cache = Cache(tmp_path, 20, timeout=0.1)
     for name in ("a", "b"):
         (tmp_path / f"{name}.partial").write_bytes(b"half")
         with (tmp_path / f"{name}.lock").open("wb") as lock:
@@ -100,11 +100,11 @@ def test_a_failure_leaves_nothing_under_any_name(tmp_path):
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=40), st.lists(st.integers(1, 9), min_size=7, max_size=7))
 def test_the_bytes_needed_side_by_side_are_those_of_a_count_by_hand(shards, sizes):
-    order = visits(np.array(shards))
+    order = shard_use(np.array(shards))
     assert order.shard.tolist() == list(dict.fromkeys(shards))
     sums = []
     for at, shard in enumerate(shards):
         if shard not in shards[:at]:
             sums.append(sum(sizes[s] for s in set(shards[: at + 1]) if s in shards[at:]))
     size = np.array(sizes)[order.shard]
-    assert most(order.first, np.arange(len(size)), order.last, size) == max(sums)
+    assert peak_bytes(order.first, np.arange(len(size)), order.last, size) == max(sums)

@@ -1,4 +1,4 @@
-"""The ffcv door reads what ffcv's own reader says lies there, by way of the page cache or its own."""
+"""The ffcv reader reads what ffcv's own reader says lies there, by way of the page cache or its own."""
 
 import importlib.util
 import shutil
@@ -7,8 +7,8 @@ import threading
 import numpy as np
 import pytest
 
-from viewstream.pipeline.readers import ffcv as door
-from viewstream.pipeline.readers.row_prefetch import Ahead, free_memory
+from viewstream.pipeline.readers import ffcv
+from viewstream.pipeline.readers.row_prefetch import RowPrefetcher, free_memory
 from viewstream.shards.formats.beton import Layout
 
 
@@ -28,17 +28,17 @@ def test_the_layout_is_what_ffcvs_reader_finds(built):
 
 def test_a_file_that_fits_is_left_to_the_page_cache_and_another_is_read_ahead(built, monkeypatch, capsys):
     rows = np.random.default_rng(0).permutation(len(built))
-    reader = door.Beton(built)
+    reader = ffcv.Beton(built)
     assert "page cache (" in capsys.readouterr().err
     right = [reader.read(int(row)) for row in rows]
     reader.close()
-    monkeypatch.setattr(door, "free_memory", lambda: 200_000)
-    small = door.Beton(built)
+    monkeypatch.setattr(ffcv, "free_memory", lambda: 200_000)
+    small = ffcv.Beton(built)
     assert "process cache of" in capsys.readouterr().err
     for _ in range(3):
-        small.expect(rows)
+        small.prefetch(rows)
         assert [small.read(int(row)) for row in rows] == right
-    small.expect(rows)
+    small.prefetch(rows)
     small.close()
     assert not any(thread.name == "viewstream-ahead" for thread in threading.enumerate())
 
@@ -51,10 +51,10 @@ def test_reading_ahead_holds_no_more_than_it_may_and_forgets_what_was_missed():
         most.extend(one._bytes for one in made)
         return b"%d" % row
 
-    ahead = Ahead(read, rows, np.arange(2500)[::-1], size, 500)
+    ahead = RowPrefetcher(read, rows, np.arange(2500)[::-1], size, 500)
     made.append(ahead)
     for row in rows.tolist():
-        assert ahead.take(row) in (None, b"%d" % row)
+        assert ahead.pop(row) in (None, b"%d" % row)
     ahead.close()
     assert max(most) <= 510
 
@@ -77,4 +77,4 @@ def test_a_truncated_beton_is_refused(built, tmp_path):
     with broken.beton_path().open("r+b") as file:
         file.truncate(1000)
     with pytest.raises(UserError, match="truncated"):
-        door.Beton(broken)
+        ffcv.Beton(broken)

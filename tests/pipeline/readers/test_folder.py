@@ -7,16 +7,16 @@ import pytest
 import torch
 
 from viewstream.augment.recipes import evaluation, moco_v2
-from viewstream.pipeline.loader import Stream
+from viewstream.pipeline.loader import ViewLoader
 from viewstream.pipeline.plan.order import Plan
-from viewstream.pipeline.readers.folder import Kept, Pictures, open_door
+from viewstream.pipeline.readers.folder import Kept, Pictures, open_reader
 from viewstream.shards.encoding.encode import encode
 from viewstream.shards.formats.read import Folder
 from viewstream.shards.plain import KEPT, plain
 
 
-def batches(manifest, door, views):
-    stream = Stream(manifest, Plan(len(manifest), 12, seed=5), views, door, threads=2)
+def batches(manifest, reader, views):
+    stream = ViewLoader(manifest, Plan(len(manifest), 12, seed=5), views, reader, threads=2)
     try:
         return list(stream.epoch(3))
     finally:
@@ -32,47 +32,49 @@ def assert_same(one, two):
 
 
 def test_a_plain_folder_gives_the_bytes_that_a_build_stores_odd_pictures_too(zoo, zoo_built):
-    door, built = open_door(plain(zoo)), open_door(zoo_built)
-    assert isinstance(door, Pictures)
+    reader, built = open_reader(plain(zoo)), open_reader(zoo_built)
+    assert isinstance(reader, Pictures)
     assert isinstance(built, Folder)
     for row in range(len(zoo_built)):
-        assert door.read(row) == built.read(row), zoo_built.keys[row]
+        assert reader.read(row) == built.read(row), zoo_built.keys[row]
 
 
 @pytest.mark.parametrize("recipe", [moco_v2, evaluation])
 def test_a_plain_folder_and_a_built_one_show_the_same_batches(zoo, zoo_built, recipe):
     folder = plain(zoo)
-    assert_same(batches(folder, open_door(folder), recipe(32)), batches(zoo_built, open_door(zoo_built), recipe(32)))
+    assert_same(
+        batches(folder, open_reader(folder), recipe(32)), batches(zoo_built, open_reader(zoo_built), recipe(32))
+    )
 
 
 def test_a_set_that_kept_its_source_is_read_from_there_and_shows_the_same_batches(usual, usual_kept):
-    door = open_door(usual_kept, str(usual))
-    assert isinstance(door, Kept)
+    reader = open_reader(usual_kept, str(usual))
+    assert isinstance(reader, Kept)
     for row, name in enumerate(usual_kept.strings("source")):
-        assert door.read(row) == (usual / "train" / name).read_bytes()
+        assert reader.read(row) == (usual / "train" / name).read_bytes()
     folder = plain(usual)
-    assert_same(batches(usual_kept, door, moco_v2(32)), batches(folder, open_door(folder), moco_v2(32)))
+    assert_same(batches(usual_kept, reader, moco_v2(32)), batches(folder, open_reader(folder), moco_v2(32)))
 
 
 def test_every_door_is_read_from_many_threads(zoo, zoo_built, usual, usual_kept):
     for manifest, source in ((plain(zoo), ""), (zoo_built, ""), (usual_kept, str(usual))):
-        door = open_door(manifest, source)
-        alone = [door.read(row) for row in range(len(manifest))]
-        again = open_door(manifest, source)
+        reader = open_reader(manifest, source)
+        alone = [reader.read(row) for row in range(len(manifest))]
+        again = open_reader(manifest, source)
         with ThreadPoolExecutor(8) as pool:
             assert list(pool.map(again.read, list(range(len(manifest))) * 3)) == alone * 3
 
 
 def test_looking_and_reading_leave_the_warnings_of_others_alone(zoo):
     before = list(warnings.filters)
-    door = open_door(plain(zoo))
+    reader = open_reader(plain(zoo))
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(door.read, range(52)))
+        list(pool.map(reader.read, range(52)))
     assert list(warnings.filters) == before
 
 
 def test_every_door_says_where_a_sample_lies(zoo, zoo_built, usual, usual_kept):
     for manifest, source in ((plain(zoo), ""), (zoo_built, ""), (usual_kept, str(usual))):
-        door = open_door(manifest, source)
-        with open(door.place(5), "rb") as file:
-            assert door.read(5) == (encode(file.read(), KEPT).jpeg)
+        reader = open_reader(manifest, source)
+        with open(reader.locate(5), "rb") as file:
+            assert reader.read(5) == (encode(file.read(), KEPT).jpeg)

@@ -1,4 +1,4 @@
-"""Every door shows the same pixels, and a damaged or missing piece is named."""
+"""Every reader shows the same pixels, and a damaged or missing piece is named."""
 
 import importlib.util
 import os
@@ -12,8 +12,8 @@ import torch
 
 from viewstream.augment.recipes import evaluation, moco_v1, moco_v2
 from viewstream.augment.spec import Normalize
-from viewstream.pipeline.choose import DOORS, open_door
-from viewstream.pipeline.loader import Stream
+from viewstream.pipeline.choose import READERS, open_reader
+from viewstream.pipeline.loader import ViewLoader
 from viewstream.pipeline.plan.order import Plan
 from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import Manifest
@@ -21,23 +21,25 @@ from viewstream.shards.manifest import Manifest
 NEEDS = {"webdataset-stream": "webdataset"}
 
 
-def door(name):
+def reader(name):
     package = NEEDS.get(name)
     absent = package is not None and importlib.util.find_spec(package) is None
-    return pytest.param(name, marks=pytest.mark.skipif(absent, reason=f"{package} is not installed: that door is shut"))
+    return pytest.param(
+        name, marks=pytest.mark.skipif(absent, reason=f"{package} is not installed: that reader is left out")
+    )
 
 
-ALL = [door(name) for name in DOORS]
+ALL = [reader(name) for name in READERS]
 
 
 def kind(name):
-    """The format that a door reads: tars are streamed as well."""
+    """The format that a reader reads: tars are streamed as well."""
     return name.partition("-")[0]
 
 
 def batches(manifest, name, views, plan=None, epoch=0, start=0, threads=2):
-    stream = Stream(
-        manifest, plan or Plan(len(manifest), 16, seed=5), views, open_door(name, manifest), threads=threads
+    stream = ViewLoader(
+        manifest, plan or Plan(len(manifest), 16, seed=5), views, open_reader(name, manifest), threads=threads
     )
     try:
         return list(stream.epoch(epoch, start))
@@ -86,7 +88,7 @@ def test_the_same_picture_draws_the_same_in_a_subset(built, pets, tmp_path):
     row_of = {key: row for row, key in enumerate(built.keys)}
     for batch in batches(part, "webdataset", moco_v2(32)):
         rows = np.array([row_of[part.keys[i]] for i in batch.index])
-        whole = Stream(built, Plan(len(built), 16, seed=5), moco_v2(32), open_door("folder", built))
+        whole = ViewLoader(built, Plan(len(built), 16, seed=5), moco_v2(32), open_reader("folder", built))
         again = whole.batch(rows, epoch=0)
         whole.close()
         assert all(torch.equal(v, w) for v, w in zip(batch.views, again.views, strict=True))
@@ -106,7 +108,7 @@ def test_a_beton_or_tar_whose_order_differs_from_the_ids_still_shows_the_right_p
     other.__dict__["keys"] = [built.keys[i] for i in turned]
     for batch in batches(other, name, evaluation(16)):
         rows = turned[batch.index.numpy()]
-        whole = Stream(built, Plan(len(built), 16), evaluation(16), open_door("folder", built))
+        whole = ViewLoader(built, Plan(len(built), 16), evaluation(16), open_reader("folder", built))
         again = whole.batch(rows, epoch=0)
         whole.close()
         assert torch.equal(batch.views[0], again.views[0])
@@ -155,17 +157,17 @@ def test_a_format_that_was_not_built_is_refused_with_the_command(built_val, pets
 
     only = build(BuildOptions(source=pets, out=tmp_path / "only", format=("webdataset",), workers=1))
     with pytest.raises(UserError, match=r"holds webdataset, not folder: build it with .*--format folder"):
-        open_door("folder", only)
+        open_reader("folder", only)
 
 
 def test_an_unknown_loader_suggests_the_nearest(built):
     with pytest.raises(UserError, match="did you mean 'ffcv'"):
-        open_door("fcv", built)
+        open_reader("fcv", built)
 
 
 def test_breaking_out_of_an_epoch_leaves_no_thread_or_file_behind(built):
     before, files = threading.active_count(), len(os.listdir("/proc/self/fd"))
-    stream = Stream(built, Plan(len(built), 8), moco_v2(32), open_door("webdataset", built), threads=2)
+    stream = ViewLoader(built, Plan(len(built), 8), moco_v2(32), open_reader("webdataset", built), threads=2)
     for _ in stream.epoch(0):
         break
     assert len(list(stream.epoch(1))) == len(built) // 8  # and goes on working
@@ -176,9 +178,9 @@ def test_breaking_out_of_an_epoch_leaves_no_thread_or_file_behind(built):
 
 def test_a_plan_for_more_samples_than_there_are_is_refused_when_the_stream_is_made(built):
     with pytest.raises(UserError, match=r"the plan orders 97 samples, pets-full-train holds 96"):
-        Stream(built, Plan(len(built) + 1, 8), moco_v2(32), open_door("webdataset", built), threads=1)
+        ViewLoader(built, Plan(len(built) + 1, 8), moco_v2(32), open_reader("webdataset", built), threads=1)
 
 
 def test_an_impossible_view_is_refused_when_the_stream_is_made(built):
     with pytest.raises(UserError, match="must begin"):
-        Stream(built, Plan(len(built), 8), ((Normalize(),),), open_door("webdataset", built), threads=1)
+        ViewLoader(built, Plan(len(built), 8), ((Normalize(),),), open_reader("webdataset", built), threads=1)

@@ -14,13 +14,13 @@ from .fetched import assert_same, opened
 
 
 def test_a_remote_set_reads_the_same_bytes_and_fetches_each_tar_once(server, many, tmp_path):
-    door = opened(server, tmp_path)
-    assert door.manifest.info == many.info
-    assert door.place(5) == f"{server.url}/{many.tars()[many.shard[5]].name} at byte {many.offset[5]}"
+    reader = opened(server, tmp_path)
+    assert reader.manifest.info == many.info
+    assert reader.locate(5) == f"{server.url}/{many.tars()[many.shard[5]].name} at byte {many.offset[5]}"
     with ThreadPoolExecutor(8) as pool:
-        pool.map(door.read, range(len(many)))
-    assert_same(door, many)
-    door.close()
+        pool.map(reader.read, range(len(many)))
+    assert_same(reader, many)
+    reader.close()
     again = opened(server, tmp_path)
     assert_same(again, many)
     again.close()
@@ -33,10 +33,10 @@ def test_any_file_system_of_fsspec_will_do(many, tmp_path):
     store = fsspec.filesystem("memory")
     store.put(str(many.root), "/many", recursive=True)
     try:
-        door = RemoteTars(open_remote("memory://many", tmp_path))
-        door.expect(np.arange(len(many)))
-        assert_same(door, many)
-        door.close()
+        reader = RemoteTars(open_remote("memory://many", tmp_path))
+        reader.prefetch(np.arange(len(many)))
+        assert_same(reader, many)
+        reader.close()
     finally:
         store.rm("/many", recursive=True)
 
@@ -56,7 +56,7 @@ def test_a_set_that_was_built_anew_replaces_the_cached_one(pets, tmp_path):
     store = fsspec.filesystem("memory")
     for made in (make(90), make(60)):
         store.put(str(made.root), "/anew", recursive=True)
-        door = RemoteTars(open_remote("memory://anew", tmp_path / "cache"))
-        assert_same(door, made)
-        door.close()
+        reader = RemoteTars(open_remote("memory://anew", tmp_path / "cache"))
+        assert_same(reader, made)
+        reader.close()
         store.rm("/anew", recursive=True)

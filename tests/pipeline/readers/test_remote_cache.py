@@ -19,25 +19,25 @@ import hashlib, sys
 import numpy as np
 from viewstream.pipeline.readers.remote import RemoteTars, open_remote
 url, folder, limit, seed = sys.argv[1:]
-door = RemoteTars(open_remote(url, folder, int(limit)))
-m = door.manifest
+reader = RemoteTars(open_remote(url, folder, int(limit)))
+m = reader.manifest
 order = np.random.default_rng(int(seed)).permutation(len(m.tars()))
 rows = np.concatenate([np.flatnonzero(m.shard == shard) for shard in order])
-door.expect(rows)
+reader.prefetch(rows)
 total = hashlib.sha256()
-for row, data in sorted((row, door.read(row)) for row in rows.tolist()):
+for row, data in sorted((row, reader.read(row)) for row in rows.tolist()):
     total.update(data)
-door.close()
+reader.close()
 print(total.hexdigest())
 """
 
 
 def test_an_order_that_needs_more_tars_side_by_side_than_the_cache_holds_is_refused(server, many, tmp_path):
     sizes = [tar.stat().st_size for tar in many.tars()]
-    door = opened(server, tmp_path, limit=2 * max(sizes))
+    reader = opened(server, tmp_path, limit=2 * max(sizes))
     with pytest.raises(UserError, match=r"needs [\d,]+ bytes of tars side by side, the cache holds"):
-        door.expect(np.random.default_rng(0).permutation(len(many)))
-    door.close()
+        reader.prefetch(np.random.default_rng(0).permutation(len(many)))
+    reader.close()
     small = opened(server, tmp_path, limit=min(sizes) - 1)
     with pytest.raises(UserError, match="does not fit into a cache of"):
         small.read(0)
@@ -46,14 +46,14 @@ def test_an_order_that_needs_more_tars_side_by_side_than_the_cache_holds_is_refu
 
 def test_a_cache_smaller_than_the_set_stays_in_its_limit_and_reads_the_same(server, many, tmp_path):
     limit = 3 * max(tar.stat().st_size for tar in many.tars())
-    door = opened(server, tmp_path, limit)
+    reader = opened(server, tmp_path, limit)
     rows, largest = np.argsort(many.shard, kind="stable"), 0
-    door.expect(rows)
+    reader.prefetch(rows)
     plain = open_tar(many)
     for row in rows.tolist():
-        assert door.read(row) == plain.read(row)
+        assert reader.read(row) == plain.read(row)
         largest = max(largest, sum(p.stat().st_size for p in (tmp_path / "tars").glob("?" * 64) if p.exists()))
-    door.close()
+    reader.close()
     plain.close()
     assert 0 < largest <= limit
     assert len([name for name in server.asked if name.endswith(".tar")]) == len(many.tars())
@@ -95,7 +95,7 @@ def test_a_process_killed_while_it_fetches_leaves_the_cache_sound(server, many, 
             time.sleep(0.001)
         process.kill()
     server.faults = {}
-    door = opened(server, tmp_path)
-    assert_same(door, many)
-    door.close()
+    reader = opened(server, tmp_path)
+    assert_same(reader, many)
+    reader.close()
     assert_sound(tmp_path, many)

@@ -15,9 +15,9 @@ from .fetched import QUICK, assert_same, assert_sound, cached, opened
 def test_what_goes_wrong_for_a_moment_is_tried_again(server, many, tmp_path, kind):
     tar = many.tars()[many.shard[0]].name
     server.faults = {"dataset.json": ["500"], "manifest.parquet": [kind], tar: [kind, kind]}
-    door = opened(server, tmp_path)
-    assert_same(door, many, [0])
-    door.close()
+    reader = opened(server, tmp_path)
+    assert_same(reader, many, [0])
+    reader.close()
     assert server.asked.count(tar) == 3
     assert server.asked.count("manifest.parquet") == 2
     assert_sound(tmp_path, many)
@@ -28,29 +28,29 @@ def test_what_goes_wrong_for_a_moment_is_tried_again(server, many, tmp_path, kin
     [("500", "500"), ("drop", "Payload"), ("short", "bytes, not"), ("long", "bytes, not"), ("flip", "digest")],
 )
 def test_what_stays_wrong_is_said_in_a_line_and_leaves_nothing(server, many, tmp_path, kind, cause):
-    door = opened(server, tmp_path)
+    reader = opened(server, tmp_path)
     tar = many.tars()[many.shard[0]].name
     server.faults = {tar: [kind] * 4}
     with pytest.raises(UserError, match=rf"{server.url}/{tar} .*4 tries .*{cause}.*: try again") as caught:
-        door.read(0)
+        reader.read(0)
     assert "\n" not in str(caught.value)
     assert not cached(tmp_path)
     assert_sound(tmp_path, many)
-    assert_same(door, many, [0])  # and once the server is well, so is the door
-    door.close()
+    assert_same(reader, many, [0])  # and once the server is well, so is the reader
+    reader.close()
 
 
 def test_what_will_not_be_better_next_time_is_not_tried_again(server, many, tmp_path):
     server.faults = {"dataset.json": ["403"]}
     with pytest.raises(UserError, match=r"dataset.json may not be read"):
-        open_remote(server.url, tmp_path, patience=QUICK)
+        open_remote(server.url, tmp_path, retry=QUICK)
     gone = replace(QUICK, pauses=(60.0,))
-    door = RemoteTars(open_remote(server.url, tmp_path, patience=gone), 0, gone)
-    door.lines[0] = {**door.lines[0], "file": "gone.tar"}
+    reader = RemoteTars(open_remote(server.url, tmp_path, retry=gone), 0, gone)
+    reader.lines[0] = {**reader.lines[0], "file": "gone.tar"}
     row = int(np.flatnonzero(many.shard == 0)[0])
     with pytest.raises(UserError, match=r"gone.tar is not there: is the whole set uploaded"):
-        door.read(row)
-    door.close()
+        reader.read(row)
+    reader.close()
 
 
 def test_a_manifest_that_is_not_what_its_page_says_is_refused(server, many, tmp_path):
@@ -58,8 +58,8 @@ def test_a_manifest_that_is_not_what_its_page_says_is_refused(server, many, tmp_
     with pytest.raises(
         UserError, match=r"manifest.parquet could not be fetched .*sha256 is not what dataset.json says"
     ):
-        open_remote(server.url, tmp_path, patience=QUICK)
+        open_remote(server.url, tmp_path, retry=QUICK)
     server.faults = {"dataset.json": ["short"] * 4}
     with pytest.raises(UserError, match=r"dataset.json could not be fetched .*damaged"):
-        open_remote(server.url, tmp_path, patience=QUICK)
+        open_remote(server.url, tmp_path, retry=QUICK)
     assert not list(tmp_path.rglob("dataset.json"))

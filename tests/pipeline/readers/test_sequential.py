@@ -17,54 +17,54 @@ from .streams import blocks, plain, streamed, streaming
 @given(st.integers(1, 4), st.integers(0, 4), st.integers(0, 99), st.integers(1, 4), st.integers(0, 90))
 def test_an_order_of_any_window_reads_the_same_bytes(many, window, more, seed, threads, start):
     rows = blocks(many.shard, window, seed)[start:]  # a resumed epoch is the tail of the whole one
-    door = SequentialTars(many, window + more, silence=5)
+    reader = SequentialTars(many, window + more, read_timeout=5)
     try:
-        assert streamed(door, rows, threads) == plain(many, rows)
-        assert door._window.bytes == 0
+        assert streamed(reader, rows, threads) == plain(many, rows)
+        assert reader._buffer.bytes == 0
     finally:
-        door.close()
+        reader.close()
 
 
 @settings(deadline=None, max_examples=20)
 @given(st.integers(1, 4), st.integers(0, 99), st.permutations(range(8)))
 def test_threads_may_read_a_little_out_of_order_even_in_the_narrowest_window(many, window, seed, order):
     rows = blocks(many.shard, window, seed)
-    door = SequentialTars(many, window, silence=5)
+    reader = SequentialTars(many, window, read_timeout=5)
     try:
-        door.expect(rows)
+        reader.prefetch(rows)
         for at in range(0, len(rows), 8):
             some = rows[at : at + 8][order]
-            assert [door.read(row) for row in some.tolist()] == plain(many, some)
+            assert [reader.read(row) for row in some.tolist()] == plain(many, some)
     finally:
-        door.close()
+        reader.close()
 
 
 def test_what_is_held_stays_in_the_window(many):
-    door, held = SequentialTars(many, 2), []
+    reader, held = SequentialTars(many, 2), []
     rows = blocks(many.shard, 2, 0)
-    door.expect(rows)
+    reader.prefetch(rows)
     for row in rows.tolist():
         time.sleep(0.001)
-        held.append(sum(map(len, list(door._window.held.values()))))
-        door.read(row)
-    assert door.place(3) == str(many.tars()[0])
-    door.close()
+        held.append(sum(map(len, list(reader._buffer.held.values()))))
+        reader.read(row)
+    assert reader.locate(3) == str(many.tars()[0])
+    reader.close()
     assert max(many.bytes) < max(held) <= sum(sorted(tar.stat().st_size for tar in many.tars())[-2:])
 
 
 def test_a_share_of_the_rows_and_rows_that_come_again_are_read_too(many):
     rows = blocks(many.shard, 2, 1)[1::2]
     rows = np.concatenate([rows, rows[:3], rows[-1:]])  # as an epoch that is padded at its end
-    door = SequentialTars(many, 3)
-    assert streamed(door, rows, 3) == plain(many, rows)
-    assert streamed(door, rows[:0]) == []
-    door.close()
+    reader = SequentialTars(many, 3)
+    assert streamed(reader, rows, 3) == plain(many, rows)
+    assert streamed(reader, rows[:0]) == []
+    reader.close()
 
 
 def test_an_order_beyond_the_window_is_refused_before_anything_is_read(many):
-    door = SequentialTars(many, 2)
-    with pytest.raises(UserError, match=r"needs .* side by side, a window of 2 tars holds .* take the order Blocks"):
-        door.expect(np.random.default_rng(0).permutation(len(many)))
+    reader = SequentialTars(many, 2)
+    with pytest.raises(UserError, match=r"needs .* side by side, a window of 2 tars holds .* take --order blocks"):
+        reader.prefetch(np.random.default_rng(0).permutation(len(many)))
     assert not streaming()
     with pytest.raises(UserError, match="a window of 0 tars holds nothing"):
         SequentialTars(many, 0)
@@ -72,20 +72,20 @@ def test_an_order_beyond_the_window_is_refused_before_anything_is_read(many):
 
 def test_a_row_that_was_not_expected_is_refused(many):
     rows = np.flatnonzero(many.shard == 0)
-    door, other = SequentialTars(many, 2), int(np.flatnonzero(many.shard == 1)[0])
+    reader, other = SequentialTars(many, 2), int(np.flatnonzero(many.shard == 1)[0])
     with pytest.raises(UserError, match="was not expected: a sequential loader is told"):
-        door.read(other)
-    assert streamed(door, rows) == plain(many, rows)
+        reader.read(other)
+    assert streamed(reader, rows) == plain(many, rows)
     for row in (other, int(rows[0])):  # never, and once too often
         with pytest.raises(UserError, match=f"sample {row} was not expected, or not as often"):
-            door.read(row)
-    door.close()
+            reader.read(row)
+    reader.close()
 
 
 def test_reading_in_another_order_than_was_told_ends_in_an_error(many):
     rows = np.argsort(many.shard, kind="stable")
-    door = SequentialTars(many, 1)
-    door.expect(rows)
+    reader = SequentialTars(many, 1)
+    reader.prefetch(rows)
     with pytest.raises(UserError, match=rf"came before sample {rows[-1]} and were not read: read in the order"):
-        door.read(int(rows[-1]))
-    door.close()
+        reader.read(int(rows[-1]))
+    reader.close()

@@ -33,12 +33,12 @@ def test_a_tar_that_was_cut_off_names_the_first_sample_behind_the_cut(copy, wher
     rows = rows[np.argsort(copy.offset[rows])]
     hit, at = int(rows[2]), int(copy.offset[rows[2]])
     os.truncate(copy.tars()[0], at + 100 if where == "picture" else at - 700)
-    door = SequentialTars(copy, 2)
-    door.expect(rows)
-    assert [door.read(row) for row in rows[:2].tolist()] == plain(copy, rows[:2])
+    reader = SequentialTars(copy, 2)
+    reader.prefetch(rows)
+    assert [reader.read(row) for row in rows[:2].tolist()] == plain(copy, rows[:2])
     with pytest.raises(UserError, match=rf"{name_of(copy, hit)} .*: is the tar whole\?"):
-        door.read(int(rows[3]))
-    door.close()
+        reader.read(int(rows[3]))
+    reader.close()
     assert not streaming()
 
 
@@ -60,11 +60,11 @@ def test_a_sample_that_is_missing_or_of_another_length_is_named(copy, fate):
     hit = int(rows[1])
     change = {"gone": lambda data: None, "short": lambda data: data[:-1], "long": lambda data: data + b"x"}[fate]
     rewritten(copy.tars()[0], lambda name, data: change(data) if name == f"{copy.keys[hit]}.jpg" else data)
-    door = SequentialTars(copy, 2)
+    reader = SequentialTars(copy, 2)
     cause = "is not in the tar" if fate == "gone" else r"has \d+ bytes, not \d+"
     with pytest.raises(UserError, match=rf"{name_of(copy, hit)} \(it {cause}\): is the tar whole"):
-        streamed(door, rows)
-    door.close()
+        streamed(reader, rows)
+    reader.close()
 
 
 def test_a_missing_or_foreign_tar_is_named(copy):
@@ -74,7 +74,7 @@ def test_a_missing_or_foreign_tar_is_named(copy):
             tar.unlink()
         else:
             tar.write_bytes(b"no tar at all" * 1000)
-        door = SequentialTars(copy, 2)
+        reader = SequentialTars(copy, 2)
         with pytest.raises(UserError, match=rf"{tar}.*{cause}"):
-            streamed(door, rows)
-        door.close()
+            streamed(reader, rows)
+        reader.close()

@@ -43,9 +43,9 @@ def test_every_door_of_tars_reads_the_same_bytes_from_near_and_far(many, tmp_pat
     store.put(str(many.root), "/near", recursive=True)
     try:
         far = open_remote("memory://near", tmp_path)
-        for door in (RemoteTars(far), SequentialTars(far, 4), SequentialTars(many, 4)):
-            assert streamed(door, rows, 2) == plain(many, rows)
-            door.close()
+        for reader in (RemoteTars(far), SequentialTars(far, 4), SequentialTars(many, 4)):
+            assert streamed(reader, rows, 2) == plain(many, rows)
+            reader.close()
     finally:
         store.rm("/near", recursive=True)
 
@@ -57,17 +57,17 @@ def test_tars_of_a_web_server_are_streamed(many, tmp_path):
     ) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         rows = blocks(many.shard, 3, 0)
-        door = SequentialTars(open_remote(f"http://127.0.0.1:{server.server_port}", tmp_path), 4)
-        assert streamed(door, rows, 2) == plain(many, rows)
-        door.close()
+        reader = SequentialTars(open_remote(f"http://127.0.0.1:{server.server_port}", tmp_path), 4)
+        assert streamed(reader, rows, 2) == plain(many, rows)
+        reader.close()
         server.shutdown()
 
 
 def test_a_command_can_bring_the_tars(many):
     rows = blocks(many.shard, 2, 4)
-    door = SequentialTars(many, 4, pipe=f"cat {many.root}/{{file}}")
-    assert streamed(door, rows) == plain(many, rows)
-    door.close()
+    reader = SequentialTars(many, 4, pipe=f"cat {many.root}/{{file}}")
+    assert streamed(reader, rows) == plain(many, rows)
+    reader.close()
     broken = SequentialTars(many, 4, pipe="exit 3; echo {file}")
     with pytest.raises(UserError, match=r"sample \d+ .* cannot be streamed from exit 3"):
         streamed(broken, rows)
@@ -83,6 +83,6 @@ def test_tars_of_other_people_are_streamed_by_their_own_names(many, tmp_path):
                     member.size = len(data)
                     tar.addfile(member, io.BytesIO(data))
     other = index(tmp_path, workers=1)
-    rows, door = np.arange(len(other)), SequentialTars(other, 2)
-    assert streamed(door, rows) == plain(other, rows)
-    door.close()
+    rows, reader = np.arange(len(other)), SequentialTars(other, 2)
+    assert streamed(reader, rows) == plain(other, rows)
+    reader.close()

@@ -1,4 +1,4 @@
-"""Drawn sets are nested, have the published counts for ImageNet, and the published shape for anything else."""
+"""BatchParams sets are nested, have the published counts for ImageNet, and the published shape for anything else."""
 
 from itertools import pairwise
 from pathlib import Path

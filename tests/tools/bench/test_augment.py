@@ -11,7 +11,7 @@ def test_bench_augment_measures_ours_and_its_peers(program, built, tmp_path):
     done = program("tools/bench/augment.py", "--data", built.root, "--size", 32, "--batch-size", 4, "--rounds", 1,
                    "--threads", 1, "--device", "cpu", "--out", out)  # fmt: skip
     assert done.returncode == 0, done.stderr
-    for name in ("ours", "torchvision v2", "kornia container", "PIL", "draw Crop", "pack"):
+    for name in ("ours", "torchvision v2", "kornia container", "PIL", "draw RandomResizedCrop", "pack"):
         assert name in done.stdout
     found = json.loads(out.read_text())
     assert len(found["pictures_per_second"]) == 4

@@ -19,7 +19,7 @@ from viewstream.trainers.training.run import Run, pretrain
 
 from ..small_runs import SMALL, SMALL_WORDS, losses, rows
 
-FFCV = pytest.mark.skipif(not find_spec("ffcv"), reason="ffcv is not installed: that door is shut")
+FFCV = pytest.mark.skipif(not find_spec("ffcv"), reason="ffcv is not installed: that reader is left out")
 FULL = pytest.mark.full
 
 
