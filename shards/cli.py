@@ -1,4 +1,4 @@
-"""Command lines from frozen dataclasses: a flag a field, `Annotated[int, "help", 1]` its help text and least value.
+"""Command lines from frozen dataclasses: a flag a field, `Annotated[int, "help", 1]` its help text and minimum value.
 
 `Annotated[Path, "help", Positional]` is a word without a flag that has to be there; a field of type
 `bool | Literal["release"]` a flag that is true alone and may take the word, one of type `int | Literal["auto"]` a
@@ -16,6 +16,13 @@ from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origi
 from .errors import UserError, choose, missing
 
 
+@dataclasses.dataclass(frozen=True)
+class Renamed:
+    """Marks a field whose flag had another name before, which still works: `Renamed("recipe")` keeps `--recipe`."""
+
+    old: str
+
+
 class Positional:
     """Marks a field that is given by its place, as DIR in `inspect_shards.py DIR`; its default is never used."""
 
@@ -25,15 +32,15 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(f"{message} (--help lists the options)")
 
 
-def parse(*options: Any, words: Sequence[str] | None = None, about: str) -> tuple[Any, ...]:
+def parse(*options: Any, argv: Sequence[str] | None = None, description: str) -> tuple[Any, ...]:
     """Copies of the dataclass instances `options`: their values are the defaults, the command line changes some."""
-    parser = _Parser(description=about, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _Parser(description=description, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     for one in options:
         hints = get_type_hints(type(one), include_extras=True)
         section = parser.add_argument_group((type(one).__doc__ or "").partition("\n")[0])
         for field in _flags(one):
             _add(section, field, hints[field.name], getattr(one, field.name))
-    parsed, unknown = parser.parse_known_args(words)
+    parsed, unknown = parser.parse_known_args(argv)
     for word in unknown:
         choose("option", word.partition("=")[0], parser._option_string_actions)
     given = vars(parsed)
@@ -44,13 +51,13 @@ def parse(*options: Any, words: Sequence[str] | None = None, about: str) -> tupl
     )
 
 
-def peek(options: Any, words: Sequence[str] | None = None) -> Any:
+def peek(options: Any, argv: Sequence[str] | None = None) -> Any:
     """A copy of `options` changed by those of its flags that the command line has; all other words wait for `parse`."""
     parser = _Parser(add_help=False, allow_abbrev=False)
     hints = get_type_hints(type(options), include_extras=True)
     for field in _flags(options):
         _add(parser, field, hints[field.name], getattr(options, field.name))
-    return dataclasses.replace(options, **vars(parser.parse_known_args(words)[0]))
+    return dataclasses.replace(options, **vars(parser.parse_known_args(argv)[0]))
 
 
 def _flags(options: Any) -> list[dataclasses.Field[Any]]:
@@ -62,21 +69,23 @@ def _add(section: argparse._ActionsContainer, field: dataclasses.Field[Any], hin
     text, marks = "", []
     if get_origin(hint) is Annotated:
         hint, text, *marks = get_args(hint)
-    least = next((mark for mark in marks if mark is not Positional), None)
-    how: dict[str, Any] = {"default": argparse.SUPPRESS}
+    minimum = next((mark for mark in marks if isinstance(mark, int | float)), None)
+    old = [mark.old for mark in marks if isinstance(mark, Renamed)]
+    kwargs: dict[str, Any] = {"default": argparse.SUPPRESS}
     if hint is bool:
-        how |= {"action": argparse.BooleanOptionalAction}
+        kwargs |= {"action": argparse.BooleanOptionalAction}
     else:
-        how |= {"type": _reader(hint, least), "metavar": _metavar(hint)}
+        kwargs |= {"type": _reader(hint, minimum), "metavar": _metavar(hint)}
     if bool in get_args(hint):
-        how |= {"nargs": "?", "const": True}
+        kwargs |= {"nargs": "?", "const": True}
     if Positional in marks:
-        section.add_argument(field.name, **how | {"metavar": field.name.upper(), "help": text.replace("%", "%%")})
+        section.add_argument(field.name, **kwargs | {"metavar": field.name.upper(), "help": text.replace("%", "%%")})
         return
     shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
     text += f" ({shown})" if default not in (None, "", False, ()) else ""
-    flag = f"--{field.name.replace('_', '-')}"
-    section.add_argument(flag, dest=field.name, help=text.replace("%", "%%"), **how)
+    text += "".join(f"; --{name} is its old name" for name in old)
+    flags = [f"--{name.replace('_', '-')}" for name in (field.name, *old)]
+    section.add_argument(*flags, dest=field.name, help=text.replace("%", "%%"), **kwargs)
 
 
 def _plain(hint: Any) -> Any:
@@ -102,7 +111,7 @@ def _metavar(hint: Any) -> str:
     return {int: "N", float: "X"}.get(hint, "TEXT")
 
 
-def _reader(hint: Any, least: Any = None) -> Callable[[str], Any]:
+def _reader(hint: Any, minimum: Any = None) -> Callable[[str], Any]:
     """From a word to the field's value; the complaints are argparse's, which names the flag."""
     words, hint = _words(hint), _plain(hint)
 
@@ -115,14 +124,14 @@ def _reader(hint: Any, least: Any = None) -> Callable[[str], Any]:
             except UserError as error:  # argparse would replace a ValueError's own words
                 raise argparse.ArgumentTypeError(str(error)) from None
         if get_origin(hint) is tuple:
-            one = _reader(get_args(hint)[0], least)
+            one = _reader(get_args(hint)[0], minimum)
             return tuple(one(w) for w in word.split(",") if w)
         try:
             value = hint(word)
         except ValueError:
             raise argparse.ArgumentTypeError(f"{word!r} is not of the form {_metavar(hint)}") from None
-        if least is not None and not value >= least:
-            raise argparse.ArgumentTypeError(f"{word} is less than {least}")
+        if minimum is not None and not value >= minimum:
+            raise argparse.ArgumentTypeError(f"{word} is less than {minimum}")
         return value
 
     return read

@@ -42,7 +42,7 @@ JSON = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Info:
+class DatasetInfo:
     """What holds for the whole set; the content of `dataset.json`."""
 
     name: str
@@ -70,7 +70,7 @@ class Manifest:
     """A complete data set. Numeric columns are read at opening, strings on demand."""
 
     root: Path
-    info: Info
+    info: DatasetInfo
     rows: np.ndarray  # [N] int64, of the table on disk
     uid: np.ndarray  # [N] uint64
     label: np.ndarray  # [N] int32
@@ -148,7 +148,7 @@ class Manifest:
             )
 
 
-def write(root: Path, info: Info, table: pa.Table) -> Manifest:
+def write(root: Path, info: DatasetInfo, table: pa.Table) -> Manifest:
     """Write both files, `dataset.json` last, each under a partial name first; the rows are of SCHEMA."""
     assert table.schema == SCHEMA
     assert table.num_rows == info.samples
@@ -160,7 +160,7 @@ def write(root: Path, info: Info, table: pa.Table) -> Manifest:
     return Manifest.open(root)
 
 
-def _read_info(root: Path) -> Info:
+def _read_info(root: Path) -> DatasetInfo:
     page = root / PAGE
     if not page.exists():
         state = "is not a complete data set (an unfinished build?)" if root.is_dir() else "does not exist"
@@ -170,7 +170,7 @@ def _read_info(root: Path) -> Info:
         if fields["version"] != VERSION:
             raise UserError(f"{page} has version {fields['version']}, this code reads {VERSION}: rebuild the set")
         lists = {k: tuple(fields[k]) for k in ("classes", "counts", "formats", "files")}
-        return Info(**{**fields, **lists})
+        return DatasetInfo(**{**fields, **lists})
     except (ValueError, KeyError, TypeError) as error:
         if isinstance(error, UserError):
             raise

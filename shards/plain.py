@@ -17,7 +17,7 @@ from .encoding.encode import Damaged, Encoding, encode
 from .engine import threaded
 from .errors import UserError
 from .keyed import shuffled
-from .manifest import JSON, Info, Manifest
+from .manifest import JSON, DatasetInfo, Manifest
 from .sources.detect import kind_of, open_source
 from .sources.local import Local
 from .sources.readers import Files
@@ -128,7 +128,7 @@ def _at_all(data: bytes) -> Look:
     return Look(one.height, one.width, len(one.jpeg), one.jpeg != data, one.kinds, one.suspect)
 
 
-def _info(source: Source, paths: list[str], looks: list[Look]) -> Info:
+def _info(source: Source, paths: list[str], looks: list[Look]) -> DatasetInfo:
     """The page that a build with `--keep` would write, as far as it says something about the pictures."""
     count = np.bincount(source.label, minlength=len(source.classes)) if source.classes else np.zeros(0, np.int64)
     report: JSON = {
@@ -137,7 +137,7 @@ def _info(source: Source, paths: list[str], looks: list[Look]) -> Info:
         "suspect": [{"source": p, "cause": one.suspect} for p, one in zip(paths, looks, strict=True) if one.suspect],
         "skipped": [],
     }
-    return Info(
+    return DatasetInfo(
         name=f"{source.name}-plain-{source.split}",
         split=source.split,
         subset={"name": "full", "from": "source", "split": source.split},

@@ -8,11 +8,11 @@ The same command goes on with a build that was interrupted.
 from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.care.summary import summary
 from viewstream.shards.cli import parse, run
-from viewstream.shards.subsets.part import Choice
+from viewstream.shards.subsets.part import SubsetOptions
 
 
 def main() -> None:
-    options, choice = parse(BuildOptions(), Choice(), about=__doc__ or "")
+    options, choice = parse(BuildOptions(), SubsetOptions(), description=__doc__ or "")
     print(summary(build(options, choice)))
 
 

@@ -20,7 +20,7 @@ from torchvision import models
 from viewstream.shards.cli import Positional, parse, run
 from viewstream.shards.errors import UserError, needs
 from viewstream.shards.files import atomic
-from viewstream.trainers.checkpoints.formats import fit, listed, unfit
+from viewstream.trainers.checkpoints.formats import listed, match_state_dict, unfit
 from viewstream.trainers.checkpoints.layouts import State, Weights, read
 from viewstream.trainers.nets.encoder import backbone
 from viewstream.trainers.nets.variants import EFFICIENTNETS
@@ -95,7 +95,7 @@ def convert(options: Convert) -> str:
         raise UserError(f"{options.source} does not say which network it holds: name it with --arch")
     state = found.network(options.network)
     with torch.device("meta"):
-        body, left, wrong = fit(backbone(arch, found.recipe.get("stem", "imagenet"))[0], state)
+        body, left, wrong = match_state_dict(backbone(arch, found.recipe.get("stem", "imagenet"))[0], state)
     if wrong:
         raise unfit(options.source, found, wrong)
     whole = {"moco": True, "detectron2": False}.get(options.to, options.head)
@@ -141,7 +141,7 @@ def report(options: Convert, found: Weights, arch: str, state: State, kept: list
 
 
 def main() -> None:
-    (options,) = parse(Convert(), about=__doc__ or "")
+    (options,) = parse(Convert(), description=__doc__ or "")
     print(convert(options))
 
 

@@ -103,7 +103,7 @@ def curves(folder: Path, untrained: float, chance: float) -> Path:
 
 
 def main() -> None:
-    (options,) = parse(Demo(), about=__doc__ or "")
+    (options,) = parse(Demo(), description=__doc__ or "")
     begun, work, folder = time.monotonic(), Path(options.work), Path(options.out)
     os.chdir(Path(__file__).parents[1])
     from importlib.util import find_spec
@@ -123,7 +123,7 @@ def main() -> None:
         "tools/look.py",
         "--data",
         work / "train",
-        "--recipe",
+        "--views",
         "moco_v1",
         "--renderers",
         "device",

@@ -23,7 +23,7 @@ class Options:
 
 
 def main() -> None:
-    (options,) = parse(Options(), about=__doc__ or "")
+    (options,) = parse(Options(), description=__doc__ or "")
     print(summary(index(options.dir, options.split, skip=options.on_error == "skip", workers=options.workers)))
 
 

@@ -147,7 +147,7 @@ def _tile(manifest: Manifest, data: bytes | np.ndarray, row: int) -> Image.Image
 
 
 def main() -> None:
-    (options,) = parse(Inspect(), about=__doc__ or "")
+    (options,) = parse(Inspect(), description=__doc__ or "")
     png = options.png or options.dir / "inspect.png"
     if png.suffix.lower() != ".png":
         raise UserError(f"--png {png} is no PNG: give it a name that ends with .png")

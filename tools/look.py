@@ -1,6 +1,6 @@
 """Look at what a recipe makes of pictures: each with the drawn box, its view by every renderer, and where they differ.
 
-python tools/look.py --data data/shards/imagenet-lt6-train --recipe moco_v2 --ids 0-7 --out views.png
+python tools/look.py --data data/shards/imagenet-lt6-train --views moco_v2 --ids 0-7 --out views.png
 python tools/look.py --list
 """
 
@@ -23,7 +23,7 @@ from viewstream.augment.renderers import dali, device, reference
 from viewstream.augment.spec import Normalize, Op, View, Views, size_of
 from viewstream.pipeline.choose import open_reader
 from viewstream.pipeline.cut.resize import resized_crop
-from viewstream.shards.cli import parse, run
+from viewstream.shards.cli import Renamed, parse, run
 from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import Manifest
 
@@ -38,7 +38,7 @@ class Look:
     data: Annotated[str, "a built data set"] = ""
     list: Annotated[bool, "list the recipes, and who does which op, instead of drawing"] = False
     loader: Annotated[str, "reader to the data: folder, webdataset or ffcv"] = "webdataset"
-    recipe: Annotated[str, "augmentation recipe"] = "moco_v2"
+    views: Annotated[str, "augmentation recipe", Renamed("recipe")] = "moco_v2"
     renderers: Annotated[
         tuple[Literal["reference", "device", "dali"], ...], "side by side, against the first (those installed)"
     ] = ()
@@ -116,7 +116,7 @@ RENDERERS: dict[str, Callable[[Pictures], list[Tensor]]] = {
 
 def pictures(options: Look) -> tuple[Pictures, list[str]]:
     """The rows that were asked for, with their draws, and a caption each."""
-    manifest, views = Manifest.open(options.data), views_of(options.recipe, options.size)
+    manifest, views = Manifest.open(options.data), views_of(options.views, options.size)
     rows = rows_of(options.ids, len(manifest))
     reader = open_reader(options.loader, manifest)
     data = [reader.read(int(row)) for row in rows]
@@ -204,7 +204,7 @@ def listing() -> str:
 
 
 def main() -> None:
-    (options,) = parse(Look(), about=__doc__ or "")
+    (options,) = parse(Look(), description=__doc__ or "")
     if options.list:
         print(listing())
         return

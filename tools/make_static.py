@@ -116,7 +116,7 @@ def _workplace(out: Path) -> Iterator[Path]:
 
 
 def main() -> None:
-    (options,) = parse(Static(), about=__doc__ or "")
+    (options,) = parse(Static(), description=__doc__ or "")
     make(options)
 
 

@@ -117,7 +117,7 @@ def jobs(options: Textures) -> Iterator[tuple[str, str, int]]:
 
 
 def main() -> None:
-    (options,) = parse(Textures(), about=__doc__ or "")
+    (options,) = parse(Textures(), description=__doc__ or "")
     if Path(options.out).exists():
         raise UserError(f"{options.out} is there already: name another --out, or remove it")
     todo = list(jobs(options))

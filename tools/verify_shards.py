@@ -33,7 +33,7 @@ class Options:
 
 
 def main() -> None:
-    (options,) = parse(Options(), about=__doc__ or "")
+    (options,) = parse(Options(), description=__doc__ or "")
     manifest = Manifest.open(options.dir)
     damages = verify(manifest, options.workers)
     for damage in damages:

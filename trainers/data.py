@@ -15,7 +15,7 @@ from ..pipeline.plan.order import Plan
 from ..shards.errors import UserError
 from ..shards.manifest import Manifest, newest
 from ..shards.subsets.classsets import only
-from .ranks import rank, world
+from .ranks import rank, world_size
 
 SHARDS = Path("data/shards")
 GB = 10**9
@@ -113,5 +113,5 @@ def evaluating(
     manifest: Manifest, size: int, batch: int, how: Loading, device: torch.device, views: str = "evaluation"
 ) -> Loader:
     """Each image once, as recipe `views` shows it at `size` px."""
-    plan = Plan(len(manifest), batch, world(), rank(), tail="exact")
+    plan = Plan(len(manifest), batch, world_size(), rank(), tail="exact")
     return loading(manifest, plan, views_of(views, size), how, device)

@@ -13,7 +13,7 @@ ABOUT = """Evaluate a trained backbone. The options are those of the task.
 
 
 @dataclass(frozen=True)
-class Choice:
+class EvalTarget:
     """What to measure"""
 
     task: Annotated[str, "knn, linear, transfer, shots, instdisc, stats or tsne; --help shows the task's options"] = (
@@ -22,11 +22,11 @@ class Choice:
 
 
 def main() -> None:
-    choice = peek(Choice())
+    choice = peek(EvalTarget())
 
     from viewstream.trainers.tasks.evaluation import evaluate, options_of
 
-    _, options = parse(choice, options_of(choice.task), about=ABOUT)
+    _, options = parse(choice, options_of(choice.task), description=ABOUT)
     evaluate(options)
 
 

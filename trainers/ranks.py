@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..shards.errors import UserError
 
 
-def world() -> int:
+def world_size() -> int:
     """Number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
@@ -22,7 +22,7 @@ def rank() -> int:
 
 
 @contextmanager
-def group(device: str = "auto") -> Iterator[torch.device]:
+def process_group(device: str = "auto") -> Iterator[torch.device]:
     """The device of this process, in a process group when torchrun started several (nccl on GPUs, gloo on CPUs)."""
     kind = device if device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
     local = int(os.environ.get("LOCAL_RANK", "0"))
@@ -47,11 +47,11 @@ def group(device: str = "auto") -> Iterator[torch.device]:
 @torch.no_grad()
 def gather(x: Tensor) -> Tensor:
     """[N, ...] on each of W ranks -> [W N, ...] on all of them, in rank order; carries no gradient."""
-    if world() == 1:
+    if world_size() == 1:
         return x
     if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):  # images: keep their layout, copy nothing
         return gather(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-    out = x.new_empty(world() * len(x), *x.shape[1:])
+    out = x.new_empty(world_size() * len(x), *x.shape[1:])
     dist.all_gather_into_tensor(out, x.contiguous())
     return out
 
@@ -59,14 +59,14 @@ def gather(x: Tensor) -> Tensor:
 @torch.no_grad()
 def share_buffers(net: nn.Module) -> None:
     """Rank 0's buffers for all: BatchNorm's running statistics are each rank's own while it trains."""
-    if world() > 1:
+    if world_size() > 1:
         for buffer in net.buffers():
             dist.broadcast(buffer, src=0)
 
 
 def gather_ragged(x: Tensor) -> Tensor:
     """`gather` for lengths that differ between ranks, zero included."""
-    if world() == 1:
+    if world_size() == 1:
         return x
     lengths = gather(torch.tensor([len(x)], device=x.device)).tolist()
     padded = x.new_zeros(max(lengths), *x.shape[1:])

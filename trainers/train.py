@@ -13,7 +13,7 @@ ABOUT = """Train on a data set that tools/build_shards.py has built. The options
 
 
 @dataclass(frozen=True)
-class Choice:
+class TrainTarget:
     """What to train"""
 
     method: Annotated[
@@ -26,14 +26,14 @@ class Choice:
 def main() -> None:
     from viewstream.trainers.recipes import recipe_named, table
 
-    choice = peek(Choice())
+    choice = peek(TrainTarget())
     if choice.list_recipes:
         return print(table())
     preset = recipe_named(choice.recipe, choice.method)
 
     from viewstream.trainers.training.run import Run, pretrain
 
-    _, recipe, options = parse(choice, preset, Run(), about=ABOUT)
+    _, recipe, options = parse(choice, preset, Run(), description=ABOUT)
     pretrain(recipe, options)
 
 

@@ -43,7 +43,7 @@ def as_dataset(
     *,
     batch: int,
     loader: str = "webdataset",
-    world: int = 1,
+    world_size: int = 1,
     rank: int = 0,
     seed: int = 0,
     tail: Tail = "drop",
@@ -59,7 +59,7 @@ def as_dataset(
             "webdataset-stream is told an epoch's order beforehand, and a DataLoader's worker knows its own batches: "
             "choose the loader webdataset, or open_loader in place of DataLoader"
         )
-    plan = Plan(len(manifest), batch, world, rank, seed, tail, order)
+    plan = Plan(len(manifest), batch, world_size, rank, seed, tail, order)
     return Samples(manifest, views, loader, seed), Steps(plan)
 
 
@@ -136,7 +136,7 @@ class Steps(Sampler[list[Place]]):
     def __len__(self) -> int:
         plan, steps = self.plan, len(self.plan)
         if plan.tail == "exact":  # lower ranks come first
-            steps = -(-(plan.positions - plan.rank * (plan.batch // plan.world)) // plan.batch)
+            steps = -(-(plan.positions - plan.rank * (plan.batch // plan.world_size)) // plan.batch)
         return max(0, steps - self.start)
 
     def __iter__(self) -> Iterator[list[Place]]:

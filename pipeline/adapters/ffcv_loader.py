@@ -32,7 +32,7 @@ class Order(TraversalOrder):
         self.manifest, self.plan, self.field, self.begun = manifest, plan, field, (0, 0)
 
     def __call__(self, loader: Any) -> "Order":
-        reader, share, there = loader.reader, self.plan.batch // self.plan.world, self.manifest.beton
+        reader, share, there = loader.reader, self.plan.batch // self.plan.world_size, self.manifest.beton
         at = reader.field_names.index(choose("field", self.field, reader.field_names))
         height = reader.metadata[f"f{at}"]["height"]
         if there.max() >= len(height) or (height[there] != self.manifest.height).any():
@@ -84,7 +84,7 @@ class Failed:
         raise self.error
 
 
-def told(work: Callable[..., Any]) -> Callable[..., Any]:
+def forward_errors(work: Callable[..., Any]) -> Callable[..., Any]:
     """`work`, whose errors reach the consumer; one that ended ffcv's thread would leave it waiting for ever."""
 
     def run(*arguments: Any) -> Any:

@@ -29,7 +29,7 @@ from ..executor import Executor
 from ..plan.order import Plan
 from ..plan.params import batch_params
 from .dataset import crop_now
-from .ffcv_loader import Order, told
+from .ffcv_loader import Order, forward_errors
 
 Operation: Any = needs("ffcv.pipeline.operation").Operation
 Memory: Any = needs("ffcv.pipeline.allocation_query").AllocationQuery
@@ -94,7 +94,7 @@ class _Cut(Operation):
         return replace(before, jit_mode=False, shape=(self.length,), dtype=BYTE), Memory((self.length,), BYTE)
 
     def generate_code(self) -> Callable[..., Any]:
-        return told(self.cut)
+        return forward_errors(self.cut)
 
     def cut(self, numbers: np.ndarray, memory: np.ndarray) -> tuple[Tensor, ...]:
         running: Any = threading.current_thread()  # ffcv's: one an epoch

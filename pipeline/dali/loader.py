@@ -24,7 +24,7 @@ from ...shards.manifest import Manifest
 from ..batch import Batch, SampleReader
 from ..executor import damaged
 from ..plan.order import Plan
-from ..readers.ffcv import Beton
+from ..readers.ffcv import CachedBetonReader
 from ..timing import Times
 from ..workers import share_of_cores
 from .jpegs import JpegReader, Jpegs, NoJpeg
@@ -55,14 +55,14 @@ class DaliLoader:
         skip: bool = False,
     ):
         plan.fit(len(manifest), manifest.info.name)
-        if isinstance(reader, Beton) and (raw := np.flatnonzero(reader.mode[reader.rows] != JPEG)).size:
+        if isinstance(reader, CachedBetonReader) and (raw := np.flatnonzero(reader.mode[reader.rows] != JPEG)).size:
             raise NoJpeg(manifest, int(raw[0]))
         self.manifest, self.plan, self.views, self.reader = manifest, plan, check(views), reader
         self.device, self.dtype, self.times = torch.device(device), dtype, Times()
         threads, on = threads or share_of_cores(), "gpu" if self.device.type == "cuda" else "cpu"
         self.jpegs = JpegReader(manifest, reader, threads, plan.seed, skip and plan.tail != "exact")
         with torch.cuda.device(self.device if on == "gpu" else -1):  # -1: no device, nothing to do
-            self.renderer = Renderer(views, plan.batch // plan.world, on, threads, hints(manifest))
+            self.renderer = Renderer(views, plan.batch // plan.world_size, on, threads, hints(manifest))
 
     def __len__(self) -> int:
         return len(self.plan)

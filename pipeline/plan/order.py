@@ -44,7 +44,7 @@ class Plan:
 
     samples: int
     batch: int  # global, over all ranks
-    world: int = 1
+    world_size: int = 1
     rank: int = 0
     seed: int = 0
     tail: Tail = "drop"
@@ -53,9 +53,9 @@ class Plan:
     def __post_init__(self) -> None:
         if self.batch < 1:
             raise UserError(f"a global batch of {self.batch} holds nothing: give --batch-size 1 or more")
-        if self.batch % self.world:
+        if self.batch % self.world_size:
             raise UserError(
-                f"a global batch of {self.batch} cannot be cut into {self.world} equal parts: make it divide"
+                f"a global batch of {self.batch} cannot be cut into {self.world_size} equal parts: make it divide"
             )
         if self.samples < 1:
             raise UserError("the data set is empty: nothing to plan")
@@ -83,7 +83,7 @@ class Plan:
 
     def ids(self, epoch: int, start: int = 0) -> Iterator[np.ndarray]:
         """This rank's ids of steps `start`.. of an epoch, each [batch / world] int64. Epoch -1 is allowed."""
-        order, share = self._epoch(epoch), self.batch // self.world
+        order, share = self._epoch(epoch), self.batch // self.world_size
         for step in range(start, len(self)):
             yield order[step * self.batch : (step + 1) * self.batch][self.rank * share : (self.rank + 1) * share]
 

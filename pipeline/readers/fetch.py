@@ -33,14 +33,14 @@ class RemoteStore(Remote):
 
     retry: RetryPolicy = DEFAULT_RETRY
 
-    def fetch(self, name: str, to: Path, flaw: Callable[[Path], str], stop: Event) -> None:
-        """File `name` into the file `to`, in which `flaw` finds nothing to name. UserError when it is not to be had;
-        Stopped soon after `stop` is set."""
+    def fetch(self, name: str, to: Path, validate: Callable[[Path], str], stop: Event) -> None:
+        """File `name` into the file `to`, in which `validate` finds nothing to name. UserError when it is not to be
+        had; Stopped soon after `stop` is set."""
         fault = ""
         for pause in (0.0, *self.retry.pauses):
             if stop.wait(pause):
                 raise Stopped
-            fault = self._tried(name, to, stop) or flaw(to)
+            fault = self._tried(name, to, stop) or validate(to)
             if not fault:
                 return
         raise UserError(
@@ -51,12 +51,12 @@ class RemoteStore(Remote):
     def _tried(self, name: str, to: Path, stop: Event) -> str:
         """What went wrong for the moment; UserError for what will not be better next time."""
 
-        def heed(*_: Any, **__: Any) -> None:
+        def stop_if_requested(*_: Any, **__: Any) -> None:
             if stop.is_set():
                 raise Stopped
 
         fs, at = self._at(name)
-        watch = needs("fsspec.callbacks").Callback(hooks={"stop": heed})  # called at every piece
+        watch = needs("fsspec.callbacks").Callback(hooks={"stop": stop_if_requested})  # called at every piece
         try:
             fs.get_file(at, str(to), callback=watch)
         except Stopped:

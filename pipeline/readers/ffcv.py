@@ -11,20 +11,20 @@ import sys
 
 import numpy as np
 
-from ...shards.formats.read import Beton as Plain
+from ...shards.formats.read import BetonReader
 from ...shards.manifest import Manifest
 from .row_prefetch import RowPrefetcher, free_memory
 
 SHARE = 4  # the process cache takes this part of the free memory
 
 
-class Beton(Plain):
+class CachedBetonReader(BetonReader):
     """A file that fits into free memory is left to the page cache, which is asked to read it whole; of a larger one,
     what comes next is read ahead, in file order, into this process (ffcv's `os_cache` and process cache)."""
 
     def __init__(self, manifest: Manifest):
         super().__init__(manifest)
-        path, free = self.pieces.paths[0], free_memory()
+        path, free = self.files.paths[0], free_memory()
         size, self.mode = path.stat().st_size, self.layout.mode
         self.room = 0 if size < free else free // SHARE
         said = f"page cache ({size / 1e9:.1f} GB of {free / 1e9:.1f} GB that are free)"
@@ -43,7 +43,7 @@ class Beton(Plain):
             where, size = self.layout.where[self.rows], self.layout.size[self.rows]
             self._prefetcher = RowPrefetcher(super().read, rows, where, size, self.room)
         else:
-            self.pieces.prefetch()
+            self.files.prefetch()
 
     def read(self, row: int) -> bytes | np.ndarray:
         held = self._prefetcher.pop(row) if self._prefetcher else None
@@ -59,4 +59,4 @@ class Beton(Plain):
             self._prefetcher = None
 
 
-open_reader = Beton
+open_reader = CachedBetonReader

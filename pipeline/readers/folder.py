@@ -9,7 +9,7 @@ import numpy as np
 from ...shards.encoding.encode import Damaged, encode
 from ...shards.engine import threaded
 from ...shards.errors import UserError
-from ...shards.formats.read import Folder
+from ...shards.formats.read import FolderReader
 from ...shards.manifest import Manifest
 from ...shards.plain import KEPT, Plain, damaged
 from ...shards.sources.local import Local
@@ -24,13 +24,13 @@ def open_reader(manifest: Manifest, source: str = "") -> SampleReader:
     """The files of a set; `source` is the folder that a `--keep` set was built from, needed only where the set has no
     files of its own. UserError when there is no file that holds a sample's bytes."""
     if isinstance(manifest, Plain):
-        return Pictures(manifest)
+        return PlainFolderReader(manifest)
     if "folder" in manifest.info.formats or not manifest.info.encoding.get("keep"):
-        return Folder(manifest)
-    return Kept(manifest, source)
+        return FolderReader(manifest)
+    return KeptSourceReader(manifest, source)
 
 
-class Pictures:
+class PlainFolderReader:
     """The pictures of a folder without a build; odd ones become plain JPEGs as they are read."""
 
     def __init__(self, manifest: Plain):
@@ -56,7 +56,7 @@ class Pictures:
         """Every file was closed as it was read."""
 
 
-class Kept:
+class KeptSourceReader:
     """The files that a set was built from, where the set holds them byte for byte. All sizes are compared at opening,
     a file's digest when it is read for the first time."""
 

@@ -75,7 +75,7 @@ def home(manifest: Manifest) -> Storage:
     return RemoteStore(json.loads((manifest.root / PLACE).read_text())["url"])
 
 
-class RemoteTars:
+class RemoteTarReader:
     """The reader of a set that `open_remote` opened. `ahead` tars are fetched before their first row is read; they
     count to the limit of the cache."""
 
@@ -146,4 +146,4 @@ class RemoteTars:
             self._prefetcher = None
 
 
-open_reader = RemoteTars
+open_reader = RemoteTarReader

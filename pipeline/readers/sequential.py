@@ -24,7 +24,7 @@ READ_TIMEOUT = 600.0  # seconds
 TarStream = Any  # an open file, or webdataset's pipe
 
 
-class SequentialTars:
+class SequentialTarReader:
     """The reader. `pipe` is a command that writes tar {file} to its output, where neither path nor URL will do;
     `read_timeout` is how many seconds a read waits while nothing moves."""
 
@@ -131,4 +131,4 @@ class SequentialTars:
             self._buffer = None
 
 
-open_reader = SequentialTars
+open_reader = SequentialTarReader

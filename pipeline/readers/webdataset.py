@@ -6,9 +6,9 @@ Local tars are read as they lie, remote ones out of a cache.
 from ...shards.formats.read import open_tar
 from ...shards.manifest import Manifest
 from ..batch import SampleReader
-from .remote import RemoteTars, is_remote
+from .remote import RemoteTarReader, is_remote
 
 
 def open_reader(manifest: Manifest) -> SampleReader:
     """The tars of a set, wherever it was opened from."""
-    return RemoteTars(manifest) if is_remote(manifest) else open_tar(manifest)
+    return RemoteTarReader(manifest) if is_remote(manifest) else open_tar(manifest)

@@ -43,12 +43,12 @@ class StaticSet:
     """
 
     def __init__(
-        self, root: Path, mode: str = "normal", *, batch: int = 128, world: int = 1, rank: int = 0,
+        self, root: Path, mode: str = "normal", *, batch: int = 128, world_size: int = 1, rank: int = 0,
         device: torch.device | str = "cpu",
     ) -> None:  # fmt: skip
         self.root, self.device = root, torch.device(device)
         self.classes, self.items = listed(root, mode)
-        self.plan = Plan(len(self.items), batch, world, rank, tail="exact")
+        self.plan = Plan(len(self.items), batch, world_size, rank, tail="exact")
         self.size = _pixels(self.items[0].files[1]).shape[0]  # px, of every view
         self._pool = ThreadPoolExecutor(cores(), thread_name_prefix="static")
         warm_up()

@@ -25,14 +25,14 @@ from ..encoding.encode import Encoding
 from ..engine import cores, in_order
 from ..errors import UserError
 from ..files import BUILDING, PAGE, workplace
-from ..manifest import JSON, Info, Manifest, write
+from ..manifest import JSON, DatasetInfo, Manifest, write
 from ..sources.detect import open_source
-from ..subsets.part import Choice, split_of, subset
+from ..subsets.part import SubsetOptions, split_of, subset
 from . import records
-from .layout import Unit, bytes_of, plan
-from .pack import Packer
+from .blocks import BlockEncoder
+from .layout import Unit, bytes_of, layout
 from .records import Record
-from .store import Store
+from .writer import SetWriter
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,10 @@ class BuildOptions:
 FREE = {"out", "workers", "on_error", "source", "root"}  # options that do not decide the bytes of a finished unit
 
 
-def build(options: BuildOptions, choice: Choice | None = None) -> Manifest:
+def build(options: BuildOptions, choice: SubsetOptions | None = None) -> Manifest:
     """Build the set that `options` and `choice` describe, or go on with it where an earlier run was interrupted;
     UserError for anything a person can mend."""
-    choice = choice or Choice()
+    choice = choice or SubsetOptions()
     encoding = _encoding(options)
     where = str(options.source or os.environ.get("IMAGENET") or "data/imagenet")
     reading, split = split_of(choice.subset, options.split)
@@ -84,17 +84,17 @@ def build(options: BuildOptions, choice: Choice | None = None) -> Manifest:
             return Manifest.open(out)
         if source.stage:
             source = source.stage(source, building, part.rows)
-        units = plan(source, part, encoding, bytes_of(options.shard_size), options.seed)
+        units = layout(source, part, encoding, bytes_of(options.shard_size), options.seed)
         raw = options.raw_fraction if "ffcv" in options.format else 0
-        packer = Packer(source.reader, encoding, raw, options.seed, building)
+        encoder = BlockEncoder(source.reader, encoding, raw, options.seed, building)
         with ExitStack() as stack:
             done, stale = records.read(building, [unit.digest() for unit in units])
             if stale:
                 print(f"the source or a shard has changed: {stale} finished shards are made again", file=sys.stderr)
-            store = Store(out, name, options.format, sum(map(len, units)), done, stack)
-            _fill(store, units, packer, options)
-            table, files = store.finish()
-        info = Info(
+            writer = SetWriter(out, name, options.format, sum(map(len, units)), done, stack)
+            _fill(writer, units, encoder, options)
+            table, files = writer.finish()
+        info = DatasetInfo(
             name=name,
             split=split,
             subset={**part.origin, "split": reading},
@@ -106,7 +106,7 @@ def build(options: BuildOptions, choice: Choice | None = None) -> Manifest:
             encoding=_described(options),
             formats=options.format,
             files=files,
-            report=_report(store.records, part.missing, encoding),
+            report=_report(writer.records, part.missing, encoding),
             tool=f"viewstream {version('viewstream')}",
         )
         return write(out, info, table)
@@ -140,36 +140,36 @@ def _versions() -> JSON:
     return {name: version(name) for name in ("viewstream", "simplejpeg", "pillow")}
 
 
-def _fill(store: Store, units: list[Unit], packer: Packer, options: BuildOptions) -> None:
+def _fill(writer: SetWriter, units: list[Unit], encoder: BlockEncoder, options: BuildOptions) -> None:
     """Store every unit that is not finished yet, in order."""
-    done = len(store.records)
+    done = len(writer.records)
     ready, todo = sum(map(len, units[:done])), units[done:]
     if ready:
         print(f"{ready:,} pictures are there from an earlier run")
-    blocks = [(unit, cut) for unit in todo for cut in unit.cuts()]
+    blocks = [(unit, block) for unit in todo for block in unit.blocks()]
     workers = max(1, min(options.workers or cores(), len(blocks)))
-    work = (unit.samples(cut) for unit, cut in blocks)
+    work = (unit.samples(block) for unit, block in blocks)
     total, written, begun = ready + sum(map(len, todo)), 0, time.monotonic()
     if workers == 1:
-        packer = replace(packer, spool=None)
+        encoder = replace(encoder, spool=None)
     with (
-        closing(in_order(packer, work, workers)) as results,
+        closing(in_order(encoder, work, workers)) as results,
         tqdm(total=total, initial=ready, unit="img", disable=None) as bar,
     ):
-        for unit, mine in groupby(blocks, key=lambda block: block[0]):
-            with store.unit(unit.digest()) as record:
-                for packed in islice(results, len(list(mine))):
-                    if packed.skipped and options.on_error == "fail":
-                        raise _damaged(packed.skipped[0])
-                    store.add(record, packed)
-                    bar.update(len(packed.rows["uid"]) + len(packed.skipped))
-                    written += sum(packed.rows["bytes"])
+        for unit, mine in groupby(blocks, key=lambda pair: pair[0]):
+            with writer.unit(unit.digest()) as record:
+                for encoded in islice(results, len(list(mine))):
+                    if encoded.skipped and options.on_error == "fail":
+                        raise _damaged(encoded.skipped[0])
+                    writer.add(record, encoded)
+                    bar.update(len(encoded.rows["uid"]) + len(encoded.skipped))
+                    written += sum(encoded.rows["bytes"])
                     bar.set_postfix_str(
                         f"{written / 1e6 / max(time.monotonic() - begun, 1e-3):.0f} MB/s", refresh=False
                     )
-    if not any(len(record.rows) for record in store.records):
-        cause = store.records[0].skipped[0]["cause"]
-        records.forget(store.out / BUILDING)  # nothing to go on from
+    if not any(len(record.rows) for record in writer.records):
+        cause = writer.records[0].skipped[0]["cause"]
+        records.forget(writer.out / BUILDING)  # nothing to go on from
         raise UserError(f"all {total} pictures are damaged, the first by: {cause}: is it the right source?")
 
 

@@ -41,12 +41,12 @@ class Unit:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def samples(self, cut: slice) -> list[Sample]:
+    def samples(self, block: slice) -> list[Sample]:
         paths, places = self.source.paths, self.source.places
-        rows, label = self.rows[cut].tolist(), self.label[cut].tolist()
+        rows, label = self.rows[block].tolist(), self.label[block].tolist()
         return [Sample(paths[row], places[row], c) for row, c in zip(rows, label, strict=True)]
 
-    def cuts(self) -> list[slice]:
+    def blocks(self) -> list[slice]:
         """What one worker does at a time: at most 64 samples, 16 MB of source or a single larger picture."""
         starts, room = [0], BLOCK_BYTES
         for at, size in enumerate(self.size.tolist()):
@@ -65,7 +65,7 @@ class Unit:
         return hashlib.sha256(f"{self.total}\n{text}".encode()).hexdigest()
 
 
-def plan(source: Source, part: Part, encoding: Encoding, shard_bytes: int, seed: int) -> list[Unit]:
+def layout(source: Source, part: Part, encoding: Encoding, shard_bytes: int, seed: int) -> list[Unit]:
     """Storage order is a keyed shuffle, cut where the expected bytes fill a shard. A function of the source's sizes and
     the options alone, never of encoded sizes: so any unit can be made without the others."""
     order = shuffled(source.uids(part.rows), seed, "storage")

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..manifest import Info, Manifest
+from ..manifest import DatasetInfo, Manifest
 
 SHOTS = (("many", "> 100"), ("medium", "20..100"), ("few", "< 20"))  # training pictures a class, ImageNet-LT's bands
 ENDS = {"webdataset": ".tar", "ffcv": ".beton"}
@@ -69,7 +69,7 @@ def _sizes(manifest: Manifest) -> Iterator[Row]:
         yield name, "".join(f"{v:7,.0f}" for v in np.percentile(side, POINTS))
 
 
-def _origin(info: Info) -> Iterator[Row]:
+def _origin(info: DatasetInfo) -> Iterator[Row]:
     how = (WORDS.get(key) or f"{key.replace('_', ' ')} {value}" for key, value in info.encoding.items())
     yield "encoding", ", ".join(how)
     yield "normalised", ", ".join(f"{kind} {n:,}" for kind, n in info.report["normalised"].items()) or "0"

@@ -22,7 +22,7 @@ from ..errors import UserError
 from ..files import PAGE
 from ..formats.beton import RAW, Layout
 from ..formats.digest import Digest
-from ..manifest import JSON, SCHEMA, Info, Manifest, uid_of, write
+from ..manifest import JSON, SCHEMA, DatasetInfo, Manifest, uid_of, write
 from ..sources.local import Local
 from ..sources.readers import Ranges
 from ..sources.source import Reader, key_of
@@ -69,7 +69,7 @@ def index(root: Path, split: str = "train", *, skip: bool = False, workers: int 
     label = table["label"].to_numpy()
     turned = sum(one.turned for one in looked)
     report: JSON = {"check": "headers", "normalised": {}, "suspect": [], "skipped": skipped}
-    info = Info(
+    info = DatasetInfo(
         name=root.resolve().name,
         split=split,
         subset={"name": "full", "from": "index", "split": split},

@@ -10,12 +10,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import simplejpeg
 
-from ..building.pack import is_raw
+from ..building.blocks import is_raw
 from ..encoding.encode import Damaged, Encoding, encode
 from ..errors import UserError
 from ..files import atomic
 from ..formats import beton
-from ..formats.tar import Tar, around
+from ..formats.tar import TarWriter, around
 from ..manifest import Manifest
 from ..sources.source import Source
 from .verify import Damage, index_texts, tar_spans
@@ -130,7 +130,7 @@ def _tar(manifest: Manifest, path: Path, copies: Copies) -> None:
     rows = [span.row for span in tar_spans(manifest, number)]
     copies.want(rows)
     with atomic(path) as file:
-        tar = Tar(file)
+        tar = TarWriter(file)
         for row in rows:
             jpeg, shape = copies.jpeg(row), (int(manifest.height[row]), int(manifest.width[row]))
             before, behind = around(manifest.keys[row], int(manifest.label[row]), len(jpeg), *shape)
@@ -145,7 +145,7 @@ def _beton(manifest: Manifest, path: Path, copies: Copies) -> None:
     rows = np.argsort(manifest.beton).tolist()
     copies.want(rows)
     with atomic(path) as file:
-        made = beton.Beton(file, len(manifest) + len(manifest.info.report["skipped"]))
+        made = beton.BetonWriter(file, len(manifest) + len(manifest.info.report["skipped"]))
         for row in rows:
             data, mode, sha256 = copies.jpeg(row), beton.JPEG, copies.digests[row]
             if raw[row]:

@@ -78,7 +78,7 @@ class Layout:
         return cls(image["mode"], image["height"], image["width"], image["where"], table["bytes"][at], label)
 
 
-class Beton:
+class BetonWriter:
     """A `.beton` in the making for at most `most` samples; `add` returns the sample's number."""
 
     def __init__(self, file: IO[bytes], most: int) -> None:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 
-class Folder:
+class FolderWriter:
     """A folder of JPEGs in the making, under a partial name."""
 
     def __init__(self, root: Path) -> None:

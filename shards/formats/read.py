@@ -15,7 +15,7 @@ from ..manifest import Manifest
 from .beton import RAW, Layout
 
 
-class Pieces:
+class OpenFiles:
     """`pread` on files that stay open: no shared position, no lock, no copy of the file in this process.
 
     Not mmap: a file cut short under a mapping kills the process, a short read is an error that can name the sample.
@@ -57,34 +57,34 @@ def _open(path: Path) -> FileIO:
         ) from None
 
 
-class Tars:
+class TarReader:
     """JPEG members of local tars, by the offsets that the manifest keeps."""
 
     def __init__(self, manifest: Manifest):
         manifest.require("webdataset")
-        self.manifest, self.pieces = manifest, Pieces(manifest.tars())
+        self.manifest, self.files = manifest, OpenFiles(manifest.tars())
 
     def read(self, row: int) -> bytes:
         m = self.manifest
-        return self.pieces.read(int(m.shard[row]), int(m.offset[row]), int(m.bytes[row]))
+        return self.files.read(int(m.shard[row]), int(m.offset[row]), int(m.bytes[row]))
 
     def locate(self, row: int) -> str:
-        return f"{self.pieces.paths[self.manifest.shard[row]]} at byte {self.manifest.offset[row]}"
+        return f"{self.files.paths[self.manifest.shard[row]]} at byte {self.manifest.offset[row]}"
 
     def prefetch(self, rows: np.ndarray) -> None:
         """The page cache does well alone."""
 
     def close(self) -> None:
-        self.pieces.close()
+        self.files.close()
 
 
-class Beton:
+class BetonReader:
     """Samples of a .beton by the number that the manifest keeps for each row; no ffcv needed."""
 
     def __init__(self, manifest: Manifest):
         manifest.require("ffcv")
         path = manifest.beton_path()
-        self.rows, self.pieces = manifest.beton, Pieces([path])
+        self.rows, self.files = manifest.beton, OpenFiles([path])
         self.layout = Layout.of(path)
         if len(self.layout.where) < len(manifest):
             raise UserError(f"{path} holds {len(self.layout.where)} samples, the manifest {len(manifest)}: repair it")
@@ -92,22 +92,22 @@ class Beton:
     def read(self, row: int) -> bytes | np.ndarray:
         """JPEG bytes, or [H, W, 3] uint8 of a sample that is stored decoded."""
         at, layout = self.rows[row], self.layout
-        data = self.pieces.read(0, int(layout.where[at]), int(layout.size[at]))
+        data = self.files.read(0, int(layout.where[at]), int(layout.size[at]))
         if layout.mode[at] != RAW:
             return data
         return np.frombuffer(data, np.uint8).reshape(int(layout.height[at]), int(layout.width[at]), 3)
 
     def locate(self, row: int) -> str:
-        return f"{self.pieces.paths[0]}, its sample {self.rows[row]}"
+        return f"{self.files.paths[0]}, its sample {self.rows[row]}"
 
     def prefetch(self, rows: np.ndarray) -> None:
         """The page cache does well alone."""
 
     def close(self) -> None:
-        self.pieces.close()
+        self.files.close()
 
 
-class Folder:
+class FolderReader:
     """Files by key."""
 
     def __init__(self, manifest: Manifest):
@@ -135,4 +135,4 @@ class Folder:
         """Every file was closed as it was read."""
 
 
-open_tar, open_beton, open_folder = Tars, Beton, Folder
+open_tar, open_beton, open_folder = TarReader, BetonReader, FolderReader

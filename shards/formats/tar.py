@@ -43,7 +43,7 @@ def around(key: str, label: int, size: int, height: int, width: int) -> tuple[by
     return header(f"{key}.jpg", size), b"".join(behind)
 
 
-class Tar:
+class TarWriter:
     """An open tar that samples are appended to; its digest as in digest.py."""
 
     def __init__(self, file: IO[bytes]) -> None:

@@ -10,10 +10,10 @@ from ..errors import UserError
 from ..lists import known, parse, read
 from ..manifest import JSON
 from ..sources.source import Source
-from .choice import Choice, check
 from .classsets import class_set, remap
 from .draws import drawn, places
 from .lists import Listing, find
+from .options import SubsetOptions, check
 from .published import CLASSSETS, PUBLISHED, listing
 from .release import by_class, release
 
@@ -43,7 +43,7 @@ def split_of(subset: str, split: str | None) -> tuple[str, str]:
     return reads, makes
 
 
-def subset(source: Source, choice: Choice, seed: int) -> Part:
+def subset(source: Source, choice: SubsetOptions, seed: int) -> Part:
     """The chosen part of a source; UserError when the source cannot give it."""
     check(choice)
     name = choice.subset
@@ -62,7 +62,7 @@ def subset(source: Source, choice: Choice, seed: int) -> Part:
     return part
 
 
-def _named(source: Source, choice: Choice, seed: int) -> Part:
+def _named(source: Source, choice: SubsetOptions, seed: int) -> Part:
     """The part that --subset names, with the source's labels unless a list brings its own."""
     name, draw = choice.subset, choice.draw_subset
     if name == "full" or name in CLASSSETS:
@@ -98,7 +98,7 @@ def _file(source: Source, path: Path, *, allow_missing: bool) -> Part:
     return part._replace(label=label, classes=tuple(map(str, range(int(wanted.label.max()) + 1))))
 
 
-def _released(source: Source, choice: Choice) -> Part:
+def _released(source: Source, choice: SubsetOptions) -> Part:
     """The published draw; it needs the long-tailed list and lt-val's, and all of ImageNet for the published result."""
     tail, val = (listing(name, choice.lists, source) for name in ("lt", "lt-val"))
     kept, found = (find(source, wanted, allow_missing=choice.allow_missing) for wanted in (val, tail))
@@ -115,7 +115,7 @@ def _released(source: Source, choice: Choice) -> Part:
     return _with_labels(source, np.array(made, np.int64), origin, sorted({*kept.missing, *found.missing}))
 
 
-def _classes(source: Source, part: Part, name: str, choice: Choice) -> Part:
+def _classes(source: Source, part: Part, name: str, choice: SubsetOptions) -> Part:
     """The pictures of a class set, numbered anew."""
     if not part.classes:
         raise UserError(f"{source.name} has no classes to choose from: leave out --classes")
@@ -125,7 +125,7 @@ def _classes(source: Source, part: Part, name: str, choice: Choice) -> Part:
     return Part(part.rows[keep], label[keep], classes, part.origin | {"classes": origin}, part.missing)
 
 
-def _share(source: Source, part: Part, choice: Choice, seed: int) -> Part:
+def _share(source: Source, part: Part, choice: SubsetOptions, seed: int) -> Part:
     """The first of each class in keyed order: a fraction, at least one, or a number."""
     group = part.label + 1  # the unlabelled are one
     have = np.bincount(group, minlength=len(part.classes) + 1)

@@ -13,8 +13,8 @@ from viewstream.pipeline.plan.order import Plan
 from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.errors import UserError
 from viewstream.shards.plain import plain
-from viewstream.shards.subsets.choice import Choice
 from viewstream.shards.subsets.classsets import computed, only
+from viewstream.shards.subsets.options import SubsetOptions
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def views_by_uid(reader, data):
 
 def test_some_classes_of_a_set_are_what_a_build_of_them_would_be(built, pets, names, tmp_path):
     part = only(built, str(names))
-    made = build(BuildOptions(source=pets, out=tmp_path / "made", workers=1), Choice(classes=str(names)))
+    made = build(BuildOptions(source=pets, out=tmp_path / "made", workers=1), SubsetOptions(classes=str(names)))
     assert part.info.classes == made.info.classes == ("eel", "fox")
     assert part.info.counts == made.info.counts == (24, 24)
     place = np.argsort(part.uid), np.argsort(made.uid)

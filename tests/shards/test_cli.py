@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import pytest
 
-from viewstream.shards.cli import Positional, parse
+from viewstream.shards.cli import Positional, Renamed, parse
 from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import Manifest
 
@@ -87,10 +87,11 @@ class Fields:
     out: Annotated[Path | None, "a path or none"] = None
     rate: Annotated[float, "a number", 0] = 0.5
     picture: Annotated[bool, "yes or no"] = True
+    views: Annotated[str, "a recipe", Renamed("recipe")] = "moco_v2"
 
 
 def fields(*words: str) -> Fields:
-    return parse(Fields(), words=words, about="What fields become.")[0]
+    return parse(Fields(), argv=words, description="What fields become.")[0]
 
 
 def test_a_positional_word_fills_its_field_wherever_it_stands():
@@ -121,6 +122,13 @@ def test_text_paths_numbers_and_switches_are_read_as_before():
         fields("here", "--rate", "fast")
     with pytest.raises(UserError, match="--rate: -1 is less than 0"):
         fields("here", "--rate=-1")
+
+
+def test_a_renamed_flag_keeps_its_old_name_which_help_tells(capsys):
+    assert fields("here", "--recipe", "byol").views == fields("here", "--views", "byol").views == "byol"
+    with pytest.raises(SystemExit):
+        fields("--help")
+    assert "a recipe (moco_v2); --recipe is its old name" in " ".join(capsys.readouterr().out.split())
 
 
 def test_help_names_the_place_the_words_and_the_defaults(capsys):

@@ -35,7 +35,7 @@ def test_every_view_and_mode_is_read_back(built, tmp_path):
 
 
 def test_ranks_read_each_picture_once(static):
-    loaders = [StaticSet(static, batch=4, world=2, rank=r) for r in range(2)]
+    loaders = [StaticSet(static, batch=4, world_size=2, rank=r) for r in range(2)]
     seen = [i for loader in loaders for b in loader.epoch(0) for i in b.index.tolist()]
     for loader in loaders:
         loader.close()

@@ -56,7 +56,7 @@ def test_look_lists_every_recipe_and_who_does_what(capsys, monkeypatch):
         (["--ids", "90-99"], "rows 0-95"),
         (["--ids", "x"], "takes a-b or a,b,c"),
         (["--out", "x.foo"], "no PNG"),
-        (["--recipe", "moco_v3"], "did you mean 'moco_v"),
+        (["--views", "moco_v3"], "did you mean 'moco_v"),
         (["--renderers", "kornia"], "there are reference, device, dali"),
     ],
 )

@@ -13,17 +13,17 @@ from viewstream.pipeline.plan.order import Plan
 from viewstream.shards.cli import parse
 from viewstream.shards.manifest import Manifest
 from viewstream.trainers.methods.build import method_of
-from viewstream.trainers.ranks import group, rank, world
+from viewstream.trainers.ranks import process_group, rank, world_size
 from viewstream.trainers.recipes import recipe_named
 from viewstream.trainers.training import optim
 from viewstream.trainers.training.log import Log
 from viewstream.trainers.training.loop import train
 
 data, name, *words = sys.argv[1:]
-(recipe,) = parse(recipe_named("", name), words=words, about="")
-with group("cpu") as device:
+(recipe,) = parse(recipe_named("", name), argv=words, description="")
+with process_group("cpu") as device:
     data = Manifest.open(data)
-    plan = Plan(len(data), recipe.batch_size, world(), rank(), 0)
+    plan = Plan(len(data), recipe.batch_size, world_size(), rank(), 0)
     loader = open_loader("webdataset", data, plan, views_of(recipe.views, recipe.size), device=device, threads=1)
     method = method_of(recipe, len(data.info.classes))
     before = {k: v.clone() for k, v in method.state_dict().items()}

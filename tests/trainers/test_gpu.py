@@ -28,13 +28,13 @@ def test_a_training_step_never_waits_for_the_gpu(built):
     optimizer, loader = optim.sgd(method, 0.03, 0.9, 1e-4), stream(built, "cuda")
 
     def step(batch, now):
-        method.begin(now)
+        method.before_step(now)
         with torch.autocast("cuda", torch.bfloat16):
             loss, _ = method(batch, now)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        method.end(now)
+        method.after_step(now)
 
     try:
         for number, batch in enumerate(loader.epoch(0)):

@@ -10,17 +10,17 @@ import torch.nn.functional as F
 from torch import nn
 
 from viewstream.trainers.methods.moco import logits
-from viewstream.trainers.methods.parts import Queue, grouped, shuffled
-from viewstream.trainers.ranks import group, rank
+from viewstream.trainers.methods.parts import Queue, shuffle_bn, split_bn
+from viewstream.trainers.ranks import process_group, rank
 
-with group("cpu"):
+with process_group("cpu"):
     with np.load(sys.argv[1]) as file:
         g = {k: torch.from_numpy(file[k]) for k in file}
     net = nn.Sequential(nn.Linear(6, 8, bias=False), nn.BatchNorm1d(8, affine=False)).double()
     net[0].weight.data = g["W"].double()
     x1, x2 = g["x"][rank()].double()
-    q = F.normalize(grouped(net, x1, groups=2), dim=1)
-    k = F.normalize(shuffled(net, x2, groups=2, order=g["idx_shuffle"]), dim=1)
+    q = F.normalize(split_bn(net, x1, groups=2), dim=1)
+    k = F.normalize(shuffle_bn(net, x2, groups=2, order=g["idx_shuffle"]), dim=1)
     queue = Queue(g["queue"].T.double().contiguous())
     queue.head.fill_(int(g["ptr"]))
     scores = logits(q, k, queue.rows, float(g["temperature"]))

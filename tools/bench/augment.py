@@ -201,7 +201,7 @@ def report(options: Bench, threads: int, where: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    (options,) = parse(Bench(), about=__doc__ or "")
+    (options,) = parse(Bench(), description=__doc__ or "")
     threads = options.threads or share_of_cores()
     where = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(threads)

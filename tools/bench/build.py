@@ -175,7 +175,7 @@ def ratios(rates: dict[str, float], workers: int) -> dict[str, float]:
 
 
 def main() -> None:
-    (options,) = parse(Bench(), about=__doc__ or "")
+    (options,) = parse(Bench(), description=__doc__ or "")
     workers = options.workers or cores()
     with tempfile.TemporaryDirectory(dir=options.scratch) as name:
         scratch = Path(name)

@@ -4,7 +4,7 @@ Rounds go through the cases in turn (A B C A B C ...), the median of a case is c
 same JPEGs from memory with the same threads, nothing else. Ratios carry over to other days, absolute numbers do not.
 `decoded only` is what the host does for --crops device. Ends with what limits, and what to change.
 
-  python tools/bench/loader.py --data data/shards/imagenet-lt6-train --loader all --recipe moco_v2 --peers
+  python tools/bench/loader.py --data data/shards/imagenet-lt6-train --loader all --views moco_v2 --peers
 """
 
 import json
@@ -31,7 +31,7 @@ from viewstream.pipeline.plan.order import Plan
 from viewstream.pipeline.plan.orders import WindowShuffle
 from viewstream.pipeline.timing import Times
 from viewstream.pipeline.workers import share_of_cores
-from viewstream.shards.cli import parse, run
+from viewstream.shards.cli import Renamed, parse, run
 from viewstream.shards.errors import UserError, choose, needs
 from viewstream.shards.files import atomic
 from viewstream.tools.bench.peers import PEERS, Case, Job
@@ -45,7 +45,7 @@ class Bench:
 
     data: Annotated[str, "a built data set"] = ""
     loader: Annotated[str, f"all, or one of {', '.join(LOADERS)}"] = "all"
-    recipe: Annotated[str, "augmentation recipe, for its crops and flips"] = "moco_v2"
+    views: Annotated[str, "augmentation recipe, for its crops and flips", Renamed("recipe")] = "moco_v2"
     size: Annotated[int, "side of a (large) view, px", 8] = 224
     batch_size: Annotated[int, "samples a batch", 1] = 64
     batches: Annotated[int, "batches a round, at most an epoch", 1] = 100
@@ -160,14 +160,14 @@ def picture(rates: dict[str, float], title: str, path: Path) -> None:
 
 
 def main() -> None:
-    (options,) = parse(Bench(), about=__doc__ or "")
+    (options,) = parse(Bench(), description=__doc__ or "")
     if not options.data:
         raise UserError("no data set to measure: name one with --data data/shards/<name>")
     manifest, threads = open_set(options.data), options.workers or share_of_cores()
-    views = views_of(options.recipe, options.size)
+    views = views_of(options.views, options.size)
     crops = [view[0] for view in views if isinstance(view[0], RandomResizedCrop)]
     if not crops:
-        raise UserError(f"--recipe {options.recipe} makes no random crops: choose one that does")
+        raise UserError(f"--views {options.views} makes no random crops: choose one that does")
     job = Job(manifest, crops, options.batch_size, options.batches, threads)
     times: dict[str, Times] = {}
     rates = measure(cases(job, views, options, times), options.rounds)

@@ -261,7 +261,7 @@ Of a small view at 32 px, which is 14 px wide, that ring is every fourth pixel.
 
 
 def main() -> None:
-    (options,) = parse(Parity(), about=__doc__ or "")
+    (options,) = parse(Parity(), description=__doc__ or "")
     if not options.sizes:
         raise UserError("--sizes names none: name some, as in 32,96,224")
     words, images = pictures(options)

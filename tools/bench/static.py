@@ -118,7 +118,7 @@ def bench(options: Bench) -> dict[str, float]:
 
 
 def main() -> None:
-    (options,) = parse(Bench(), about=__doc__ or "")
+    (options,) = parse(Bench(), description=__doc__ or "")
     bench(options)
 
 

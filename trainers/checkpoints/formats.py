@@ -19,7 +19,7 @@ from .layouts import State, Weights, read
 HEADS = ("fc.", "classifier.", "head.", "heads.", "head_dist.")  # where networks keep classifiers and projection heads
 
 
-class Fit(NamedTuple):
+class Match(NamedTuple):
     """How entries and a network go together."""
 
     take: State  # under the network's own names
@@ -46,7 +46,7 @@ def listed(names: list[str], most: int = 4) -> str:
     return ", ".join(names[:most]) + more
 
 
-def fit(net: nn.Module, state: State) -> Fit:
+def match_state_dict(net: nn.Module, state: State) -> Match:
     """Entries of `state` for a backbone, or for an encoder, whose head's are under `fc.`."""
     own = net.state_dict()
     inside = isinstance(net, Encoder)
@@ -60,7 +60,7 @@ def fit(net: nn.Module, state: State) -> Fit:
         else:
             take[names[name]] = value
     lacking = (name for name in names.keys() - state.keys() if not name.endswith("num_batches_tracked"))
-    return Fit(take, left, sorted(wrong) + sorted(f"{name} missing" for name in lacking))
+    return Match(take, left, sorted(wrong) + sorted(f"{name} missing" for name in lacking))
 
 
 def _canonical(name: str) -> str:
@@ -80,7 +80,7 @@ def load_encoder(net: Encoder, path: Path, *, kind: str = "auto", which: str = "
 
 def _load(net: nn.Module, path: Path, kind: str, which: str) -> Loaded:
     weights = read(path, kind)
-    take, left, wrong = fit(net, weights.network(which))
+    take, left, wrong = match_state_dict(net, weights.network(which))
     if wrong:
         raise unfit(path, weights, wrong)
     net.load_state_dict(take, strict=False)  # what it may lack is counters of BatchNorm
@@ -106,7 +106,7 @@ def restart(method: MoCo, path: Path) -> Loaded:
     weights = read(path)
     kept, dropped, others = [], [], dict(weights.others)
     for net, state in ((method.online, weights.online), (method.target, weights.target)):
-        take, left, wrong = fit(net, state) if state else Fit({}, [], [])
+        take, left, wrong = match_state_dict(net, state) if state else Match({}, [], [])
         if body := [w for w in wrong if not w.startswith("fc.")]:
             raise unfit(path, weights, body)
         net.load_state_dict(take, strict=False)

@@ -11,28 +11,29 @@ from torch import nn
 
 from ...shards.errors import UserError
 from ...shards.files import atomic
-from ..ranks import gather, rank, world
+from ..ranks import gather, rank, world_size
 from ..recipes import Recipe, recipe_from
 
 State = dict[str, Any]
 
 
-class Keeper:
-    """Writes a run's checkpoints: last.pt, best.pt by what `seen` was told, and epoch-NNNN.pt every `keep` epochs.
+class CheckpointManager:
+    """Writes a run's checkpoints: last.pt, best.pt by what `report_metric` was told, and epoch-NNNN.pt every `keep`
+    epochs.
 
-    Rank 0's state; all ranks agree on it but for BatchNorm's running statistics, which training does not read. `about`
-    names the recipe and the data that the state belongs to.
+    Rank 0's state; all ranks agree on it but for BatchNorm's running statistics, which training does not read.
+    `metadata` names the recipe and the data that the state belongs to.
     """
 
     def __init__(
         self, folder: Path, method: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler,
-        about: State, *, per_epoch: int, keep: int = 0,
+        metadata: State, *, per_epoch: int, keep: int = 0,
     ):  # fmt: skip
         self.folder, self.method, self.optimizer, self.scaler = folder, method, optimizer, scaler
-        self.about, self.per_epoch, self.keep = about, per_epoch, keep
+        self.metadata, self.per_epoch, self.keep = metadata, per_epoch, keep
         self.best, self._improved = -math.inf, False
 
-    def seen(self, value: float) -> None:
+    def report_metric(self, value: float) -> None:
         """The number that best.pt has the highest of, measured before the next `save`."""
         self._improved, self.best = value > self.best, max(value, self.best)
 
@@ -60,16 +61,16 @@ class Keeper:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "best": self.best,
-            "world": world(),
+            "world": world_size(),
             "threads": torch.get_num_threads(),
-            **self.about,
+            **self.metadata,
         }
 
     def resume(self, path: Path) -> int:
         """Load a checkpoint and return the steps taken; UserError when it is of another recipe or data set."""
         state = read(path)
         for what, remedy in (("recipe", "repeat its options"), ("data", "name its --data")):
-            was, now = state[what], self.about[what]
+            was, now = state[what], self.metadata[what]
             changed = [f"{k} {was.get(k)!r} -> {v!r}" for k, v in now.items() if was.get(k) != v]
             if changed:
                 raise UserError(
@@ -80,7 +81,7 @@ class Keeper:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.best = state["best"]
-        for what, here in (("world", world()), ("threads", torch.get_num_threads())):
+        for what, here in (("world", world_size()), ("threads", torch.get_num_threads())):
             if state[what] != here and not rank():
                 print(
                     f"note: saved with {what} {state[what]}, now {here}: same ids and draws, losses equal to rounding "

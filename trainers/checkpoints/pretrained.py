@@ -18,7 +18,7 @@ from .formats import Loaded, load_backbone, load_encoder, restart
 from .layouts import read
 
 
-def start(method: Method, recipe: Recipe, pretrained: str, teacher: str, network: str) -> None:
+def load_pretrained(method: Method, recipe: Recipe, pretrained: str, teacher: str, network: str) -> None:
     """Fill the freshly drawn `method`; `network`: which of a checkpoint with two. UserError for a file that is missing,
     not needed or does not fit."""
     if isinstance(method, SEED):

@@ -103,10 +103,10 @@ def votes(near: Tensor) -> Tensor:
     return labels - 1 - best % labels
 
 
-def share(queries: int, world: int, rank: int) -> slice:
+def share(queries: int, world_size: int, rank: int) -> slice:
     """The queries of a rank: whole slices, so that every number of ranks multiplies the same matrices."""
     slices = -(-queries // SLICE)
-    return slice(*(min(slices * r // world * SLICE, queries) for r in (rank, rank + 1)))
+    return slice(*(min(slices * r // world_size * SLICE, queries) for r in (rank, rank + 1)))
 
 
 def printed(values: dict[str, float], space: str) -> str:

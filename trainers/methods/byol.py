@@ -70,7 +70,7 @@ class BYOL(nn.Module):
         assert isinstance(self.target, Encoder)
         return self.target.backbone
 
-    def begin(self, now: Now) -> None:
+    def before_step(self, now: Now) -> None:
         ema_(self.target, self.online, momentum(now.step, now.total, self.momentum))
 
     def student(self, x: Tensor) -> Tensor:
@@ -86,5 +86,5 @@ class BYOL(nn.Module):
             q1, q2, k1, k2 = (F.normalize(wide(rows), dim=1) for rows in (q1, q2, k1, k2))  # [N, D]
             return loss(q1, q2, k1, k2), {"spread": spread(k1)}
 
-    def end(self, now: Now) -> None:
+    def after_step(self, now: Now) -> None:
         """Nothing moves by rule after the step."""

@@ -16,7 +16,7 @@ from torch import Tensor
 from ...pipeline.batch import Batch
 from ...shards.errors import choose
 from ..nets.encoder import Encoder
-from ..ranks import gather, rank, world
+from ..ranks import gather, rank, world_size
 from .moco import MoCo, acc1
 from .parts import Queue
 from .positives import lowest_first, picked, random_order, set_aside, soft_targets, summed
@@ -49,7 +49,7 @@ class KCL(MoCo):
         q, k = self.embed(batch, now)
         with torch.autocast(q.device.type, enabled=False):
             self.keys, self.labels = F.normalize(k.to(self.queue.rows.dtype), dim=1), batch.target
-        self.end(now)
+        self.after_step(now)
 
     def forward(self, batch: Batch, now: Now) -> tuple[Tensor, Stats]:
         q, k = self.embed(batch, now)
@@ -78,8 +78,8 @@ class KCL(MoCo):
         if not self.tgt_avg:
             return rows.mean()
         positives = gather(chosen.sum()[None] + len(rows)).sum()  # the own keys, too
-        return rows.sum() * world() / positives
+        return rows.sum() * world_size() / positives
 
-    def end(self, now: Now) -> None:
-        super().end(now)
+    def after_step(self, now: Now) -> None:
+        super().after_step(now)
         self.label_queue.push(self.labels)

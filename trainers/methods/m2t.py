@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from . import momentum_norm
 from .byol import BYOL
-from .parts import frozen_copy, grouped
+from .parts import frozen_copy, split_bn
 from .protocol import Now
 
 
@@ -23,9 +23,9 @@ class M2T(BYOL):
         super().__init__(online, predictor, momentum=momentum, target=target, sync=False)
         self.bn_groups = bn_groups
 
-    def begin(self, now: Now) -> None:
-        super().begin(now)
+    def before_step(self, now: Now) -> None:
+        super().before_step(now)
         momentum_norm.begin(self.target, momentum_norm.batch_momentum(now.step, now.total))
 
     def student(self, x: Tensor) -> Tensor:
-        return grouped(self.predictor, grouped(self.online, x, self.bn_groups), self.bn_groups)
+        return split_bn(self.predictor, split_bn(self.online, x, self.bn_groups), self.bn_groups)

@@ -17,7 +17,7 @@ GRANULARITIES = ("tensor", "layer", "channel", "element")
 Shape = tuple[int, ...]
 
 
-def pieces(net: nn.Module, granularity: str) -> tuple[list[str], list[Shape]]:
+def mask_shapes(net: nn.Module, granularity: str) -> tuple[list[str], list[Shape]]:
     """Of each parameter in turn: the name that keys its coins, and their shape, which broadcasts to the parameter's.
 
     `tensor`: one coin; `layer`: one for all tensors of a module; `channel`: one for each index of dimension 0;
@@ -33,11 +33,11 @@ def pieces(net: nn.Module, granularity: str) -> tuple[list[str], list[Shape]]:
     return owners if granularity == "layer" else list(names), [()] * len(names)
 
 
-def coins(
+def bernoulli_masks(
     names: Sequence[str], shapes: Sequence[Shape], preserve: float, *, seed: int, step: int,
     device: torch.device | str = "cpu",
 ) -> list[Tensor]:  # fmt: skip
-    """Of what `pieces` returned: bool masks of these shapes, each value true with chance 1 - preserve.
+    """Of what `mask_shapes` returned: bool masks of these shapes, each value true with chance 1 - preserve.
 
     A pure function. The host makes one key a name; the rest is done on the device, which is not waited for.
     """

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from ...pipeline.batch import Batch
 from ..nets.encoder import Encoder
-from ..ranks import world
-from .parts import SHUFFLE, Queue, ema_, frozen_copy, grouped, permutation, shuffled, unit_rows
+from ..ranks import world_size
+from .parts import SHUFFLE, Queue, ema_, frozen_copy, permutation, shuffle_bn, split_bn, unit_rows
 from .protocol import Now, Stats
 
 
@@ -54,17 +54,17 @@ class MoCo(nn.Module):
     def backbone(self) -> nn.Module:
         return self.online.backbone
 
-    def begin(self, now: Now) -> None:
+    def before_step(self, now: Now) -> None:
         ema_(self.target, self.online, self.momentum)
 
     def embed(self, batch: Batch, now: Now) -> tuple[Tensor, Tensor]:
         """q = f(x1) and k = g(x2), [N, D] each, of any length."""
         x1, x2 = batch.views
-        order = permutation(len(x2) * world(), now, SHUFFLE, x2.device)
-        return grouped(self.online, x1, self.bn_groups), shuffled(self.target, x2, self.bn_groups, order)
+        order = permutation(len(x2) * world_size(), now, SHUFFLE, x2.device)
+        return split_bn(self.online, x1, self.bn_groups), shuffle_bn(self.target, x2, self.bn_groups, order)
 
     def scores(self, q: Tensor, k: Tensor) -> Tensor:
-        """Embeddings [N, D] -> logits [N, 1 + K]; remembers the keys for `end`. Not under autocast."""
+        """Embeddings [N, D] -> logits [N, 1 + K]; remembers the keys for `after_step`. Not under autocast."""
         rows = self.queue.rows
         q, self.keys = (F.normalize(x.to(rows.dtype), dim=1) for x in (q, k))  # [N, D]
         return logits(q, self.keys, rows, self.temperature)
@@ -73,9 +73,9 @@ class MoCo(nn.Module):
         q, k = self.embed(batch, now)
         with torch.autocast(q.device.type, enabled=False):  # a bf16 logit of 14 is off by up to 1/32
             scores = self.scores(q, k)  # [N, 1 + K]
-            filled = scores.new_full((), min(now.step * len(q) * world() / len(self.queue.rows), 1.0))
+            filled = scores.new_full((), min(now.step * len(q) * world_size() / len(self.queue.rows), 1.0))
             loss = F.cross_entropy(scores, scores.new_zeros(len(q), dtype=torch.long))
             return loss, {"acc1": acc1(scores), "filled": filled}
 
-    def end(self, now: Now) -> None:
+    def after_step(self, now: Now) -> None:
         self.queue.push(self.keys)

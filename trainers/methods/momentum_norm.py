@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..nets.norms import affine, averaged, replaced, rest, wide
-from ..ranks import world
+from ..ranks import world_size
 
 
 def batch_momentum(step: int, total: int) -> float:
@@ -80,7 +80,7 @@ class MomentumBatchNorm(_BatchNorm):
         assert var is not None
         if not self.training:
             return rest(self, F.batch_norm(input, mean, var, self.weight, self.bias, eps=self.eps))
-        local = self.groups // world()
+        local = self.groups // world_size()
         y, seen = mixed(input, mean, var, self.a, self.weight, self.bias, groups=local, eps=self.eps)
         if self.seen is None:
             self.seen = seen

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ...augment.draw import hashed
 from ...shards.errors import UserError
-from ..ranks import gather, rank, world
+from ..ranks import gather, rank, world_size
 from .protocol import Now
 
 SHUFFLE = 1  # what a hash of (seed, step, purpose) is for
@@ -26,27 +26,27 @@ def ema_(target: nn.Module, online: nn.Module, momentum: float) -> None:
     torch._foreach_lerp_([t for t, _ in pairs], [o for _, o in pairs], 1 - momentum)  # pyright: ignore
 
 
-def grouped(net: nn.Module, x: Tensor, groups: int) -> Tensor:
+def split_bn(net: nn.Module, x: Tensor, groups: int) -> Tensor:
     """net(x) with BatchNorm statistics taken in `groups` groups of neighbours, counted over all ranks."""
-    return torch.cat([net(part) for part in x.chunk(groups // world())])
+    return torch.cat([net(part) for part in x.chunk(groups // world_size())])
 
 
 @torch.no_grad()
-def shuffled(net: nn.Module, x: Tensor, groups: int, order: Tensor) -> Tensor:
-    """`grouped` on the global batch in `order` [W N]: an image and its other view meet no statistics of the same group
+def shuffle_bn(net: nn.Module, x: Tensor, groups: int, order: Tensor) -> Tensor:
+    """`split_bn` on the global batch in `order` [W N]: an image and its other view meet no statistics of the same group
     (ShuffleBN, arXiv:1911.05722 3.3; here also between groups on one device)."""
     n, here = len(x), rank()
     mine = gather(x)[order[here * n : (here + 1) * n]]
-    out = gather(grouped(net, mine, groups))
+    out = gather(split_bn(net, mine, groups))
     return out[order.argsort()[here * n : (here + 1) * n]]
 
 
 def check_groups(groups: int, batch: int) -> None:
     """UserError unless `groups` cut a global batch into equal parts of two or more, as many on every rank."""
-    if groups < 1 or groups % world() or batch % groups or batch // groups < 2:
+    if groups < 1 or groups % world_size() or batch % groups or batch // groups < 2:
         raise UserError(
-            f"{groups} groups of BatchNorm statistics do not cut a global batch of {batch} on {world()} ranks into "
-            f"equal parts of two or more: choose --bn-groups as a multiple of the ranks that divides the batch"
+            f"{groups} groups of BatchNorm statistics do not cut a global batch of {batch} on {world_size()} ranks "
+            f"into equal parts of two or more: choose --bn-groups as a multiple of the ranks that divides the batch"
         )
 
 

@@ -20,7 +20,7 @@ class Now(NamedTuple):
 class Method(Protocol):
     """An nn.Module with a loss and an update rule."""
 
-    def begin(self, now: Now) -> None:
+    def before_step(self, now: Now) -> None:
         """Changes by rule before the forward: momentum and teacher updates."""
         ...
 
@@ -28,7 +28,7 @@ class Method(Protocol):
         """The loss to minimise, and scalars worth logging."""
         ...
 
-    def end(self, now: Now) -> None:
+    def after_step(self, now: Now) -> None:
         """Changes by rule after the optimiser step: queues, written late so that no copy of them is needed."""
         ...
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ...pipeline.batch import Batch
 from ..nets.encoder import Encoder
 from .moco import acc1, logits
-from .parts import Queue, grouped, unit_rows
+from .parts import Queue, split_bn, unit_rows
 from .protocol import Now, Stats
 
 
@@ -54,7 +54,7 @@ class SEED(nn.Module):
         self.teacher.eval()
         return self
 
-    def begin(self, now: Now) -> None:
+    def before_step(self, now: Now) -> None:
         """Nothing moves by rule before the step."""
 
     def forward(self, batch: Batch, now: Now) -> tuple[Tensor, Stats]:
@@ -71,13 +71,13 @@ class SEED(nn.Module):
         """Images [N, 3, S, S] and queue [K, D] -> loss, student's logits [N, 1 + K], teacher's unit rows [N, D]."""
         with torch.no_grad():
             t = self.teacher(x)
-        s = grouped(self.online, x, self.bn_groups)
+        s = split_bn(self.online, x, self.bn_groups)
         with torch.autocast(x.device.type, enabled=False):
             s, t = (F.normalize(rows.to(queue.dtype), dim=1) for rows in (s, t))  # [N, D]
             scores = logits(s, t, queue, self.temperature)  # [N, 1 + K]
             return F.cross_entropy(scores, targets(t, queue, self.teacher_temperature)), scores, t
 
-    def end(self, now: Now) -> None:
+    def after_step(self, now: Now) -> None:
         self.queue.push(self.keys)
         if self.small_queue is not None:
             self.small_queue.push(self.small_keys)

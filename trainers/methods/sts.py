@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from .byol import BYOL, momentum
-from .masks import coins, pieces
+from .masks import bernoulli_masks, mask_shapes
 from .protocol import Now
 
 
@@ -39,15 +39,15 @@ class STS(BYOL):
     ):  # fmt: skip
         super().__init__(online, predictor, momentum=momentum, target=target)
         self.preserve = preserve
-        self.names, self.shapes = pieces(self.target, granularity)
+        self.names, self.shapes = mask_shapes(self.target, granularity)
         if target is not None:
             self._follow(0.0, Now(-1, 0, seed))
 
-    def begin(self, now: Now) -> None:
+    def before_step(self, now: Now) -> None:
         self._follow(momentum(now.step, now.total, self.momentum), now)
 
     def _follow(self, m: float, now: Now) -> None:
         targets, onlines = list(self.target.parameters()), list(self.online.parameters())
         device = targets[0].device
-        masks = coins(self.names, self.shapes, self.preserve, seed=now.seed, step=now.step, device=device)
+        masks = bernoulli_masks(self.names, self.shapes, self.preserve, seed=now.seed, step=now.step, device=device)
         ensemble_(targets, onlines, m, masks)

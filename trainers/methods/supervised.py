@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ...pipeline.batch import Batch
 from ..nets.encoder import Encoder
-from .parts import grouped
+from .parts import split_bn
 from .protocol import Now, Stats
 
 
@@ -57,24 +57,24 @@ class Supervised(nn.Module):
             self.online.backbone.eval()
         return self
 
-    def grouped(self, net: nn.Module, x: Tensor) -> Tensor:
+    def split_bn(self, net: nn.Module, x: Tensor) -> Tensor:
         """net(x), BatchNorm statistics by group."""
-        return grouped(net, x, self.bn_groups) if self.bn_groups else net(x)
+        return split_bn(net, x, self.bn_groups) if self.bn_groups else net(x)
 
-    def begin(self, now: Now) -> None:
+    def before_step(self, now: Now) -> None:
         """Nothing moves by rule."""
 
     def forward(self, batch: Batch, now: Now) -> tuple[Tensor, Stats]:
         (x,) = batch.views
         if self.frozen:
             with torch.no_grad():
-                features = self.online.backbone(x) if self.still else self.grouped(self.online.backbone, x)
-            scores = self.grouped(self.online.head, features)
+                features = self.online.backbone(x) if self.still else self.split_bn(self.online.backbone, x)
+            scores = self.split_bn(self.online.head, features)
         else:
-            scores = self.grouped(self.online, x)
+            scores = self.split_bn(self.online, x)
         scores = scores.float()  # [N, C]
         hits = (scores.argmax(dim=1) == batch.target).float().mean()
         return F.cross_entropy(scores, batch.target), {"acc1": hits}
 
-    def end(self, now: Now) -> None:
+    def after_step(self, now: Now) -> None:
         """Nothing moves by rule."""

@@ -8,16 +8,16 @@ from torch import Tensor, nn
 from torch.nn.modules._functions import SyncBatchNorm as OnGPU
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..ranks import world
+from ..ranks import world_size
 
 
 def averaged(x: Tensor) -> Tensor:
     """The mean over ranks of [...], the same bits on all of them; carries no gradient."""
-    if world() == 1:
+    if world_size() == 1:
         return x
     x = x.clone(memory_format=torch.contiguous_format)
     dist.all_reduce(x)
-    return x / world()
+    return x / world_size()
 
 
 class Average(torch.autograd.Function):
@@ -40,17 +40,17 @@ class SyncBatchNorm(_BatchNorm):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        if not self.training or world() == 1:
+        if not self.training or world_size() == 1:
             return rest(self, super().forward(input))
         self.num_batches_tracked.add_(1)  # pyright: ignore
         if input.is_cuda:
             y = OnGPU.apply(
                 input, self.weight, self.bias, self.running_mean, self.running_var, self.eps, self.momentum,
-                dist.group.WORLD, world(),
+                dist.group.WORLD, world_size(),
             )  # fmt: skip
         else:
             y, mean, var = joint(input, self.weight, self.bias, self.eps)
-            values = world() * input.numel() // input.shape[1]
+            values = world_size() * input.numel() // input.shape[1]
             self.running_mean.lerp_(mean, self.momentum)  # pyright: ignore
             self.running_var.lerp_(var * (values / (values - 1)), self.momentum)  # pyright: ignore
         return rest(self, y)

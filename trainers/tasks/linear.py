@@ -14,7 +14,7 @@ from ..data import OnError, Sets, open_pair
 from ..recipes import RECIPES
 from ..recipes.options import Supervised
 from ..training.run import Run, pretrain
-from .model import Evaluation, Subject
+from .model import EvaluatedModel, Evaluation
 from .on_features import Shots
 
 CLASSES = {"cifar10": 10, "cifar100": 100, "caltech101": 101}
@@ -38,23 +38,23 @@ class Linear(Evaluation, Sets):
     eval_every: Annotated[int, "epochs between tests", 1] = 10
     on_error: OnError = "stop"
 
-    def measure(self, subject: Subject) -> Iterator[tuple[str, float]]:
-        recipe = self.recipe(subject)
+    def measure(self, model: EvaluatedModel) -> Iterator[tuple[str, float]]:
+        recipe = self.recipe(model)
         train, _ = open_pair(self, "a classifier")  # what is wrong is said now, not after the last epoch
         words: dict[str, Any] = {f.name: getattr(self, f.name) for f in dataclasses.fields(Sets)} | {
             "device": self.device
         }
-        out = self.out or str(subject.path.with_name(f"{self.name}-{train.info.name}"))
+        out = self.out or str(model.path.with_name(f"{self.name}-{train.info.name}"))
         run = Run(**words, out=out, resume="auto", pretrained=self.checkpoint, network=self.network,
                   eval_every=self.eval_every, on_error=self.on_error)  # fmt: skip
         folder = pretrain(recipe, run)
         if recipe.trained == "classifier":
-            _unchanged(subject, folder / "last.pt")
+            _unchanged(model, folder / "last.pt")
         best = torch.load(folder / "last.pt", map_location="cpu", weights_only=True)["best"]
         yield "best top1", float(best)
-        done = Shots(**words, checkpoint=str(folder / "last.pt"), size=subject.size, test_views=recipe.test_views,
+        done = Shots(**words, checkpoint=str(folder / "last.pt"), size=model.size, test_views=recipe.test_views,
                      batch_size=self.batch_size)  # fmt: skip
-        yield from done.measure(Subject(done, subject.device))
+        yield from done.measure(EvaluatedModel(done, model.device))
 
     @property
     def name(self) -> str:
@@ -65,10 +65,10 @@ class Linear(Evaluation, Sets):
         """The recipe as it is without a word."""
         return RECIPES[choose("protocol", self.name, PROBES)]()
 
-    def recipe(self, subject: Subject) -> Supervised:
+    def recipe(self, model: EvaluatedModel) -> Supervised:
         """The protocol for this network."""
         recipe = self.published()
-        changes: dict[str, object] = {"arch": subject.arch, "stem": subject.stem, "size": subject.size}
+        changes: dict[str, object] = {"arch": model.arch, "stem": model.stem, "size": model.size}
         changes |= {"batch_size": self.batch_size, "lr": self.lr or recipe.lr * self.batch_size / recipe.batch_size}
         changes |= {"epochs": self.epochs or recipe.epochs, "bias": self.bias}
         changes |= {"test_views": self.test_views or recipe.test_views}
@@ -85,14 +85,14 @@ class Transfer(Linear):
     )
     finetune: Annotated[bool, "train the whole network"] = False
 
-    def measure(self, subject: Subject) -> Iterator[tuple[str, float]]:
+    def measure(self, model: EvaluatedModel) -> Iterator[tuple[str, float]]:
         data = self.training()
         if (found := len(data.info.classes)) != CLASSES[self.dataset]:
             raise UserError(
                 f"{self.dataset} has {CLASSES[self.dataset]} classes, {data.root} has {found}: name its --dataset; "
                 f"other data sets take --task linear --protocol transfer"
             )
-        yield from super().measure(subject)
+        yield from super().measure(model)
 
     @property
     def name(self) -> str:
@@ -105,9 +105,9 @@ class Transfer(Linear):
         return dataclasses.replace(recipe, test_views="transfer_evaluation") if self.dataset == "caltech101" else recipe
 
 
-def _unchanged(subject: Subject, path: Path) -> None:
+def _unchanged(model: EvaluatedModel, path: Path) -> None:
     """UserError unless the probe's backbone is the checkpoint's, bit for bit."""
-    before, after = subject.net.state_dict(), read(path).network()
+    before, after = model.net.state_dict(), read(path).network()
     moved = [name for name, value in before.items() if not torch.equal(value.cpu(), after[name])]
     if moved:
         raise UserError(

@@ -25,7 +25,7 @@ from ..data import Loading, Network, evaluating
 from ..evals.features import features, view_features
 from ..methods.supervised import classifier
 from ..nets.encoder import backbone, seeded
-from ..ranks import rank, world
+from ..ranks import rank, world_size
 
 TOLD = ("protocol", "dataset", "finetune", "class_subset", "network", "mode", "dataset_mode", "untrained")
 
@@ -45,7 +45,7 @@ class Evaluation(Loading):
     device: Annotated[Literal["auto", "cuda", "cpu"], "auto: a GPU if there is one"] = "auto"
 
 
-class Subject:
+class EvaluatedModel:
     """The network that `options` name, its features of any set. UserError for a checkpoint that does not fit."""
 
     def __init__(self, options: Evaluation, device: torch.device):
@@ -92,7 +92,7 @@ class Subject:
                 "no static set to evaluate on: `python tools/make_static.py` makes one, name it with --static"
             )
         batch, device = self.options.batch_size, self.device
-        loader = StaticSet(Path(static), mode, batch=batch, world=world(), rank=rank(), device=device)
+        loader = StaticSet(Path(static), mode, batch=batch, world_size=world_size(), rank=rank(), device=device)
         with closing(loader):
             return view_features(self.net, loader, 3)
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from ...shards.files import atomic
 from ..data import Sets, open_pair
 from ..evals import classify, instdisc, knn, shots, stats, tau, tsne
-from ..ranks import rank, world
-from .model import Evaluation, Subject
+from ..ranks import rank, world_size
+from .model import EvaluatedModel, Evaluation
 
 Results = Iterator[tuple[str, float]]
 
@@ -32,11 +32,11 @@ class Knn(Evaluation, Sets):
     gpus: Annotated[int, "parts that shift-norm cuts the training set into, as the release's GPUs do", 1] = 1
     part_batch: Annotated[int, "mini-batch whose mean shift-norm takes away", 1] = 512
 
-    def measure(self, subject: Subject) -> Results:
+    def measure(self, model: EvaluatedModel) -> Results:
         bank, queries = open_pair(self, "kNN")
-        four = (*subject.features(bank), *subject.features(queries))
+        four = (*model.features(bank), *model.features(queries))
         asked = len(four[3])
-        part = knn.share(asked, world(), rank())
+        part = knn.share(asked, world_size(), rank())
         hits = knn.weighted_hits(*four, k=self.k, temperature=self.temperature, part=part)
         yield f"knn/top1 k={self.k} T={self.temperature}", int(_summed(hits)) / asked
         for space in self.rep_space:
@@ -47,7 +47,7 @@ class Knn(Evaluation, Sets):
 
 
 def _summed(hits: Tensor) -> Tensor:
-    if world() > 1:
+    if world_size() > 1:
         dist.all_reduce(hits)
     return hits
 
@@ -59,11 +59,11 @@ class Shots(Evaluation, Sets):
     rule: Annotated[Literal["balfeat", "oltr"], "few: at most 20 images (balfeat), or fewer than 20"] = "balfeat"
     tau: Annotated[bool, "also tau-normalised classifiers, for tau = 0, 0.1, ... 1"] = False
 
-    def measure(self, subject: Subject) -> Results:
+    def measure(self, model: EvaluatedModel) -> Results:
         train, val = open_pair(self, "shots")
         counts = torch.from_numpy(np.bincount(train.label, minlength=len(train.info.classes)))
-        x, labels = (t.cpu() for t in subject.features(val))
-        head = subject.head(x.shape[1], len(counts))
+        x, labels = (t.cpu() for t in model.features(val))
+        head = model.head(x.shape[1], len(counts))
         with torch.no_grad():
             scores = head(x)  # [N, C]
         yield from classify.accuracy(scores, labels)
@@ -102,8 +102,8 @@ class Instdisc(Static):
     skip_odd_chunks: Annotated[bool, "every second chunk asks, as the release does for a path of `auged-train`"] = False
     gallery: Annotated[Literal["queries", "views"], "what distracts: other queries, as released, or views"] = "queries"
 
-    def measure(self, subject: Subject) -> Results:
-        views, _ = subject.views(self.static, self.dataset_mode)
+    def measure(self, model: EvaluatedModel) -> Results:
+        views, _ = model.views(self.static, self.dataset_mode)
         q, p = instdisc.pair(views, self.mode)
         found = instdisc.ranks(q, p, gallery=self.gallery)
         top = instdisc.accuracies(found, self.topk, self.samples_per_chunk, skip_odd_chunks=self.skip_odd_chunks)
@@ -119,8 +119,8 @@ class Stats(Static):
 
     stats_seed: Annotated[int, "of the rows that uniformity is measured on"] = 0
 
-    def measure(self, subject: Subject) -> Results:
-        views, labels = subject.views(self.static, self.dataset_mode)
+    def measure(self, model: EvaluatedModel) -> Results:
+        views, labels = model.views(self.static, self.dataset_mode)
         values = dict(stats.stats(views, labels, seed=self.stats_seed))
         if not rank():
             print(stats.printed(values))
@@ -136,8 +136,8 @@ class Tsne(Static):
     classes: Annotated[int, "how many are shown", 1] = 10
     per_class: Annotated[int, "images of each", 1] = 100
 
-    def measure(self, subject: Subject) -> Results:
-        views, labels = subject.views(self.static, self.dataset_mode)
+    def measure(self, model: EvaluatedModel) -> Results:
+        views, labels = model.views(self.static, self.dataset_mode)
         folder = Path(self.out or Path(self.checkpoint).parent)
         if rank():
             return

@@ -13,8 +13,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ...shards.errors import UserError
-from ..ranks import rank, world
-from .loggers import Writer
+from ..ranks import rank, world_size
+from .loggers import MetricLogger
 
 
 class Log:
@@ -25,7 +25,7 @@ class Log:
     """
 
     def __init__(
-        self, folder: Path, *, done: int, total: int, batch: int, every: int, writers: tuple[Writer, ...] = ()
+        self, folder: Path, *, done: int, total: int, batch: int, every: int, writers: tuple[MetricLogger, ...] = ()
     ):  # fmt: skip
         self.every, self.batch, self.stop, self.stopped = every, batch, False, False
         self._writers = writers if not rank() else ()
@@ -35,7 +35,7 @@ class Log:
         self._file = (folder / "log.jsonl").open("a", buffering=1) if not rank() else None
         often = 0.2 if sys.stderr.isatty() else 10.0  # seconds between updates; a file wants fewer lines than an eye
         self._bar = tqdm(total=total, initial=done, unit="step", disable=bool(rank()), smoothing=0.1, mininterval=often)
-        self.say(f"from step {done} of {total}, rank {rank()} of {world()}")
+        self.say(f"from step {done} of {total}, rank {rank()} of {world_size()}")
 
     def say(self, text: str) -> None:
         """A line in this rank's own file."""
@@ -52,10 +52,10 @@ class Log:
         if step % self.every and not write:
             return
         total = torch.cat([self._sum, self._sum.new_full((1,), float(self.stop))])
-        if world() > 1:
+        if world_size() > 1:
             dist.all_reduce(total)
         *sums, stop = total.tolist()  # the one host sync of the interval
-        means = dict(zip(("loss", *stats), (s / (world() * self.steps) for s in sums), strict=True))
+        means = dict(zip(("loss", *stats), (s / (world_size() * self.steps) for s in sums), strict=True))
         self.stopped = stop > 0
         if not math.isfinite(means["loss"]):
             raise UserError(

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from ...shards.errors import needs
 
 
-class Writer(Protocol):
+class MetricLogger(Protocol):
     """Takes the numbers of a step."""
 
     def write(self, step: int, values: dict[str, float]) -> None: ...
@@ -15,7 +15,7 @@ class Writer(Protocol):
     def close(self) -> None: ...
 
 
-class TensorBoard:
+class TensorBoardLogger:
     """Event files in the run's folder: `tensorboard --logdir runs`."""
 
     def __init__(self, folder: Path):
@@ -32,7 +32,7 @@ class TensorBoard:
         self._writer.close()
 
 
-class Wandb:
+class WandbLogger:
     """A run of a Weights & Biases project, one a folder, so that a resumed run goes on in its own; WANDB_MODE=offline
     keeps it on disk."""
 

@@ -63,7 +63,7 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = lr(step)
             torch.manual_seed(int(hashed(recipe.seed, step, RESEED, rank())[0] >> 1))
-            rule.begin(now)
+            rule.before_step(now)
             optimizer.zero_grad(set_to_none=True)
             losses, stats = [], {}
             for part in range(recipe.accumulate):
@@ -74,7 +74,7 @@ def train(
                 losses.append(loss.detach())
             scaler.step(optimizer)
             scaler.update()
-            rule.end(now)
+            rule.after_step(now)
             step += 1
             saving = bool(save_every) and step % save_every == 0
             log.step(

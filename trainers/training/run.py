@@ -18,17 +18,17 @@ from ...pipeline.plan.orders import Balanced, WindowShuffle
 from ...shards.errors import UserError
 from ...shards.files import atomic
 from ...shards.manifest import Manifest
-from ..checkpoints.manager import Keeper
-from ..checkpoints.pretrained import start
+from ..checkpoints.manager import CheckpointManager
+from ..checkpoints.pretrained import load_pretrained
 from ..data import Network, OnError, Sets, loading
 from ..methods import build as methods
 from ..nets.encoder import Encoder
-from ..ranks import group, rank, world
+from ..ranks import process_group, rank, world_size
 from ..recipes.options import Recipe, Supervised
 from . import optim
 from . import validate as online
 from .log import Log
-from .loggers import TensorBoard, Wandb, Writer
+from .loggers import MetricLogger, TensorBoardLogger, WandbLogger
 from .loop import precision, train
 
 
@@ -55,7 +55,7 @@ class Run(Sets):
 
 def pretrain(recipe: Recipe, run: Run) -> Path:
     """Train a recipe; returns the folder with last.pt, config.json and log.jsonl."""
-    with group(run.device) as device, ExitStack() as stack:
+    with process_group(run.device) as device, ExitStack() as stack:
         data = run.training()
         folder = Path(run.out or f"runs/{recipe.method}-{data.info.name}")
         last = _checkpoint(run, folder)
@@ -68,18 +68,20 @@ def pretrain(recipe: Recipe, run: Run) -> Path:
         )
         method = methods.method_of(recipe, len(data.info.classes))
         if not last:
-            start(method, recipe, run.pretrained, run.teacher, run.network)
+            load_pretrained(method, recipe, run.pretrained, run.teacher, run.network)
         net: nn.Module = method.to(device, memory_format=torch.channels_last)  # pyright: ignore
         optimizer, scaler = (
             optim.optimizer_of(net, recipe),
             torch.amp.GradScaler(device.type, enabled=dtype == torch.float16),
         )
-        about = {"recipe": dataclasses.asdict(recipe), "data": identity(data)}
+        metadata = {"recipe": dataclasses.asdict(recipe), "data": identity(data)}
         per_epoch = len(loader) // recipe.accumulate
         if not per_epoch:
             raise UserError(f"{len(data)} images are less than one batch of {recipe.batch_size}: lower --batch-size")
-        keeper = Keeper(folder, net, optimizer, scaler, about, per_epoch=per_epoch, keep=run.keep_every)
-        step = keeper.resume(last) if last else 0
+        checkpoints = CheckpointManager(
+            folder, net, optimizer, scaler, metadata, per_epoch=per_epoch, keep=run.keep_every
+        )
+        step = checkpoints.resume(last) if last else 0
         val = run.test() if run.eval_every else data
         measure = online.probe_of(method, data, val, recipe, run, device, run.knn_k, stack) if run.eval_every else None
         if run.compile:
@@ -88,20 +90,20 @@ def pretrain(recipe: Recipe, run: Run) -> Path:
         total = recipe.epochs * per_epoch
         log = Log(
             folder, done=step, total=total, batch=recipe.batch_size, every=run.log_every,
-            writers=_writers(run, folder, about),
+            writers=_writers(run, folder, metadata),
         )  # fmt: skip
         stack.enter_context(closing(log))
-        stack.callback(signal.signal, signal.SIGTERM, _heed(log))
+        stack.callback(signal.signal, signal.SIGTERM, _request_stop_on_sigterm(log))
 
         def probe(epoch: int) -> dict[str, float]:
             if measure is None or ((epoch + 1) % run.eval_every and epoch + 1 < recipe.epochs):
                 return {}
             values = measure()
-            keeper.seen(next(iter(values.values())))
+            checkpoints.report_metric(next(iter(values.values())))
             return values
 
         step = train(
-            net, loader, optimizer, scaler, recipe, optim.schedule(recipe, per_epoch), log, keeper.save,
+            net, loader, optimizer, scaler, recipe, optim.schedule(recipe, per_epoch), log, checkpoints.save,
             step=step, save_every=run.save_every, probe=probe,
         )  # fmt: skip
         if not rank():
@@ -123,7 +125,7 @@ def _plan(recipe: Recipe, data: Manifest) -> Plan:
             raise UserError("--balanced and --order blocks are two orders: choose one")
         order = Balanced(data.label, recipe.bal_repeat)
     part = recipe.batch_size // recipe.accumulate
-    return Plan(len(data), part, world(), rank(), recipe.seed, order=order)
+    return Plan(len(data), part, world_size(), rank(), recipe.seed, order=order)
 
 
 def _checkpoint(run: Run, folder: Path) -> Path | None:
@@ -144,7 +146,7 @@ def _compile(method: nn.Module) -> None:
             net.compile()  # in place: checkpoints keep their keys
 
 
-def _heed(log: Log) -> Any:
+def _request_stop_on_sigterm(log: Log) -> Any:
     """SIGTERM, by which schedulers announce pre-emption, saves and ends the run at its next log line. Returns what
     SIGTERM did before."""
 
@@ -154,11 +156,11 @@ def _heed(log: Log) -> Any:
     return signal.signal(signal.SIGTERM, stop)
 
 
-def _writers(run: Run, folder: Path, about: dict[str, Any]) -> tuple[Writer, ...]:
+def _writers(run: Run, folder: Path, metadata: dict[str, Any]) -> tuple[MetricLogger, ...]:
     if rank():
         return ()
-    board = (TensorBoard(folder),) if run.tensorboard else ()
-    return (*board, *((Wandb(folder, run.wandb, about),) if run.wandb else ()))
+    board = (TensorBoardLogger(folder),) if run.tensorboard else ()
+    return (*board, *((WandbLogger(folder, run.wandb, metadata),) if run.wandb else ()))
 
 
 def _announce(
@@ -170,7 +172,9 @@ def _announce(
     config = {"recipe": dataclasses.asdict(recipe), "run": dataclasses.asdict(run), "data": str(data.root)}
     with atomic(folder / "config.json", "w") as file:
         json.dump(config, file, indent=1, default=str)
-    print(f"{recipe.method}, {recipe.arch} at {recipe.size} px, {recipe.views} views, on {world()} x {device.type}")
+    print(
+        f"{recipe.method}, {recipe.arch} at {recipe.size} px, {recipe.views} views, on {world_size()} x {device.type}"
+    )
     left = len(data) - steps * recipe.batch_size
     print(f"{data.info.name}, {run.loader} loader: {len(data)} images, {steps} steps an epoch, {left} left out")
     print(f"{folder}: from step {step} of {recipe.epochs * steps}")

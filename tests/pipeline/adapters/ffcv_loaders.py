@@ -23,7 +23,7 @@ def staged(manifest, views, plan, floats=True, more=None, **words):
     from viewstream.pipeline.adapters.ffcv_ops import pipelines
 
     stages = pipelines(manifest, views, plan, floats=floats)
-    words = {"batch_size": plan.batch // plan.world, "num_workers": 2, **words}
+    words = {"batch_size": plan.batch // plan.world_size, "num_workers": 2, **words}
     asked = {**stages.pipelines, **(more or {})}
     return Loader(str(manifest.beton_path()), order=stages.order, pipelines=asked, **words), stages.order
 

@@ -90,7 +90,7 @@ def test_workers_that_stay_follow_the_epoch(built):
 @pytest.mark.parametrize("loader", ["webdataset", "folder"])
 def test_each_of_two_ranks_gets_its_share(built, loader):
     for rank in range(2):
-        theirs, _ = loaded(built, moco_v2(32), loader=loader, world=2, rank=rank)
+        theirs, _ = loaded(built, moco_v2(32), loader=loader, world_size=2, rank=rank)
         assert_same(list(theirs), streamed(built, moco_v2(32), Plan(len(built), 16, 2, rank, 5), 0))
 
 
@@ -107,7 +107,7 @@ def test_a_resumed_epoch_is_the_tail_of_the_whole_and_the_next_one_is_whole(buil
 def test_an_evaluation_shows_every_picture_once_over_all_ranks(built):
     seen = []
     for rank in range(3):
-        loader, _ = loaded(built, evaluation(16), batch=93, world=3, rank=rank, tail="exact")
+        loader, _ = loaded(built, evaluation(16), batch=93, world_size=3, rank=rank, tail="exact")
         part = list(loader)
         assert len(loader) == len(part)
         seen += [i for _, _, index in part for i in index.tolist()]

@@ -35,7 +35,7 @@ def test_an_evaluation_shows_every_picture_once_though_a_rank_may_have_none_in_a
 @dali
 def test_the_door_learns_once_an_epoch_which_rows_come(stream, built):
     with_rows = Held([built.path(row).read_bytes() for row in range(len(built))])
-    plan = Plan(len(built), 16, world=2, rank=1, seed=5)
+    plan = Plan(len(built), 16, world_size=2, rank=1, seed=5)
     loader = stream(evaluation(16), plan=plan, reader=with_rows)
     for _ in loader.epoch(0):
         break

@@ -1,4 +1,4 @@
-"""Order is a pure function: every id once an epoch, at any world size, from any start."""
+"""Order is a pure function: every id once an epoch, at any world_size size, from any start."""
 
 import numpy as np
 import pytest
@@ -8,40 +8,45 @@ from hypothesis import strategies as st
 from viewstream.pipeline.plan.order import Plan, permutation
 from viewstream.shards.errors import UserError
 
-SIZES = {"samples": st.integers(1, 300), "share": st.integers(1, 9), "world": st.integers(1, 5), "seed": st.integers(0)}
+SIZES = {
+    "samples": st.integers(1, 300),
+    "share": st.integers(1, 9),
+    "world_size": st.integers(1, 5),
+    "seed": st.integers(0),
+}
 
 
-def ranks(samples, share, world, seed, **more):
-    return [Plan(samples, share * world, world, rank, seed % 2**62, **more) for rank in range(world)]
+def ranks(samples, share, world_size, seed, **more):
+    return [Plan(samples, share * world_size, world_size, rank, seed % 2**62, **more) for rank in range(world_size)]
 
 
 @given(**SIZES, epoch=st.integers(-1, 50))
-def test_training_shows_each_id_at_most_once_in_equal_steps_on_every_rank(samples, share, world, seed, epoch):
-    if samples < share * world:
-        samples += share * world
-    plans = ranks(samples, share, world, seed)
+def test_training_shows_each_id_at_most_once_in_equal_steps_on_every_rank(samples, share, world_size, seed, epoch):
+    if samples < share * world_size:
+        samples += share * world_size
+    plans = ranks(samples, share, world_size, seed)
     seen = [list(plan.ids(epoch)) for plan in plans]
-    assert {len(steps) for steps in seen} == {samples // (share * world)}
+    assert {len(steps) for steps in seen} == {samples // (share * world_size)}
     assert all(len(ids) == share for steps in seen for ids in steps)
     ids = np.concatenate([i for steps in seen for i in steps])
-    assert len(np.unique(ids)) == len(ids) == samples - samples % (share * world)
+    assert len(np.unique(ids)) == len(ids) == samples - samples % (share * world_size)
     assert 0 <= ids.min() <= ids.max() < samples
 
 
 @given(**SIZES)
-def test_evaluation_shows_each_id_exactly_once_over_all_ranks(samples, share, world, seed):
-    plans = ranks(samples, share, world, seed, tail="exact")
+def test_evaluation_shows_each_id_exactly_once_over_all_ranks(samples, share, world_size, seed):
+    plans = ranks(samples, share, world_size, seed, tail="exact")
     steps = [list(plan.ids(0)) for plan in plans]
     assert {len(s) for s in steps} == {len(plans[0])}
     assert sorted(np.concatenate([i for s in steps for i in s])) == list(range(samples))
 
 
-@given(batch=st.sampled_from([4, 6, 12]), world=st.sampled_from([1, 2, 3, 6]), epoch=st.integers(-1, 5))
-def test_gathering_the_ranks_in_order_gives_the_plan_of_one_rank(batch, world, epoch):
-    if batch % world:
+@given(batch=st.sampled_from([4, 6, 12]), world_size=st.sampled_from([1, 2, 3, 6]), epoch=st.integers(-1, 5))
+def test_gathering_the_ranks_in_order_gives_the_plan_of_one_rank(batch, world_size, epoch):
+    if batch % world_size:
         return
     whole = list(Plan(50, batch, seed=3).ids(epoch))
-    parts = zip(*(Plan(50, batch, world, rank, 3).ids(epoch) for rank in range(world)), strict=True)
+    parts = zip(*(Plan(50, batch, world_size, rank, 3).ids(epoch) for rank in range(world_size)), strict=True)
     for one, several in zip(whole, parts, strict=True):
         np.testing.assert_array_equal(one, np.concatenate(several))
 
@@ -66,7 +71,7 @@ def test_epochs_and_seeds_shuffle_anew():
     ("plan", "reason"),
     [
         ({"samples": 10, "batch": 16}, "exceeds the 10 samples"),
-        ({"samples": 10, "batch": 5, "world": 2}, "2 equal parts"),
+        ({"samples": 10, "batch": 5, "world_size": 2}, "2 equal parts"),
         ({"samples": 0, "batch": 5}, "empty"),
         ({"samples": 10, "batch": 0}, "give --batch-size 1 or more"),
     ],

@@ -73,21 +73,21 @@ def test_mixing_grows_with_the_window_up_to_a_permutations():
     assert shuffle_quality(permutation(20000, 0, 0), shard, 100) == pytest.approx(1, abs=0.01)
 
 
-@given(samples=st.integers(1, 60), share=st.integers(1, 7), world=st.integers(1, 4))
-def test_a_padded_epoch_shows_every_id_in_full_batches_and_begins_again_at_its_end(samples, share, world):
-    plans = [Plan(samples, share * world, world, rank, tail="pad") for rank in range(world)]
+@given(samples=st.integers(1, 60), share=st.integers(1, 7), world_size=st.integers(1, 4))
+def test_a_padded_epoch_shows_every_id_in_full_batches_and_begins_again_at_its_end(samples, share, world_size):
+    plans = [Plan(samples, share * world_size, world_size, rank, tail="pad") for rank in range(world_size)]
     steps = [np.concatenate(parts) for parts in zip(*(plan.ids(3) for plan in plans), strict=True)]
-    assert {len(ids) for ids in steps} == {share * world}
+    assert {len(ids) for ids in steps} == {share * world_size}
     ids, order = np.concatenate(steps), permutation(samples, 0, 3)
-    assert len(steps) == len(plans[0]) == -(-samples // (share * world))
+    assert len(steps) == len(plans[0]) == -(-samples // (share * world_size))
     np.testing.assert_array_equal(ids, np.resize(order, len(ids)))
 
 
 @pytest.mark.parametrize("order", [WindowShuffle(labels([9, 7, 8]), 2), Balanced(labels([9, 3, 12]), 2)])
-@given(world=st.sampled_from([1, 2, 3, 6]), epoch=st.integers(-1, 5), start=st.integers(0, 4))
-def test_ranks_gathered_in_order_are_the_plan_of_one_and_a_start_is_the_tail(order, world, epoch, start):
+@given(world_size=st.sampled_from([1, 2, 3, 6]), epoch=st.integers(-1, 5), start=st.integers(0, 4))
+def test_ranks_gathered_in_order_are_the_plan_of_one_and_a_start_is_the_tail(order, world_size, epoch, start):
     whole = list(Plan(24, 6, seed=3, order=order).ids(epoch))[start:]
-    plans = [Plan(24, 6, world, rank, 3, order=order) for rank in range(world)]
+    plans = [Plan(24, 6, world_size, rank, 3, order=order) for rank in range(world_size)]
     parts = list(zip(*(plan.ids(epoch, start) for plan in plans), strict=True))
     assert len(whole) == len(parts)
     for one, several in zip(whole, parts, strict=True):

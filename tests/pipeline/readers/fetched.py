@@ -3,14 +3,14 @@
 import hashlib
 
 from viewstream.pipeline.readers.fetch import RetryPolicy
-from viewstream.pipeline.readers.remote import AHEAD, RemoteTars, open_remote
+from viewstream.pipeline.readers.remote import AHEAD, RemoteTarReader, open_remote
 from viewstream.shards.formats.read import open_tar
 
 QUICK = RetryPolicy(pauses=(0.01, 0.02, 0.04), read_timeout=0.3)
 
 
 def opened(server, folder, limit=10**9, ahead=AHEAD):
-    return RemoteTars(open_remote(server.url, folder, limit, QUICK), ahead, QUICK)
+    return RemoteTarReader(open_remote(server.url, folder, limit, QUICK), ahead, QUICK)
 
 
 def assert_same(reader, manifest, rows=None):

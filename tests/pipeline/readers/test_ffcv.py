@@ -28,12 +28,12 @@ def test_the_layout_is_what_ffcvs_reader_finds(built):
 
 def test_a_file_that_fits_is_left_to_the_page_cache_and_another_is_read_ahead(built, monkeypatch, capsys):
     rows = np.random.default_rng(0).permutation(len(built))
-    reader = ffcv.Beton(built)
+    reader = ffcv.CachedBetonReader(built)
     assert "page cache (" in capsys.readouterr().err
     right = [reader.read(int(row)) for row in rows]
     reader.close()
     monkeypatch.setattr(ffcv, "free_memory", lambda: 200_000)
-    small = ffcv.Beton(built)
+    small = ffcv.CachedBetonReader(built)
     assert "process cache of" in capsys.readouterr().err
     for _ in range(3):
         small.prefetch(rows)
@@ -77,4 +77,4 @@ def test_a_truncated_beton_is_refused(built, tmp_path):
     with broken.beton_path().open("r+b") as file:
         file.truncate(1000)
     with pytest.raises(UserError, match="truncated"):
-        ffcv.Beton(broken)
+        ffcv.CachedBetonReader(broken)

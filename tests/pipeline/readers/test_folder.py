@@ -9,9 +9,9 @@ import torch
 from viewstream.augment.recipes import evaluation, moco_v2
 from viewstream.pipeline.loader import ViewLoader
 from viewstream.pipeline.plan.order import Plan
-from viewstream.pipeline.readers.folder import Kept, Pictures, open_reader
+from viewstream.pipeline.readers.folder import KeptSourceReader, PlainFolderReader, open_reader
 from viewstream.shards.encoding.encode import encode
-from viewstream.shards.formats.read import Folder
+from viewstream.shards.formats.read import FolderReader
 from viewstream.shards.plain import KEPT, plain
 
 
@@ -33,8 +33,8 @@ def assert_same(one, two):
 
 def test_a_plain_folder_gives_the_bytes_that_a_build_stores_odd_pictures_too(zoo, zoo_built):
     reader, built = open_reader(plain(zoo)), open_reader(zoo_built)
-    assert isinstance(reader, Pictures)
-    assert isinstance(built, Folder)
+    assert isinstance(reader, PlainFolderReader)
+    assert isinstance(built, FolderReader)
     for row in range(len(zoo_built)):
         assert reader.read(row) == built.read(row), zoo_built.keys[row]
 
@@ -49,7 +49,7 @@ def test_a_plain_folder_and_a_built_one_show_the_same_batches(zoo, zoo_built, re
 
 def test_a_set_that_kept_its_source_is_read_from_there_and_shows_the_same_batches(usual, usual_kept):
     reader = open_reader(usual_kept, str(usual))
-    assert isinstance(reader, Kept)
+    assert isinstance(reader, KeptSourceReader)
     for row, name in enumerate(usual_kept.strings("source")):
         assert reader.read(row) == (usual / "train" / name).read_bytes()
     folder = plain(usual)

@@ -6,7 +6,7 @@ import fsspec
 import numpy as np
 import pytest
 
-from viewstream.pipeline.readers.remote import RemoteTars, open_remote
+from viewstream.pipeline.readers.remote import RemoteTarReader, open_remote
 from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.errors import UserError
 
@@ -33,7 +33,7 @@ def test_any_file_system_of_fsspec_will_do(many, tmp_path):
     store = fsspec.filesystem("memory")
     store.put(str(many.root), "/many", recursive=True)
     try:
-        reader = RemoteTars(open_remote("memory://many", tmp_path))
+        reader = RemoteTarReader(open_remote("memory://many", tmp_path))
         reader.prefetch(np.arange(len(many)))
         assert_same(reader, many)
         reader.close()
@@ -45,7 +45,7 @@ def test_a_local_path_and_a_local_set_are_told_apart_from_remote_ones(many, tmp_
     with pytest.raises(UserError, match="is no URL"):
         open_remote(str(many.root), tmp_path)
     with pytest.raises(UserError, match="is a local set"):
-        RemoteTars(many)
+        RemoteTarReader(many)
 
 
 def test_a_set_that_was_built_anew_replaces_the_cached_one(pets, tmp_path):
@@ -56,7 +56,7 @@ def test_a_set_that_was_built_anew_replaces_the_cached_one(pets, tmp_path):
     store = fsspec.filesystem("memory")
     for made in (make(90), make(60)):
         store.put(str(made.root), "/anew", recursive=True)
-        reader = RemoteTars(open_remote("memory://anew", tmp_path / "cache"))
+        reader = RemoteTarReader(open_remote("memory://anew", tmp_path / "cache"))
         assert_same(reader, made)
         reader.close()
         store.rm("/anew", recursive=True)

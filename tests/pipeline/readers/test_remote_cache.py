@@ -17,9 +17,9 @@ from .fetched import assert_same, assert_sound, opened
 READ_ALL = """
 import hashlib, sys
 import numpy as np
-from viewstream.pipeline.readers.remote import RemoteTars, open_remote
+from viewstream.pipeline.readers.remote import RemoteTarReader, open_remote
 url, folder, limit, seed = sys.argv[1:]
-reader = RemoteTars(open_remote(url, folder, int(limit)))
+reader = RemoteTarReader(open_remote(url, folder, int(limit)))
 m = reader.manifest
 order = np.random.default_rng(int(seed)).permutation(len(m.tars()))
 rows = np.concatenate([np.flatnonzero(m.shard == shard) for shard in order])

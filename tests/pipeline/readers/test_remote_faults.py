@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from viewstream.pipeline.readers.remote import RemoteTars, open_remote
+from viewstream.pipeline.readers.remote import RemoteTarReader, open_remote
 from viewstream.shards.errors import UserError
 
 from .fetched import QUICK, assert_same, assert_sound, cached, opened
@@ -45,7 +45,7 @@ def test_what_will_not_be_better_next_time_is_not_tried_again(server, many, tmp_
     with pytest.raises(UserError, match=r"dataset.json may not be read"):
         open_remote(server.url, tmp_path, retry=QUICK)
     gone = replace(QUICK, pauses=(60.0,))
-    reader = RemoteTars(open_remote(server.url, tmp_path, retry=gone), 0, gone)
+    reader = RemoteTarReader(open_remote(server.url, tmp_path, retry=gone), 0, gone)
     reader.lines[0] = {**reader.lines[0], "file": "gone.tar"}
     row = int(np.flatnonzero(many.shard == 0)[0])
     with pytest.raises(UserError, match=r"gone.tar is not there: is the whole set uploaded"):

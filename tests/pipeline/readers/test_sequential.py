@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from viewstream.pipeline.readers.sequential import SequentialTars
+from viewstream.pipeline.readers.sequential import SequentialTarReader
 from viewstream.shards.errors import UserError
 
 from .streams import blocks, plain, streamed, streaming
@@ -17,7 +17,7 @@ from .streams import blocks, plain, streamed, streaming
 @given(st.integers(1, 4), st.integers(0, 4), st.integers(0, 99), st.integers(1, 4), st.integers(0, 90))
 def test_an_order_of_any_window_reads_the_same_bytes(many, window, more, seed, threads, start):
     rows = blocks(many.shard, window, seed)[start:]  # a resumed epoch is the tail of the whole one
-    reader = SequentialTars(many, window + more, read_timeout=5)
+    reader = SequentialTarReader(many, window + more, read_timeout=5)
     try:
         assert streamed(reader, rows, threads) == plain(many, rows)
         assert reader._buffer.bytes == 0
@@ -29,7 +29,7 @@ def test_an_order_of_any_window_reads_the_same_bytes(many, window, more, seed, t
 @given(st.integers(1, 4), st.integers(0, 99), st.permutations(range(8)))
 def test_threads_may_read_a_little_out_of_order_even_in_the_narrowest_window(many, window, seed, order):
     rows = blocks(many.shard, window, seed)
-    reader = SequentialTars(many, window, read_timeout=5)
+    reader = SequentialTarReader(many, window, read_timeout=5)
     try:
         reader.prefetch(rows)
         for at in range(0, len(rows), 8):
@@ -40,7 +40,7 @@ def test_threads_may_read_a_little_out_of_order_even_in_the_narrowest_window(man
 
 
 def test_what_is_held_stays_in_the_window(many):
-    reader, held = SequentialTars(many, 2), []
+    reader, held = SequentialTarReader(many, 2), []
     rows = blocks(many.shard, 2, 0)
     reader.prefetch(rows)
     for row in rows.tolist():
@@ -55,24 +55,24 @@ def test_what_is_held_stays_in_the_window(many):
 def test_a_share_of_the_rows_and_rows_that_come_again_are_read_too(many):
     rows = blocks(many.shard, 2, 1)[1::2]
     rows = np.concatenate([rows, rows[:3], rows[-1:]])  # as an epoch that is padded at its end
-    reader = SequentialTars(many, 3)
+    reader = SequentialTarReader(many, 3)
     assert streamed(reader, rows, 3) == plain(many, rows)
     assert streamed(reader, rows[:0]) == []
     reader.close()
 
 
 def test_an_order_beyond_the_window_is_refused_before_anything_is_read(many):
-    reader = SequentialTars(many, 2)
+    reader = SequentialTarReader(many, 2)
     with pytest.raises(UserError, match=r"needs .* side by side, a window of 2 tars holds .* take --order blocks"):
         reader.prefetch(np.random.default_rng(0).permutation(len(many)))
     assert not streaming()
     with pytest.raises(UserError, match="a window of 0 tars holds nothing"):
-        SequentialTars(many, 0)
+        SequentialTarReader(many, 0)
 
 
 def test_a_row_that_was_not_expected_is_refused(many):
     rows = np.flatnonzero(many.shard == 0)
-    reader, other = SequentialTars(many, 2), int(np.flatnonzero(many.shard == 1)[0])
+    reader, other = SequentialTarReader(many, 2), int(np.flatnonzero(many.shard == 1)[0])
     with pytest.raises(UserError, match="was not expected: a sequential loader is told"):
         reader.read(other)
     assert streamed(reader, rows) == plain(many, rows)
@@ -84,7 +84,7 @@ def test_a_row_that_was_not_expected_is_refused(many):
 
 def test_reading_in_another_order_than_was_told_ends_in_an_error(many):
     rows = np.argsort(many.shard, kind="stable")
-    reader = SequentialTars(many, 1)
+    reader = SequentialTarReader(many, 1)
     reader.prefetch(rows)
     with pytest.raises(UserError, match=rf"came before sample {rows[-1]} and were not read: read in the order"):
         reader.read(int(rows[-1]))

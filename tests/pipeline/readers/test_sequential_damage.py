@@ -9,7 +9,7 @@ import tarfile
 import numpy as np
 import pytest
 
-from viewstream.pipeline.readers.sequential import SequentialTars
+from viewstream.pipeline.readers.sequential import SequentialTarReader
 from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import Manifest
 
@@ -33,7 +33,7 @@ def test_a_tar_that_was_cut_off_names_the_first_sample_behind_the_cut(copy, wher
     rows = rows[np.argsort(copy.offset[rows])]
     hit, at = int(rows[2]), int(copy.offset[rows[2]])
     os.truncate(copy.tars()[0], at + 100 if where == "picture" else at - 700)
-    reader = SequentialTars(copy, 2)
+    reader = SequentialTarReader(copy, 2)
     reader.prefetch(rows)
     assert [reader.read(row) for row in rows[:2].tolist()] == plain(copy, rows[:2])
     with pytest.raises(UserError, match=rf"{name_of(copy, hit)} .*: is the tar whole\?"):
@@ -60,7 +60,7 @@ def test_a_sample_that_is_missing_or_of_another_length_is_named(copy, fate):
     hit = int(rows[1])
     change = {"gone": lambda data: None, "short": lambda data: data[:-1], "long": lambda data: data + b"x"}[fate]
     rewritten(copy.tars()[0], lambda name, data: change(data) if name == f"{copy.keys[hit]}.jpg" else data)
-    reader = SequentialTars(copy, 2)
+    reader = SequentialTarReader(copy, 2)
     cause = "is not in the tar" if fate == "gone" else r"has \d+ bytes, not \d+"
     with pytest.raises(UserError, match=rf"{name_of(copy, hit)} \(it {cause}\): is the tar whole"):
         streamed(reader, rows)
@@ -74,7 +74,7 @@ def test_a_missing_or_foreign_tar_is_named(copy):
             tar.unlink()
         else:
             tar.write_bytes(b"no tar at all" * 1000)
-        reader = SequentialTars(copy, 2)
+        reader = SequentialTarReader(copy, 2)
         with pytest.raises(UserError, match=rf"{tar}.*{cause}"):
             streamed(reader, rows)
         reader.close()

@@ -11,8 +11,8 @@ import fsspec
 import numpy as np
 import pytest
 
-from viewstream.pipeline.readers.remote import RemoteTars, open_remote
-from viewstream.pipeline.readers.sequential import SequentialTars
+from viewstream.pipeline.readers.remote import RemoteTarReader, open_remote
+from viewstream.pipeline.readers.sequential import SequentialTarReader
 from viewstream.shards.care.index import index
 from viewstream.shards.errors import UserError
 
@@ -43,7 +43,7 @@ def test_every_door_of_tars_reads_the_same_bytes_from_near_and_far(many, tmp_pat
     store.put(str(many.root), "/near", recursive=True)
     try:
         far = open_remote("memory://near", tmp_path)
-        for reader in (RemoteTars(far), SequentialTars(far, 4), SequentialTars(many, 4)):
+        for reader in (RemoteTarReader(far), SequentialTarReader(far, 4), SequentialTarReader(many, 4)):
             assert streamed(reader, rows, 2) == plain(many, rows)
             reader.close()
     finally:
@@ -57,7 +57,7 @@ def test_tars_of_a_web_server_are_streamed(many, tmp_path):
     ) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         rows = blocks(many.shard, 3, 0)
-        reader = SequentialTars(open_remote(f"http://127.0.0.1:{server.server_port}", tmp_path), 4)
+        reader = SequentialTarReader(open_remote(f"http://127.0.0.1:{server.server_port}", tmp_path), 4)
         assert streamed(reader, rows, 2) == plain(many, rows)
         reader.close()
         server.shutdown()
@@ -65,10 +65,10 @@ def test_tars_of_a_web_server_are_streamed(many, tmp_path):
 
 def test_a_command_can_bring_the_tars(many):
     rows = blocks(many.shard, 2, 4)
-    reader = SequentialTars(many, 4, pipe=f"cat {many.root}/{{file}}")
+    reader = SequentialTarReader(many, 4, pipe=f"cat {many.root}/{{file}}")
     assert streamed(reader, rows) == plain(many, rows)
     reader.close()
-    broken = SequentialTars(many, 4, pipe="exit 3; echo {file}")
+    broken = SequentialTarReader(many, 4, pipe="exit 3; echo {file}")
     with pytest.raises(UserError, match=r"sample \d+ .* cannot be streamed from exit 3"):
         streamed(broken, rows)
     broken.close()
@@ -83,6 +83,6 @@ def test_tars_of_other_people_are_streamed_by_their_own_names(many, tmp_path):
                     member.size = len(data)
                     tar.addfile(member, io.BytesIO(data))
     other = index(tmp_path, workers=1)
-    rows, reader = np.arange(len(other)), SequentialTars(other, 2)
+    rows, reader = np.arange(len(other)), SequentialTarReader(other, 2)
     assert streamed(reader, rows) == plain(other, rows)
     reader.close()

@@ -21,7 +21,7 @@ from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.care.verify import verify
 from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import Manifest
-from viewstream.shards.subsets.part import Choice
+from viewstream.shards.subsets.part import SubsetOptions
 
 from .hostile.lists import lists, subsets
 from .hostile.pictures import pictures
@@ -80,7 +80,7 @@ def tried(laid: Laid, out: Path, policy: str, workers: int = 1) -> Manifest | Us
     before = signal.signal(signal.SIGALRM, stop)
     signal.alarm(SECONDS)
     try:
-        return build(BuildOptions(source=laid.source, out=out, **options), Choice(laid.subset))
+        return build(BuildOptions(source=laid.source, out=out, **options), SubsetOptions(laid.subset))
     except UserError as error:
         return error
     finally:

@@ -8,7 +8,7 @@ import pytest
 from viewstream.shards.building.build import build
 from viewstream.shards.building.layout import bytes_of
 from viewstream.shards.errors import UserError
-from viewstream.shards.subsets.part import Choice
+from viewstream.shards.subsets.part import SubsetOptions
 
 
 @pytest.mark.parametrize("side", [{"max_side": 40}, {"short_side": 40}])
@@ -53,7 +53,7 @@ def test_storage_order_mixes_the_classes_and_follows_the_seed_not_the_subset(opt
     assert np.abs(np.diff(whole.label)).astype(bool).mean() > 0.5
     other = build(options(keep=True, seed=1, out=tmp_path / "other"))
     assert whole.keys != other.keys
-    part = build(options(keep=True, out=tmp_path / "part"), Choice("lt6", draw_subset=True))
+    part = build(options(keep=True, out=tmp_path / "part"), SubsetOptions("lt6", draw_subset=True))
     chosen = set(part.keys)
     assert 4 <= len(chosen) < 40
     assert part.keys == [key for key in whole.keys if key in chosen]

@@ -10,7 +10,7 @@ import simplejpeg
 
 from viewstream.shards.building.build import build
 from viewstream.shards.formats import beton as page_writer
-from viewstream.shards.formats.beton import Beton
+from viewstream.shards.formats.beton import BetonWriter
 
 pytestmark = pytest.mark.skipif(not find_spec("ffcv"), reason="ffcv is not installed")
 
@@ -70,7 +70,7 @@ def test_no_sample_crosses_a_page_and_a_large_one_doubles_it(monkeypatch):
     rng = np.random.default_rng(0)
     sizes = [*rng.integers(1, 3000, 50).tolist(), 10_000, 5, *rng.integers(1, 9000, 20).tolist()]
     file = io.BytesIO()
-    made = Beton(file, len(sizes))
+    made = BetonWriter(file, len(sizes))
     for number, size in enumerate(sizes):
         assert made.add(bytes([number % 251]) * size, bytes(32), 1, 1, number) == number
     made.end()

@@ -8,7 +8,7 @@ import pytest
 
 from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.lists import parse
-from viewstream.shards.subsets.part import Choice
+from viewstream.shards.subsets.part import SubsetOptions
 from viewstream.shards.subsets.published import PUBLISHED
 
 pytestmark = pytest.mark.full
@@ -42,7 +42,7 @@ def imagenet(shared, tmp_path_factory, jpeg):
 
 @pytest.mark.parametrize("name", [*TRAIN, "lt-val"])
 def test_a_published_list_builds_to_its_published_figures(name, imagenet, shared, tmp_path):
-    choice = Choice(name, lists=shared / "lists")
+    choice = SubsetOptions(name, lists=shared / "lists")
     made = build(BuildOptions(source=imagenet, out=tmp_path / "out", keep=True, format=("webdataset",)), choice)
     counts = np.array(made.info.counts)
     assert (counts.max(), counts.min(), len(made)) == FIGURES[name]
@@ -53,14 +53,14 @@ def test_a_published_list_builds_to_its_published_figures(name, imagenet, shared
 @pytest.mark.parametrize("name", ["lt0", "lt4"])
 def test_a_drawn_set_builds_to_the_same_figures(name, imagenet, tmp_path):
     options = BuildOptions(source=imagenet, out=tmp_path / "out", keep=True, format=("ffcv",))
-    made = build(options, Choice(name, draw_subset=True))
+    made = build(options, SubsetOptions(name, draw_subset=True))
     counts = np.array(made.info.counts)
     assert (counts.max(), counts.min(), len(made)) == FIGURES[name]
 
 
 @pytest.mark.parametrize("name", ["clsset1", "clsset1_comp", "clsset2", "clsset2_comp"])
 def test_a_class_set_of_a_list_builds_to_its_classes_with_labels_anew(name, imagenet, shared, tmp_path):
-    choice = Choice("lt8", classes=name, lists=shared / "lists")
+    choice = SubsetOptions("lt8", classes=name, lists=shared / "lists")
     made = build(BuildOptions(source=imagenet, out=tmp_path / "out", keep=True, format=("webdataset",)), choice)
     wanted = [line.strip("/") for line in (shared / "lists" / f"imagenet_{name}.txt").read_text().split()]
     assert made.info.classes == tuple(sorted(wanted))
@@ -74,6 +74,6 @@ def test_the_stock_loader_reads_a_whole_published_set(imagenet, shared, tmp_path
     from ffcv.reader import Reader
 
     options = BuildOptions(source=imagenet, out=tmp_path / "out", keep=True, format=("ffcv",))
-    made = build(options, Choice("lt8", lists=shared / "lists"))
+    made = build(options, SubsetOptions("lt8", lists=shared / "lists"))
     read = Reader(str(made.beton_path()))
     assert np.array_equal(read.metadata["f1"], made.label)

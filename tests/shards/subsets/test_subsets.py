@@ -3,7 +3,7 @@
 import pytest
 
 from viewstream.shards.errors import UserError
-from viewstream.shards.subsets.choice import Choice
+from viewstream.shards.subsets.options import SubsetOptions
 from viewstream.shards.subsets.part import split_of, subset
 
 from .named import PETS, STREAM, made
@@ -28,20 +28,23 @@ def test_a_subset_knows_its_split(tmp_path):
     ("choice", "said"),
     [
         (
-            Choice("lt5"),
+            SubsetOptions("lt5"),
             r"unknown subset 'lt5': did you mean 'lt.*there are full, lt0.*; or name a file, lt5 is none",
         ),
-        (Choice(classes="clsset3"), "unknown class set 'clsset3': did you mean"),
-        (Choice(draw_subset=True), "name its shape, as in --subset lt6"),
-        (Choice("lt", draw_subset="release"), "repeats how lt0, 100kp, lt8, lt6, lt4, lt2 were made, not lt: name one"),
-        (Choice(__file__, draw_subset=True), "nothing to draw of the list"),
-        (Choice("lt6"), r"ImageNet's 1000 classes, made has 3 .*--draw-subset draws the same shape"),
-        (Choice("lt6", draw_subset="release"), "ImageNet's 1000 classes, made has 3"),
-        (Choice(fraction=0.0), "--fraction 0.0 is not a share"),
-        (Choice(fraction=float("nan")), "--fraction nan is not a share"),
-        (Choice(per_class=-1), "--per-class -1 is less than none"),
-        (Choice(fraction=0.5, per_class=2), "give one of them"),
-        (Choice("lt", draw_subset=True, imbalance=0.5), "--imbalance 0.5 is not head over tail"),
+        (SubsetOptions(classes="clsset3"), "unknown class set 'clsset3': did you mean"),
+        (SubsetOptions(draw_subset=True), "name its shape, as in --subset lt6"),
+        (
+            SubsetOptions("lt", draw_subset="release"),
+            "repeats how lt0, 100kp, lt8, lt6, lt4, lt2 were made, not lt: name one",
+        ),
+        (SubsetOptions(__file__, draw_subset=True), "nothing to draw of the list"),
+        (SubsetOptions("lt6"), r"ImageNet's 1000 classes, made has 3 .*--draw-subset draws the same shape"),
+        (SubsetOptions("lt6", draw_subset="release"), "ImageNet's 1000 classes, made has 3"),
+        (SubsetOptions(fraction=0.0), "--fraction 0.0 is not a share"),
+        (SubsetOptions(fraction=float("nan")), "--fraction nan is not a share"),
+        (SubsetOptions(per_class=-1), "--per-class -1 is less than none"),
+        (SubsetOptions(fraction=0.5, per_class=2), "give one of them"),
+        (SubsetOptions("lt", draw_subset=True, imbalance=0.5), "--imbalance 0.5 is not head over tail"),
     ],
 )
 def test_wrong_words_are_answered_with_the_right_ones(choice, said):
@@ -53,14 +56,14 @@ def test_a_val_source_gives_no_part_of_train():
     val = made(list(PETS.classes), PETS.paths, "val")
     for name in ("lt6", "lt-val"):
         with pytest.raises(UserError, match="--split"):
-            subset(val, Choice(name, draw_subset=True), 0)
+            subset(val, SubsetOptions(name, draw_subset=True), 0)
 
 
 def test_without_labels_there_are_no_classes_to_go_by(tmp_path):
-    assert subset(STREAM, Choice(), 0).label.tolist() == [-1] * 9
-    for choice in (Choice("lt6"), Choice("lt0", draw_subset=True), Choice("clsset1")):
+    assert subset(STREAM, SubsetOptions(), 0).label.tolist() == [-1] * 9
+    for choice in (SubsetOptions("lt6"), SubsetOptions("lt0", draw_subset=True), SubsetOptions("clsset1")):
         with pytest.raises(UserError, match=r"made has no classes to take \S+ by: use --subset full"):
             subset(STREAM, choice, 0)
     (tmp_path / "two").write_text("cat\n")
     with pytest.raises(UserError, match="no classes to choose from: leave out --classes"):
-        subset(STREAM, Choice(classes=str(tmp_path / "two")), 0)
+        subset(STREAM, SubsetOptions(classes=str(tmp_path / "two")), 0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from viewstream.shards.errors import UserError
-from viewstream.shards.subsets.choice import Choice
+from viewstream.shards.subsets.options import SubsetOptions
 from viewstream.shards.subsets.part import subset
 
 from .named import PETS, STREAM, names
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("no_lists")
 def test_a_file_that_agrees_with_the_source_keeps_its_classes(tmp_path):
     for text in ("train/dog/03.jpg 1\n/cat/00.jpg 0\n", "dog/03.jpg\ncat/00.jpg\n"):
         (tmp_path / "mine.txt").write_text(text)
-        part = subset(PETS, Choice(str(tmp_path / "mine.txt")), 0)
+        part = subset(PETS, SubsetOptions(str(tmp_path / "mine.txt")), 0)
         assert names(PETS, part) == {"dog/03.jpg", "cat/00.jpg"}
         assert part.label.tolist() == [0, 1]
         assert part.classes == PETS.classes
@@ -25,24 +25,24 @@ def test_a_file_that_agrees_with_the_source_keeps_its_classes(tmp_path):
 
 def test_a_file_with_labels_of_its_own_makes_them_the_classes(tmp_path):
     (tmp_path / "mine").write_text("dog/03.jpg 0\ncat/00.jpg 4\n")
-    part = subset(PETS, Choice(str(tmp_path / "mine")), 0)
+    part = subset(PETS, SubsetOptions(str(tmp_path / "mine")), 0)
     assert part.classes == ("0", "1", "2", "3", "4")
     assert (part.label.tolist(), part.label.dtype) == ([4, 0], np.int32)
     assert part.origin["labels"] == "list"
     (tmp_path / "streams").write_text("0/3.jpg 1\n0/1.jpg 0\n")
-    assert subset(STREAM, Choice(str(tmp_path / "streams")), 0).label.tolist() == [0, 1]
+    assert subset(STREAM, SubsetOptions(str(tmp_path / "streams")), 0).label.tolist() == [0, 1]
     (tmp_path / "paths").write_text("0/3.jpg\n")
-    assert subset(STREAM, Choice(str(tmp_path / "paths")), 0).classes == ()
+    assert subset(STREAM, SubsetOptions(str(tmp_path / "paths")), 0).classes == ()
 
 
 def test_a_file_of_classes_drops_the_others(tmp_path):
     (tmp_path / "two").write_text("/eel\n/cat\n")
-    part = subset(PETS, Choice(classes=str(tmp_path / "two")), 0)
+    part = subset(PETS, SubsetOptions(classes=str(tmp_path / "two")), 0)
     assert part.classes == ("cat", "eel")
     assert np.bincount(part.label).tolist() == [10, 3]
     (tmp_path / "none").write_text("ant\n")
     with pytest.raises(UserError, match="names 1 classes that are not among the 3"):
-        subset(PETS, Choice(classes=str(tmp_path / "none")), 0)
+        subset(PETS, SubsetOptions(classes=str(tmp_path / "none")), 0)
     (tmp_path / "mine").write_text("dog/03.jpg\n")
     with pytest.raises(UserError, match="nothing is left"):
-        subset(PETS, Choice(str(tmp_path / "mine"), classes=str(tmp_path / "two")), 0)
+        subset(PETS, SubsetOptions(str(tmp_path / "mine"), classes=str(tmp_path / "two")), 0)

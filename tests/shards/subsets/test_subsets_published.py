@@ -5,7 +5,7 @@ import pytest
 
 from viewstream.shards.errors import UserError
 from viewstream.shards.lists import parse, read
-from viewstream.shards.subsets.choice import Choice
+from viewstream.shards.subsets.options import SubsetOptions
 from viewstream.shards.subsets.part import split_of, subset
 from viewstream.shards.subsets.published import CLASSSETS, PUBLISHED, blob
 
@@ -36,7 +36,7 @@ def imagenet(shared, listed):
 def test_a_published_list_is_chosen_exactly(name, imagenet, listed, shared):
     want = PUBLISHED[name]
     source = imagenet[split_of(name, None)[0]]
-    part = subset(source, Choice(name, lists=shared / "lists"), 0)
+    part = subset(source, SubsetOptions(name, lists=shared / "lists"), 0)
     counts = np.bincount(part.label)
     assert (counts.sum(), counts.max(), counts.min()) == (want.lines, want.most, want.least)
     assert names(source, part) == set(listed[name])
@@ -48,7 +48,7 @@ def test_a_published_list_is_chosen_exactly(name, imagenet, listed, shared):
 
 def test_a_class_set_combines_with_a_list(imagenet, shared):
     source = imagenet["train"]
-    words = [Choice("lt-val", classes=name, lists=shared / "lists") for name in ("clsset2", "clsset2_comp")]
+    words = [SubsetOptions("lt-val", classes=name, lists=shared / "lists") for name in ("clsset2", "clsset2_comp")]
     halves = [subset(source, choice, 0) for choice in words]
     for half in halves:
         assert len(half.rows) == 10_000
@@ -61,8 +61,8 @@ def test_a_class_set_combines_with_a_list(imagenet, shared):
 
 def test_a_class_set_is_the_same_by_list_and_by_rule(imagenet, shared):
     for name in CLASSSETS:
-        listed = subset(imagenet["val"], Choice(name, lists=shared / "lists"), 0)
-        drawn = subset(imagenet["val"], Choice(name, draw_subset=True), 0)
+        listed = subset(imagenet["val"], SubsetOptions(name, lists=shared / "lists"), 0)
+        drawn = subset(imagenet["val"], SubsetOptions(name, draw_subset=True), 0)
         assert listed.classes == drawn.classes
         assert (listed.rows == drawn.rows).all()
         assert (listed.label == drawn.label).all()
@@ -71,7 +71,7 @@ def test_a_class_set_is_the_same_by_list_and_by_rule(imagenet, shared):
 def test_the_published_draw_needs_the_long_tails_list(imagenet, listed, shared, monkeypatch, tmp_path, capsys):
     source = imagenet["train"]
     (tmp_path / "imagenet_longtail_val.txt").write_bytes(read(shared / "lists/imagenet_longtail_val.txt.gz")[0])
-    choice = Choice("lt0", draw_subset="release", lists=tmp_path)
+    choice = SubsetOptions("lt0", draw_subset="release", lists=tmp_path)
     with pytest.raises(UserError, match=r"has no imagenet_longtail_train\.txt"):
         subset(source, choice, 0)
     tail = read(shared / "lists/imagenet_lt8_train.txt.gz")[0]  # stands for it: as long, as large a tail
@@ -89,11 +89,15 @@ def test_the_published_draw_needs_the_long_tails_list(imagenet, listed, shared, 
 def test_files_that_the_source_lacks_are_named_and_can_be_allowed(imagenet, shared):
     whole = imagenet["val"]
     short = made(list(whole.classes), [p for p in whole.paths if not p.startswith("n01440764")], "val")
-    choice = Choice("lt-test", lists=shared / "lists")
+    choice = SubsetOptions("lt-test", lists=shared / "lists")
     with pytest.raises(UserError, match=r"made lacks 50 of the 50000 files of .*: n01440764/.*, \.\.\.; .*--allow-mis"):
         subset(short, choice, 0)
-    part = subset(short, Choice("lt-test", lists=shared / "lists", allow_missing=True), 0)
+    part = subset(short, SubsetOptions("lt-test", lists=shared / "lists", allow_missing=True), 0)
     assert (len(part.rows), len(part.missing)) == (49_950, 50)
     assert len(part.classes) == 1000  # one of them is empty
     with pytest.raises(UserError, match="complete the source"):
-        subset(made(list(whole.classes), [], "val"), Choice("lt-test", lists=shared / "lists", allow_missing=True), 0)
+        subset(
+            made(list(whole.classes), [], "val"),
+            SubsetOptions("lt-test", lists=shared / "lists", allow_missing=True),
+            0,
+        )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from viewstream.shards.errors import UserError
-from viewstream.shards.subsets.choice import Choice
+from viewstream.shards.subsets.options import SubsetOptions
 from viewstream.shards.subsets.part import subset
 
 from .named import PETS, STREAM
@@ -15,31 +15,31 @@ pytestmark = pytest.mark.usefixtures("no_lists")
 
 
 def test_a_fraction_is_of_each_class_and_holds_every_smaller_one():
-    parts = [subset(PETS, Choice(fraction=f), 3) for f in (0.01, 0.25, 0.5, 0.9)]
+    parts = [subset(PETS, SubsetOptions(fraction=f), 3) for f in (0.01, 0.25, 0.5, 0.9)]
     assert [np.bincount(part.label).tolist() for part in parts] == [[1, 1, 1], [2, 2, 1], [5, 3, 2], [9, 5, 3]]
     for small, large in pairwise(parts):
         assert set(small.rows) < set(large.rows)
     assert parts[0].origin == {"name": "full", "from": "source", "fraction": 0.01, "seed": 3}
-    assert set(subset(PETS, Choice(fraction=0.5), 4).rows) != set(parts[2].rows)
+    assert set(subset(PETS, SubsetOptions(fraction=0.5), 4).rows) != set(parts[2].rows)
 
 
 def test_so_many_of_each_class_or_what_there_is():
-    part = subset(PETS, Choice(per_class=3), 0)
+    part = subset(PETS, SubsetOptions(per_class=3), 0)
     assert np.bincount(part.label).tolist() == [3, 3, 3]
-    assert set(part.rows) < set(subset(PETS, Choice(per_class=5, allow_missing=True), 0).rows)
+    assert set(part.rows) < set(subset(PETS, SubsetOptions(per_class=5, allow_missing=True), 0).rows)
     with pytest.raises(UserError, match=r"class dog has 6 pictures \(2 of 3 classes .*fewer than 7.*--allow-missing"):
-        subset(PETS, Choice(per_class=7), 0)
-    assert np.bincount(subset(PETS, Choice(per_class=7, allow_missing=True), 0).label).tolist() == [7, 6, 3]
-    assert len(subset(STREAM, Choice(per_class=4), 0).rows) == 4
-    assert len(subset(STREAM, Choice(fraction=0.34), 0).rows) == 3
+        subset(PETS, SubsetOptions(per_class=7), 0)
+    assert np.bincount(subset(PETS, SubsetOptions(per_class=7, allow_missing=True), 0).label).tolist() == [7, 6, 3]
+    assert len(subset(STREAM, SubsetOptions(per_class=4), 0).rows) == 4
+    assert len(subset(STREAM, SubsetOptions(fraction=0.34), 0).rows) == 3
     with pytest.raises(UserError, match="class unlabelled has 9"):
-        subset(STREAM, Choice(per_class=10), 0)
+        subset(STREAM, SubsetOptions(per_class=10), 0)
 
 
 def test_a_share_comes_after_the_drawn_set_and_the_classes():
-    drawn = subset(PETS, Choice("lt", draw_subset=True, imbalance=2), 0)
-    half = subset(PETS, Choice("lt", draw_subset=True, imbalance=2, fraction=0.5), 0)
+    drawn = subset(PETS, SubsetOptions("lt", draw_subset=True, imbalance=2), 0)
+    half = subset(PETS, SubsetOptions("lt", draw_subset=True, imbalance=2, fraction=0.5), 0)
     assert set(half.rows) < set(drawn.rows)
     assert (half.origin["from"], half.origin["fraction"]) == ("draw", 0.5)
-    one = subset(PETS, Choice("clsset1_comp", draw_subset=True, per_class=1), 0)
+    one = subset(PETS, SubsetOptions("clsset1_comp", draw_subset=True, per_class=1), 0)
     assert (one.classes, one.label.tolist()) == (("dog", "eel"), [0, 1])

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
 
-from viewstream.trainers.checkpoints.formats import fit, load_backbone, load_encoder
+from viewstream.trainers.checkpoints.formats import load_backbone, load_encoder, match_state_dict
 from viewstream.trainers.checkpoints.layouts import PAIRS, read, unpacked
 from viewstream.trainers.nets.encoder import Encoder, backbone, encoder
 
@@ -81,11 +81,11 @@ def test_a_format_can_be_given_where_a_file_has_two():
 def test_a_librarys_classifier_stays_behind_and_is_listed(arch):
     with torch.device("meta"):
         theirs = models.get_model(arch) if arch in models.list_models() else timm.create_model(arch)
-        take, left, wrong = fit(backbone(arch)[0], theirs.state_dict())
+        take, left, wrong = match_state_dict(backbone(arch)[0], theirs.state_dict())
     assert (len(take), len(left), wrong) == (len(theirs.state_dict()) - 2, 2, [])
 
 
 def test_a_predictor_behind_a_projector_is_left_out_and_listed(body):
     net = Encoder(backbone(ARCH)[0], nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 8)))
-    take, left, wrong = fit(net, body | mlp() | {"fc.4.weight": torch.rand(3)})
+    take, left, wrong = match_state_dict(net, body | mlp() | {"fc.4.weight": torch.rand(3)})
     assert (len(take), left, wrong) == (len(body) + 4, ["fc.4.weight"], [])

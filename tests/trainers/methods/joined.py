@@ -16,7 +16,7 @@ from viewstream.trainers.methods.kcl import KCL
 from viewstream.trainers.methods.protocol import Now
 from viewstream.trainers.methods.seed import SEED
 from viewstream.trainers.nets.encoder import Encoder
-from viewstream.trainers.ranks import gather, group, rank, world
+from viewstream.trainers.ranks import gather, process_group, rank, world_size
 from viewstream.trainers.training import optim
 
 N, STEPS = 16, 5
@@ -37,7 +37,7 @@ def seed(**how) -> SEED:
 
 def batch(step: int, sizes: tuple[int, ...]) -> Batch:
     """This rank's part of the global batch."""
-    rng, here = np.random.default_rng(100 + step), slice(rank() * N // world(), (rank() + 1) * N // world())
+    rng, here = np.random.default_rng(100 + step), slice(rank() * N // world_size(), (rank() + 1) * N // world_size())
     views = [torch.from_numpy(rng.normal(rng.normal(size=(N, 3, 1, 1)), 1, (N, 3, s, s)))[here] for s in sizes]
     target = torch.from_numpy(rng.integers(0, 3, N))[here]
     return Batch(tuple(views), target, target)
@@ -51,24 +51,24 @@ METHODS = {
     "seed-patches": (seed, {"patches": True}, (8, 6, 6, 6)),
 }
 
-with group("cpu"):
+with process_group("cpu"):
     for name, (make, how, sizes) in METHODS.items():
         torch.manual_seed(0)
         method = make(**how).double().train()
-        net_ = DistributedDataParallel(method, broadcast_buffers=False) if world() > 1 else method
+        net_ = DistributedDataParallel(method, broadcast_buffers=False) if world_size() > 1 else method
         optimizer = optim.sgd(method, 0.2, 0.9, 1e-4)
         for number in range(getattr(method, "prefill", 0)):
             method.fill(batch(-number, sizes), Now(number - 4, STEPS, 7))
         losses = []
         for step in range(STEPS):
             now = Now(step, STEPS, 7)
-            method.begin(now)
+            method.before_step(now)
             loss, stats = net_(batch(step + 1, sizes), now)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            method.end(now)
+            method.after_step(now)
             losses.append(gather(torch.stack([loss.detach(), *(s.double() for s in stats.values())])[None]).mean(0))
         if not rank():
             state = {k: v for k, v in method.state_dict().items() if "running_" not in k and "tracked" not in k}
-            torch.save({"losses": torch.stack(losses), **state}, Path(sys.argv[1], f"{name}-{world()}.pt"))
+            torch.save({"losses": torch.stack(losses), **state}, Path(sys.argv[1], f"{name}-{world_size()}.pt"))

@@ -11,7 +11,7 @@ from viewstream.pipeline.batch import Batch
 from viewstream.trainers.methods import byol, m2t, sts
 from viewstream.trainers.methods.protocol import Now
 from viewstream.trainers.nets.encoder import Encoder
-from viewstream.trainers.ranks import group, rank, world
+from viewstream.trainers.ranks import process_group, rank, world_size
 from viewstream.trainers.training import optim
 from viewstream.trainers.training.loop import _NO_BUFFERS
 
@@ -28,21 +28,24 @@ def method_of(kind):
 
 
 kind, out = sys.argv[1:]
-with group("cpu"):
+with process_group("cpu"):
     method = method_of(kind).double()
-    net = DistributedDataParallel(method, **_NO_BUFFERS) if world() > 1 else method
+    net = DistributedDataParallel(method, **_NO_BUFFERS) if world_size() > 1 else method
     optimizer, losses = optim.sgd(method, 0.05, 0.9, 1e-4), []
-    numbers, share = torch.Generator().manual_seed(1), slice(rank() * N // world(), (rank() + 1) * N // world())
+    numbers, share = (
+        torch.Generator().manual_seed(1),
+        slice(rank() * N // world_size(), (rank() + 1) * N // world_size()),
+    )
     for step in range(STEPS):
         x1, x2 = torch.rand(2, N, 3, 6, 6, dtype=torch.float64, generator=numbers)[:, share]
         now = Now(step, STEPS, 0)
-        method.begin(now)
+        method.before_step(now)
         nothing = torch.zeros(len(x1), dtype=torch.long)
         loss, _ = net(Batch((x1, x2), nothing, nothing), now)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        method.end(now)
+        method.after_step(now)
         losses.append(loss.detach())
     state = {"loss": torch.stack(losses), "state": method.state_dict()}
-    torch.save(state, Path(out, f"{world()}-{rank()}.pt"))
+    torch.save(state, Path(out, f"{world_size()}-{rank()}.pt"))

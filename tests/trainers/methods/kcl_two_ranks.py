@@ -14,9 +14,9 @@ from viewstream.trainers.methods.parts import Queue
 from viewstream.trainers.methods.positives import picked, soft_targets
 from viewstream.trainers.methods.protocol import Now
 from viewstream.trainers.nets.encoder import Encoder
-from viewstream.trainers.ranks import group, rank
+from viewstream.trainers.ranks import process_group, rank
 
-with group("cpu"):
+with process_group("cpu"):
     with np.load(sys.argv[1]) as file:
         g = {k: torch.from_numpy(file[k]) for k in file}
     encoder, now, target = Encoder(nn.Identity(), nn.Identity()), Now(0, 1, 0), g["labels"][rank()]
@@ -29,7 +29,7 @@ with group("cpu"):
     chosen = picked(target[:, None] == kcl.label_queue.rows, kcl.order(4, now), kcl.posk)
     scores = kcl.scores(*kcl.embed(batch, now))
     loss, _ = kcl(batch, now)
-    kcl.end(now)
+    kcl.after_step(now)
     gaps = {
         "logits": (scores - g["logits"][rank()]).abs().max().item(),
         "targets": (soft_targets(chosen) - g["soft_labels"][rank()]).abs().max().item(),

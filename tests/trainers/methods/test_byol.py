@@ -75,12 +75,12 @@ def test_the_teacher_sees_the_other_view_and_neither_it_nor_its_keys_take_gradie
 def test_the_first_update_of_the_teacher_changes_nothing_and_later_ones_follow_the_student():
     method = small()
     first = [p.clone() for p in method.target.parameters()]
-    method.begin(Now(0, 10, 0))
+    method.before_step(Now(0, 10, 0))
     torch.testing.assert_close(first, list(method.target.parameters()), rtol=0, atol=1e-7)
     with torch.no_grad():
         for p in method.online.parameters():
             p += 1
-    method.begin(Now(5, 10, 0))
+    method.before_step(Now(5, 10, 0))
     for before, after in zip(first, method.target.parameters(), strict=True):
         torch.testing.assert_close(after - before, torch.full_like(after, 0.05), rtol=0, atol=1e-6)
 

@@ -57,7 +57,7 @@ def test_four_training_steps_equal_the_recorded_ones(kind, golden):
         now = Now(t, int(g["total_iters"]), 0)
         assert byol.momentum(*now[:2], base) == pytest.approx(float(g["ema_momentum"][t]), abs=1e-12)
         if kind == "m2t":
-            method.begin(now)
+            method.before_step(now)
         else:  # by the recorded coins
             assert (g["u"][t] >= float(g["preserving_prob"])).equal(g["update_mask"][t])
             targets, onlines = list(method.target.parameters()), list(method.online.parameters())
@@ -69,7 +69,7 @@ def test_four_training_steps_equal_the_recorded_ones(kind, golden):
         if t == 1:
             check_gradients(method, stages(g, "grad1"))
         optimizer.step()
-        method.end(now)
+        method.after_step(now)
         torch.testing.assert_close(loss.detach(), g["loss"][t], rtol=0, atol=1e-9)
         for ours, name in ((student_of(method), "student"), (method.target.state_dict(), "teacher")):
             torch.testing.assert_close(ours, stages(g, f"{name}{t + 1}"), rtol=0, atol=1e-9)
@@ -95,7 +95,7 @@ def test_groups_of_momentum_teacher_are_those_of_ranks():
     def loss(groups, share):
         torch.manual_seed(2)
         method = M2T(small(), byol.predictor(4, 8), bn_groups=groups).double()
-        method.begin(Now(2, 10, 0))
+        method.before_step(Now(2, 10, 0))
         return method(batch_of(x[0, share], x[1, share]), Now(2, 10, 0))[0].item()
 
     halves = [loss(1, slice(0, 4)), loss(1, slice(4, 8))]

@@ -36,7 +36,7 @@ def test_steps_with_each_head_equal_the_recorded_ones(name, kind, golden):
     optimizer = optim.sgd(moco, float(g["lr"]), 0.9, 1e-4)
     for step in range(3):
         now = Now(step, 3, 0)
-        moco.begin(now)
+        moco.before_step(now)
         loss, _ = moco(batch_of(g[f"im_q{step}"], g[f"im_k{step}"]), now)
         torch.testing.assert_close(loss.detach().double(), g["loss"][step], rtol=0, atol=1e-5)
         if "ksim0" in g:
@@ -44,7 +44,7 @@ def test_steps_with_each_head_equal_the_recorded_ones(name, kind, golden):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        moco.end(now)
+        moco.after_step(now)
         for twin, ours in (("encoder_q", moco.online), ("encoder_k", moco.target)):
             for k, value in recorded(step + 1, twin).items():
                 torch.testing.assert_close(ours.state_dict()[k], value, rtol=0, atol=1e-5)

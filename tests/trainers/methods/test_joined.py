@@ -59,10 +59,10 @@ def test_no_step_waits_for_a_value():
             for number in range(getattr(method, "prefill", 0)):
                 method.fill(batch, Now(number - 2, 2, 0))
             for step in range(2):
-                method.begin(now := Now(step, 2, 0))
+                method.before_step(now := Now(step, 2, 0))
                 loss, _ = method(batch, now)
                 loss.backward()
-                method.end(now)
+                method.after_step(now)
 
 
 def test_the_guard_against_waiting_sees_what_waits():

@@ -34,12 +34,12 @@ def losses(method, steps):
     optimizer = optim.sgd(method, 0.05, 0.9, 1e-4)
     for step in range(steps):
         now = Now(step, steps, 0)
-        method.begin(now)
+        method.before_step(now)
         loss, _ = method(images(step), now)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        method.end(now)
+        method.after_step(now)
         yield loss.detach()
 
 

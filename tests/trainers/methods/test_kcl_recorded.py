@@ -37,7 +37,7 @@ def test_the_method_repeats_recorded_steps_in_which_there_is_no_choice(name, pic
     raw = g["q_raw"][0].double().requires_grad_()
     ours, stats = kcl(Batch((raw, g["k_raw"][0].double()), g["labels"][0], g["labels"][0]), NOW)
     ours.backward()
-    kcl.end(NOW)
+    kcl.after_step(NOW)
     recorded = {
         "": g["loss"][0],
         "sump": g["sump_per_sample"][0].sum(),
@@ -58,7 +58,7 @@ def test_taking_the_first_slots_is_the_choice_of_the_release(golden):
         same = target[:, None] == kcl.label_queue.rows
         assert picked(same, kcl.order(len(target), NOW), 6).equal(g["pos_selected"][s])
         loss, _ = kcl(Batch((g["q_raw"][s], g["k_raw"][s]), target, target), NOW)
-        kcl.end(NOW)
+        kcl.after_step(NOW)
         exact(loss, g["loss"][s])
 
 
@@ -75,9 +75,9 @@ def test_filling_the_queue_first_moves_no_weight(golden):
     exact(kcl.queue.rows.T, g["queue_after"])
     assert kcl.label_queue.rows.equal(g["label_queue_after"])
     assert int(kcl.label_queue.head) == int(kcl.queue.head) == int(g["ptr_after"])
-    kcl.begin(Now(0, 1, 0))
+    kcl.before_step(Now(0, 1, 0))
     kcl(batch, Now(0, 1, 0))
-    kcl.end(Now(0, 1, 0))
+    kcl.after_step(Now(0, 1, 0))
     for k in ("weight", "bias"):
         exact(kcl.target.backbone.get_parameter(k), g[f"k_after_update.fc.{k}"])
     exact(kcl.queue.rows.T, g["queue_after_second"])
@@ -89,7 +89,7 @@ def test_a_joined_batch_equals_the_two_recorded_ranks(golden):
     kcl, target = kcl_of(g, posk=6), g["labels"].flatten()
     x1, x2 = g["x"].double().transpose(0, 1).flatten(1, 2)
     loss, _ = kcl(Batch((x1, x2), target, target), NOW)
-    kcl.end(NOW)
+    kcl.after_step(NOW)
     exact(loss, g["loss"].mean())
     exact(kcl.queue.rows.T, g["queue_after"])
     assert kcl.label_queue.rows.equal(g["label_queue_after"])

@@ -10,7 +10,7 @@ from torch import nn
 
 from viewstream.shards.errors import UserError
 from viewstream.trainers.methods.moco import MoCo, logits
-from viewstream.trainers.methods.parts import Queue, check_groups, shuffled
+from viewstream.trainers.methods.parts import Queue, check_groups, shuffle_bn
 from viewstream.trainers.methods.protocol import Now
 from viewstream.trainers.training import optim
 
@@ -55,12 +55,12 @@ def train(moco, views, lr, momentum, weight_decay):
     optimizer = optim.sgd(moco, lr, momentum, weight_decay)
     for step, (x1, x2) in enumerate(views):
         now = Now(step, len(views), 0)
-        moco.begin(now)
+        moco.before_step(now)
         loss, _ = moco(batch_of(x1, x2), now)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        moco.end(now)
+        moco.after_step(now)
         yield loss.detach()
 
 
@@ -123,7 +123,7 @@ def test_groups_on_one_process_equal_the_two_recorded_ranks(golden):
     net = nn.Sequential(nn.Linear(6, 8, bias=False), nn.BatchNorm1d(8, affine=False)).double()
     net[0].weight.data = g["W"].double()
     x = g["x"].double()  # [rank, view, N, 6]
-    keys = F.normalize(shuffled(net, x[:, 1].flatten(0, 1), groups=2, order=g["idx_shuffle"]), dim=1)
+    keys = F.normalize(shuffle_bn(net, x[:, 1].flatten(0, 1), groups=2, order=g["idx_shuffle"]), dim=1)
     q = torch.cat([F.normalize(net(x[r, 0]), dim=1) for r in range(2)])
     ours = logits(q, keys, g["queue"].T.double(), float(g["temperature"]))
     torch.testing.assert_close(ours, g["logits"].flatten(0, 1), rtol=0, atol=1e-5)

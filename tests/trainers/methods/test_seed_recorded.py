@@ -87,7 +87,7 @@ def test_a_step_through_mlp_heads_equals_the_recorded_one(golden):
     seed = seed_of(g, student, teacher)
     loss, _ = seed(batch_of(g["x"].double()), NOW)
     loss.backward()
-    seed.end(NOW)
+    seed.after_step(NOW)
     close(loss, g["loss"])
     for k, parameter in student.head.named_parameters():
         close(parameter.grad, g[f"grad.student.fc.{k}"])
@@ -119,7 +119,7 @@ def test_the_method_repeats_the_recorded_step_with_patches(golden):
     x = torch.zeros(4, 3, 2, 2)
     loss, stats = seed(batch_of(x, *[x] * 6), NOW)
     loss.backward()
-    seed.end(NOW)
+    seed.after_step(NOW)
     close(loss, g["loss"][0])
     close(stats["small"], g["loss_small"][0])
     close(said[0][0].grad, g["grad_s_raw"][0])

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from viewstream.trainers.methods import byol
-from viewstream.trainers.methods.masks import GRANULARITIES, coins, pieces
+from viewstream.trainers.methods.masks import GRANULARITIES, bernoulli_masks, mask_shapes
 from viewstream.trainers.methods.parts import ema_, frozen_copy
 from viewstream.trainers.methods.protocol import Now
 from viewstream.trainers.methods.sts import STS, ensemble_
@@ -54,7 +54,7 @@ def test_preserve_zero_is_byol_exactly_and_one_leaves_the_teacher_alone(granular
     plain = moved(byol.BYOL(small(), byol.predictor(4, 8), momentum=0.9))
     before = [p.clone() for p in none.target.parameters()]
     for method in (all_, none, plain):
-        method.begin(Now(3, 10, 0))
+        method.before_step(Now(3, 10, 0))
     assert all(a.equal(b) for a, b in zip(all_.target.parameters(), plain.target.parameters(), strict=True))
     assert all(a.equal(b) for a, b in zip(none.target.parameters(), before, strict=True))
     assert not before[0].equal(next(plain.target.parameters()))
@@ -64,8 +64,8 @@ def test_preserve_zero_is_byol_exactly_and_one_leaves_the_teacher_alone(granular
 def test_a_piece_follows_by_the_momentum_or_stays(granularity):
     method = moved(STS(small(), byol.predictor(4, 8), momentum=0.9, preserve=0.5, granularity=granularity))
     before = [p.clone() for p in method.target.parameters()]
-    masks = coins(*pieces(method.target, granularity), 0.5, seed=8, step=4)
-    method.begin(Now(4, 10, 8))
+    masks = bernoulli_masks(*mask_shapes(method.target, granularity), 0.5, seed=8, step=4)
+    method.before_step(Now(4, 10, 8))
     followed = frozen_copy(method.online)
     for p, old in zip(followed.parameters(), before, strict=True):
         p.copy_(old)
@@ -78,12 +78,12 @@ def test_a_piece_follows_by_the_momentum_or_stays(granularity):
 def test_a_resumed_update_needs_nothing_but_the_weights():
     first = moved(STS(small(), byol.predictor(4, 8), preserve=0.5))
     for step in range(3):
-        first.begin(Now(step, 10, 5))
+        first.before_step(Now(step, 10, 5))
     second = STS(small(1), byol.predictor(4, 8), preserve=0.5)
     second.load_state_dict(first.state_dict())
     for step in range(3, 6):
-        first.begin(Now(step, 10, 5))
-        second.begin(Now(step, 10, 5))
+        first.before_step(Now(step, 10, 5))
+        second.before_step(Now(step, 10, 5))
     assert all(a.equal(b) for a, b in zip(first.target.parameters(), second.target.parameters(), strict=True))
 
 
@@ -109,5 +109,5 @@ def test_without_weights_of_its_own_the_teacher_begins_as_the_student():
 def test_running_statistics_are_never_copied():
     method = STS(small(), byol.predictor(4, 8), preserve=0.0)
     method.online.backbone[1].running_mean += 5
-    method.begin(Now(3, 10, 0))
+    method.before_step(Now(3, 10, 0))
     assert method.target.backbone[1].running_mean.equal(torch.zeros(6))

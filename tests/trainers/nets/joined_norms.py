@@ -8,7 +8,7 @@ from torch import nn
 
 from viewstream.trainers.methods.momentum_norm import MomentumBatchNorm, batch_momentum
 from viewstream.trainers.nets.norms import synchronised
-from viewstream.trainers.ranks import group, rank
+from viewstream.trainers.ranks import process_group, rank
 
 SHAPES = {nn.BatchNorm1d: (8, 5), nn.BatchNorm2d: (8, 5, 3, 2), nn.BatchNorm3d: (8, 5, 2, 3, 2)}
 
@@ -43,7 +43,7 @@ def momentum_passes(numbers):
     return {"x": xs, "y": ys, "after": norm.state_dict()}
 
 
-with group("cpu"):
+with process_group("cpu"):
     numbers = torch.Generator().manual_seed(rank())
     done = {kind.__name__: synchronised_passes(kind, numbers) for kind in SHAPES}
     torch.save({**done, "momentum": momentum_passes(numbers)}, Path(sys.argv[1], f"{rank()}.pt"))

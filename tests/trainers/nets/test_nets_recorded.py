@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from viewstream.trainers.checkpoints.formats import fit
+from viewstream.trainers.checkpoints.formats import match_state_dict
 from viewstream.trainers.checkpoints.layouts import unpacked
 from viewstream.trainers.nets.encoder import Encoder, backbone, encoder
 
@@ -57,7 +57,7 @@ def images():
 
 def outputs(net, state, images):
     """Features and embeddings of a network with weights that a checkpoint's recogniser has named, in float64."""
-    take, left, wrong = fit(net, state)
+    take, left, wrong = match_state_dict(net, state)
     assert (left, wrong) == ([], [])
     net.double().eval().load_state_dict(take)
     with torch.no_grad():

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from viewstream.shards.errors import UserError
-from viewstream.trainers.tasks import model as subject
+from viewstream.trainers.tasks import model as model
 from viewstream.trainers.tasks.evaluation import evaluate, options_of
 from viewstream.trainers.tasks.linear import Linear
 from viewstream.trainers.tasks.on_features import Instdisc, Knn, Shots, Stats, Tsne
@@ -43,7 +43,7 @@ def test_evaluation_prints_and_writes_its_numbers(program, first, built, built_v
 def test_the_network_that_a_method_is_evaluated_by_is_its_teacher_where_it_has_one(runs, sets):
     options = Knn(checkpoint=str(runs / "byol/last.pt"), k=5, max_k=11, **sets, **HOW)
     state = torch.load(runs / "byol/last.pt", weights_only=True)["method"]
-    own = subject.Subject(options, torch.device("cpu")).net.state_dict()
+    own = model.EvaluatedModel(options, torch.device("cpu")).net.state_dict()
     assert all(torch.equal(value, state[f"target.backbone.{name}"]) for name, value in own.items())
     assert any(not torch.equal(value, state[f"online.backbone.{name}"]) for name, value in own.items())
 
@@ -52,7 +52,7 @@ def test_kept_features_give_the_same_numbers_without_the_pictures(runs, sets, tm
     options = Knn(checkpoint=str(runs / "moco/last.pt"), k=5, max_k=11, features=str(tmp_path / "kept"), **sets, **HOW)
     first = evaluate(options)
     assert len(list((tmp_path / "kept").glob("*.npz"))) == 2
-    monkeypatch.setattr(subject, "features", lambda *_: pytest.fail("the network was asked again"))
+    monkeypatch.setattr(model, "features", lambda *_: pytest.fail("the network was asked again"))
     assert evaluate(options) == first
 
 

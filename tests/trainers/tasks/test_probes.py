@@ -9,7 +9,7 @@ import torch
 
 from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.errors import UserError
-from viewstream.shards.subsets.choice import Choice
+from viewstream.shards.subsets.options import SubsetOptions
 from viewstream.trainers.recipes.options import BYOL
 from viewstream.trainers.tasks.evaluation import evaluate
 from viewstream.trainers.tasks.linear import Linear, Transfer
@@ -66,7 +66,7 @@ def cifar(shared, tmp_path_factory):
     out = tmp_path_factory.mktemp("cifar")
     for split, count in (("train", 4), ("val", 2)):
         options = BuildOptions(source=shared / "data", out=out / split, split=split, workers=1)
-        build(options, Choice(per_class=count))
+        build(options, SubsetOptions(per_class=count))
     return {"data": str(out / "train"), "val": str(out / "val")}
 
 
@@ -93,7 +93,7 @@ def test_a_class_without_images_is_named_before_anything_is_computed(checkpoint,
         f"train/{name}/{name}_{n}.JPEG {label}\n" for label, name in enumerate(("cat", "dog", "eel")) for n in (0, 1)
     ]
     (tmp_path / "list.txt").write_text("".join(three))
-    build(BuildOptions(source=pets, out=tmp_path / "set", workers=1), Choice(subset=str(tmp_path / "list.txt")))
+    build(BuildOptions(source=pets, out=tmp_path / "set", workers=1), SubsetOptions(subset=str(tmp_path / "list.txt")))
     for flag, use in (("data", "training"), ("val", "test")):
         words = sets | {flag: str(tmp_path / "set")}
         with pytest.raises(UserError, match=rf"1 of 4 classes have no {use} images in .*set, the first is fox"):

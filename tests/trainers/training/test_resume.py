@@ -24,7 +24,7 @@ FULL = pytest.mark.full
 def trained(words):
     """What train.py does with these words, in this process."""
     given = words[3:]  # behind the program and its method
-    recipe, run = parse(recipe_named("", words[2]), Run(), words=[str(word) for word in given], about="")
+    recipe, run = parse(recipe_named("", words[2]), Run(), argv=[str(word) for word in given], description="")
     return pretrain(recipe, run)
 
 

@@ -13,14 +13,14 @@ import pyarrow as pa
 
 from ..files import atomic, clear
 from ..formats import beton
-from ..formats.folder import Folder
-from ..formats.tar import Tar, dali_index, index_path, wids_index
+from ..formats.folder import FolderWriter
+from ..formats.tar import TarWriter, dali_index, index_path, wids_index
 from ..manifest import JSON, SCHEMA
-from .pack import Packed
+from .blocks import EncodedBlock
 from .records import ROWS, Record
 
 
-class Store:
+class SetWriter:
     """Writes units; `done` are those that an earlier, interrupted build wrote. `stack` closes the files."""
 
     def __init__(
@@ -37,13 +37,13 @@ class Store:
         clear(out, {out / "building", *kept, *map(index_path, kept), *behind})
         self.beton = self.folder = None
         if "ffcv" in formats:
-            self.beton = beton.Beton(stack.enter_context(partial.open("r+b" if done else "w+b")), most)
+            self.beton = beton.BetonWriter(stack.enter_context(partial.open("r+b" if done else "w+b")), most)
             if done:
                 _restore(self.beton, done)
         if "folder" in formats:
-            self.folder = Folder(loose)
+            self.folder = FolderWriter(loose)
         self._rows: dict[str, list[Any]] = {}
-        self._tar: Tar | None = None
+        self._tar: TarWriter | None = None
 
     @contextmanager
     def unit(self, digest: str) -> Iterator[Record]:
@@ -54,7 +54,7 @@ class Store:
         file = f"{self.name}-{tars:06d}.tar"
         with ExitStack() as stack:
             if "webdataset" in self.formats:
-                self._tar = Tar(stack.enter_context(open(_partial(self.out / file), "wb")))
+                self._tar = TarWriter(stack.enter_context(open(_partial(self.out / file), "wb")))
             yield record
             record = record._replace(rows=pa.table(self._rows, schema=ROWS), kinds=dict(record.kinds))
             if self._tar:
@@ -67,54 +67,54 @@ class Store:
         record.write(self.out / "building", len(self.records))
         self.records.append(record)
 
-    def add(self, record: Record, packed: Packed) -> None:
+    def add(self, record: Record, encoded: EncodedBlock) -> None:
         """Append a block; the unit's record counts what was odd in it."""
-        with packed.opened() as data:
-            self._append(packed, data)
+        with encoded.opened() as data:
+            self._append(encoded, data)
         assert isinstance(record.kinds, Counter)
-        record.kinds.update(packed.kinds)
-        record.suspect.extend(packed.suspect)
-        record.skipped.extend(packed.skipped)
+        record.kinds.update(encoded.kinds)
+        record.suspect.extend(encoded.suspect)
+        record.skipped.extend(encoded.skipped)
 
-    def _append(self, packed: Packed, data: memoryview) -> None:
+    def _append(self, encoded: EncodedBlock, data: memoryview) -> None:
         base = self._tar.bytes if self._tar else 0
         if self._tar:
-            self._tar.write(data, packed.digested)
-        ends = zip(packed.rows["offset"], packed.rows["bytes"], strict=True)
+            self._tar.write(data, encoded.digested)
+        ends = zip(encoded.rows["offset"], encoded.rows["bytes"], strict=True)
         jpegs = [data[start : start + length] for start, length in ends]
-        count = len(packed.rows["uid"])
+        count = len(encoded.rows["uid"])
         tars = sum(r.tar is not None for r in self.records) if self._tar else -1
         columns = {
-            **packed.rows,
-            "offset": [base + at if self._tar else -1 for at in packed.rows["offset"]],
+            **encoded.rows,
+            "offset": [base + at if self._tar else -1 for at in encoded.rows["offset"]],
             "shard": [tars] * count,
-            **dict(zip(("beton", "where", "stored", "raw", "pixels"), self._add_beton(packed, jpegs), strict=True)),
+            **dict(zip(("beton", "where", "stored", "raw", "pixels"), self._add_beton(encoded, jpegs), strict=True)),
         }
         for name, values in columns.items():
             self._rows[name] += values
         if self.folder:
-            for key, jpeg in zip(packed.rows["key"], jpegs, strict=True):
+            for key, jpeg in zip(encoded.rows["key"], jpegs, strict=True):
                 self.folder.add(key, jpeg)
 
-    def _add_beton(self, packed: Packed, jpegs: list[memoryview]) -> tuple[list[Any], ...]:
+    def _add_beton(self, encoded: EncodedBlock, jpegs: list[memoryview]) -> tuple[list[Any], ...]:
         """Sample number, place, size, mode and digest of the pixels of each of the block's samples in the .beton."""
         count = len(jpegs)
-        raw = [row in packed.raw for row in range(count)]
-        pixels = [hashlib.sha256(packed.raw[row]).digest() if raw[row] else None for row in range(count)]
+        raw = [row in encoded.raw for row in range(count)]
+        pixels = [hashlib.sha256(encoded.raw[row]).digest() if raw[row] else None for row in range(count)]
         if not self.beton:
             return [-1] * count, [-1] * count, [-1] * count, raw, pixels
         first = self.beton.samples
-        shapes = zip(*(packed.rows[name] for name in ("sha256", "height", "width", "label")), strict=True)
+        shapes = zip(*(encoded.rows[name] for name in ("sha256", "height", "width", "label")), strict=True)
         for row, (sha256, *shape) in enumerate(shapes):
             if raw[row]:
-                self.beton.add(packed.raw[row], pixels[row] or b"", *shape, mode=beton.RAW)
+                self.beton.add(encoded.raw[row], pixels[row] or b"", *shape, mode=beton.RAW)
             else:
                 self.beton.add(jpegs[row], sha256, *shape)
         part = slice(first, self.beton.samples)
         where, stored = self.beton.rows["where"][part].tolist(), self.beton.sizes[part].tolist()
         return list(range(first, self.beton.samples)), where, stored, raw, pixels
 
-    def _end_tar(self, tar: Tar, path: Path, number: int) -> JSON | None:
+    def _end_tar(self, tar: TarWriter, path: Path, number: int) -> JSON | None:
         """Finish a tar and its index; one of which every sample was skipped leaves neither."""
         samples = len(self._rows["uid"])
         self._tar = None
@@ -152,7 +152,7 @@ def _partial(path: Path) -> Path:
     return path.with_name(path.name + ".partial")
 
 
-def _restore(file: beton.Beton, done: list[Record]) -> None:
+def _restore(file: beton.BetonWriter, done: list[Record]) -> None:
     rows = pa.concat_tables([record.rows for record in done])
     samples = np.zeros(len(rows), beton.SAMPLE)
     samples["mode"] = rows["raw"].to_numpy()

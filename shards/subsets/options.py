@@ -12,7 +12,7 @@ from .release import NAMES
 
 
 @dataclass(frozen=True)
-class Choice:
+class SubsetOptions:
     """Which pictures of the source"""
 
     subset: Annotated[
@@ -32,7 +32,7 @@ class Choice:
     allow_missing: Annotated[bool, "go on when the source lacks files of the list, or pictures for --per-class"] = False
 
 
-def check(choice: Choice) -> None:
+def check(choice: SubsetOptions) -> None:
     """UserError for words that do not go together, before anything is read."""
     name, draw = choice.subset, choice.draw_subset
     known("subset", name, ["full", *PUBLISHED, *CLASSSETS])

@@ -24,7 +24,7 @@ COLUMNS = ("uid", "key", "label", "source", "height", "width", "bytes", "sha256"
 MOST_PIECES = 1000  # the kernel takes 1024 a call
 
 
-class Packed(NamedTuple):
+class EncodedBlock(NamedTuple):
     """A block, encoded. `offset` counts from the block's first byte; formats other than tar store slices of `tar`."""
 
     tar: bytes | Path  # members of all samples, one behind the other, or the file that holds them
@@ -51,7 +51,7 @@ class Packed(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Packer:
+class BlockEncoder:
     """Reads, encodes and packs blocks; sent to the workers once a block, so it is small."""
 
     reader: Reader
@@ -60,8 +60,8 @@ class Packer:
     seed: int
     spool: Path | None  # where a worker process leaves blocks: pipes would copy each byte four times
 
-    def __call__(self, block: list[Sample]) -> Packed:
-        packed = Packed(b"", b"", {name: [] for name in COLUMNS}, {}, Counter(), [], [])
+    def __call__(self, block: list[Sample]) -> EncodedBlock:
+        encoded = EncodedBlock(b"", b"", {name: [] for name in COLUMNS}, {}, Counter(), [], [])
         pieces: list[bytes] = []
         digested: list[bytes] = []
         position = 0
@@ -71,23 +71,23 @@ class Packer:
             try:
                 one = encode(self.reader.read(place), self.encoding)
                 if self.raw_fraction and is_raw(np.array([uid], np.uint64), self.raw_fraction, self.seed)[0]:
-                    packed.raw[len(packed.rows["uid"])] = simplejpeg.decode_jpeg(one.jpeg).tobytes()
+                    encoded.raw[len(encoded.rows["uid"])] = simplejpeg.decode_jpeg(one.jpeg).tobytes()
             except UserError:  # of the archive, not of one picture in it: others would be lost unnamed
                 raise
             except (Damaged, OSError, ValueError, MemoryError) as error:
-                packed.skipped.append({"source": path, "cause": str(error) or type(error).__name__})
+                encoded.skipped.append({"source": path, "cause": str(error) or type(error).__name__})
                 continue
             row = (uid, key, label, path, one.height, one.width, len(one.jpeg), one.sha256, position + BLOCK)
             for name, value in zip(COLUMNS, row, strict=True):
-                packed.rows[name].append(value)
-            packed.kinds.update(one.kinds)
+                encoded.rows[name].append(value)
+            encoded.kinds.update(one.kinds)
             if one.suspect:
-                packed.suspect.append({"source": path, "cause": one.suspect})
+                encoded.suspect.append({"source": path, "cause": one.suspect})
             before, behind = around(key, label, len(one.jpeg), one.height, one.width)
             pieces += before, one.jpeg, behind
             digested += before, one.sha256, behind
             position += len(before) + len(one.jpeg) + len(behind)
-        return packed._replace(tar=self._stored(pieces, block), digested=b"".join(digested))
+        return encoded._replace(tar=self._stored(pieces, block), digested=b"".join(digested))
 
     def _stored(self, pieces: list[bytes], block: list[Sample]) -> bytes | Path:
         if self.spool is None or not pieces:
