@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..shards.keyed import Purpose
 from .draw import draw, fold, hashed, uniforms
 from .spec import RandomResizedCrop
 
-CORNERS, PATCH = 108, 109  # purposes, so that no two hashes meet
 QUARTER = (0.4, 1.0)  # area of a nointer crop, of its quarter
 GREY = (124, 116, 104)  # the mean colour
 VARIANTS = 10  # pictures of a pair: two views, and each with a patch in four ways
@@ -72,7 +72,7 @@ def variants(
     out = np.tile(views, (VARIANTS // 2, 1, 1, 1))  # views 0, 1, 0, 1, ...
     for view in range(2):
         box = _in_view(overlap(pair[None])[0], pair[view], size)
-        key = hashed(seed, epoch, PATCH, uid, view)
+        key = hashed(seed, epoch, Purpose.PATCH, uid, view)
         u = uniforms(fold(key, np.arange(2)))
         place = np.array([*np.floor(u * (size - box[2:] + 1)).astype(int), *box[2:]])
         for which, (top, left, height, width) in ((2, box), (4, place), (6, box), (8, place)):
@@ -108,7 +108,7 @@ def _drawn(crop: RandomResizedCrop, uid: np.ndarray, hw: np.ndarray, seed: int, 
 def _quarters(crop: RandomResizedCrop, uid: np.ndarray, hw: np.ndarray, seed: int, epoch: int) -> np.ndarray:
     """[N, 2, 4]: the second corner is one of the three that are left."""
     half = np.maximum(hw // 2, 1)
-    u = uniforms(fold(hashed(seed, epoch, CORNERS, uid)[:, None], np.arange(2)))  # [N, 2]
+    u = uniforms(fold(hashed(seed, epoch, Purpose.CORNERS, uid)[:, None], np.arange(2)))  # [N, 2]
     first = np.floor(4 * u[:, 0]).astype(np.int64)
     corner = np.stack([first, (first + 1 + np.floor(3 * u[:, 1]).astype(np.int64)) % 4], axis=1)  # [N, 2]
     out = _drawn(RandomResizedCrop(crop.size, QUARTER, crop.ratio, crop.filter), uid, half, seed, epoch, 0)

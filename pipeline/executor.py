@@ -118,7 +118,7 @@ class Executor:
         try:
             image = data if isinstance(data, np.ndarray) else simplejpeg.decode_jpeg(data, buffer=room)
         except (ValueError, RuntimeError) as error:
-            raise damaged(self.manifest, self.reader, row, str(error)) from None
+            raise damaged(self.manifest, self.reader, row, str(error)) from error
         if image.shape[:2] != (self.manifest.height[row], self.manifest.width[row]):
             wrong = f"it is {image.shape[0]} x {image.shape[1]} px, the manifest says {self.manifest.hw[row].tolist()}"
             raise damaged(self.manifest, self.reader, row, wrong)

@@ -122,14 +122,14 @@ def _reader(hint: Any, minimum: Any = None) -> Callable[[str], Any]:
             try:
                 return choose("value", word, get_args(hint))
             except UserError as error:  # argparse would replace a ValueError's own words
-                raise argparse.ArgumentTypeError(str(error)) from None
+                raise argparse.ArgumentTypeError(str(error)) from error
         if get_origin(hint) is tuple:
             one = _reader(get_args(hint)[0], minimum)
             return tuple(one(w) for w in word.split(",") if w)
         try:
             value = hint(word)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{word!r} is not of the form {_metavar(hint)}") from None
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{word!r} is not of the form {_metavar(hint)}") from error
         if minimum is not None and not value >= minimum:
             raise argparse.ArgumentTypeError(f"{word} is less than {minimum}")
         return value

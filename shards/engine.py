@@ -53,8 +53,8 @@ def in_order(work: Callable[[T], R], items: Iterable[T], workers: int) -> Genera
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
-    except BrokenProcessPool:
-        raise UserError("a worker process died, perhaps for want of memory: try again with fewer --workers") from None
+    except BrokenProcessPool as error:
+        raise UserError("a worker process died, perhaps for want of memory: try again with fewer --workers") from error
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -47,4 +47,4 @@ def needs(module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise missing(error) or error from None
+        raise missing(error) or error from error

@@ -56,7 +56,7 @@ def workplace(out: Path, options: dict[str, Any]) -> Iterator[Path]:
         building.mkdir(parents=True, exist_ok=True)
         mark = (building / OPTIONS).open("a+")
     except OSError as error:
-        raise UserError(f"{out} cannot be written ({error.strerror}): name another folder with --out") from None
+        raise UserError(f"{out} cannot be written ({error.strerror}): name another folder with --out") from error
     with mark:
         _lock(mark, out)
         if not os.fstat(mark.fileno()).st_nlink:  # another build ended between look and lock
@@ -94,8 +94,8 @@ def clear(folder: Path, keep: Container[Path] = ()) -> None:
 def _lock(mark: IO[str], out: Path) -> None:
     try:
         fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel drops it when its process dies
-    except BlockingIOError:
-        raise UserError(f"another build is writing {out}: wait for it, or name another --out") from None
+    except BlockingIOError as error:
+        raise UserError(f"another build is writing {out}: wait for it, or name another --out") from error
 
 
 def _same_options(mark: IO[str], out: Path, options: dict[str, Any]) -> None:

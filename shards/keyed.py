@@ -1,10 +1,29 @@
-"""Orders that are hashes of names: the same for the same pictures, whatever order a file system lists them in."""
+"""Keyed hashes: orders that do not depend on a file system's, and the purposes that hashes are drawn for."""
+
+from enum import IntEnum, unique
 
 import numpy as np
 
 from .manifest import uid_of
 
 STEP = np.uint64(0x9E3779B97F4A7C15)  # splitmix64's
+
+
+@unique
+class Purpose(IntEnum):
+    """The word of a hash that tells its use, so that no two uses share numbers. Frozen: old runs stay reproducible."""
+
+    RESEED = 0  # (seed, step, purpose, rank): torch's own generator, for dropout
+    SHUFFLE_BN = 1  # (seed, step, purpose, position)
+    POSITIVES = 2  # (seed, step, purpose, anchor): which queued positives KCL takes
+    MASKS = 3  # (seed, step, purpose, name, index): which parts of the teacher move
+    SHARD_ORDER = 101  # (seed, epoch, purpose, shard)
+    CLASS_ORDER = 102  # (seed, purpose, cycle, class)
+    IMAGE_ORDER = 103  # (seed, purpose, class, pass, id)
+    REPLACEMENT = 104  # (seed, epoch, purpose, tries, uid): what takes a damaged sample's place
+    CORNERS = 108  # (seed, epoch, purpose, uid): the quarters of two crops that do not meet
+    PATCH = 109  # (seed, epoch, purpose, uid, view): where a patch of noise goes
+    UNIFORMITY = 110  # (seed, purpose, row): the subsets that uniformity is measured on
 
 
 def mix(x: np.ndarray) -> np.ndarray:

@@ -56,7 +56,7 @@ def known(kind: str, name: str, names: Iterable[str]) -> None:
     try:
         choose(kind, name, names)
     except UserError as error:
-        raise UserError(f"{error}; or name a file, {name} is none") from None
+        raise UserError(f"{error}; or name a file, {name} is none") from error
 
 
 def read(path: Path) -> tuple[bytes, str]:
@@ -65,7 +65,7 @@ def read(path: Path) -> tuple[bytes, str]:
         text = path.read_bytes()
         text = gzip.decompress(text) if path.suffix == ".gz" else text
     except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path} is damaged or cannot be read ({error}): fetch it again") from None
+        raise UserError(f"{path} is damaged or cannot be read ({error}): fetch it again") from error
     return text, hashlib.sha256(text).hexdigest()
 
 
@@ -80,7 +80,7 @@ def _lines(text: bytes, name: str) -> Iterator[tuple[int, str, list[str]]]:
         lines = text.decode("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         number = text.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{name} line {number} is not UTF-8 text: is it a list file?") from None
+        raise UserError(f"{name} line {number} is not UTF-8 text: is it a list file?") from error
     if not any(map(str.strip, lines)):  # bytes.strip() knows neither the mark of UTF-8 nor all kinds of space
         raise UserError(f"{name} is empty: a list has a line a picture or a class")
     for number, line in enumerate(lines, start=1):

@@ -89,7 +89,7 @@ class Manifest:
         try:
             table = pq.read_table(root / TABLE, columns=NUMERIC, memory_map=True)
         except (OSError, pa.ArrowException) as error:
-            raise UserError(f"{root / TABLE} is absent or damaged ({error}): rebuild the set") from None
+            raise UserError(f"{root / TABLE} is absent or damaged ({error}): rebuild the set") from error
         if table.num_rows != info.samples:
             raise UserError(f"{root / TABLE} has {table.num_rows} rows, {PAGE} says {info.samples}: rebuild the set")
         columns = {name: table[name].to_numpy() for name in NUMERIC}
@@ -174,7 +174,7 @@ def _read_info(root: Path) -> DatasetInfo:
     except (ValueError, KeyError, TypeError) as error:
         if isinstance(error, UserError):
             raise
-        raise UserError(f"{page} is damaged ({error}): rebuild the set") from None
+        raise UserError(f"{page} is damaged ({error}): rebuild the set") from error
 
 
 def newest(folder: Path, split: str = "train") -> Path:

@@ -97,7 +97,7 @@ def look(files: Local, path: str) -> Look:
     try:
         return _at_ends(files, path) or _at_all(files.read(path))
     except (Damaged, OSError, ValueError, MemoryError) as error:
-        raise damaged(files, path, error) from None
+        raise damaged(files, path, error) from error
 
 
 def damaged(files: Local, path: str, error: Exception) -> UserError:

@@ -111,7 +111,7 @@ def convert(options: Convert) -> str:
         with atomic(options.out) as file:
             dump(made, options.out, file)
     except OSError as error:
-        raise UserError(f"{options.out} cannot be written ({error.strerror}): name another file") from None
+        raise UserError(f"{options.out} cannot be written ({error.strerror}): name another file") from error
     return report(options, found, arch, state, list(kept))
 
 

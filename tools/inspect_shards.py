@@ -70,7 +70,7 @@ def draw(manifest: Manifest, png: Path) -> None:
         png.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(png, dpi=120)
     except OSError as error:
-        raise UserError(f"{png} cannot be written ({error.strerror}): name another file with --png") from None
+        raise UserError(f"{png} cannot be written ({error.strerror}): name another file with --png") from error
 
 
 def _class_panel(axes: Any, manifest: Manifest, counts: np.ndarray) -> None:
@@ -142,7 +142,7 @@ def _tile(manifest: Manifest, data: bytes | np.ndarray, row: int) -> Image.Image
         image.thumbnail((TILE, TILE))
     except OSError as error:
         remedy = f"`python tools/verify_shards.py {manifest.root} --repair` mends it"
-        raise UserError(f"sample {row} ({manifest.keys[row]}) is damaged ({error}): {remedy}") from None
+        raise UserError(f"sample {row} ({manifest.keys[row]}) is damaged ({error}): {remedy}") from error
     return image.convert("RGB")
 
 

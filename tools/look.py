@@ -54,8 +54,8 @@ def rows_of(ids: str, samples: int) -> np.ndarray:
     try:
         first, _, last = ids.partition("-")
         rows = np.arange(int(first), int(last) + 1) if last else np.array([int(i) for i in ids.split(",")])
-    except ValueError:
-        raise UserError(f"--ids takes a-b or a,b,c, got {ids!r}") from None
+    except ValueError as error:
+        raise UserError(f"--ids takes a-b or a,b,c, got {ids!r}") from error
     if not len(rows) or rows.min() < 0 or rows.max() >= samples:
         raise UserError(f"--ids {ids} is outside the data set, which has rows 0-{samples - 1}")
     return rows

@@ -108,7 +108,7 @@ def _workplace(out: Path) -> Iterator[Path]:
     try:
         work.mkdir(parents=True)
     except OSError as error:
-        raise UserError(f"{work} cannot be written ({error.strerror}): name another --out") from None
+        raise UserError(f"{work} cannot be written ({error.strerror}): name another --out") from error
     try:
         yield work
     finally:

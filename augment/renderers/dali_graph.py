@@ -70,7 +70,7 @@ def check_headers(jpegs: Sequence[bytes], hw: np.ndarray) -> None:
         try:
             found = list(simplejpeg.decode_jpeg_header(jpeg)[:2])
         except ValueError as error:
-            raise _damaged(place, error) from None
+            raise _damaged(place, error) from error
         if found != size:
             raise Unfit(place, why := f"{found} px, its boxes were drawn for {size}", f"{why}: draw for those stored")
 

@@ -98,6 +98,6 @@ def forward_errors(work: Callable[..., Any]) -> Callable[..., Any]:
                     break
                 except Full:
                     continue
-            raise StopIteration from None  # by which the thread knows an epoch's end
+            raise StopIteration from error  # by which the thread knows an epoch's end
 
     return run

@@ -111,7 +111,7 @@ class JpegReader:
         try:
             found = list(simplejpeg.decode_jpeg_header(data)[:2])
         except (ValueError, RuntimeError) as error:
-            raise damaged(self.manifest, self.reader, row, str(error)) from None
+            raise damaged(self.manifest, self.reader, row, str(error)) from error
         if found != (size := self.manifest.hw[row].tolist()):
             wrong = f"it is {found[0]} x {found[1]} px, the manifest says {size}"
             raise damaged(self.manifest, self.reader, row, wrong)

@@ -104,7 +104,7 @@ class DaliLoader:
             views = self._views(made)
         except Unfit as error:
             if not self.jpegs.skip:
-                raise damaged(self.manifest, self.reader, int(made.rows[error.place]), error.why) from None
+                raise damaged(self.manifest, self.reader, int(made.rows[error.place]), error.why) from error
             made = self._start(self.jpegs.sound(made.rows, epoch), epoch)
             views = self._views(made)
         self.times["samples"] += len(made.rows)

@@ -6,8 +6,7 @@ import numpy as np
 
 from ...augment.draw import hashed
 from ...shards.errors import UserError
-
-SHARD, CLASS, IMAGE = 101, 102, 103  # purposes, so that no two hashes meet
+from ...shards.keyed import Purpose
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +30,9 @@ class WindowShuffle:
 
     def __call__(self, seed: int, epoch: int) -> np.ndarray:
         shards, which = np.unique(self.shard, return_inverse=True)
-        place = np.argsort(np.argsort(hashed(seed, epoch, SHARD, shards.astype(np.uint64)), kind="stable"))
+        place = np.argsort(
+            np.argsort(hashed(seed, epoch, Purpose.SHARD_ORDER, shards.astype(np.uint64)), kind="stable")
+        )
         return np.lexsort((hashed(seed, epoch, np.arange(len(which))), place[which] // self.window))
 
 
@@ -63,7 +64,7 @@ class Balanced:
         at = (epoch + 1) * len(self) + np.arange(len(self))  # pictures drawn before; epoch -1 is the first
         cycle, turn = np.divmod(at // self.repeat, len(counts))
         cycles = np.arange(int(cycle[0]), int(cycle[-1]) + 1, dtype=np.uint64)[:, None]
-        classes = np.argsort(hashed(seed, CLASS, cycles, np.arange(len(counts))), axis=1, kind="stable")
+        classes = np.argsort(hashed(seed, Purpose.CLASS_ORDER, cycles, np.arange(len(counts))), axis=1, kind="stable")
         which = classes[cycle - cycle[0], turn]  # [len] class of each position
         number = cycle * self.repeat + at % self.repeat  # how often its class gave a picture before
         return self._pictures(seed, which, number, counts)
@@ -77,7 +78,9 @@ class Balanced:
                 continue
             first, last = int(number[where[0]]), int(number[where[-1]])  # consecutive, since positions ascend
             passes = np.arange(first // len(ids), last // len(ids) + 1, dtype=np.uint64)[:, None]
-            shuffled = ids[np.argsort(hashed(seed, IMAGE, name, passes, ids), axis=1, kind="stable")].ravel()
+            shuffled = ids[
+                np.argsort(hashed(seed, Purpose.IMAGE_ORDER, name, passes, ids), axis=1, kind="stable")
+            ].ravel()
             out[where] = shuffled[first % len(ids) :][: len(where)]
         return out
 

@@ -12,10 +12,10 @@ from ...augment.crops import crop_params, rest
 from ...augment.draw import draw, hashed
 from ...augment.renderers.device import pack
 from ...augment.spec import Views
+from ...shards.keyed import Purpose
 from ...shards.manifest import Manifest
 
 TOGETHER = 1024  # samples drawn at once
-STAND_IN = 103  # a purpose, so that no two hashes meet
 
 
 class BatchParams(NamedTuple):
@@ -63,5 +63,7 @@ def replacements(
     `tries` counts from 0: a replacement that is damaged itself gets one in turn.
     """
     rows = rows.copy()
-    rows[failed] = hashed(seed, epoch, STAND_IN, tries, manifest.uid[rows[failed]]) % np.uint64(len(manifest))
+    rows[failed] = hashed(seed, epoch, Purpose.REPLACEMENT, tries, manifest.uid[rows[failed]]) % np.uint64(
+        len(manifest)
+    )
     return rows

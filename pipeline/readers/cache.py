@@ -39,7 +39,7 @@ class Cache:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"{folder} cannot be made ({error.strerror}): name another cache folder") from None
+            raise UserError(f"{folder} cannot be made ({error.strerror}): name another cache folder") from error
         if not os.access(folder, os.W_OK):
             raise UserError(f"{folder} may not be written: name another cache folder")
 

@@ -63,11 +63,11 @@ class RemoteStore(Remote):
             raise
         except Exception as error:  # there is no list of what a protocol raises
             if isinstance(error, OSError) and error.errno in NO_ROOM:
-                raise UserError(f"no room for {to}: free some, or lower the limit of the cache") from None
+                raise UserError(f"no room for {to}: free some, or lower the limit of the cache") from error
             if isinstance(error, FileNotFoundError):
-                raise UserError(f"{self.show(name)} is not there: is the whole set uploaded?") from None
+                raise UserError(f"{self.show(name)} is not there: is the whole set uploaded?") from error
             if isinstance(error, PermissionError) or getattr(error, "status", None) in (401, 403):
-                raise UserError(f"{self.show(name)} may not be read ({error}): see to your rights there") from None
+                raise UserError(f"{self.show(name)} may not be read ({error}): see to your rights there") from error
             return f"{type(error).__name__}: {error}".rstrip(": ")
         return ""
 

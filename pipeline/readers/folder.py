@@ -44,7 +44,7 @@ class PlainFolderReader:
                 return data
             return encode(data, KEPT).jpeg
         except (Damaged, OSError, ValueError, MemoryError) as error:
-            raise damaged(self.files, self.names[row], error) from None
+            raise damaged(self.files, self.names[row], error) from error
 
     def locate(self, row: int) -> str:
         return self.files.show(self.names[row])
@@ -76,7 +76,7 @@ class KeptSourceReader:
         except OSError as error:
             raise UserError(
                 f"cannot read {self.files.show(name)} ({error.strerror or error}): bring it back, {REMEDY}"
-            ) from None
+            ) from error
         if not self._known[row]:
             if hashlib.sha256(data).digest() != self._digests[DIGEST * row : DIGEST * (row + 1)]:
                 raise UserError(f"{self.files.show(name)} has changed since the set was built: bring it back, {REMEDY}")

@@ -42,7 +42,7 @@ def open_remote(
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{root} cannot be written ({error.strerror}): name another cache folder") from None
+        raise UserError(f"{root} cannot be written ({error.strerror}): name another cache folder") from error
     with held(root / ".lock"), atomic(root / PAGE) as page:
         store.fetch(PAGE, Path(page.name), _unread, never)
         digest = json.loads(Path(page.name).read_bytes())["manifest"]
@@ -118,8 +118,8 @@ class RemoteTarReader:
         try:
             with self._tar(shard, self._closed) as file:
                 return os.pread(file.fileno(), int(m.bytes[row]), int(m.offset[row]))
-        except Stopped:
-            raise UserError(f"the loader of {self.store.url} was closed while sample {row} was read") from None
+        except Stopped as error:
+            raise UserError(f"the loader of {self.store.url} was closed while sample {row} was read") from error
 
     def locate(self, row: int) -> str:
         """Where a sample lies, for messages."""

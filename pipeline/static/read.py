@@ -129,4 +129,4 @@ def _pixels(file: Path) -> np.ndarray:
         with Image.open(file) as image:
             return np.asarray(image.convert("RGB"))
     except OSError as error:
-        raise UserError(f"{file} is damaged ({error}): make the set again") from None
+        raise UserError(f"{file} is damaged ({error}): make the set again") from error

@@ -81,7 +81,7 @@ class Copies:
             try:
                 jpeg = encode(source.reader.read(source.places[here]), how).jpeg
             except (Damaged, OSError, ValueError) as error:
-                raise UserError(f"{names[row]} in {source.name} is damaged ({error}): mend it first") from None
+                raise UserError(f"{names[row]} in {source.name} is damaged ({error}): mend it first") from error
             if hashlib.sha256(jpeg).digest() != self.digests[row]:
                 raise UserError(
                     f"{names[row]} in {source.name} no longer gives the bytes that were built (another picture, or "

@@ -123,10 +123,10 @@ def _look(data: bytes) -> tuple[Image.Image, tuple[str, ...]]:
     try:
         with _quietly():
             head = Image.open(io.BytesIO(data), formats=FORMATS)
-    except UnidentifiedImageError:  # its own message names an object in memory
-        raise Damaged("it is no picture of a known format") from None
+    except UnidentifiedImageError as error:  # its own message names an object in memory
+        raise Damaged("it is no picture of a known format") from error
     except Exception as error:  # decoders raise anything on hostile bytes
-        raise Damaged(_cause(error)) from None
+        raise Damaged(_cause(error)) from error
     kinds = []
     if head.format not in JPEGS:
         kinds.append((head.format or "unknown").lower())
@@ -173,13 +173,13 @@ def _decode(data: bytes, head: Image.Image, kinds: tuple[str, ...]) -> tuple[np.
             pixels = simplejpeg.decode_jpeg(data, "RGB")
         except ValueError as error:
             if "extraneous bytes" not in str(error):  # those alone leave a picture that is decoded to its last row
-                raise Damaged(_cause(error)) from None
+                raise Damaged(_cause(error)) from error
             suspect, pixels = str(error), simplejpeg.decode_jpeg(data, "RGB", strict=False)
     else:
         try:
             pixels = np.asarray(_rgb(head))
         except Exception as error:
-            raise Damaged(_cause(error)) from None
+            raise Damaged(_cause(error)) from error
     if "rotated" in kinds:
         pixels = np.asarray(Image.fromarray(pixels).transpose(TURNS[_orientation(head)]))
     return pixels, suspect

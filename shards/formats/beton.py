@@ -74,7 +74,7 @@ class Layout:
             if len(rows) != head["samples"] or (table["where"][at] != image["where"]).any():
                 raise ValueError("its tables do not fit each other")
         except (ValueError, IndexError, OSError) as error:
-            raise UserError(f"{path} is truncated or no .beton ({error}): repair or rebuild the set") from None
+            raise UserError(f"{path} is truncated or no .beton ({error}): repair or rebuild the set") from error
         return cls(image["mode"], image["height"], image["width"], image["where"], table["bytes"][at], label)
 
 

@@ -50,11 +50,11 @@ def _open(path: Path) -> FileIO:
         return path.open("rb", buffering=0)
     except OSError as error:
         if error.errno == errno.EMFILE:
-            raise UserError(f"cannot open {path}: too many open files, raise the limit with `ulimit -n`") from None
+            raise UserError(f"cannot open {path}: too many open files, raise the limit with `ulimit -n`") from error
         raise UserError(
             f"cannot open {path} ({error.strerror}): the set is incomplete, "
             f"`python tools/verify_shards.py {path.parent} --repair` mends it"
-        ) from None
+        ) from error
 
 
 class TarReader:
@@ -123,7 +123,7 @@ class FolderReader:
             raise UserError(
                 f"cannot read {path} ({error.strerror}): the set is incomplete, "
                 f"`python tools/verify_shards.py {self.manifest.root} --repair` mends it"
-            ) from None
+            ) from error
 
     def locate(self, row: int) -> str:
         return str(self.manifest.path(row))

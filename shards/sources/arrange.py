@@ -51,7 +51,7 @@ def _refuse_twins(source: Source, where: str) -> None:
     try:
         uids = source.uids(np.arange(len(source)))
     except UnicodeEncodeError as error:
-        raise UserError(f"{error.object!r} in {where} is not UTF-8: rename it, keys are text") from None
+        raise UserError(f"{error.object!r} in {where} is not UTF-8: rename it, keys are text") from error
     order = np.argsort(uids, kind="stable")
     twin = np.flatnonzero(uids[order][1:] == uids[order][:-1])
     if len(twin):

@@ -34,7 +34,7 @@ def _kaggle(files: Storage) -> dict[str, str]:
         rows = csv.DictReader(io.StringIO(files.read(KAGGLE).decode()))
         return {row["ImageId"]: row["PredictionString"].split()[0] for row in rows}
     except (KeyError, IndexError, ValueError, AttributeError, csv.Error) as error:
-        raise UserError(f"{files.show(KAGGLE)} is not Kaggle's table ({error!r}): fetch it again") from None
+        raise UserError(f"{files.show(KAGGLE)} is not Kaggle's table ({error!r}): fetch it again") from error
 
 
 def _wnids(files: Storage) -> list[str]:
@@ -45,7 +45,7 @@ def _wnids(files: Storage) -> list[str]:
         wnid = {int(row["ILSVRC2012_ID"][0]): str(row["WNID"]) for row in leaves}
         return [wnid[int(word)] for word in text.split()]
     except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
-        raise UserError(f"{where}: {TRUTH} or {META} is damaged ({error!r}): fetch the kit again") from None
+        raise UserError(f"{where}: {TRUTH} or {META} is damaged ({error!r}): fetch the kit again") from error
 
 
 def _kit(files: Storage) -> tuple[str, bytes, bytes]:
@@ -72,4 +72,4 @@ def _unpacked(files: Storage, packed: str) -> tuple[bytes, bytes]:
                     found[name] = file.read()
         return found[TRUTH], found[META]
     except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError, KeyError, ValueError) as error:
-        raise UserError(f"{files.show(packed)} is damaged or not the kit ({error!r}): fetch it again") from None
+        raise UserError(f"{files.show(packed)} is damaged or not the kit ({error!r}): fetch it again") from error

@@ -23,7 +23,7 @@ def listing(where: str | os.PathLike[str], split: str, root: str | None = None) 
         try:
             paths, label = parse(files.read(name), where)
         except UnicodeDecodeError as error:
-            raise UserError(f"{where} is not UTF-8 ({error.reason} at byte {error.start}): is it a list?") from None
+            raise UserError(f"{where} is not UTF-8 ({error.reason} at byte {error.start}): is it a list?") from error
         if not paths:
             raise UserError(f"{where} is empty: a line of a list is `path label`")
         known = _categories(files)

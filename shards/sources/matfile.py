@@ -20,7 +20,7 @@ def load(data: bytes) -> dict[str, Any]:
     try:
         return dict(_matrix(body) for kind, body in _elements(data[128:]) if kind == MATRIX)
     except (RuntimeError, struct.error, zlib.error, KeyError, IndexError) as error:  # RuntimeError: a part is missing
-        raise ValueError(f"this MATLAB file is damaged ({error!r})") from None
+        raise ValueError(f"this MATLAB file is damaged ({error!r})") from error
 
 
 def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -76,15 +76,15 @@ def _listed(files: Storage, tables: list[str]) -> tuple[Columns, Listed]:
                 wanted = [c for c in (columns.label, columns.path) if c]
                 read = table.read(columns=wanted) if wanted else None
         except (pa.ArrowException, UnicodeDecodeError) as error:
-            raise UserError(f"{files.show(name)} is damaged or has other columns ({error}): fetch it again") from None
+            raise UserError(f"{files.show(name)} is damaged or has other columns ({error}): fetch it again") from error
         try:
             label = read[columns.label] if read and columns.label else pa.nulls(rows, pa.int64())
             listed.label.append(label.cast(pa.int64()).fill_null(-1).to_numpy())
             listed.paths += _field(read, columns.path).to_pylist() if read and columns.path else [None] * rows
         except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-            raise UserError(f"{files.show(name)} has a label or a path that is none ({error}): mend it") from None
+            raise UserError(f"{files.show(name)} has a label or a path that is none ({error}): mend it") from error
         except KeyError as error:
-            raise UserError(f"{files.show(name)} has no column {error}, other files of {files.show()} do") from None
+            raise UserError(f"{files.show(name)} has no column {error}, other files of {files.show()} do") from error
         listed.places.append(np.stack([np.full(rows, number), np.arange(rows)], axis=1))
     assert columns is not None
     return columns, listed

@@ -68,8 +68,8 @@ class Remote:
             file = fs.open(at, "rb")
             try:
                 file.seek(0, 2)
-            except ValueError:
-                raise OSError(22, "the server sends whole files only: fetch it first", self.show(path)) from None
+            except ValueError as error:
+                raise OSError(22, "the server sends whole files only: fetch it first", self.show(path)) from error
             file.seek(0)
         return cast(BinaryIO, io.BufferedReader(_File(file, self.show(path)), BUFFER))
 
@@ -83,9 +83,9 @@ class Remote:
         try:
             fs, root = core.url_to_fs(self.url)
         except ImportError as error:
-            raise UserError(f"{self.url}: {error}: pip install 'viewstream[remote]' brings it") from None
+            raise UserError(f"{self.url}: {error}: pip install 'viewstream[remote]' brings it") from error
         except ValueError as error:
-            raise UserError(f"{self.url} is no address that can be read: {error}") from None
+            raise UserError(f"{self.url} is no address that can be read: {error}") from error
         path = path and "/" + safe(path, self.url)
         return fs, root.rstrip("/") + (quote(path) if self._web else path)
 
@@ -141,8 +141,8 @@ def _patient(get: Callable[[], T]) -> T:
 def _said(what: str) -> Iterator[None]:
     try:
         yield
-    except FileNotFoundError:
-        raise FileNotFoundError(2, "there is no such file", what) from None
+    except FileNotFoundError as error:
+        raise FileNotFoundError(2, "there is no such file", what) from error
     except (OSError, UserError, MemoryError):
         raise
     except Exception as error:  # see above: there is no list of what a protocol raises

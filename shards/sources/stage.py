@@ -92,7 +92,7 @@ def _pictures(reader: Rows, places: np.ndarray) -> Iterator[bytes]:
             with reader.storage.open(name) as file, pq.ParquetFile(file, buffer_size=BUFFER) as table:
                 yield from _of_table(table, reader.column, wanted)
         except (OSError, pa.ArrowException) as error:
-            raise UserError(f"{reader.storage.show(name)} is damaged or cannot be read ({error})") from None
+            raise UserError(f"{reader.storage.show(name)} is damaged or cannot be read ({error})") from error
 
 
 def _of_table(table: pq.ParquetFile, column: str, wanted: np.ndarray) -> Iterator[bytes]:

@@ -34,4 +34,4 @@ def opening(what: str) -> Iterator[None]:
     except OSError as error:
         cause = error.strerror or str(error) or type(error).__name__
         name = error.filename or what
-        raise UserError(f"{name} cannot be read ({cause}): is it there, and may you read it?") from None
+        raise UserError(f"{name} cannot be read ({cause}): is it there, and may you read it?") from error

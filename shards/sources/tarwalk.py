@@ -65,7 +65,7 @@ def _header(file: BinaryIO, name: str, at: int, end: int) -> tuple[str, int, byt
             raise ValueError("its checksum is wrong")
         size = int.from_bytes(block[125:136], "big") if block[124] == 0x80 else _octal(block[124:136])
     except ValueError as error:
-        raise UserError(f"{name} is no tar, or damaged at byte {at} ({error}): fetch it again") from None
+        raise UserError(f"{name} is no tar, or damaged at byte {at} ({error}): fetch it again") from error
     raw = block[:100].split(b"\0", 1)[0]
     if block[345] and block[257:263] == b"ustar\0":
         raw = block[345:500].split(b"\0", 1)[0] + b"/" + raw

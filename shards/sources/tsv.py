@@ -41,7 +41,7 @@ class Lines:
         try:
             return base64.b64decode(row.rpartition(b"\t")[2].strip(), validate=True)
         except ValueError as error:
-            raise ValueError(f"the row at byte {start} of {self.file} ends in no base64: {error}") from None
+            raise ValueError(f"the row at byte {start} of {self.file} ends in no base64: {error}") from error
 
 
 def tsv(where: str | os.PathLike[str], split: str) -> Source:
@@ -109,10 +109,10 @@ def _heads(file: BinaryIO, starts: np.ndarray, name: str) -> tuple[np.ndarray, l
         fields = head.split(b"\n", 1)[0].split(b"\t", 2)
         try:
             key, label[row], _ = fields[0].strip().decode(), int(fields[1]), fields[2]
-        except (ValueError, IndexError, OverflowError):
+        except (ValueError, IndexError, OverflowError) as error:
             raise UserError(
                 f"{name} row {row + 1} at byte {start} begins {head[:40]!r}: a row is key, label, picture in base64"
-            ) from None
+            ) from error
         keys.append(key)
     if len(starts):
         file.seek(int(starts[-1]))

@@ -94,7 +94,7 @@ def _sample(number: int, key: str, parts: list[tuple[str, str, int, int, bytes]]
         if label is not None and not -1 <= label < MOST_CLASSES:
             raise ValueError(f"{label} is no class")
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{tar}: the label of {key} cannot be read ({error}): .cls is a whole number") from None
+        raise UserError(f"{tar}: the label of {key} cannot be read ({error}): .cls is a whole number") from error
     return Sample(number, offset, length, key, suffix, label)
 
 
@@ -150,5 +150,5 @@ def _page(files: Storage) -> dict[str, Any]:
         if isinstance(page.get("classes"), str) or "\0" in "".join(names):
             raise TypeError("it lists no names of classes or files")
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{files.show(PAGE)} is damaged ({error}): remove it to read the tars without") from None
+        raise UserError(f"{files.show(PAGE)} is damaged ({error}): remove it to read the tars without") from error
     return page

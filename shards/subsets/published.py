@@ -144,7 +144,7 @@ def _cached(wanted: Published) -> bytes:
         with urllib.request.urlopen(url, timeout=30) as reply:
             text = reply.read()
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise UserError(f"cannot fetch {url} ({error}): {remedy}") from None
+        raise UserError(f"cannot fetch {url} ({error}): {remedy}") from error
     if blob(text) != wanted.blob:
         raise UserError(f"{url} sent another file (git blob {blob(text)}, not {wanted.blob}): {remedy}")
     cache.parent.mkdir(parents=True, exist_ok=True)

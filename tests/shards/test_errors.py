@@ -28,3 +28,15 @@ def test_a_missing_package_is_an_error_that_names_its_extra(program, built, tmp_
 def test_a_module_that_is_no_extra_of_ours_keeps_its_own_error():
     with pytest.raises(ModuleNotFoundError, match="nowhere"):
         needs("nowhere")
+
+
+def test_a_mistake_is_one_line_and_the_trace_shows_its_cause(program, tmp_path):
+    torn = tmp_path / "last.pt"
+    torn.write_bytes(b"not a checkpoint")
+    words = ("trainers/evaluate.py", "--checkpoint", torn, "--device", "cpu")
+    said, traced = program(*words), program(*words, VIEWSTREAM_TRACE="1")
+    assert said.returncode == 2
+    assert said.stderr.startswith(f"error: {torn}")
+    assert said.stderr.count("\n") == 1
+    assert "UnpicklingError" in traced.stderr
+    assert "direct cause" in traced.stderr

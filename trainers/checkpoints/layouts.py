@@ -60,11 +60,11 @@ def read(path: Path, kind: str = "auto") -> Weights:
         file = needs("safetensors.torch").load_file(path) if safe else torch.load(path, "cpu", weights_only=True)
     except Exception as error:  # the readers' own errors have no common base
         first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{path} is not a readable checkpoint ({first}): name another") from None
+        raise UserError(f"{path} is not a readable checkpoint ({first}): name another") from error
     try:
         return unpacked(file, kind)
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+        raise UserError(f"{path}: {error}") from error
 
 
 def unpacked(file: Any, kind: str = "auto") -> Weights:

@@ -114,7 +114,7 @@ def read(path: Path) -> State:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch's own errors have no common base
         first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{path} is not a readable checkpoint ({first}): train again, or name another") from None
+        raise UserError(f"{path} is not a readable checkpoint ({first}): train again, or name another") from error
     if not isinstance(state, dict) or not {"step", "method", "recipe", "data", "scaler"} <= state.keys():
         raise UserError(f"{path} is not a checkpoint of this project: it lacks step, method, recipe, data or scaler")
     return state

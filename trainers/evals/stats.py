@@ -16,9 +16,9 @@ from torch import Tensor
 
 from ...augment.draw import hashed
 from ...shards.errors import UserError
+from ...shards.keyed import Purpose
 
 SUBSETS, SUBSET = 3, 128
-SUBSET_DRAW = 110  # a purpose, so that no two hashes meet
 COLUMNS = ("D-SD align", "SD-SD align", "D cls-align", "SD cls-align", "D uniform", "SD uniform")
 
 
@@ -75,7 +75,7 @@ def subsets(samples: int, seed: int) -> Tensor:
             f"uniformity takes {SUBSETS} subsets of {SUBSET} images, there are {samples}: "
             f"evaluate {SUBSETS * SUBSET} or more"
         )
-    keys = hashed(seed, SUBSET_DRAW, np.arange(samples, dtype=np.uint64))
+    keys = hashed(seed, Purpose.UNIFORMITY, np.arange(samples, dtype=np.uint64))
     return torch.from_numpy(keys.argsort(kind="stable")[: SUBSETS * SUBSET]).view(SUBSETS, SUBSET)
 
 

@@ -9,10 +9,9 @@ from torch import Tensor, nn
 
 from ...augment.draw import hashed
 from ...shards.errors import choose
-from ...shards.keyed import STEP
+from ...shards.keyed import STEP, Purpose
 from ...shards.manifest import uid_of
 
-COINS = 3  # the purpose, in a hash of (seed, step, purpose, name, index), of the choice of pieces
 GRANULARITIES = ("tensor", "layer", "channel", "element")
 Shape = tuple[int, ...]
 
@@ -43,7 +42,7 @@ def bernoulli_masks(
     """
     sizes = [math.prod(shape) for shape in shapes]
     begins = np.cumsum([0, *sizes[:-1]]).astype(np.uint64)
-    keys = hashed(seed, step, COINS, np.array([uid_of(name) for name in names], np.uint64))  # [T]
+    keys = hashed(seed, step, Purpose.MASKS, np.array([uid_of(name) for name in names], np.uint64))  # [T]
     with np.errstate(over="ignore"):
         keys -= STEP * begins  # so that one index can run on through all tensors
     words = torch.from_numpy(np.stack([keys.view(np.int64), np.array(sizes)]))  # [2, T]

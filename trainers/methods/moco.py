@@ -13,9 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...pipeline.batch import Batch
+from ...shards.keyed import Purpose
 from ..nets.encoder import Encoder
 from ..ranks import world_size
-from .parts import SHUFFLE, Queue, ema_, frozen_copy, permutation, shuffle_bn, split_bn, unit_rows
+from .parts import Queue, ema_, frozen_copy, permutation, shuffle_bn, split_bn, unit_rows
 from .protocol import Now, Stats
 
 
@@ -60,7 +61,7 @@ class MoCo(nn.Module):
     def embed(self, batch: Batch, now: Now) -> tuple[Tensor, Tensor]:
         """q = f(x1) and k = g(x2), [N, D] each, of any length."""
         x1, x2 = batch.views
-        order = permutation(len(x2) * world_size(), now, SHUFFLE, x2.device)
+        order = permutation(len(x2) * world_size(), now, Purpose.SHUFFLE_BN, x2.device)
         return split_bn(self.online, x1, self.bn_groups), shuffle_bn(self.target, x2, self.bn_groups, order)
 
     def scores(self, q: Tensor, k: Tensor) -> Tensor:

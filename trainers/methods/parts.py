@@ -8,10 +8,9 @@ from torch import Tensor, nn
 
 from ...augment.draw import hashed
 from ...shards.errors import UserError
+from ...shards.keyed import Purpose
 from ..ranks import gather, rank, world_size
 from .protocol import Now
-
-SHUFFLE = 1  # what a hash of (seed, step, purpose) is for
 
 
 def frozen_copy(net: nn.Module) -> nn.Module:
@@ -50,7 +49,7 @@ def check_groups(groups: int, batch: int) -> None:
         )
 
 
-def permutation(samples: int, now: Now, purpose: int, device: torch.device) -> Tensor:
+def permutation(samples: int, now: Now, purpose: Purpose, device: torch.device) -> Tensor:
     """A permutation of [samples], keyed by seed and step: the same on every rank, no broadcast."""
     keys = hashed(now.seed, now.step, purpose, np.arange(samples, dtype=np.uint64))
     order = torch.from_numpy(keys.argsort(kind="stable"))

@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...augment.draw import hashed
+from ...shards.keyed import Purpose
 from .protocol import Now
 
-PICK = 2  # the purpose, in a hash of (seed, step, purpose, anchor), of the choice of positives
 _NONE = torch.iinfo(torch.int32).min  # below every slot's number
 
 
@@ -19,7 +19,7 @@ def lowest_first(slots: int, device: torch.device) -> Tensor:
 
 def random_order(begin: int, anchors: int, slots: int, now: Now, device: torch.device) -> Tensor:
     """Orders of slots for the anchors of the global batch from number `begin`: [N, K] int32, keyed by seed and step."""
-    keys = hashed(now.seed, now.step, PICK, np.arange(begin, begin + anchors, dtype=np.uint64))
+    keys = hashed(now.seed, now.step, Purpose.POSITIVES, np.arange(begin, begin + anchors, dtype=np.uint64))
     words = torch.from_numpy(keys.view(np.int32).reshape(anchors, 2))
     words = words.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else words
     return slot_hashes(words, slots)

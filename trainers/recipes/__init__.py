@@ -36,7 +36,7 @@ def recipe_from(saved: dict[str, Any]) -> Recipe:
     try:
         return kind(**{name: value for name, value in saved.items() if name != "method"})
     except TypeError as error:
-        raise UserError(f"the checkpoint's recipe is of another version ({error}): train again") from None
+        raise UserError(f"the checkpoint's recipe is of another version ({error}): train again") from error
 
 
 def table() -> str:

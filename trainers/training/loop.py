@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from ...augment.draw import hashed
 from ...pipeline.batch import Batch, Loader
 from ...shards.errors import UserError
+from ...shards.keyed import Purpose
 from ..methods.protocol import Method, Now
 from ..ranks import rank
 from ..recipes.options import Recipe
@@ -21,7 +22,6 @@ from .log import Log
 
 _RENAMED = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters  # torch 2.15
 _NO_BUFFERS: dict[str, Any] = {"forward_sync_buffers" if _RENAMED else "broadcast_buffers": False}
-RESEED = 0  # the purpose, in a hash of (seed, step, rank), of torch's own generator (dropout)
 
 
 def train(
@@ -62,7 +62,7 @@ def train(
             now = Now(step, total, recipe.seed)
             for group in optimizer.param_groups:
                 group["lr"] = lr(step)
-            torch.manual_seed(int(hashed(recipe.seed, step, RESEED, rank())[0] >> 1))
+            torch.manual_seed(int(hashed(recipe.seed, step, Purpose.RESEED, rank())[0] >> 1))
             rule.before_step(now)
             optimizer.zero_grad(set_to_none=True)
             losses, stats = [], {}

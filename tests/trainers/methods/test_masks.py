@@ -9,8 +9,9 @@ from torch import nn
 
 from viewstream.augment.draw import hashed, uniforms
 from viewstream.shards.errors import UserError
+from viewstream.shards.keyed import Purpose
 from viewstream.shards.manifest import uid_of
-from viewstream.trainers.methods.masks import COINS, GRANULARITIES, bernoulli_masks, mask_shapes
+from viewstream.trainers.methods.masks import GRANULARITIES, bernoulli_masks, mask_shapes
 
 NET = nn.Sequential(nn.Conv2d(3, 6, 2), nn.BatchNorm2d(6), nn.Flatten(), nn.Linear(6, 4, bias=False))
 
@@ -40,7 +41,7 @@ def test_coins_are_the_hash_of_seed_step_name_and_index_that_draws_are(seed, ste
         names, shapes, bernoulli_masks(names, shapes, preserve, seed=seed, step=step), strict=True
     ):
         index = np.arange(int(np.prod(shape)), dtype=np.uint64)
-        u = uniforms(hashed(seed, step, COINS, np.array(uid_of(name), np.uint64), index))
+        u = uniforms(hashed(seed, step, Purpose.MASKS, np.array(uid_of(name), np.uint64), index))
         assert mask.shape == torch.Size(shape)
         assert mask.flatten().tolist() == (u >= preserve).tolist()
 

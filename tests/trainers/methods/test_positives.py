@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from viewstream.augment.draw import hashed
+from viewstream.shards.keyed import Purpose
 from viewstream.trainers.methods.moco import logits
 from viewstream.trainers.methods.parts import Queue
 from viewstream.trainers.methods.positives import (
-    PICK,
     lowest_first,
     picked,
     random_order,
@@ -69,7 +69,7 @@ def test_k_positives_of_the_class_are_taken_or_all_where_there_are_fewer(seed, a
 
 @given(step=st.integers(-4, 10**9), seed=st.integers(0, 2**63), begin=st.integers(0, 500), slots=st.integers(1, 300))
 def test_the_hash_of_slots_is_the_same_in_numpy(step, seed, begin, slots):
-    words = hashed(seed, step, PICK, np.arange(begin, begin + 5, dtype=np.uint64))[:, None]
+    words = hashed(seed, step, Purpose.POSITIVES, np.arange(begin, begin + 5, dtype=np.uint64))[:, None]
     x = np.arange(slots, dtype=np.uint32) + words.astype(np.uint32)
     x = (x ^ x >> 16) * np.uint32(0x85EBCA6B) + (words >> np.uint64(32)).astype(np.uint32)
     x = (x ^ x >> 13) * np.uint32(0xC2B2AE35)
