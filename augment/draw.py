@@ -1,6 +1,6 @@
 """All the randomness of augmentation: numbers hashed from (seed, epoch, view, uid, op), never taken from a stream.
 
-A picture therefore gets the same crop and the same jitter whichever loader, rank, worker or renderer asks, and a
+An image therefore gets the same crop and the same jitter whichever loader, rank, worker or renderer asks, and a
 resumed run draws what the lost one drew. Each kind of op has a lane of its own, so changing one op leaves the others'
 draws alone. The hash is frozen by a golden vector in the tests: old runs stay reproducible.
 """
@@ -58,7 +58,7 @@ def uniforms(keys: np.ndarray) -> np.ndarray:
 
 
 def draw(view: View, uid: np.ndarray, hw: np.ndarray, *, seed: int, epoch: int, number: int) -> Draws:
-    """The parameters of view `number` for pictures `uid` [N] uint64 of sizes `hw` [N, 2] px; a pure function.
+    """The parameters of view `number` for images `uid` [N] uint64 of sizes `hw` [N, 2] px; a pure function.
 
     Box = (top, left, height, width) px, `on` = whether the op applies, factors without unit, hue in turns, sigma in px.
     """
@@ -118,7 +118,7 @@ def _kept(op: HideAndSeek, rows: np.ndarray, grid: np.ndarray, size: int) -> np.
 
 
 def _boxes(op: RandomResizedCrop, u: np.ndarray, hw: np.ndarray) -> np.ndarray:
-    """torchvision's RandomResizedCrop, ten tries at once: the first that fits wins, else the centre. [N, 4] int32"""
+    """torchvision's RandomResizedCrop, ten tries at once: the first that fits wins, else the center. [N, 4] int32"""
     h, w = hw[:, :1].astype(np.float64), hw[:, 1:].astype(np.float64)
     area = h * w * (op.area[0] + (op.area[1] - op.area[0]) * u[:, :CROP_TRIES])
     low, high = np.log(op.ratio)

@@ -1,6 +1,6 @@
 """Two crops drawn together: ssl-small's pairs that never, hardly or largely overlap (spec small_sts A.7).
 
-    nointer      each in a quarter of the picture of its own, at two different corners
+    nointer      each in a quarter of the image of its own, at two different corners
     easy, hard, super-hard      overlap (IoU) within limits, neither inside the other
 
 Try t of view v is the draw of view number 2 t + v, so a pair is a pure function of (seed, epoch, uid, height, width),
@@ -16,8 +16,8 @@ from .draw import draw, fold, hashed, uniforms
 from .spec import RandomResizedCrop
 
 QUARTER = (0.4, 1.0)  # area of a nointer crop, of its quarter
-GREY = (124, 116, 104)  # the mean colour
-VARIANTS = 10  # pictures of a pair: two views, and each with a patch in four ways
+GREY = (124, 116, 104)  # the mean color
+VARIANTS = 10  # images of a pair: two views, and each with a patch in four ways
 
 
 class Limits(NamedTuple):
@@ -33,7 +33,7 @@ MODES = ("nointer", *OVERLAPS)
 
 
 def boxes(mode: str, crop: RandomResizedCrop, uid: np.ndarray, hw: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
-    """Boxes (top, left, height, width) px of both views of pictures `uid` [N] of sizes `hw` [N, 2]: [N, 2, 4] int32."""
+    """Boxes (top, left, height, width) px of both views of images `uid` [N] of sizes `hw` [N, 2]: [N, 2, 4] int32."""
     if mode == "nointer":
         return _quarters(crop, uid, hw, seed, epoch)
     limits = OVERLAPS[mode]
@@ -65,8 +65,8 @@ def overlap(pair: np.ndarray) -> np.ndarray:
 def variants(
     views: np.ndarray, pair: np.ndarray, flipped: np.ndarray, uid: int, *, seed: int, epoch: int
 ) -> np.ndarray:
-    """One picture's two views [2, S, S, 3] uint8, not mirrored yet -> [10, S, S, 3], in the order of the release's
-    files -1 to -10: the views; noise over what they share; as large a patch of noise anywhere; the mean colour over
+    """One image's two views [2, S, S, 3] uint8, not mirrored yet -> [10, S, S, 3], in the order of the release's
+    files -1 to -10: the views; noise over what they share; as large a patch of noise anywhere; the mean color over
     what they share; as large a patch of it anywhere. `pair` [2, 4] are the boxes; `flipped` [2] views are mirrored."""
     size = views.shape[1]
     out = np.tile(views, (VARIANTS // 2, 1, 1, 1))  # views 0, 1, 0, 1, ...
@@ -90,7 +90,7 @@ def _noise(key: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _in_view(box: np.ndarray, view: np.ndarray, size: int) -> np.ndarray:
-    """A box of the picture in px of a view that shows `view` of it at `size` px; a sliver keeps a px."""
+    """A box of the image in px of a view that shows `view` of it at `size` px; a sliver keeps a px."""
     if not box[2:].any():
         return np.zeros(4, np.int64)
     scale = size / view[2:]

@@ -36,7 +36,7 @@ MOCO = (
 
 
 def moco_v1(size: int = 224) -> Views:
-    """Two draws of MoCo v1's pipeline (arXiv:1911.05722; greys first, always jitters); KCL's default, SEED's SimCLR."""
+    """Two draws of MoCo v1's pipeline (arXiv:1911.05722; grays first, always jitters); KCL's default, SEED's SimCLR."""
     return _twice(RandomResizedCrop(size), Grayscale(), ColorJitter(0.4, 0.4, 0.4, 0.4), HorizontalFlip(), Normalize())
 
 
@@ -137,7 +137,7 @@ def inat(size: int = 224) -> Views:
 
 
 def evaluation(size: int = 224) -> Views:
-    """One view: short side 256 for a centre of 224, in proportion for other sizes."""
+    """One view: short side 256 for a center of 224, in proportion for other sizes."""
     return check(((ResizeCenterCrop(size, round(size * 256 / 224)), Normalize()),))
 
 
@@ -162,7 +162,7 @@ def transfer_evaluation(size: int = 224) -> Views:
 
 
 def transfer_cifar(size: int = 224) -> Views:
-    """CIFAR's test view: the whole square picture enlarged; bicubic."""
+    """CIFAR's test view: the whole square image enlarged; bicubic."""
     return check(((ResizeCenterCrop(size, size, "bicubic"), Normalize()),))
 
 

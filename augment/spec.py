@@ -1,6 +1,6 @@
 """What a view *is*: an ordered tuple of operations. Numbers only: no torch, no randomness, no pixels.
 
-Order is meaning: MoCo v1 greys before it jitters, v2 jitters before it greys. `p` is per image. Sizes are px of the
+Order is meaning: MoCo v1 grays before it jitters, v2 jitters before it grays. `p` is per image. Sizes are px of the
 output, sigma is px of the output, hue is in turns, areas are fractions of the source image.
 """
 
@@ -29,7 +29,7 @@ class RandomResizedCrop:
 
 @dataclass(frozen=True)
 class ResizeCenterCrop:
-    """The whole image resized until its short side is `short`, then the centre size x size."""
+    """The whole image resized until its short side is `short`, then the center size x size."""
 
     size: int
     short: int
@@ -88,7 +88,7 @@ class Normalize:
 
 @dataclass(frozen=True)
 class HideAndSeek:
-    """Hide and seek: a grid of cells of a side drawn from `grids` px (0 = none), each hidden (zero, the mean colour)
+    """Hide and seek: a grid of cells of a side drawn from `grids` px (0 = none), each hidden (zero, the mean color)
     with probability `hide`. Stands behind Normalize."""
 
     grids: tuple[int, ...] = (0, 14, 28, 56)
@@ -158,6 +158,6 @@ def _check(op: Op) -> None:
     if isinstance(op, RandomResizedCrop) and op.area[1] > 1:
         raise UserError(f"a crop cannot exceed the image, area is {op.area}: {op}")
     if isinstance(op, ResizeCenterCrop) and op.short < op.size:
-        raise UserError(f"the centre of {op.size} px does not fit a short side of {op.short} px: {op}")
+        raise UserError(f"the center of {op.size} px does not fit a short side of {op.short} px: {op}")
     if isinstance(op, ColorJitter) and not (min(op.brightness, op.contrast, op.saturation) >= 0 <= op.hue <= 0.5):
         raise UserError(f"jitter strengths must be >= 0, hue within 0..0.5 turns: {op}")

@@ -8,10 +8,10 @@ from torch import Tensor
 
 
 class Batch(NamedTuple):
-    """On the training device, augmented and normalised; in training every rank sees the same N."""
+    """On the training device, augmented and normalized; in training every rank sees the same N."""
 
     views: tuple[Tensor, ...]  # each [N, 3, S, S], channels_last
-    target: Tensor  # [N] int64 class, -1 where unlabelled
+    target: Tensor  # [N] int64 class, -1 where unlabeled
     index: Tensor  # [N] int64 manifest rows, the same through every reader  # pyright: ignore
 
 

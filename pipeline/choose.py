@@ -29,7 +29,7 @@ CACHE = Path("data/cache")
 
 
 def open_set(where: str, split: str = "train", cache: Path = CACHE, limit: int = 100 * 10**9) -> Manifest:
-    """A built set, local or behind a URL (`limit` bytes of its tars are kept in `cache`), or class folders of pictures
+    """A built set, local or behind a URL (`limit` bytes of its tars are kept in `cache`), or class folders of images
     that nobody built. UserError when it is none of these."""
     if "://" in where:
         from .readers.remote import open_remote
@@ -54,7 +54,7 @@ def open_reader(name: str, manifest: Manifest, source: str = "") -> SampleReader
     reader. UserError for an unknown name, a missing package or a format not built."""
     if "plain" in manifest.info.formats and name != "folder":
         raise UserError(
-            f"{manifest.root} is a folder of pictures, not a built set: read it with --loader folder, "
+            f"{manifest.root} is a folder of images, not a built set: read it with --loader folder, "
             f"or build it with `python tools/build_shards.py --source {manifest.root}`"
         )
     choose("loader", name, READERS)
@@ -80,7 +80,7 @@ def open_loader(
     choose("loader", name, LOADERS)
     if name == "webdataset-stream" and skip:
         raise UserError(
-            "--loader webdataset-stream reads what its order asks for and nothing else, so no other picture can take "
+            "--loader webdataset-stream reads what its order asks for and nothing else, so no other image can take "
             "a damaged one's place: choose --loader webdataset with --on-error skip"
         )
     if name != "dali":

@@ -11,7 +11,7 @@ from .timing import Times
 
 
 class Host(NamedTuple):
-    """A batch before colour work."""
+    """A batch before color work."""
 
     pixels: Tensor  # flat uint8: view after view, each [N, S, S, 3]; or sample after sample [H, W, 3], not cropped yet
     boxes: Tensor  # [N, V, CROP_FIELDS] int32, for samples that are not cut yet

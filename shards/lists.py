@@ -1,4 +1,4 @@
-"""List files: a picture a line with its label, or a class a line. Every line is checked, whoever wrote it."""
+"""List files: an image a line with its label, or a class a line. Every line is checked, whoever wrote it."""
 
 import gzip
 import hashlib
@@ -82,7 +82,7 @@ def _lines(text: bytes, name: str) -> Iterator[tuple[int, str, list[str]]]:
         number = text.count(b"\n", 0, error.start) + 1
         raise UserError(f"{name} line {number} is not UTF-8 text: is it a list file?") from error
     if not any(map(str.strip, lines)):  # bytes.strip() knows neither the mark of UTF-8 nor all kinds of space
-        raise UserError(f"{name} is empty: a list has a line a picture or a class")
+        raise UserError(f"{name} is empty: a list has a line an image or a class")
     for number, line in enumerate(lines, start=1):
         if words := line.split():
             yield number, line.rstrip("\r"), words

@@ -1,7 +1,7 @@
 """The one description of a built data set: `manifest.parquet`, a row a sample, and `dataset.json`, a page about all.
 
 `dataset.json` is written last and atomically: its presence means that the set is complete. Row i is sample id i, local
-to the build; `uid` names the picture across builds, so the same picture draws the same views in `lt6` and in `full`.
+to the build; `uid` names the image across builds, so the same image draws the same views in `lt6` and in `full`.
 """
 
 import dataclasses
@@ -26,8 +26,8 @@ SCHEMA = pa.schema(
     [
         ("uid", pa.uint64()),  # of the key: `uid_of`
         ("key", pa.string()),  # class/stem, unique in the set
-        ("label", pa.int32()),  # -1 = unlabelled
-        ("source", pa.string()),  # where the picture came from, relative to the source's root
+        ("label", pa.int32()),  # -1 = unlabeled
+        ("source", pa.string()),  # where the image came from, relative to the source's root
         ("height", pa.int32()),  # of the stored image, px
         ("width", pa.int32()),
         ("bytes", pa.int64()),  # of the stored JPEG
@@ -54,14 +54,14 @@ class DatasetInfo:
     encoding: JSON  # keep and check, or max_side or short_side; quality; raw_fraction
     formats: tuple[str, ...]  # webdataset, ffcv, folder
     files: tuple[JSON, ...]  # file, bytes, samples, digest (digest.py) of each tar and .beton, tars in shard order
-    report: JSON  # what the build normalised or skipped
+    report: JSON  # what the build normalized or skipped
     tool: str
     manifest: str = ""  # sha256 of manifest.parquet
     version: int = VERSION
 
 
 def uid_of(key: str) -> int:
-    """64 bits that name a picture in every build: blake2b of its key."""
+    """64 bits that name an image in every build: blake2b of its key."""
     return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little")
 
 
@@ -135,8 +135,8 @@ class Manifest:
         """UserError unless every sample has a label, which `purpose` cannot do without."""
         if bare := int((self.label < 0).sum()):
             raise UserError(
-                f"{bare:,} of the {len(self):,} samples of {self.root} are unlabelled: {purpose} needs labels, "
-                "name a labelled set"
+                f"{bare:,} of the {len(self):,} samples of {self.root} are unlabeled: {purpose} needs labels, "
+                "name a labeled set"
             )
 
     def require(self, form: str) -> None:

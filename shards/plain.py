@@ -1,4 +1,4 @@
-"""Class folders of pictures as a data set, without a build: what `--keep` would store, known from the files' heads.
+"""Class folders of images as a data set, without a build: what `--keep` would store, known from the files' heads.
 
 Row i is row i of a build of the same folder, keys, uids and labels too, so a run sees the same batches from either.
 The price is a look at every file at each start: a set that is used often is better built.
@@ -25,20 +25,20 @@ from .sources.source import Source, key_of
 
 KEPT = Encoding(keep=True, max_side=0, short_side=0, quality=BuildOptions.quality, check="headers")
 KINDS = ("imagefolder", "flat")
-HEAD = 1 << 14  # bytes: what most pictures' headers fit in
+HEAD = 1 << 14  # bytes: what most images' headers fit in
 
 
 @dataclass(frozen=True)
 class Plain(Manifest):
     """A manifest in memory; `root` is the folder that the `source` column's paths begin in."""
 
-    text: dict[str, list[str]]  # key and source of all pictures in the folder
+    text: dict[str, list[str]]  # key and source of all images in the folder
     odd: np.ndarray  # [N] bool: the file is no plain upright JPEG, `encode(data, KEPT)` makes it one
 
     def strings(self, column: str) -> list[Any]:
         """Column key or source; UserError for sha256, which would mean to read every file."""
         if column not in self.text:
-            raise UserError(f"{self.root} was not built, so there is no {column} of its pictures: build a set of it")
+            raise UserError(f"{self.root} was not built, so there is no {column} of its images: build a set of it")
         return [self.text[column][row] for row in self.rows.tolist()]
 
     def take(self, rows: np.ndarray, label: np.ndarray, classes: tuple[str, ...]) -> Self:
@@ -46,24 +46,24 @@ class Plain(Manifest):
 
 
 class Look(NamedTuple):
-    """What is known of a picture before it is used."""
+    """What is known of an image before it is used."""
 
     height: int  # px, upright
     width: int
     bytes: int  # of the JPEG that is used
     odd: bool
-    kinds: tuple[str, ...]  # what has to be normalised
+    kinds: tuple[str, ...]  # what has to be normalized
     suspect: str  # a decoder's complaint
 
 
 def plain(root: str | os.PathLike[str], split: str = "train") -> Plain:
-    """The pictures of `root/split/<class>/` (or `root/<class>/`, or unlabelled ones in `root`), nothing written.
+    """The images of `root/split/<class>/` (or `root/<class>/`, or unlabeled ones in `root`), nothing written.
     UserError when there are none, or names the first that is damaged."""
     where = os.fspath(root)
     kind = "remote" if "://" in where else kind_of(where, split)
     if kind not in KINDS:
         raise UserError(
-            f"{where} is a {kind} source, pictures are read straight from local folders alone: "
+            f"{where} is a {kind} source, images are read straight from local folders alone: "
             f"`python tools/build_shards.py --source {where}` makes a set of it"
         )
     source = open_source(where, split, kind)
@@ -92,7 +92,7 @@ def plain(root: str | os.PathLike[str], split: str = "train") -> Plain:
 
 
 def look(files: Local, path: str) -> Look:
-    """A picture as a build finds it; UserError names a damaged one. Of a plain JPEG its first 16 KB and its end marker
+    """An image as a build finds it; UserError names a damaged one. Of a plain JPEG its first 16 KB and its end marker
     are read, of others everything."""
     try:
         return _at_ends(files, path) or _at_all(files.read(path))
@@ -101,7 +101,7 @@ def look(files: Local, path: str) -> Look:
 
 
 def damaged(files: Local, path: str, error: Exception) -> UserError:
-    """What to do about a file that gives no picture."""
+    """What to do about a file that gives no image."""
     cause = (error.strerror if isinstance(error, OSError) else "") or str(error) or type(error).__name__
     return UserError(
         f"{files.show(path)} is damaged: {cause}; mend or remove it, or build a set without it "
@@ -129,7 +129,7 @@ def _at_all(data: bytes) -> Look:
 
 
 def _info(source: Source, paths: list[str], looks: list[Look]) -> DatasetInfo:
-    """The page that a build with `--keep` would write, as far as it says something about the pictures."""
+    """The page that a build with `--keep` would write, as far as it says something about the images."""
     count = np.bincount(source.label, minlength=len(source.classes)) if source.classes else np.zeros(0, np.int64)
     report: JSON = {
         "check": "headers",

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def photo(rng: np.random.Generator, height: int, width: int) -> Image.Image:
-    """Smooth colours, edges and a little grain: enough like a photograph for filters and codecs."""
+    """Smooth colors, edges and a little grain: enough like a photograph for filters and codecs."""
     coarse = Image.fromarray(rng.integers(0, 256, (7, 9, 3), dtype=np.uint8))
     smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)).astype(np.int16)
     edges = 40 * ((np.arange(width) // 23 + np.arange(height)[:, None] // 17) % 2)[..., None]
@@ -27,7 +27,7 @@ def photo(rng: np.random.Generator, height: int, width: int) -> Image.Image:
 
 @pytest.fixture(scope="session")
 def photos() -> Callable[[int], list[Image.Image]]:
-    """(count) -> pictures of mixed sizes and shapes, some of them grey."""
+    """(count) -> images of mixed sizes and shapes, some of them gray."""
 
     def make(count: int) -> list[Image.Image]:
         rng = np.random.default_rng(1)
@@ -39,7 +39,7 @@ def photos() -> Callable[[int], list[Image.Image]]:
 
 @pytest.fixture(scope="session")
 def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An ImageFolder of 96 training and 24 validation pictures in four classes, sizes and shapes mixed."""
+    """An ImageFolder of 96 training and 24 validation images in four classes, sizes and shapes mixed."""
     root, rng = tmp_path_factory.mktemp("source") / "pets", np.random.default_rng(0)
     for split, count in (("train", 24), ("val", 6)):
         for name in ("cat", "dog", "eel", "fox"):

@@ -1,4 +1,4 @@
-"""Build shards from pictures: tars for WebDataset and a .beton for ffcv, with one manifest.
+"""Build shards from images: tars for WebDataset and a .beton for ffcv, with one manifest.
 
 python tools/build_shards.py --source /data/imagenet --subset lt6
 

@@ -38,7 +38,7 @@ class Convert:
     to: Annotated[Literal["torchvision", "timm", "moco", "detectron2"], "who is to read OUT"] = "torchvision"
     format: Annotated[
         Literal["auto", "viewstream", "moco", "seed", "ensemble", "swav", "simclr", "supervised", "plain"],
-        "who wrote SOURCE; auto: recognised by its entries",
+        "who wrote SOURCE; auto: recognized by its entries",
     ] = "auto"
     network: Annotated[
         Literal["auto", "online", "target"], "of two; target: the slow copy; auto: the one that evaluations take"

@@ -1,6 +1,6 @@
-"""The main job, small and for real: pictures -> shards -> MoCo -> kNN, by the commands a user would type.
+"""The main job, small and for real: images -> shards -> MoCo -> kNN, by the commands a user would type.
 
-Textures stand in for ImageNet (tools/textures.py); the training set has the long-tailed shape of lt6. Pictures and
+Textures stand in for ImageNet (tools/textures.py); the training set has the long-tailed shape of lt6. Images and
 shards are kept for the next time, the run itself starts anew.
 """
 
@@ -28,7 +28,7 @@ class Demo:
     seed: Annotated[int, "of order, draws and weights"] = 0
     epochs: Annotated[int, "of training", 1] = 30
     loader: Annotated[str, "reader to the shards: ffcv or webdataset; default ffcv where it is installed"] = ""
-    work: Annotated[str, "folder for pictures and shards"] = "data/demo"
+    work: Annotated[str, "folder for images and shards"] = "data/demo"
     out: Annotated[str, "folder for the run; what an earlier demo left there is removed"] = "runs/demo"
 
 
@@ -74,7 +74,7 @@ def training(options: Demo, work: Path, loader: str) -> None:
 
 
 def evaluation(options: Demo, work: Path, loader: str) -> dict[str, dict[str, float]]:
-    """Both networks' numbers, trained and as initialised."""
+    """Both networks' numbers, trained and as initialized."""
     for more in ([], ["--untrained"]):
         call(
             "trainers/evaluate.py", "--task", "knn", "--checkpoint", f"{options.out}/last.pt", "--k", 20,
@@ -96,7 +96,7 @@ def curves(folder: Path, untrained: float, chance: float) -> Path:
     right.plot(*zip(*scores, strict=True), color="#e4572e", marker="o", label="trained")
     right.axhline(untrained, color="grey", linestyle="--", label="untrained network")
     right.axhline(chance, color="lightgrey", linestyle=":", label="chance")
-    right.set(title="weighted kNN top-1 on held-out pictures", xlabel="optimiser step", ylim=(0, 1))
+    right.set(title="weighted kNN top-1 on held-out images", xlabel="optimiser step", ylim=(0, 1))
     right.legend(loc="lower right")
     figure.savefig(folder / "curves.png", dpi=110)
     return folder / "curves.png"
@@ -110,7 +110,7 @@ def main() -> None:
 
     loader = options.loader or ("ffcv" if find_spec("ffcv") else "webdataset")
     if loader != "ffcv" and not options.loader:
-        print("ffcv is not installed (see the set-up's message): the demo reads the same pictures through the tars")
+        print("ffcv is not installed (see the set-up's message): the demo reads the same images through the tars")
     pictures(work)
     shards(work)
     training(options, work, loader)

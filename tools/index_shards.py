@@ -18,7 +18,7 @@ class Options:
 
     dir: Annotated[Path, "folder with the tars or the .beton", Positional] = Path()
     split: Annotated[Literal["train", "val"], "which half of a data set these are"] = "train"
-    on_error: Annotated[Literal["fail", "skip"], "what to do about pictures that loaders cannot read"] = "fail"
+    on_error: Annotated[Literal["fail", "skip"], "what to do about images that loaders cannot read"] = "fail"
     workers: Annotated[int, "processes; 0 = one a core", 0] = 0
 
 

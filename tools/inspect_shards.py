@@ -1,4 +1,4 @@
-"""What a built set holds: its classes, sizes, encoding and origin as a table, and a picture of it with samples.
+"""What a built set holds: its classes, sizes, encoding and origin as a table, and an image of it with samples.
 
 python tools/inspect_shards.py data/shards/imagenet-lt6-train
 """
@@ -105,7 +105,7 @@ def _class_panel(axes: Any, manifest: Manifest, counts: np.ndarray) -> None:
 
 
 def _size_panel(axes: Any, manifest: Manifest) -> None:
-    """How many pictures of which width and height; the few very large ones lie on the edge."""
+    """How many images of which width and height; the few very large ones lie on the edge."""
     limit = float(np.percentile(manifest.hw.max(axis=1), 99.5)) * 1.05
     sizes, times = np.unique(manifest.hw, axis=0, return_counts=True)
     (height, width), most = sizes[times.argmax()], times.max() / len(manifest)
@@ -121,7 +121,7 @@ def _size_panel(axes: Any, manifest: Manifest) -> None:
 
 
 def _sheet_panel(axes: Any, manifest: Manifest, rows: np.ndarray, counts: np.ndarray) -> None:
-    """Whole pictures, each on its class's name."""
+    """Whole images, each on its class's name."""
     reader = next(READERS[form] for form in READERS if form in manifest.info.formats)(manifest)
     for n, row in enumerate(rows.tolist()):
         tile, label = _tile(manifest, reader.read(row), row), int(manifest.label[row])

@@ -1,4 +1,4 @@
-"""Look at what a recipe makes of pictures: each with the drawn box, its view by every renderer, and where they differ.
+"""Look at what a recipe makes of images: each with the drawn box, its view by every renderer, and where they differ.
 
 python tools/look.py --data data/shards/imagenet-lt6-train --views moco_v2 --ids 0-7 --out views.png
 python tools/look.py --list
@@ -33,7 +33,7 @@ BOX = "#e4572e"
 
 @dataclass(frozen=True)
 class Look:
-    """Which pictures, and how"""
+    """Which images, and how"""
 
     data: Annotated[str, "a built data set"] = ""
     list: Annotated[bool, "list the recipes, and who does which op, instead of drawing"] = False
@@ -76,7 +76,7 @@ class Pictures:
 
 
 def by_reference(p: Pictures) -> list[Tensor]:
-    """Every view, [N, 3, S, S] normalised."""
+    """Every view, [N, 3, S, S] normalized."""
     return [
         torch.stack([reference.render(view, image, drawn, row) for row, image in enumerate(p.images)])
         for view, drawn in zip(p.views, p.draws, strict=True)
@@ -128,14 +128,14 @@ def pictures(options: Look) -> tuple[Pictures, list[str]]:
 
 
 def shown(view: View, x: Tensor) -> np.ndarray:
-    """[3, S, S] normalised -> [S, S, 3] levels."""
+    """[3, S, S] normalized -> [S, S, 3] levels."""
     norm = next(op for op in view if isinstance(op, Normalize))
     x = x.float() * torch.tensor(norm.std).view(3, 1, 1) + torch.tensor(norm.mean).view(3, 1, 1)
     return (x * 255).clamp(0, 255).permute(1, 2, 0).numpy()
 
 
 def original(image: Image.Image, box: np.ndarray, side: int) -> Image.Image:
-    """The picture in a square of `side` px, with the view's box."""
+    """The image in a square of `side` px, with the view's box."""
     page = image.copy()
     top, left, height, width = box.tolist()
     pen = ImageDraw.Draw(page)
@@ -147,7 +147,7 @@ def original(image: Image.Image, box: np.ndarray, side: int) -> Image.Image:
 
 
 def sheet(options: Look) -> Image.Image:
-    """A row a picture and view: the original, each renderer, and its difference from the first."""
+    """A row an image and view: the original, each renderer, and its difference from the first."""
     names = options.renderers or tuple(n for n in RENDERERS if n != "dali" or find_spec("nvidia.dali"))
     p, captions = pictures(options)
     made = {name: RENDERERS[name](p) for name in names}

@@ -23,13 +23,13 @@ from viewstream.shards.engine import cores, in_order
 from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import JSON, Manifest
 
-BLOCK = 128  # pictures a worker takes at once
+BLOCK = 128  # images a worker takes at once
 RECORD = "static.json"
 
 
 @dataclass(frozen=True)
 class Static:
-    """Which pictures, and what becomes of them"""
+    """Which images, and what becomes of them"""
 
     data: Annotated[Path, "a built data set"] = Path()
     out: Annotated[Path | None, "new folder (data/static/DATA-RECIPE-MODE)"] = None
@@ -37,8 +37,8 @@ class Static:
     mode: Annotated[Literal["normal", "nointer", "easy", "hard", "super-hard"], "how crops are drawn together"] = (
         "normal"
     )
-    per_class: Annotated[int, "pictures of each class, the first by name", 1] = 50
-    views: Annotated[int, "of each picture, the recipe's in turn", 1] = 2
+    per_class: Annotated[int, "images of each class, the first by name", 1] = 50
+    views: Annotated[int, "of each image, the recipe's in turn", 1] = 2
     size: Annotated[int, "side of a view, px", 8] = 224
     format: Annotated[
         tuple[Literal["folder", "webdataset", "ffcv"], ...], "folder: class folders of JPEGs; the others: a built set"
@@ -53,7 +53,7 @@ def make(options: Static) -> Path:
     if not options.format:
         raise UserError("--format names nothing to write: give folder, webdataset or ffcv, or several with commas")
     if options.data == Path():
-        raise UserError("no pictures to freeze: name a built set with --data")
+        raise UserError("no images to freeze: name a built set with --data")
     manifest = Manifest.open(options.data)
     views = bare(views_of(options.recipe, options.size), options.views, options.mode)
     rows = chosen(manifest, options.per_class)
@@ -70,7 +70,7 @@ def make(options: Static) -> Path:
             done = _together(folder, shards) if "folder" in options.format else shards
         (done / RECORD).write_text(json.dumps(_about(options, manifest, len(rows)), indent=1) + "\n")
         done.rename(out)
-    print(f"{out}: {len(rows):,} pictures of {len(manifest.info.classes):,} classes, {options.mode}, {options.recipe}")
+    print(f"{out}: {len(rows):,} images of {len(manifest.info.classes):,} classes, {options.mode}, {options.recipe}")
     return out
 
 

@@ -1,7 +1,7 @@
-"""Make an ImageNet-shaped folder of texture pictures on which a self-supervised run measurably learns.
+"""Make an ImageNet-shaped folder of texture images on which a self-supervised run measurably learns.
 
 Twelve classes that differ in pattern alone: angle, scale, phase and aspect ratio are free, and every class shares the
-same four colour pairs. With free colours an instance would be known by its colour, and contrastive learning would take
+same four color pairs. With free colors an instance would be known by its color, and contrastive learning would take
 that shortcut and learn nothing about patterns.
 
   python tools/textures.py --out data/textures --train 250 --val 50
@@ -42,8 +42,8 @@ class Textures:
     """What to make."""
 
     out: Annotated[str, "new folder, gets train/<class>/*.JPEG and val/<class>/*.JPEG"] = "data/textures"
-    train: Annotated[int, "pictures a class", 0] = 250
-    val: Annotated[int, "pictures a class", 0] = 50
+    train: Annotated[int, "images a class", 0] = 250
+    val: Annotated[int, "images a class", 0] = 50
     seed: Annotated[int, "of everything drawn"] = 0
 
 
@@ -84,7 +84,7 @@ def pattern(name: str, u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -
 
 
 def picture(name: str, rng: np.random.Generator) -> np.ndarray:
-    """One picture of a class: [H, W, 3] uint8, long side 300 to 500 px, aspect from 2:3 to 3:2."""
+    """One image of a class: [H, W, 3] uint8, long side 300 to 500 px, aspect from 2:3 to 3:2."""
     side, aspect = int(rng.integers(300, 501)), (3 / 2) ** rng.uniform(-1, 1)
     height, width = int(side * min(1, aspect)), int(side * min(1, 1 / aspect))
     turn, period = rng.uniform(0, 2 * math.pi), side * rng.uniform(0.14, 0.26)

@@ -24,11 +24,11 @@ class Options:
 
     dir: Annotated[Path, "folder of a built set", Positional] = Path()
     repair: Annotated[bool, "make damaged files again, from what is whole in the set, else from --source"] = False
-    source: Annotated[str, "the pictures that the set was built from"] = ""
+    source: Annotated[str, "the images that the set was built from"] = ""
     source_type: Annotated[
         str, "imagefolder, flat, ilsvrc, parquet, tsv, webdataset or list, if not detected right"
     ] = ""
-    root: Annotated[str, "where the pictures of a list file lie (the folder of the list)"] = ""
+    root: Annotated[str, "where the images of a list file lie (the folder of the list)"] = ""
     workers: Annotated[int, "threads; 0 = one a core", 0] = 0
 
 
@@ -53,7 +53,7 @@ def main() -> None:
 
 def _source(manifest: Manifest, options: Options) -> Source:
     if not options.source:
-        raise UserError("some pictures are whole in no format of the set: name what it was built from with --source")
+        raise UserError("some images are whole in no format of the set: name what it was built from with --source")
     return open_source(options.source, manifest.info.subset["split"], options.source_type or None, options.root or None)
 
 

@@ -20,12 +20,12 @@ from .ranks import rank, world_size
 SHARDS = Path("data/shards")
 GB = 10**9
 Network = Annotated[Literal["auto", "online", "target"], "of a checkpoint with two; auto: the method's choice"]
-OnError = Annotated[Literal["stop", "skip"], "a damaged picture ends the run, or another takes its place"]
+OnError = Annotated[Literal["stop", "skip"], "a damaged image ends the run, or another takes its place"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loading:
-    """How pictures reach the network; no number depends on it"""
+    """How images reach the network; no number depends on it"""
 
     loader: Annotated[str, "reader to the data: folder, webdataset, webdataset-stream, ffcv or dali"] = "ffcv"
     workers: Annotated[int | Literal["auto"], "loader threads a process; auto: measured in the first seconds", 1] = (
@@ -68,7 +68,7 @@ class Sets(Loading):
 
 
 def open_pair(how: Sets, purpose: str) -> tuple[Manifest, Manifest]:
-    """Training and test set, labelled, of the same classes; UserError names a class that has no images in one."""
+    """Training and test set, labeled, of the same classes; UserError names a class that has no images in one."""
     sets = how.training(), how.test()
     for data in sets:
         data.require_labels(purpose)
@@ -94,7 +94,7 @@ def loading(
     *,
     skip: bool = False,
 ) -> Loader:
-    """The loader of a plan; `skip`: a damaged picture is replaced (`ViewLoader`)."""
+    """The loader of a plan; `skip`: a damaged image is replaced (`ViewLoader`)."""
     return open_loader(
         how.loader,
         manifest,

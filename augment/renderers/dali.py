@@ -79,18 +79,18 @@ class Renderer:
     ):
         self.views, self.samples, self.threads, self.decoder = views, samples, threads, decoder or {}
         self.device = choose("DALI device", device, ("cpu", "gpu"))
-        self.finished = tuple(not split(view)[1] for view in views)  # normalised, nothing left to the device renderer
+        self.finished = tuple(not split(view)[1] for view in views)  # normalized, nothing left to the device renderer
         self._dali = needs("nvidia.dali")
         self._index = torch.cuda.current_device() if device == "gpu" else None
         self._pipe: Any = self._build()
         self._queue = deque[Started]()
 
     def __call__(self, jpegs: Sequence[bytes], hw: np.ndarray, draws: Sequence[Draws]) -> tuple[Tensor, ...]:
-        """Pictures of sizes `hw` [N, 2] px and each view's draws -> a tensor a view.
+        """Images of sizes `hw` [N, 2] px and each view's draws -> a tensor a view.
 
-        A finished view is [N, 3, S, S] float32, normalised, channels_last; any other [N, S, S, 3] uint8, for
+        A finished view is [N, 3, S, S] float32, normalized, channels_last; any other [N, S, S, 3] uint8, for
         `device.render(split(view)[1], pixels, packed)`. Tensors share DALI's memory and stay valid for their lifetime.
-        UserError (`Unfit`) names a picture that is damaged or of another size than `hw` says.
+        UserError (`Unfit`) names an image that is damaged or of another size than `hw` says.
         """
         return self.take(self.start(jpegs, hw, draws))
 

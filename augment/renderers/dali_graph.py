@@ -64,8 +64,8 @@ def feeds(views: Views, jpegs: Sequence[bytes], hw: np.ndarray, draws: Sequence[
 
 
 def check_headers(jpegs: Sequence[bytes], hw: np.ndarray) -> None:
-    """Raises Unfit before DALI sees them: on a bad header or a box outside its picture several operators would fail at
-    once, which DALI does not always survive; a box drawn for a smaller picture would cut something else out of it."""
+    """Raises Unfit before DALI sees them: on a bad header or a box outside its image several operators would fail at
+    once, which DALI does not always survive; a box drawn for a smaller image would cut something else out of it."""
     for place, (jpeg, size) in enumerate(zip(jpegs, hw.tolist(), strict=True)):
         try:
             found = list(simplejpeg.decode_jpeg_header(jpeg)[:2])
@@ -113,16 +113,16 @@ def graph(dali: ModuleType, views: Views, device: str, decoder: Mapping[str, int
         fn.external_source(name="jpeg"),
         device="mixed" if device == "gpu" else "cpu",
         output_type=types.RGB,
-        adjust_orientation=False,  # boxes are drawn for the picture as it is stored
+        adjust_orientation=False,  # boxes are drawn for the image as it is stored
         jpeg_fancy_upsampling=True,  # as libjpeg-turbo does
-        hw_decoder_load=0.0,  # a share of each batch on the other decoder would let neighbours decide over pixels
+        hw_decoder_load=0.0,  # a share of each batch on the other decoder would let neighbors decide over pixels
         **decoder,
     )
     return tuple(_view(dali, view, number, image, device) for number, view in enumerate(views))
 
 
 def _view(dali: ModuleType, view: View, number: int, image: Node, device: str) -> Node:
-    """One view [S, S, 3]: float32 where DALI normalises, else uint8. The mirror comes last, with the layout."""
+    """One view [S, S, 3]: float32 where DALI normalizes, else uint8. The mirror comes last, with the layout."""
     fn, types = dali.fn, dali.types
     crop, x, mirror = fn.external_source(name=f"crop{number}"), image, None
     for op in split(view)[0]:

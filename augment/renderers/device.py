@@ -30,7 +30,7 @@ def pack(todo: Rest, samples: int) -> np.ndarray:
 def render(ops: tuple[Op, ...], pixels: Tensor, packed: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """Cut pixels [N, S, S, 3] uint8, the ops still to do (`crops.on_device`) and their `packed` parameters [N, P] ->
     [N, 3, S, S] `dtype`, channels_last."""
-    x = pixels.permute(0, 3, 1, 2).contiguous().float() / 255  # whole planes: most ops mix or weigh colours
+    x = pixels.permute(0, 3, 1, 2).contiguous().float() / 255  # whole planes: most ops mix or weigh colors
     at = 0
     for op in ops:
         end = at + width(op, x.shape[-1])
@@ -89,7 +89,7 @@ def _apply(op: Op, x: Tensor, p: Tensor) -> Tensor:
 
 
 def _nowhere(on: Tensor) -> bool:
-    """Whether no picture is changed. Only a CPU looks: on a GPU that is a sync, in a compiled graph a break."""
+    """Whether no image is changed. Only a CPU looks: on a GPU that is a sync, in a compiled graph a break."""
     return on.is_cpu and not torch.compiler.is_compiling() and not bool(on.any())
 
 
@@ -166,7 +166,7 @@ def reach(op: GaussianBlur) -> int:
 
 
 def half_kernels(sigma: np.ndarray, reach: int) -> np.ndarray:
-    """The centre and right half of PIL's `GaussianBlur` kernels: [N, reach + 1], sigma 0 = leave as it is.
+    """The center and right half of PIL's `GaussianBlur` kernels: [N, reach + 1], sigma 0 = leave as it is.
 
     PIL uses no Gaussian but three box filters of variance sigma^2 / 3 with fractional ends (Gwosdek et al. 2011).
     """

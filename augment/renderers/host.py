@@ -1,6 +1,6 @@
-"""The host renderer: what the device renderer does, on the CPU, a picture at a time.
+"""The host renderer: what the device renderer does, on the CPU, an image at a time.
 
-A picture's three planes of floats stay in a core's cache from its first op to its last, and ops that are off cost
+An image's three planes of floats stay in a core's cache from its first op to its last, and ops that are off cost
 nothing; so on a CPU this is some 20 times as fast as whole batches of tensors. It takes the same packed parameters and
 gives the device renderer's values to a thousandth of a level, whatever the number of threads.
 """

@@ -1,4 +1,4 @@
-"""What each device op does to one picture of planes [3 S S] float32, in numba; `render_all` runs a program on many."""
+"""What each device op does to one image of planes [3 S S] float32, in numba; `render_all` runs a program on many."""
 
 from typing import Any
 
@@ -145,7 +145,7 @@ def _op(x, size, code, const, p, tmp):
 
 @njit(**_OPTIONS)
 def render_all(source, size, table, consts, params, out):
-    """Pictures [N, S S 3] uint8 -> out [N, S S 3]; table [ops, 2] holds codes and first columns of params [N, P]."""
+    """Images [N, S S 3] uint8 -> out [N, S S 3]; table [ops, 2] holds codes and first columns of params [N, P]."""
     n = size * size
     x, tmp = np.empty(3 * n, F), np.empty(n, F)
     for row in range(len(source)):

@@ -34,7 +34,7 @@ from ..plan.params import BatchParams, batch_params
 from ..workers import share_of_cores
 
 Place = tuple[int, int]  # epoch, manifest row
-Item = tuple[tuple[Tensor, ...], int, int]  # views, each [3, S, S] float32; class, -1 where unlabelled; manifest row
+Item = tuple[tuple[Tensor, ...], int, int]  # views, each [3, S, S] float32; class, -1 where unlabeled; manifest row
 
 
 def as_dataset(

@@ -172,7 +172,7 @@ def permutes(typingctx):
 
 
 def _columns(shared: int) -> Any:
-    """An intrinsic as `quads`, for 16 neighbouring floats of the output at once, whichever pixels they belong to.
+    """An intrinsic as `quads`, for 16 neighboring floats of the output at once, whichever pixels they belong to.
 
     Group g's tap k takes acc[begin[g] + 3k + places[16g + i]] for i < 16, out of 32 floats that `shared` taps share.
     """

@@ -131,7 +131,7 @@ class DaliLoader:
 
 
 def hints(manifest: Manifest) -> dict[str, int]:
-    """Bytes for nvJPEG's buffers, one a thread and two on the host, so that the largest picture makes none grow.
+    """Bytes for nvJPEG's buffers, one a thread and two on the host, so that the largest image makes none grow.
 
     Three full planes of two-byte coefficients, in blocks of at most 16 px; on the host the JPEG beside them. Of DALI's
     other hints, `preallocate_*_hint` is for the hardware decoder, which our graph leaves out, and its executor takes

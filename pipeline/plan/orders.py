@@ -40,8 +40,8 @@ class WindowShuffle:
 class Balanced:
     """Classes in turn, whatever their sizes: as many draws an epoch as there are samples (BalFeat's `--balanced`).
 
-    Law: every class comes once in as many class draws as there are classes, each giving `repeat` pictures; within a
-    class every picture comes once in as many pictures as the class has. Cycles go on from epoch to epoch. Unlike the
+    Law: every class comes once in as many class draws as there are classes, each giving `repeat` images; within a
+    class every image comes once in as many images as the class has. Cycles go on from epoch to epoch. Unlike the
     release's samplers, which hold a state and differ from rank to rank, this is one global order. Spec: BalFeat 7.4.
     """
 
@@ -51,22 +51,22 @@ class Balanced:
     def __post_init__(self) -> None:
         counts = np.bincount(self.label)
         if self.repeat < 1:
-            raise UserError(f"{self.repeat} pictures a class draw are none: give --bal-repeat 1 or more")
+            raise UserError(f"{self.repeat} images a class draw are none: give --bal-repeat 1 or more")
         if not counts.all():
             absent = np.flatnonzero(counts == 0).tolist()
-            raise UserError(f"class {absent[0]} has no picture ({len(absent)} such): a balanced order needs all")
+            raise UserError(f"class {absent[0]} has no image ({len(absent)} such): a balanced order needs all")
 
     def __len__(self) -> int:
         return len(self.label)
 
     def __call__(self, seed: int, epoch: int) -> np.ndarray:
         counts = np.bincount(self.label)
-        at = (epoch + 1) * len(self) + np.arange(len(self))  # pictures drawn before; epoch -1 is the first
+        at = (epoch + 1) * len(self) + np.arange(len(self))  # images drawn before; epoch -1 is the first
         cycle, turn = np.divmod(at // self.repeat, len(counts))
         cycles = np.arange(int(cycle[0]), int(cycle[-1]) + 1, dtype=np.uint64)[:, None]
         classes = np.argsort(hashed(seed, Purpose.CLASS_ORDER, cycles, np.arange(len(counts))), axis=1, kind="stable")
         which = classes[cycle - cycle[0], turn]  # [len] class of each position
-        number = cycle * self.repeat + at % self.repeat  # how often its class gave a picture before
+        number = cycle * self.repeat + at % self.repeat  # how often its class gave an image before
         return self._pictures(seed, which, number, counts)
 
     def _pictures(self, seed: int, which: np.ndarray, number: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -82,7 +82,7 @@ class RemoteStore(Remote):
 
 
 def altered(path: Path, length: int, digest: str, spans: Iterable[tuple[int, int]]) -> str:
-    """How a file differs from one of `length` bytes and `digest`, whose pictures lie at `spans` (start, length)."""
+    """How a file differs from one of `length` bytes and `digest`, whose images lie at `spans` (start, length)."""
     size = path.stat().st_size
     if size != length:
         return f"it has {size:,} bytes, not {length:,}"

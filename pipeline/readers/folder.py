@@ -31,7 +31,7 @@ def open_reader(manifest: Manifest, source: str = "") -> SampleReader:
 
 
 class PlainFolderReader:
-    """The pictures of a folder without a build; odd ones become plain JPEGs as they are read."""
+    """The images of a folder without a build; odd ones become plain JPEGs as they are read."""
 
     def __init__(self, manifest: Plain):
         self.files, self.names, self.odd = Local(manifest.root), manifest.strings("source"), manifest.odd
@@ -94,19 +94,19 @@ class KeptSourceReader:
 
 
 def _refuse_changed(manifest: Manifest) -> None:
-    """UserError when the build made other pictures of some files, which it counted."""
+    """UserError when the build made other images of some files, which it counted."""
     report = manifest.info.report
     kinds = report["normalised"] | ({"suspect": len(report["suspect"])} if report["suspect"] else {})
     if kinds:
         said = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
         raise UserError(
-            f"{_holds(manifest)}, and its source's files will not do: the build made other pictures of some ({said}); "
+            f"{_holds(manifest)}, and its source's files will not do: the build made other images of some ({said}); "
             f"choose a loader for what is there, {REMEDY}"
         )
 
 
 def _folder(manifest: Manifest, source: str, name: str) -> Local:
-    """The folder that the pictures' paths begin in: a half of the source, or all of it."""
+    """The folder that the images' paths begin in: a half of the source, or all of it."""
     if not source:
         raise UserError(
             f"{_holds(manifest)}, but its source's files as they were: say where they are with --source, {REMEDY}"

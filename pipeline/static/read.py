@@ -1,6 +1,6 @@
 """Read a static augmented set: class folders of `<picture>-0.jpeg`, the original, and -1, -2, ..., its frozen views.
 
-Sets made by `tools/make_static.py`, and those of ssl-small (spec small_sts A.7), whose pictures may be grey or CMYK.
+Sets made by `tools/make_static.py`, and those of ssl-small (spec small_sts A.7), whose images may be gray or CMYK.
 """
 
 from collections import deque
@@ -29,17 +29,17 @@ AHEAD = 2  # batches in the making while one is consumed
 
 
 class Item(NamedTuple):
-    """A picture's files: the original and two views."""
+    """An image's files: the original and two views."""
 
     label: int
     files: tuple[Path, Path, Path]
 
 
 class StaticSet:
-    """A Loader: `Batch(views, target, index)` with the original's centre and two views as they are, each normalised
-    [N, 3, S, S]; each picture once, in the order of their paths. `batch` is global.
+    """A Loader: `Batch(views, target, index)` with the original's center and two views as they are, each normalized
+    [N, 3, S, S]; each image once, in the order of their paths. `batch` is global.
 
-    UserError names a file that is missing, not a picture, or of another size than the first.
+    UserError names a file that is missing, not an image, or of another size than the first.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class StaticSet:
 
 
 def listed(root: Path, mode: str) -> tuple[tuple[str, ...], list[Item]]:
-    """Class folders by name, and every picture with the files of `mode`, by path; UserError for what is missing."""
+    """Class folders by name, and every image with the files of `mode`, by path; UserError for what is missing."""
     numbers = (0, *MODES[choose("mode", mode, MODES)])
     if not root.is_dir():
         raise UserError(f"{root} is no folder: `python tools/make_static.py --out {root}` makes a static set")

@@ -1,7 +1,7 @@
-"""The frozen output of the plan: a picture and its views of one epoch as JPEGs, the same from any number of workers.
+"""The frozen output of the plan: an image and its views of one epoch as JPEGs, the same from any number of workers.
 
-Pixels are the device renderer's in float32 before it normalises, rounded to 8 bits. It runs on one thread, a few
-pictures at a time: so its sums do not depend on batch, cores or workers, and its planes stay in the cache.
+Pixels are the device renderer's in float32 before it normalizes, rounded to 8 bits. It runs on one thread, a few
+images at a time: so its sums do not depend on batch, cores or workers, and its planes stay in the cache.
 """
 
 from collections.abc import Iterable, Iterator
@@ -28,23 +28,23 @@ from ..executor import damaged
 from ..plan.params import batch_params
 
 EPOCH = 0
-TOGETHER = 4  # pictures rendered at a time: the fastest on a core
+TOGETHER = 4  # images rendered at a time: the fastest on a core
 QUALITY = 75  # with PIL's 4:2:0, as the paper's files
 
 
 def chosen(manifest: Manifest, per_class: int) -> np.ndarray:
-    """Rows of the first `per_class` pictures of each class in the order of their keys, class by class: [M] int64."""
+    """Rows of the first `per_class` images of each class in the order of their keys, class by class: [M] int64."""
     manifest.require_labels("a static set")
     order = np.lexsort((np.array(manifest.keys), manifest.label))
     label = manifest.label[order]
-    place = np.arange(len(order)) - np.searchsorted(label, label)  # of a picture in its class
+    place = np.arange(len(order)) - np.searchsorted(label, label)  # of an image in its class
     return order[place < per_class]
 
 
 def bare(views: Views, count: int, mode: str) -> Views:
-    """`count` views, the recipe's in turn, without normalisation; UserError for what `mode` or a JPEG cannot show."""
+    """`count` views, the recipe's in turn, without normalization; UserError for what `mode` or a JPEG cannot show."""
     if any(isinstance(op, HideAndSeek) for view in views for op in view):
-        raise UserError("a mask hides normalised pixels, which a JPEG has not: choose a recipe without one")
+        raise UserError("a mask hides normalized pixels, which a JPEG has not: choose a recipe without one")
     if mode != "normal" and (count != 2 or not all(isinstance(view[0], RandomResizedCrop) for view in views)):
         raise UserError(f"--mode {mode} draws two crops together: take --views 2 and a recipe of random crops")
     whole = tuple(views[i % len(views)] for i in range(count))
@@ -89,7 +89,7 @@ class Freezer:
     out: Path
 
     def __call__(self, rows: np.ndarray) -> int:
-        """How many pictures were written."""
+        """How many images were written."""
         manifest, reader, names = _opened(self.data)
         with one_thread():
             made = pictures(manifest, reader, rows, self.views, mode=self.mode, seed=self.seed)
@@ -101,7 +101,7 @@ class Freezer:
 
 
 def names_of(manifest: Manifest) -> list[str]:
-    """<class>/<picture> of every row, [N]."""
+    """<class>/<image> of every row, [N]."""
     classes = manifest.info.classes
     stems = (key.rpartition("/")[2] for key in manifest.keys)
     return [f"{classes[label]}/{stem}" for label, stem in zip(manifest.label.tolist(), stems, strict=True)]

@@ -1,4 +1,4 @@
-"""A block of pictures in, the bytes to store out: what a worker does, a pure function of its input."""
+"""A block of images in, the bytes to store out: what a worker does, a pure function of its input."""
 
 import mmap
 import os
@@ -31,7 +31,7 @@ class EncodedBlock(NamedTuple):
     digested: bytes  # the same with digests in place of JPEGs
     rows: dict[str, list[Any]]  # uid key label source height width bytes sha256 offset, a row a sample
     raw: dict[int, bytes]  # row -> pixels, for those that a .beton holds decoded
-    kinds: Counter[str]  # what was normalised
+    kinds: Counter[str]  # what was normalized
     suspect: list[JSON]  # source and cause
     skipped: list[JSON]
 
@@ -72,7 +72,7 @@ class BlockEncoder:
                 one = encode(self.reader.read(place), self.encoding)
                 if self.raw_fraction and is_raw(np.array([uid], np.uint64), self.raw_fraction, self.seed)[0]:
                     encoded.raw[len(encoded.rows["uid"])] = simplejpeg.decode_jpeg(one.jpeg).tobytes()
-            except UserError:  # of the archive, not of one picture in it: others would be lost unnamed
+            except UserError:  # of the archive, not of one image in it: others would be lost unnamed
                 raise
             except (Damaged, OSError, ValueError, MemoryError) as error:
                 encoded.skipped.append({"source": path, "cause": str(error) or type(error).__name__})
@@ -109,5 +109,5 @@ def _write_all(file: int, pieces: list[bytes]) -> None:
 
 
 def is_raw(uid: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """[N] uint64 -> [N] bool: a keyed coin a picture."""
+    """[N] uint64 -> [N] bool: a keyed coin an image."""
     return (keys(uid, seed, "raw") >> np.uint64(11)).astype(np.float64) / 2.0**53 < fraction

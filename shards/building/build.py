@@ -3,7 +3,7 @@
 Storage order is a keyed shuffle, so every tar mixes the classes. The work is cut into units, one planned tar each, and
 those into blocks; each block is encoded by one worker, and this process alone writes, in order: the bytes on disk
 cannot depend on the worker count, nor on how often a build was interrupted and begun again. In memory are at most
-(workers + 3) blocks of 64 pictures or 16 MB, a path and a few numbers for each picture of the source, and 24 bytes for
+(workers + 3) blocks of 64 images or 16 MB, a path and a few numbers for each image of the source, and 24 bytes for
 each of the .beton.
 """
 
@@ -37,16 +37,16 @@ from .writer import SetWriter
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """Which pictures, how stored, and where"""
+    """Which images, how stored, and where"""
 
     source: Annotated[
         str | Path,
-        "folder, archive, list file or URL of the pictures ($IMAGENET, else data/imagenet); its kind is detected",
+        "folder, archive, list file or URL of the images ($IMAGENET, else data/imagenet); its kind is detected",
     ] = ""
     source_type: Annotated[
         str, "imagefolder, flat, ilsvrc, parquet, tsv, webdataset or list, if not detected right"
     ] = ""
-    root: Annotated[str, "where the pictures of a list file lie (the folder of the list)"] = ""
+    root: Annotated[str, "where the images of a list file lie (the folder of the list)"] = ""
     out: Annotated[Path | None, "new folder for the set (data/shards/SOURCE-SUBSET-SPLIT)"] = None
     split: Annotated[Literal["train", "val"] | None, "which half of the source (train, or the subset's)"] = None
     format: Annotated[tuple[Literal["webdataset", "ffcv", "folder"], ...], "what to write"] = ("webdataset", "ffcv")
@@ -57,8 +57,8 @@ class BuildOptions:
     check: Annotated[Literal["headers", "decode"], "with --keep: look at headers and end marker, or decode all"] = (
         "headers"
     )
-    raw_fraction: Annotated[float, "of the pictures, whose pixels the .beton holds decoded", 0.0] = 0.0
-    on_error: Annotated[Literal["fail", "skip"], "what to do about a damaged picture"] = "fail"
+    raw_fraction: Annotated[float, "of the images, whose pixels the .beton holds decoded", 0.0] = 0.0
+    on_error: Annotated[Literal["fail", "skip"], "what to do about a damaged image"] = "fail"
     shard_size: Annotated[str, "about how large a tar becomes"] = "256MB"
     workers: Annotated[int, "processes; 0 = one a core", 0] = 0
     seed: Annotated[int, "of the storage order and of --draw-subset"] = 0
@@ -126,7 +126,7 @@ def _encoding(options: BuildOptions) -> Encoding:
 
 
 def _described(options: BuildOptions) -> JSON:
-    """How pictures were stored, for `dataset.json`: what applied, nothing else."""
+    """How images were stored, for `dataset.json`: what applied, nothing else."""
     page: JSON = {"quality": options.quality}
     if options.keep:
         page |= {"keep": True, "check": options.check}
@@ -145,7 +145,7 @@ def _fill(writer: SetWriter, units: list[Unit], encoder: BlockEncoder, options: 
     done = len(writer.records)
     ready, todo = sum(map(len, units[:done])), units[done:]
     if ready:
-        print(f"{ready:,} pictures are there from an earlier run")
+        print(f"{ready:,} images are there from an earlier run")
     blocks = [(unit, block) for unit in todo for block in unit.blocks()]
     workers = max(1, min(options.workers or cores(), len(blocks)))
     work = (unit.samples(block) for unit, block in blocks)
@@ -170,7 +170,7 @@ def _fill(writer: SetWriter, units: list[Unit], encoder: BlockEncoder, options: 
     if not any(len(record.rows) for record in writer.records):
         cause = writer.records[0].skipped[0]["cause"]
         records.forget(writer.out / BUILDING)  # nothing to go on from
-        raise UserError(f"all {total} pictures are damaged, the first by: {cause}: is it the right source?")
+        raise UserError(f"all {total} images are damaged, the first by: {cause}: is it the right source?")
 
 
 def _damaged(one: JSON) -> UserError:
@@ -180,7 +180,7 @@ def _damaged(one: JSON) -> UserError:
 
 
 def _report(done: list[Record], missing: list[str], encoding: Encoding) -> JSON:
-    """What was normalised, suspected and skipped, and how closely it was looked at."""
+    """What was normalized, suspected and skipped, and how closely it was looked at."""
     kinds: Counter[str] = Counter()
     for record in done:
         kinds.update(record.kinds)

@@ -1,4 +1,4 @@
-"""Which picture lies where, and how the work is cut: known before the first picture is read."""
+"""Which image lies where, and how the work is cut: known before the first image is read."""
 
 import hashlib
 import itertools
@@ -21,7 +21,7 @@ TAR_BYTES_A_SAMPLE = 3 * 512 + 3 * 512  # headers, and the rest of last blocks
 
 
 class Sample(NamedTuple):
-    """A picture to store: its path and place in the source, its label."""
+    """An image to store: its path and place in the source, its label."""
 
     path: str
     place: Any
@@ -47,7 +47,7 @@ class Unit:
         return [Sample(paths[row], places[row], c) for row, c in zip(rows, label, strict=True)]
 
     def blocks(self) -> list[slice]:
-        """What one worker does at a time: at most 64 samples, 16 MB of source or a single larger picture."""
+        """What one worker does at a time: at most 64 samples, 16 MB of source or a single larger image."""
         starts, room = [0], BLOCK_BYTES
         for at, size in enumerate(self.size.tolist()):
             if at > starts[-1] and (size > room or at - starts[-1] == BLOCK_SAMPLES):
@@ -79,7 +79,7 @@ def layout(source: Source, part: Part, encoding: Encoding, shard_bytes: int, see
 
 
 def _most(encoding: Encoding) -> int:
-    """Bytes that a picture is expected to take at most."""
+    """Bytes that an image is expected to take at most."""
     if encoding.keep:
         return np.iinfo(np.int64).max
     if encoding.short_side:

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..manifest import DatasetInfo, Manifest
 
-SHOTS = (("many", "> 100"), ("medium", "20..100"), ("few", "< 20"))  # training pictures a class, ImageNet-LT's bands
+SHOTS = (("many", "> 100"), ("medium", "20..100"), ("few", "< 20"))  # training images a class, ImageNet-LT's bands
 ENDS = {"webdataset": ".tar", "ffcv": ".beton"}
 WORDS = {"keep": "plain JPEGs kept as they were", "indexed": "as the files were when they were indexed"}
 POINTS = (5, 25, 50, 75, 95)  # percentiles
@@ -15,7 +15,7 @@ Row = tuple[str, str]
 
 
 def shots(counts: np.ndarray) -> np.ndarray:
-    """[C] pictures a class -> [C] position in SHOTS."""
+    """[C] images a class -> [C] position in SHOTS."""
     return 2 - np.digitize(counts, (20, 101))
 
 
@@ -28,7 +28,7 @@ def table(manifest: Manifest) -> str:
 
 
 def counted(manifest: Manifest) -> np.ndarray:
-    """[C] samples of each class; the unlabelled belong to none."""
+    """[C] samples of each class; the unlabeled belong to none."""
     return np.bincount(manifest.label[manifest.label >= 0], minlength=len(manifest.info.classes))
 
 
@@ -36,13 +36,13 @@ def _classes(manifest: Manifest) -> Iterator[Row]:
     counts = counted(manifest)
     filled, total = counts[counts > 0], int(counts.sum())
     if total < len(manifest):
-        yield "unlabelled", "all samples" if not total else f"{len(manifest) - total:,} samples"
+        yield "unlabeled", "all samples" if not total else f"{len(manifest) - total:,} samples"
     if not total:
         return
     yield "classes", f"{len(filled):,} filled of {len(counts):,}"
     middle = f"mean {filled.mean():,.1f}, median {np.median(filled):,.1f}"
     yield "a class", f"most {filled.max():,}, least {filled.min():,}, {middle}, total {total:,} samples"
-    if manifest.info.split == "train":  # the bands are of training pictures a class
+    if manifest.info.split == "train":  # the bands are of training images a class
         for i, (name, bounds) in enumerate(SHOTS):
             own = filled[shots(filled) == i]
             share = f"{own.sum() / total:6.1%} of samples"
@@ -53,7 +53,7 @@ def _classes(manifest: Manifest) -> Iterator[Row]:
 def _bytes(manifest: Manifest) -> Iterator[Row]:
     low, middle, high = np.percentile(manifest.bytes, (5, 50, 95))
     total, mean = _size(manifest.bytes.sum()), _size(manifest.bytes.mean())
-    yield "bytes", f"{total} of pictures"
+    yield "bytes", f"{total} of images"
     yield "a sample", f"mean {mean}, median {_size(middle)}, 5 % {_size(low)}, 95 % {_size(high)}"
     for form in manifest.info.formats:
         files = manifest.bytes  # of a folder, whose files dataset.json does not list

@@ -1,6 +1,6 @@
 """A manifest for tars and a `.beton` that exist already, which stay as they are.
 
-Loaders read the pictures by it as they read a set of our own; only what they could not decode alike is refused:
+Loaders read the images by it as they read a set of our own; only what they could not decode alike is refused:
 anything but JPEGs of one or three components. EXIF orientation is not applied, for nothing is written anew.
 """
 
@@ -28,12 +28,12 @@ from ..sources.readers import Ranges
 from ..sources.source import Reader, key_of
 from ..sources.webdataset import webdataset
 
-BLOCK = 256  # pictures a worker looks at in one go
+BLOCK = 256  # images a worker looks at in one go
 COLOURS = ("YCbCr", "Gray", "RGB")
 
 
 class Looked(NamedTuple):
-    """What a picture's own bytes say."""
+    """What an image's own bytes say."""
 
     height: int
     width: int
@@ -59,7 +59,7 @@ def index(root: Path, split: str = "train", *, skip: bool = False, workers: int 
     if skipped and (not skip or not keep.any()):
         one = skipped[0]
         raise UserError(
-            f"{one['source']} cannot be read by the loaders ({one['cause']}; {len(skipped)} such): shard the pictures "
+            f"{one['source']} cannot be read by the loaders ({one['cause']}; {len(skipped)} such): shard the images "
             "anew with build_shards.py, or leave these out with --on-error skip"
         )
     rows |= {name: [getattr(one, name) for one in looked] for name in ("height", "width", "sha256")}
@@ -141,7 +141,7 @@ def _look(reader: Reader, block: tuple[np.ndarray, list[bool]]) -> list[Looked]:
             data = reader.read(place)
             if not raw:
                 height, width, colour, _ = simplejpeg.decode_jpeg_header(data)
-                cause = "" if colour in COLOURS else f"its colours are {colour}"
+                cause = "" if colour in COLOURS else f"its colors are {colour}"
         except (OSError, ValueError) as error:
             cause = str(error)
         done.append(Looked(int(height), int(width), hashlib.sha256(data).digest(), not raw and may_turn(data), cause))

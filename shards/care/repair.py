@@ -22,7 +22,7 @@ from .verify import Damage, index_texts, tar_spans
 
 
 def repair(manifest: Manifest, damages: Iterable[Damage], source: Callable[[], Source]) -> list[str]:
-    """The names of the files made again. A picture comes from any format that still has it whole, else from `source`,
+    """The names of the files made again. An image comes from any format that still has it whole, else from `source`,
     which is opened only then. UserError when its bytes cannot be had any more; then that file stays as it is."""
     if manifest.info.encoding.get("indexed"):
         raise UserError(f"{manifest.root} indexes files that were made elsewhere: fetch those again")
@@ -71,7 +71,7 @@ class Copies:
         place = {path: at for at, path in enumerate(source.paths)}
         if absent := [names[row] for row in lost if names[row] not in place]:
             raise UserError(
-                f"{source.name} lacks {len(absent)} pictures of the set, the first {absent[0]}: is it the one?"
+                f"{source.name} lacks {len(absent)} images of the set, the first {absent[0]}: is it the one?"
             )
         at = np.array([place[names[row]] for row in lost], np.int64)
         if source.stage:
@@ -84,13 +84,13 @@ class Copies:
                 raise UserError(f"{names[row]} in {source.name} is damaged ({error}): mend it first") from error
             if hashlib.sha256(jpeg).digest() != self.digests[row]:
                 raise UserError(
-                    f"{names[row]} in {source.name} no longer gives the bytes that were built (another picture, or "
+                    f"{names[row]} in {source.name} no longer gives the bytes that were built (another image, or "
                     "another version of simplejpeg or pillow): build the set again"
                 )
             self.again[row] = jpeg
 
     def jpeg(self, row: int) -> bytes:
-        """A picture that was wanted."""
+        """An image that was wanted."""
         data = self.again.get(row) or self._stored(row)
         assert data is not None
         return data
@@ -114,7 +114,7 @@ class Copies:
 
 
 def encoding_of(manifest: Manifest) -> Encoding:
-    """How the set's pictures were encoded."""
+    """How the set's images were encoded."""
     page = manifest.info.encoding
     return Encoding(
         keep=page.get("keep", False),

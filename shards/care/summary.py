@@ -13,7 +13,7 @@ def summary(manifest: Manifest) -> str:
         ("samples", f"{info.samples:,}, mean {manifest.bytes.mean() / 1e3:.1f} KB, mean {_size(manifest)} px"),
         ("classes", f"{len(filled):,}, samples a class: most {max(filled):,}, least {min(filled):,}")
         if info.classes
-        else ("classes", "none: unlabelled"),
+        else ("classes", "none: unlabeled"),
         ("files", f"{len(info.files)}, {size / 1e6:,.1f} MB: {', '.join(info.formats)}"),
         *((kind, f"{n:,} made plain RGB JPEG") for kind, n in report["normalised"].items()),
         *((kind, _named(report[kind])) for kind in ("suspect", "skipped") if report[kind]),

@@ -1,7 +1,7 @@
-"""One picture's bytes in, the JPEG that every format stores out.
+"""One image's bytes in, the JPEG that every format stores out.
 
 Loaders see only what this function returns: an upright 8-bit JPEG of three components, YCbCr. Everything
-else (EXIF rotation, CMYK, greyscale, palettes, alpha, PNG or WebP inside `.JPEG`) is made such here, once.
+else (EXIF rotation, CMYK, grayscale, palettes, alpha, PNG or WebP inside `.JPEG`) is made such here, once.
 """
 
 import hashlib
@@ -32,23 +32,23 @@ TURNS = {
 MODES = {"L": "grey", "LA": "grey", "P": "palette", "RGBA": "alpha", "1": "bilevel", "I;16": "16-bit grey"}
 ODD_SAMPLING = "odd sampling"
 MOST_PIXELS = 89_478_485  # PIL looks closer at more, and refuses twice as many: small files can claim any size
-JPEGS = ("JPEG", "MPO")  # MPO: a JPEG with more pictures behind the first
+JPEGS = ("JPEG", "MPO")  # MPO: a JPEG with more images behind the first
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # PIL would start other programs for some
 ORIENTATION = 0x0112  # the EXIF tag
 END = b"\xff\xd9"  # a JPEG's last marker
 _FILTERS = threading.Lock()
-APP1, SCAN = 0xE1, 0xDA  # other markers: what EXIF lies in, and where the picture itself begins
+APP1, SCAN = 0xE1, 0xDA  # other markers: what EXIF lies in, and where the image itself begins
 
 
 class Damaged(Exception):
-    """The bytes are not a whole picture; the message is the cause."""
+    """The bytes are not a whole image; the message is the cause."""
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """`keep`: plain JPEGs stay as they are, and only the others are transcoded, at their size. Otherwise every picture
+    """`keep`: plain JPEGs stay as they are, and only the others are transcoded, at their size. Otherwise every image
     is shrunk (never grown) until its longer side is at most `max_side` px, or its shorter one `short_side`, and encoded
-    anew. `check`: whether kept pictures are decoded, or only their headers and end marker looked at."""
+    anew. `check`: whether kept images are decoded, or only their headers and end marker looked at."""
 
     keep: bool
     max_side: int  # px; 0 = by the short side
@@ -57,23 +57,23 @@ class Encoding:
     check: Literal["headers", "decode"]
 
     def thorough(self) -> bool:
-        """Whether every picture is decoded."""
+        """Whether every image is decoded."""
         return not self.keep or self.check == "decode"
 
 
 class Encoded(NamedTuple):
-    """What is stored, its digest and size in px, and what had to be normalised (kinds for the build report)."""
+    """What is stored, its digest and size in px, and what had to be normalized (kinds for the build report)."""
 
     jpeg: bytes
     sha256: bytes
     height: int
     width: int
     kinds: tuple[str, ...]
-    suspect: str  # a decoder's complaint about a picture that it could still decode to the end
+    suspect: str  # a decoder's complaint about an image that it could still decode to the end
 
 
 def encode(data: bytes, how: Encoding) -> Encoded:
-    """The JPEG to store for a picture file's bytes; Damaged says what is wrong with them.
+    """The JPEG to store for an image file's bytes; Damaged says what is wrong with them.
 
     Garbled pixels between sound headers are found by decoding only: always when encoding anew, with `keep` when
     `check` asks for it. Shrinking is PIL's antialiased bicubic.
@@ -93,7 +93,7 @@ def encode(data: bytes, how: Encoding) -> Encoded:
 
 
 def _plain(data: bytes) -> tuple[int, int] | None:
-    """Height and width of a whole colour JPEG without EXIF, by its headers; None when it needs a closer look."""
+    """Height and width of a whole color JPEG without EXIF, by its headers; None when it needs a closer look."""
     if not data.endswith(END) or may_turn(data):
         return None
     try:
@@ -117,14 +117,14 @@ def may_turn(data: bytes) -> bool:
 
 
 def _look(data: bytes) -> tuple[Image.Image, tuple[str, ...]]:
-    """The lazily opened picture, and in which ways it is no plain JPEG."""
+    """The lazily opened image, and in which ways it is no plain JPEG."""
     if not data:
         raise Damaged("the file is empty")
     try:
         with _quietly():
             head = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:  # its own message names an object in memory
-        raise Damaged("it is no picture of a known format") from error
+        raise Damaged("it is no image of a known format") from error
     except Exception as error:  # decoders raise anything on hostile bytes
         raise Damaged(_cause(error)) from error
     kinds = []
@@ -140,7 +140,7 @@ def _look(data: bytes) -> tuple[Image.Image, tuple[str, ...]]:
 
 
 def _unusual(data: bytes) -> str:
-    """What fast decoders may not expect of a colour JPEG, or ""."""
+    """What fast decoders may not expect of a color JPEG, or ""."""
     try:
         return "" if simplejpeg.decode_jpeg_header(data)[2] == "YCbCr" else "stored as rgb"
     except ValueError:  # sampling factors that turbojpeg has no name for; PIL's decoder takes any
@@ -159,7 +159,7 @@ def _orientation(head: Image.Image) -> int:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Pictures in the wild carry odd metadata, and only the pixels matter here. One thread at a time: each puts
+    """Images in the wild carry odd metadata, and only the pixels matter here. One thread at a time: each puts
     the process's filters back as it found them."""
     with _FILTERS, warnings.catch_warnings(action="ignore"):
         yield
@@ -172,7 +172,7 @@ def _decode(data: bytes, head: Image.Image, kinds: tuple[str, ...]) -> tuple[np.
         try:
             pixels = simplejpeg.decode_jpeg(data, "RGB")
         except ValueError as error:
-            if "extraneous bytes" not in str(error):  # those alone leave a picture that is decoded to its last row
+            if "extraneous bytes" not in str(error):  # those alone leave an image that is decoded to its last row
                 raise Damaged(_cause(error)) from error
             suspect, pixels = str(error), simplejpeg.decode_jpeg(data, "RGB", strict=False)
     else:
@@ -186,7 +186,7 @@ def _decode(data: bytes, head: Image.Image, kinds: tuple[str, ...]) -> tuple[np.
 
 
 def _rgb(head: Image.Image) -> Image.Image:
-    """As torchvision's loader shows it, alpha dropped; 16-bit grey is scaled, which PIL's own conversion would clip."""
+    """As torchvision's loader shows it, alpha dropped; 16-bit gray is scaled, which PIL's own conversion would clip."""
     if head.mode.startswith("I"):
         return Image.fromarray((np.asarray(head) >> 8).astype(np.uint8)).convert("RGB")
     return head.convert("RGB")

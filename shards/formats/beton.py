@@ -3,7 +3,7 @@
     0        header        24 bytes    version 2, fields 2, page size, samples, where the allocations are
     24       fields        2 x 1041    type, name, arguments: an RGB image (2) `image`, an integer (1) `label`
     2106     samples       N x 24      mode 0 = JPEG or 1 = pixels, width, height, where its bytes are; label
-    ...      pictures                  one behind the other; none crosses a multiple of the page size
+    ...      images                  one behind the other; none crosses a multiple of the page size
     ...      allocations   N x 24      sample, where, how many bytes; to the end of the file
 
 A page is what ffcv's process cache reads at once. Pages are counted from the start of the file and need no padding at

@@ -1,6 +1,6 @@
-"""The digest of a file that holds pictures: sha256 of the file with each picture replaced by its own sha256.
+"""The digest of a file that holds images: sha256 of the file with each image replaced by its own sha256.
 
-As strong as one of the whole, but made of the pictures' digests, which a build has at hand: no picture is hashed twice,
+As strong as one of the whole, but made of the images' digests, which a build has at hand: no image is hashed twice,
 and a file whose first bytes are written last need not be read again.
 """
 

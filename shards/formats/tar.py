@@ -23,7 +23,7 @@ def header(name: str, size: int) -> bytes:
     """The 512 bytes before a member: what `tarfile` makes for USTAR, five times as fast; a sample has three."""
     raw, length = name.encode().ljust(100, b"\0"), b"%011o" % size
     if len(raw) > 100 or len(length) > 11:
-        raise AssertionError(f"{name} of {size} bytes does not fit USTAR")  # keys are short, pictures below 8 GB
+        raise AssertionError(f"{name} of {size} bytes does not fit USTAR")  # keys are short, images below 8 GB
     checksum = sum(raw) + sum(length) + CONSTANT
     return b"".join((raw, FIXED, length, b"\0", b"0" * 11, b"\0", b"%06o\0 " % checksum, TAIL))
 

@@ -1,4 +1,4 @@
-"""What all kinds of sources end with: names for classes, one order, and keys that name one picture each."""
+"""What all kinds of sources end with: names for classes, one order, and keys that name one image each."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -31,7 +31,7 @@ def arranged(
 
     Without places the paths are the places."""
     if not paths:
-        raise UserError(f"{where} holds no pictures ({', '.join(sorted(SUFFIXES))}) for {split}: is it the right one?")
+        raise UserError(f"{where} holds no images ({', '.join(sorted(SUFFIXES))}) for {split}: is it the right one?")
     for path in paths:
         if UNSAFE.search(path):
             raise UserError(f"{path!r} in {where} leads out of the source: a path is class/file, without `..`")
@@ -47,7 +47,7 @@ def arranged(
 
 
 def _refuse_twins(source: Source, where: str) -> None:
-    """Two pictures of one key, or a name that is no text, are refused by name."""
+    """Two images of one key, or a name that is no text, are refused by name."""
     try:
         uids = source.uids(np.arange(len(source)))
     except UnicodeEncodeError as error:
@@ -71,14 +71,14 @@ def labelled(label: np.ndarray, where: str) -> bool:
     """Are there labels? UserError when some have one and some have none."""
     without = int((label < 0).sum())
     if 0 < without < len(label):
-        raise UserError(f"{without} of {len(label)} pictures in {where} have no label: give all of them one, or none")
+        raise UserError(f"{without} of {len(label)} images in {where} have no label: give all of them one, or none")
     if len(label) and label.max() >= MOST_CLASSES:
         raise UserError(f"{where} has a label {label.max()}: a label is the number of a class, from 0")
     return not without
 
 
 def named_by(label: np.ndarray, names: Iterable[str]) -> tuple[str, ...] | None:
-    """Class names in label order, if labels 0, 1, ... and the names of pictures go together one to one."""
+    """Class names in label order, if labels 0, 1, ... and the names of images go together one to one."""
     pairs = set(zip(label.tolist(), names, strict=True))
     found = dict(pairs)
     dense = found.keys() == set(range(len(found)))

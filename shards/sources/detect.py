@@ -17,16 +17,16 @@ from .webdataset import webdataset
 KINDS = ("imagefolder", "flat", "ilsvrc", "parquet", "tsv", "webdataset", "list")
 OTHERS = (
     f"a folder with {TARS['train']} and {TARS['val']}, {{train,val}}-*.parquet, train.tsv and test.tsv, tars of "
-    "WebDataset, or pictures alone; one .parquet, .tsv or .tar; or a list.txt of lines `path label`"
+    "WebDataset, or images alone; one .parquet, .tsv or .tar; or a list.txt of lines `path label`"
 )
 
 
 def open_source(where: str, split: str, kind: str | None = None, root: str | None = None) -> Source:
     """The split `train` or `val` of whatever `where` is; `kind` says it, otherwise it is found out. `root` is where the
-    pictures of a list are."""
+    images of a list are."""
     found = choose("kind of source", kind, KINDS) if kind else kind_of(where, split)
     if root is not None and found != "list":
-        raise UserError(f"--root says where the pictures of a list are, but {where} is of kind {found}: leave it out")
+        raise UserError(f"--root says where the images of a list are, but {where} is of kind {found}: leave it out")
     match found:
         case "list":
             return listing(where, split, root)
@@ -85,4 +85,4 @@ def _in_folder(files: Storage, split: str) -> str:
     if any(e.is_dir for e in here):
         return "imagefolder"
     layout = LAYOUT.format(root=files.show())
-    raise UserError(f"{files.show()} holds no pictures: a source is laid out as {layout}, or it is {OTHERS}")
+    raise UserError(f"{files.show()} holds no images: a source is laid out as {layout}, or it is {OTHERS}")

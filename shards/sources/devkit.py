@@ -1,4 +1,4 @@
-"""Which class each picture of ILSVRC's validation set has: from the development kit, or from Kaggle's tables."""
+"""Which class each image of ILSVRC's validation set has: from the development kit, or from Kaggle's tables."""
 
 import csv
 import io
@@ -16,13 +16,13 @@ KAGGLE, KAGGLE_CLASSES = "LOC_val_solution.csv", "LOC_synset_mapping.txt"
 
 
 def truth(files: Storage, names: list[str]) -> dict[str, str]:
-    """Stem of a validation picture -> wnid, for the sorted names of all pictures."""
+    """Stem of a validation image -> wnid, for the sorted names of all images."""
     if files.exists(KAGGLE):
         return _kaggle(files)
     wnids = _wnids(files)
     if len(wnids) != len(names):
         raise UserError(
-            f"{TRUTH} has {len(wnids)} lines, there are {len(names)} validation pictures in {files.show()}: are both "
+            f"{TRUTH} has {len(wnids)} lines, there are {len(names)} validation images in {files.show()}: are both "
             "complete?"
         )
     return dict(zip((name.rpartition(".")[0] for name in names), wnids, strict=True))
@@ -38,7 +38,7 @@ def _kaggle(files: Storage) -> dict[str, str]:
 
 
 def _wnids(files: Storage) -> list[str]:
-    """One for each validation picture, in the order of their sorted names."""
+    """One for each validation image, in the order of their sorted names."""
     where, text, meta = _kit(files)
     try:
         leaves = [row for row in load(meta)["synsets"] if row["num_children"] == [0]]  # the rest are their parents
@@ -57,7 +57,7 @@ def _kit(files: Storage) -> tuple[str, bytes, bytes]:
         if files.exists(packed):
             return files.show(packed), *_unpacked(files, packed)
     raise UserError(
-        f"{files.show()} does not say which classes its validation pictures have: put there {KIT}.tar.gz, or "
+        f"{files.show()} does not say which classes its validation images have: put there {KIT}.tar.gz, or "
         f"{KIT}/data/ with {TRUTH} and {META}, or Kaggle's {KAGGLE}"
     )
 

@@ -1,4 +1,4 @@
-"""Pictures without labels, all in one folder."""
+"""Images without labels, all in one folder."""
 
 import os
 
@@ -12,7 +12,7 @@ from .storage import opening, storage
 
 
 def flat(where: str | os.PathLike[str], split: str) -> Source:
-    """The pictures that lie in `where/split`, or in `where` itself: label -1, no classes; a path is the file's name."""
+    """The images that lie in `where/split`, or in `where` itself: label -1, no classes; a path is the file's name."""
     folder = half(storage(os.fspath(where)), split)
     with opening(folder.show()):
         paths = pictures(folder)

@@ -1,4 +1,4 @@
-"""ImageNet as its authors publish it, not unpacked: a tar of class tars, a tar of validation pictures, and the kit."""
+"""ImageNet as its authors publish it, not unpacked: a tar of class tars, a tar of validation images, and the kit."""
 
 import os
 from array import array
@@ -35,7 +35,7 @@ def ilsvrc(where: str | os.PathLike[str], split: str) -> Source:
                 paths.append(path)
                 places.extend((0, offset, size))
     if not paths:
-        raise UserError(f"{files.show(tar)} holds no pictures where the published archive has them: fetch it again")
+        raise UserError(f"{files.show(tar)} holds no images where the published archive has them: fetch it again")
     wnids = [path.partition("/")[0] for path in paths]
     classes = tuple(sorted(set(wnids)))
     number = {wnid: i for i, wnid in enumerate(classes)}
@@ -45,7 +45,7 @@ def ilsvrc(where: str | os.PathLike[str], split: str) -> Source:
 
 
 def _train(file: BinaryIO, tar: str) -> Iterator[Member]:
-    """Pictures of the class tars, as ranges of the outer one."""
+    """Images of the class tars, as ranges of the outer one."""
     for inner in members(file, tar):
         wnid, suffix = os.path.splitext(Path(inner.name).name)
         if suffix != ".tar":
@@ -56,7 +56,7 @@ def _train(file: BinaryIO, tar: str) -> Iterator[Member]:
 
 
 def _val(files: Storage, file: BinaryIO, tar: str) -> Iterator[Member]:
-    """Pictures of one tar, in the folders that the truth gives them."""
+    """Images of one tar, in the folders that the truth gives them."""
     found = [m._replace(name=Path(m.name).name) for m in members(file, tar) if _is_picture(m.name)]
     wnid = truth(files, sorted(m.name for m in found))
     for member in found:

@@ -11,7 +11,7 @@ from .readers import Files
 from .source import Source
 from .storage import Storage, opening, storage
 
-LAYOUT = "{root}/train/<class>/<picture>.JPEG and {root}/val/<class>/<picture>.JPEG"
+LAYOUT = "{root}/train/<class>/<image>.JPEG and {root}/val/<class>/<image>.JPEG"
 
 
 def imagefolder(where: str | os.PathLike[str], split: str) -> Source:
@@ -25,7 +25,7 @@ def imagefolder(where: str | os.PathLike[str], split: str) -> Source:
         found = [[f"{name}/{file}" for file in pictures(folder, name)] for name in classes]
     paths = [path for some in found for path in some]
     if not paths:
-        raise UserError(f"{folder.show()} holds no pictures in class folders: a source is laid out as {layout}")
+        raise UserError(f"{folder.show()} holds no images in class folders: a source is laid out as {layout}")
     if len(classes) == 1:
         print(f"warning: {folder.show()} has one class only, {classes[0]}: labels will say nothing", file=sys.stderr)
     label = np.repeat(np.arange(len(classes), dtype=np.int32), list(map(len, found)))
@@ -50,6 +50,6 @@ def half(files: Storage, split: str) -> Storage:
 
 
 def pictures(files: Storage, folder: str = "") -> list[str]:
-    """Sorted names of a folder's pictures."""
+    """Sorted names of a folder's images."""
     names = (e.name for e in files.entries(folder) if not e.is_dir and not e.name.startswith("."))
     return sorted(name for name in names if os.path.splitext(name)[1].lower() in SUFFIXES)

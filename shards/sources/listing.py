@@ -1,4 +1,4 @@
-"""A list file as a source: lines `path label` over a folder of pictures (iNaturalist, Places, BalFeat's lists)."""
+"""A list file as a source: lines `path label` over a folder of images (iNaturalist, Places, BalFeat's lists)."""
 
 import os
 
@@ -12,11 +12,11 @@ from .source import Source
 from .storage import Storage, beside, opening, storage
 
 CATEGORIES = "categories_places365.txt"  # lines `/a/airfield 0`
-PROBES = 5  # pictures that are looked for to find the folder
+PROBES = 5  # images that are looked for to find the folder
 
 
 def listing(where: str | os.PathLike[str], split: str, root: str | None = None) -> Source:
-    """The pictures that the list names, in folder `root` (default: the list's own). Labels stand as in the file."""
+    """The images that the list names, in folder `root` (default: the list's own). Labels stand as in the file."""
     where = os.fspath(where)
     files, name = beside(where)
     with opening(where):
@@ -55,9 +55,9 @@ def _categories(files: Storage) -> tuple[str, ...]:
 
 
 def _folder(root: Storage, paths: list[str], split: str, where: str) -> Storage:
-    """The root, or the half of it where the listed pictures are."""
+    """The root, or the half of it where the listed images are."""
     probes = [paths[i] for i in np.linspace(0, len(paths) - 1, PROBES).astype(int)]
     for folder in ("", split, "train", "val"):
         if any(root.exists(f"{folder}/{path}".lstrip("/")) for path in probes):
             return root.inside(folder)
-    raise UserError(f"{root.show()} has no {probes[0]}, which {where} names: say where its pictures are with --root")
+    raise UserError(f"{root.show()} has no {probes[0]}, which {where} names: say where its images are with --root")

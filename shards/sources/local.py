@@ -50,7 +50,7 @@ class Local:
         if length is None:
             with self.open(path) as file:
                 if (size := os.fstat(file.fileno()).st_size) > LONGEST:
-                    raise OSError(f"{path} has {size} bytes, which no picture and no list has")
+                    raise OSError(f"{path} has {size} bytes, which no image and no list has")
                 return file.read()
         number = os.open(self._at(path), os.O_RDONLY)
         try:
@@ -86,7 +86,7 @@ def _is_dir(entry: "os.DirEntry[str]") -> bool:
 def safe(path: str, root: object) -> str:
     """The path, if it stays under its root."""
     if UNSAFE.search(path):
-        raise UserError(f"{path!r} leads out of {root}: a picture's path is class/file, without `..`")
+        raise UserError(f"{path!r} leads out of {root}: an image's path is class/file, without `..`")
     return path
 
 

@@ -1,6 +1,6 @@
-"""Tables of the Hugging Face hub: a column of pictures (bytes and path), a column of labels.
+"""Tables of the Hugging Face hub: a column of images (bytes and path), a column of labels.
 
-Listing reads labels and paths only. Pictures cannot be read at random from such a file: `stage` copies those that a
+Listing reads labels and paths only. Images cannot be read at random from such a file: `stage` copies those that a
 build wants.
 """
 
@@ -58,7 +58,7 @@ def parquet(where: str | os.PathLike[str], split: str) -> Source:
         columns, listed = _listed(files, tables)
     label = np.concatenate(listed.label)
     if not len(label):
-        raise UserError(f"{where} holds no pictures for {split}: its tables have no rows")
+        raise UserError(f"{where} holds no images for {split}: its tables have no rows")
     if not labelled(label, where):
         label = np.full(len(label), -1, np.int32)
     classes, label, paths = _named(columns, label, listed.paths, where)
@@ -91,12 +91,12 @@ def _listed(files: Storage, tables: list[str]) -> tuple[Columns, Listed]:
 
 
 def _columns(schema: pa.Schema, name: str) -> Columns:
-    """The picture column by its type, the label column by its name."""
+    """The image column by its type, the label column by its name."""
     structs = [f.name for f in schema if pa.types.is_struct(f.type) and _has_bytes(f.type)]
     plain = [f.name for f in schema if f.name in PICTURES and _is_bytes(f.type)]
     found = [n for n in PICTURES if n in structs + plain][:1] or structs
     if len(found) != 1:
-        said = f"has several columns of pictures ({', '.join(found)})" if found else "has no column of pictures"
+        said = f"has several columns of images ({', '.join(found)})" if found else "has no column of images"
         raise UserError(f"{name} {said}: one struct of bytes and path is wanted, called image, say")
     picture, path = found[0], None
     if picture in structs:

@@ -1,4 +1,4 @@
-"""Readers of pictures: files of their own, or ranges of larger files."""
+"""Readers of images: files of their own, or ranges of larger files."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +24,7 @@ class Files:
 
 @dataclass(frozen=True)
 class Ranges:
-    """Reads pictures that lie in larger files; a place is (file number, offset, length), offset -1 = not there."""
+    """Reads images that lie in larger files; a place is (file number, offset, length), offset -1 = not there."""
 
     storage: Storage
     files: tuple[str, ...]
@@ -35,5 +35,5 @@ class Ranges:
     def read(self, place: Any) -> bytes:
         file, start, length = map(int, place)
         if start < 0:
-            raise OSError("this picture was not staged: a build stages the rows that it reads")
+            raise OSError("this image was not staged: a build stages the rows that it reads")
         return self.storage.read(self.files[file], start, length) if length else b""

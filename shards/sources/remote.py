@@ -1,7 +1,7 @@
 """A folder behind a URL as a storage: any file system that fsspec knows.
 
 Every protocol has errors of its own; here they all become OSError. What fails for a moment is tried again, because a
-picture that a net did not bring would else count as a damaged one.
+image that a net did not bring would else count as a damaged one.
 """
 
 import html

@@ -1,4 +1,4 @@
-"""Where pictures come from: their classes, a label and a path for each, and a way to read them."""
+"""Where images come from: their classes, a label and a path for each, and a way to read them."""
 
 import hashlib
 import os
@@ -15,30 +15,30 @@ LONGEST_KEY = 95  # bytes; USTAR has 100 for a name, `.json` takes 5
 
 
 class Reader(Protocol):
-    """Reads pictures by their place in the source. Picklable, because worker processes read."""
+    """Reads images by their place in the source. Picklable, because worker processes read."""
 
     def size(self, place: Any) -> int:
         """Bytes, without reading them; 0 when it cannot be read, which `read` will then say."""
         ...
 
     def read(self, place: Any) -> bytes:
-        """The picture file's bytes; OSError or ValueError with the cause when there are none."""
+        """The image file's bytes; OSError or ValueError with the cause when there are none."""
         ...
 
 
 @dataclass(frozen=True)
 class Source:
-    """Pictures in a fixed order: classes sorted by name, then paths. Cheap enough for millions.
+    """Images in a fixed order: classes sorted by name, then paths. Cheap enough for millions.
 
-    A path names a picture: class/file, the same in whatever kind of source it lies, so lists, keys and uids do not
+    A path names an image: class/file, the same in whatever kind of source it lies, so lists, keys and uids do not
     depend on that. A place is what the reader needs to find it: the path itself, or where in which archive it is.
     """
 
     name: str
     split: str  # train or val
     reader: Reader
-    classes: tuple[str, ...]  # () when nothing is labelled
-    label: np.ndarray  # [N] int32, index into classes; -1 = unlabelled
+    classes: tuple[str, ...]  # () when nothing is labeled
+    label: np.ndarray  # [N] int32, index into classes; -1 = unlabeled
     paths: list[str]  # [N] class/file
     places: Sequence[Any] | np.ndarray  # [N] what the reader is told
     stage: "Callable[[Source, Path, np.ndarray], Source] | None" = None  # (source, folder, rows): for archives that

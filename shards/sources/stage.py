@@ -1,4 +1,4 @@
-"""Pictures of parquet files, copied to where they can be read at random: one pass, bounded memory."""
+"""Images of parquet files, copied to where they can be read at random: one pass, bounded memory."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ BYTES, INDEX = "pictures.bin", "pictures.npz"
 
 @dataclass(frozen=True)
 class Rows:
-    """The pictures of tables, before they are staged: it says only where they are."""
+    """The images of tables, before they are staged: it says only where they are."""
 
     storage: Storage
     files: tuple[str, ...]
@@ -36,11 +36,11 @@ class Rows:
         return 0
 
     def read(self, place: Any) -> bytes:
-        raise OSError("pictures in parquet files are read in one pass: stage the source first")
+        raise OSError("images in parquet files are read in one pass: stage the source first")
 
 
 def stage(source: Source, folder: Path, rows: np.ndarray) -> Source:
-    """The same source, the pictures of `rows` in `folder`. What an earlier call finished there is used again if it is
+    """The same source, the images of `rows` in `folder`. What an earlier call finished there is used again if it is
     of the same rows; what it did not finish is begun anew. OSError when `folder` cannot take them."""
     reader = source.reader
     assert isinstance(reader, Rows)
@@ -50,7 +50,7 @@ def stage(source: Source, folder: Path, rows: np.ndarray) -> Source:
     lies = _finished(index, folder / BYTES, digest)
     if lies is None:
         folder.mkdir(parents=True, exist_ok=True)
-        index.unlink(missing_ok=True)  # it must not outlive its pictures
+        index.unlink(missing_ok=True)  # it must not outlive its images
         lies = np.zeros((len(rows), 2), np.int64)
         order = np.lexsort((places[:, 1], places[:, 0]))
         with atomic(folder / BYTES) as file:
@@ -84,7 +84,7 @@ def _finished(index: Path, pictures: Path, digest: str) -> np.ndarray | None:
 
 
 def _pictures(reader: Rows, places: np.ndarray) -> Iterator[bytes]:
-    """The pictures at ascending (file, row); one that is null is empty."""
+    """The images at ascending (file, row); one that is null is empty."""
     for number in np.unique(places[:, 0]).tolist():
         name = reader.files[number]
         wanted = places[places[:, 0] == number, 1]

@@ -1,4 +1,4 @@
-"""SEED's tables: a line is key, label, ..., picture in base64, parted by tabs; `.lineidx` says where lines begin."""
+"""SEED's tables: a line is key, label, ..., image in base64, parted by tabs; `.lineidx` says where lines begin."""
 
 import base64
 import os
@@ -25,7 +25,7 @@ CHUNK = 1 << 24
 
 @dataclass(frozen=True)
 class Lines:
-    """Reads pictures from rows of a table; a place is (offset, length) of the row."""
+    """Reads images from rows of a table; a place is (offset, length) of the row."""
 
     storage: Storage
     file: str
@@ -111,7 +111,7 @@ def _heads(file: BinaryIO, starts: np.ndarray, name: str) -> tuple[np.ndarray, l
             key, label[row], _ = fields[0].strip().decode(), int(fields[1]), fields[2]
         except (ValueError, IndexError, OverflowError) as error:
             raise UserError(
-                f"{name} row {row + 1} at byte {start} begins {head[:40]!r}: a row is key, label, picture in base64"
+                f"{name} row {row + 1} at byte {start} begins {head[:40]!r}: a row is key, label, image in base64"
             ) from error
         keys.append(key)
     if len(starts):

@@ -26,13 +26,13 @@ LONGEST_NOTE = 1 << 20  # bytes of a .cls or .json
 
 
 class Sample(NamedTuple):
-    """A picture in a tar."""
+    """An image in a tar."""
 
     tar: int
     offset: int
     length: int
     key: str
-    suffix: str  # of the picture, as it is written
+    suffix: str  # of the image, as it is written
     label: int | None
 
 
@@ -58,7 +58,7 @@ def webdataset(where: str | os.PathLike[str], split: str) -> Source:
 
 
 def walk(files: Storage, tars: list[str]) -> Iterator[Sample]:
-    """The pictures of tars, in order; members of a sample lie side by side. UserError for a tar that is damaged."""
+    """The images of tars, in order; members of a sample lie side by side. UserError for a tar that is damaged."""
     for number, tar in enumerate(tars):
         name = files.show(tar)
         with files.open(tar) as file:
@@ -80,13 +80,13 @@ def _parts(file: BinaryIO, tar: str) -> Iterator[tuple[str, str, int, int, bytes
 
 
 def _sample(number: int, key: str, parts: list[tuple[str, str, int, int, bytes]], tar: str) -> Sample | None:
-    """None when there is no picture among the parts."""
+    """None when there is no image among the parts."""
     pictures = [part for part in parts if f".{part[1].lower()}" in SUFFIXES]
     if not pictures:
         return None
     if len(pictures) > 1:
         suffixes = " and ".join(part[1] for part in pictures)
-        raise UserError(f"{tar} has several pictures of key {key} ({suffixes}): one a key is wanted")
+        raise UserError(f"{tar} has several images of key {key} ({suffixes}): one a key is wanted")
     notes = {suffix: note for _, suffix, _, _, note in parts}
     _, suffix, offset, length, _ = pictures[0]
     try:

@@ -49,7 +49,7 @@ def only(data: Manifest, name: str) -> Manifest:
 def remap(
     label: np.ndarray, classes: tuple[str, ...], names: list[str], where: str
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """New labels [N], -1 for pictures of other classes; label = place among the sorted names. And these names."""
+    """New labels [N], -1 for images of other classes; label = place among the sorted names. And these names."""
     foreign = sorted(set(names) - set(classes))
     if foreign:
         remedy = "--draw-subset computes it from these" if where in CLASSSETS else "name classes of the source"

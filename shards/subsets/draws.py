@@ -1,4 +1,4 @@
-"""Drawn sets: in each class the first pictures of one keyed order, so that a larger count holds every smaller one."""
+"""Drawn sets: in each class the first images of one keyed order, so that a larger count holds every smaller one."""
 
 import re
 import sys
@@ -13,9 +13,9 @@ from ..sources.source import Source
 from .published import CLASSES, PUBLISHED, held, listing, named
 
 TABLE = Path(__file__).with_name("imagenet_lt.csv")  # per-class counts: lt2-lt8 of the lists, and lt from these
-SAME = {"lt0": 115, "100kp": 116, "lt-val": 20}  # pictures of each ImageNet class
+SAME = {"lt0": 115, "100kp": 116, "lt-val": 20}  # images of each ImageNet class
 PARETO_POWER = 6  # ImageNet-LT's long tail
-NOTE = "the drawn lt has 115,845 pictures, the published list 115,846: its counts are reconstructed"
+NOTE = "the drawn lt has 115,845 images, the published list 115,846: its counts are reconstructed"
 
 
 def drawn(source: Source, name: str, imbalance: float, lists: Path | None, seed: int) -> tuple[np.ndarray, JSON]:
@@ -41,7 +41,7 @@ def drawn(source: Source, name: str, imbalance: float, lists: Path | None, seed:
 
 
 def places(uid: np.ndarray, group: np.ndarray, seed: int) -> np.ndarray:
-    """[N] int64 place of each picture in its group's keyed order: the one order that every draw goes by."""
+    """[N] int64 place of each image in its group's keyed order: the one order that every draw goes by."""
     order = np.lexsort((keys(uid, seed, "draw"), group))  # by group, then by key
     sizes = np.bincount(group)
     place = np.empty(len(order), np.int64)
@@ -55,7 +55,7 @@ def _imagenet(source: Source, name: str, lists: Path | None, seed: int) -> tuple
     if name == "lt-val":
         if not aside:  # ours would overlap with the sets drawn beside theirs
             raise UserError(
-                f"drawn sets leave out the pictures of {PUBLISHED[name].file}, which the folder of lists has: "
+                f"drawn sets leave out the images of {PUBLISHED[name].file}, which the folder of lists has: "
                 "build lt-val by that list too, without --draw-subset"
             )
         aside, origin = 0, {}
@@ -68,7 +68,7 @@ def _imagenet(source: Source, name: str, lists: Path | None, seed: int) -> tuple
     if len(short):
         c = int(short[0])
         raise UserError(
-            f"{name} takes {counts[c]} pictures of class {source.classes[c]}, {source.name} has {max(0, have[c])}"
+            f"{name} takes {counts[c]} images of class {source.classes[c]}, {source.name} has {max(0, have[c])}"
             f"{' beside those of lt-val' if origin else ''} ({len(short)} classes are short): complete the source"
         )
     place = places(source.uids(rows), label, seed)
@@ -77,7 +77,7 @@ def _imagenet(source: Source, name: str, lists: Path | None, seed: int) -> tuple
 
 
 def _table(name: str) -> np.ndarray:
-    """[1000] pictures of each ImageNet class."""
+    """[1000] images of each ImageNet class."""
     if name in SAME:
         return np.full(CLASSES, SAME[name])
     columns = TABLE.read_text().split("\n", 1)[0].split(",")
@@ -101,7 +101,7 @@ def _class_order(classes: tuple[str, ...], seed: int) -> np.ndarray:
 
 
 def drawn_counts(have: np.ndarray, exponent: float, *, order: np.ndarray, imbalance: float) -> np.ndarray:
-    """[C] int64 pictures to take of classes that have `have` [C]: a long tail n, its head the class `order[0]`,
+    """[C] int64 images to take of classes that have `have` [C]: a long tail n, its head the class `order[0]`,
     flattened to round(n^exponent * mean(n) / mean(n^exponent)), at least 1 and at most what is there.
 
     n falls from the largest class's size to 1 / `imbalance` of it along a Pareto curve over the classes' ranks, as in

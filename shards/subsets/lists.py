@@ -19,7 +19,7 @@ class Listing(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Where a source has the pictures of a list."""
+    """Where a source has the images of a list."""
 
     rows: np.ndarray  # [n] int64 positions in the source, ascending
     line: np.ndarray  # [n] int64 positions in the list
@@ -27,7 +27,7 @@ class Found(NamedTuple):
 
 
 def find(source: Source, wanted: Listing, *, allow_missing: bool) -> Found:
-    """The listed pictures in the source; UserError names those it lacks, unless they may be missing."""
+    """The listed images in the source; UserError names those it lacks, unless they may be missing."""
     lines = {path: line for line, path in enumerate(wanted.paths)}
     rows = [row for row, path in enumerate(source.paths) if path in lines]
     line = [lines.pop(source.paths[row]) for row in rows]  # and what stays is missing

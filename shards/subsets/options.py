@@ -1,4 +1,4 @@
-"""The words that choose pictures, and which of them go together."""
+"""The words that choose images, and which of them go together."""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from .release import NAMES
 
 @dataclass(frozen=True)
 class SubsetOptions:
-    """Which pictures of the source"""
+    """Which images of the source"""
 
     subset: Annotated[
         str,
@@ -22,14 +22,14 @@ class SubsetOptions:
     ] = "full"
     classes: Annotated[str, "FILE of class names, or a clsset: drop the other classes, number these anew"] = ""
     fraction: Annotated[float, "take this share of each class; a smaller share is a part of a larger one"] = 1.0
-    per_class: Annotated[int, "take this many pictures of each class; 0 = all", 0] = 0
+    per_class: Annotated[int, "take this many images of each class; 0 = all", 0] = 0
     draw_subset: Annotated[
         bool | Literal["release"],
         "draw the subset's per-class counts by key instead of using its list; release = as the published lists were",
     ] = False
     imbalance: Annotated[float, "head over tail of long tails drawn from other data than ImageNet", 1] = 256.0
     lists: Annotated[Path | None, "folder with the published lists ($VIEWSTREAM_LISTS, else fetched once)"] = None
-    allow_missing: Annotated[bool, "go on when the source lacks files of the list, or pictures for --per-class"] = False
+    allow_missing: Annotated[bool, "go on when the source lacks files of the list, or images for --per-class"] = False
 
 
 def check(choice: SubsetOptions) -> None:

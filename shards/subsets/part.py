@@ -1,4 +1,4 @@
-"""Which pictures of a source go in, and under which labels: all, a list's, a drawn set's, some classes', a share."""
+"""Which images of a source go in, and under which labels: all, a list's, a drawn set's, some classes', a share."""
 
 import sys
 from pathlib import Path
@@ -17,14 +17,14 @@ from .options import SubsetOptions, check
 from .published import CLASSSETS, PUBLISHED, listing
 from .release import by_class, release
 
-IMAGENET_TRAIN = 1_281_167  # pictures
+IMAGENET_TRAIN = 1_281_167  # images
 
 
 class Part(NamedTuple):
-    """The pictures to store, in the source's order, and how they are labelled."""
+    """The images to store, in the source's order, and how they are labeled."""
 
     rows: np.ndarray  # [N] int64 positions in the source, ascending
-    label: np.ndarray  # [N] int32 as stored; -1 = unlabelled
+    label: np.ndarray  # [N] int32 as stored; -1 = unlabeled
     classes: tuple[str, ...]
     origin: JSON  # for dataset.json
     missing: list[str]  # what a list names in vain
@@ -48,7 +48,7 @@ def subset(source: Source, choice: SubsetOptions, seed: int) -> Part:
     check(choice)
     name = choice.subset
     if split_of(name, source.split)[0] != source.split:
-        raise UserError(f"--subset {name} is made of training pictures: leave out --split")
+        raise UserError(f"--subset {name} is made of training images: leave out --split")
     if not source.classes and (name in PUBLISHED or name in CLASSSETS):
         raise UserError(f"{source.name} has no classes to take {name} by: use --subset full or a list FILE, --fraction")
     part = _named(source, choice, seed)
@@ -110,13 +110,13 @@ def _released(source: Source, choice: SubsetOptions) -> Part:
     origin: JSON = {"name": choice.subset, "from": "release", "pool": len(pool)}
     origin["lists"] = [{"file": one.file, "sha256": one.sha256} for one in (tail, val)]
     if len(source) != IMAGENET_TRAIN:
-        origin["note"] = f"drawn from {len(source):,} pictures, not {IMAGENET_TRAIN:,}: the published lists differ"
+        origin["note"] = f"drawn from {len(source):,} images, not {IMAGENET_TRAIN:,}: the published lists differ"
         print(f"note: {origin['note']}", file=sys.stderr)
     return _with_labels(source, np.array(made, np.int64), origin, sorted({*kept.missing, *found.missing}))
 
 
 def _classes(source: Source, part: Part, name: str, choice: SubsetOptions) -> Part:
-    """The pictures of a class set, numbered anew."""
+    """The images of a class set, numbered anew."""
     if not part.classes:
         raise UserError(f"{source.name} has no classes to choose from: leave out --classes")
     names, origin = class_set(name, source.classes, choice.lists, compute=bool(choice.draw_subset))
@@ -127,7 +127,7 @@ def _classes(source: Source, part: Part, name: str, choice: SubsetOptions) -> Pa
 
 def _share(source: Source, part: Part, choice: SubsetOptions, seed: int) -> Part:
     """The first of each class in keyed order: a fraction, at least one, or a number."""
-    group = part.label + 1  # the unlabelled are one
+    group = part.label + 1  # the unlabeled are one
     have = np.bincount(group, minlength=len(part.classes) + 1)
     if choice.per_class:
         if not choice.allow_missing:
@@ -142,11 +142,11 @@ def _share(source: Source, part: Part, choice: SubsetOptions, seed: int) -> Part
 
 
 def _enough(source: Source, part: Part, have: np.ndarray, count: int) -> None:
-    names, have = (part.classes, have[1:]) if part.classes else (("unlabelled",), have)
+    names, have = (part.classes, have[1:]) if part.classes else (("unlabeled",), have)
     short = np.flatnonzero(have < count)
     if len(short):
         c = short[0]
         raise UserError(
-            f"--per-class {count}: class {names[c]} has {have[c]} pictures ({len(short)} of {len(names)} classes have "
+            f"--per-class {count}: class {names[c]} has {have[c]} images ({len(short)} of {len(names)} classes have "
             f"fewer than {count}) in {source.name}: take fewer, or what there is with --allow-missing"
         )

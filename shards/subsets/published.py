@@ -26,7 +26,7 @@ BALANCING = (
 CLASSES = 1000  # of ImageNet
 DRAW = "draw the same counts with --draw-subset"
 COMPUTE = "compute it from the sorted classes with --draw-subset"
-WHOLE = "take the whole validation split, the same pictures, with --subset full --split val"
+WHOLE = "take the whole validation split, the same images, with --subset full --split val"
 
 
 class Published(NamedTuple):
@@ -38,7 +38,7 @@ class Published(NamedTuple):
     most: int  # of a class
     least: int
     exponent: float | None = None  # of the long tail, spec of `draws.drawn_counts`; None = no such shape
-    split: tuple[str, str] = ("train", "train")  # that of the listed pictures, and that which the set is for
+    split: tuple[str, str] = ("train", "train")  # that of the listed images, and that which the set is for
     base: str = BALFEAT  # where its authors keep it, at a pinned commit
     there: str = ""  # its name there, if another
     instead: str = DRAW  # what to do without it

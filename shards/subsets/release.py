@@ -1,6 +1,6 @@
 """The published draw, repeated number by number: LT0, 100kp and LT2-LT8 from ImageNet and its long-tailed list.
 
-Pictures are integers whose order is that of their paths. What makes the result is the order of every population that
+Images are integers whose order is that of their paths. What makes the result is the order of every population that
 is sampled from, so none of these lists may become a set: long tail in its list's order, pool by path, LT0 by path (it
 was read back from its sorted file), the smoothed sets as they were made. Checked against `subsets_synthetic.npz`.
 """
@@ -17,11 +17,11 @@ SEED = 2020
 CHAIN = {"lt8": 0.8, "lt6": 0.6, "lt4": 0.4, "lt2": 0.2}  # each made from the one before, the first from the long tail
 NAMES = ("lt0", "100kp", *CHAIN)
 
-Classes = list[list[int]]  # the pictures of each class
+Classes = list[list[int]]  # the images of each class
 
 
 def release(name: str, pool: Classes, tail: Classes) -> Classes:
-    """The set `name` from all training pictures but lt-val's (`pool`) and those of the long-tailed list (`tail`)."""
+    """The set `name` from all training images but lt-val's (`pool`) and those of the long-tailed list (`tail`)."""
     even = [sorted(some) for some in _even(pool, tail)]
     if name == "lt0":
         return even
@@ -72,7 +72,7 @@ def _filled(rng: random.Random, have: list[int], whole: list[int], count: int) -
     rest = [one for one in whole if one not in taken]
     if len(rest) < count - len(have):
         raise UserError(
-            f"the published draw takes {count} pictures of a class, one has {len(have) + len(rest)} beside lt-val's: "
+            f"the published draw takes {count} images of a class, one has {len(have) + len(rest)} beside lt-val's: "
             "complete the source, or draw by keys: --draw-subset"
         )
     return have + rng.sample(rest, count - len(have))

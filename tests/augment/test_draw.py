@@ -50,7 +50,7 @@ def test_another_recipe_keeps_the_draws_of_the_ops_they_share():
     one = draw(moco_v1()[0], UIDS, HW, seed=0, epoch=0, number=0)
     two = draw(moco_v2()[0], UIDS, HW, seed=0, epoch=0, number=0)
     np.testing.assert_array_equal(one[0]["box"], two[0]["box"])
-    np.testing.assert_array_equal(one[1]["on"], two[2]["on"])  # grey
+    np.testing.assert_array_equal(one[1]["on"], two[2]["on"])  # gray
 
 
 def test_the_hash_is_frozen_so_that_old_runs_stay_reproducible():
@@ -70,7 +70,7 @@ def test_uniforms_are_uniform():
 
 def test_boxes_follow_the_law_of_torchvisions_random_resized_crop():
     n = 8000
-    for h, w in ((375, 500), (120, 300), (90, 600)):  # the last one nearly always takes the centre
+    for h, w in ((375, 500), (120, 300), (90, 600)):  # the last one nearly always takes the center
         ours = draw(
             (RandomResizedCrop(224),), np.arange(n, dtype=np.uint64), np.full((n, 2), (h, w)), seed=0, epoch=0, number=0
         )

@@ -102,7 +102,7 @@ def test_the_first_try_is_what_ordinary_views_show():
 
 
 def grounded(pair, size=32):
-    """Views that show where in the picture they look: level = row and column of the source."""
+    """Views that show where in the image they look: level = row and column of the source."""
     places = [
         np.stack(np.meshgrid(*(b + (np.arange(size) + 0.5) * n / size for b, n in zip(box[:2], box[2:], strict=True)),
                              indexing="ij"), axis=-1)
@@ -118,7 +118,7 @@ def test_patches_cover_the_overlap_or_as_much_of_another_place_and_nothing_else(
     found = pairs.variants(views, pair, np.array(flipped), 5, seed=0, epoch=0)
     assert found.shape == (10, 32, 32, 3)
     for v in range(2):
-        mine = [one[:, ::-1] if flipped[v] else one for one in found[v::2]]  # view, noise, noise, grey, grey
+        mine = [one[:, ::-1] if flipped[v] else one for one in found[v::2]]  # view, noise, noise, gray, gray
         np.testing.assert_array_equal(mine[0], views[v])
         y, x = views[v][..., 0].astype(int), views[v][..., 1].astype(int)
         shared = (y >= 60) & (y < 100) & (x >= 40) & (x < 100)
@@ -126,7 +126,7 @@ def test_patches_cover_the_overlap_or_as_much_of_another_place_and_nothing_else(
         grey = (mine[3] == pairs.GREY).all(axis=-1)
         assert grey[shared].all()
         assert grey.sum() <= shared.sum() * 1.35  # a patch ends with whole px
-        np.testing.assert_array_equal(changed[0] & ~grey, np.zeros_like(grey))  # noise lies where the grey lies
+        np.testing.assert_array_equal(changed[0] & ~grey, np.zeros_like(grey))  # noise lies where the gray lies
         assert (mine[4] == pairs.GREY).all(axis=-1).sum() == grey.sum()
         noise = mine[1][grey]
         assert noise.std() > 60

@@ -1,4 +1,4 @@
-"""Sets in small tars and of odd pictures, a server of tars, loaders that are closed in the end."""
+"""Sets in small tars and of odd images, a server of tars, loaders that are closed in the end."""
 
 import http.server
 import threading
@@ -46,7 +46,7 @@ def image(photos):
 
 @pytest.fixture(scope="session")
 def zoo(tmp_path_factory, image):
-    """Usual and odd pictures, 52 in all."""
+    """Usual and odd images, 52 in all."""
     return grown(tmp_path_factory.mktemp("plain") / "zoo", USUAL | ODD, image, each=2)
 
 

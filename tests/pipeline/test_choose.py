@@ -37,7 +37,7 @@ def test_a_folder_of_pictures_is_a_set_for_the_folder_loader_alone(pets, built):
     batch = first("folder", data)
     assert len(batch.index) == 16
     for name in ("ffcv", "dali"):
-        with pytest.raises(UserError, match="is a folder of pictures, not a built set: read it with --loader folder"):
+        with pytest.raises(UserError, match="is a folder of images, not a built set: read it with --loader folder"):
             first(name, data)
     assert len(open_set(str(built.root))) == len(built)
 

@@ -1,4 +1,4 @@
-"""Some classes of a built set, without a build: the same pictures through every reader, numbered anew."""
+"""Some classes of a built set, without a build: the same images through every reader, numbered anew."""
 
 import shutil
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""Class folders of usual and odd pictures."""
+"""Class folders of usual and odd images."""
 
 import io
 
@@ -41,7 +41,7 @@ USUAL = {
 
 
 def grown(root, kinds, image, each=1):
-    """An ImageFolder of two classes, `each` pictures of each kind in both."""
+    """An ImageFolder of two classes, `each` images of each kind in both."""
     for name in ("ant", "bee"):
         folder = root / "train" / name
         folder.mkdir(parents=True)

@@ -55,7 +55,7 @@ def picture() -> Callable[..., np.ndarray]:
 
 @pytest.fixture(scope="session")
 def jpeg() -> Callable[..., bytes]:
-    """(seed, height, width) -> such a picture as a JPEG."""
+    """(seed, height, width) -> such an image as a JPEG."""
     return _jpeg
 
 
@@ -83,7 +83,7 @@ def digests() -> Callable[[Path], dict[str, str]]:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """Four classes, 40 pictures."""
+    """Four classes, 40 images."""
     return _grow(tmp_path / "pets", {"cat": 12, "dog": 10, "eel": 8, "fox": 10})
 
 

@@ -49,7 +49,7 @@ def test_a_drawn_subset_is_one_flag_away(tree, tmp_path):
         ("--format ffcw", "did you mean 'ffcv'"),
         ("--quality high", "not of the form N"),
         ("--subset lt6", "--draw-subset"),
-        ("--source nowhere", "train/<class>/<picture>.JPEG"),
+        ("--source nowhere", "train/<class>/<image>.JPEG"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(words, answer, tree, tmp_path):

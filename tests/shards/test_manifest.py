@@ -52,16 +52,16 @@ def test_a_set_says_which_format_it_lacks(options):
         made.require("ffcv")
 
 
-def test_an_unlabelled_set_is_built_and_refuses_what_needs_labels(tmp_path, jpeg, options):
+def test_an_unlabeled_set_is_built_and_refuses_what_needs_labels(tmp_path, jpeg, options):
     (tmp_path / "flat").mkdir()
     for n in range(3):
-        (tmp_path / "flat" / f"some picture {n}.jpg").write_bytes(jpeg(n))
+        (tmp_path / "flat" / f"some image {n}.jpg").write_bytes(jpeg(n))
     made = build(options(source=tmp_path / "flat"))
     assert made.label.tolist() == [-1, -1, -1]
     assert (made.info.classes, made.info.counts) == ((), ())
-    assert sorted(made.keys) == [f"some picture {n}" for n in range(3)]
-    assert "none: unlabelled" in summary(made)
-    with pytest.raises(UserError, match=r"3 of the 3 samples of .* are unlabelled: kNN needs labels"):
+    assert sorted(made.keys) == [f"some image {n}" for n in range(3)]
+    assert "none: unlabeled" in summary(made)
+    with pytest.raises(UserError, match=r"3 of the 3 samples of .* are unlabeled: kNN needs labels"):
         made.require_labels("kNN")
 
 

@@ -42,7 +42,7 @@ def test_pixels_equal_the_device_renderers_before_it_normalises(built):
 
 
 def test_pixels_are_what_the_stream_shows_a_trainer_in_epoch_0(built):
-    """Its CPU renderer rounds a thousandth of a level elsewhere, and normalised values are not exact."""
+    """Its CPU renderer rounds a thousandth of a level elsewhere, and normalized values are not exact."""
     views = views_of("moco_v2", SIZE)
     loader = ViewLoader(built, Plan(len(built), 24, seed=0), views, open_reader("folder", built), threads=1)
     batch = next(iter(loader.epoch(0)))

@@ -14,7 +14,7 @@ COUNTS = {"ant": 101, "bee": 100, "cat": 20, "dog": 19, "eel": 1}  # at both sid
 
 @pytest.fixture(scope="module")
 def long_tail(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
-    """241 pictures of 30 x 20 px in five classes, ten of them grey."""
+    """241 images of 30 x 20 px in five classes, ten of them gray."""
     root = tmp_path_factory.mktemp("tail")
     for name, count in COUNTS.items():
         (root / "in" / "train" / name).mkdir(parents=True)
@@ -48,7 +48,7 @@ def test_the_table_says_what_was_counted(program, long_tail):
         ["few", "(<", "20)", "2", "classes,", "8.3%", "of", "samples"],
     ]
     assert said["webdataset"] == f"1 file, {long_tail.tars()[0].stat().st_size / 1e3:.1f} KB"
-    assert said["bytes"] == f"{long_tail.bytes.sum() / 1e3:.1f} KB of pictures"
+    assert said["bytes"] == f"{long_tail.bytes.sum() / 1e3:.1f} KB of images"
     assert said["height"].split() == ["20"] * 5
     assert said["width"].split() == said["longer side"].split() == ["30"] * 5
     assert said["encoding"] == "quality 90, max side 400"
@@ -78,18 +78,18 @@ def test_the_picture_is_drawn_from_every_format(program, pets, tmp_path, form):
     assert lines(done.stdout)["picture"] == str(png)
     with Image.open(png) as page:
         assert page.width == 1440
-        assert 1000 < page.height < 1700  # three rows of eight pictures below the charts
-        assert len(page.convert("RGB").getcolors(1 << 24)) > 5000  # pictures, not a blank page
+        assert 1000 < page.height < 1700  # three rows of eight images below the charts
+        assert len(page.convert("RGB").getcolors(1 << 24)) > 5000  # images, not a blank page
 
 
 @pytest.mark.full
-def test_an_unlabelled_set_is_said_to_be_so_and_drawn(program, pets, tmp_path):
+def test_an_unlabeled_set_is_said_to_be_so_and_drawn(program, pets, tmp_path):
     shutil.copytree(pets / "val" / "cat", tmp_path / "flat")
     made = build(BuildOptions(source=tmp_path / "flat", out=tmp_path / "set", format=("folder",), workers=1))
     done = program(TOOL, made.root)
     assert done.returncode == 0, done.stderr
     said = lines(done.stdout)
-    assert said["unlabelled"] == "all samples"
+    assert said["unlabeled"] == "all samples"
     assert not {"classes", "a class", "shots"} & said.keys()
     with Image.open(made.root / "inspect.png") as page:
         assert page.width == 1440

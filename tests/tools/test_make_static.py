@@ -62,7 +62,7 @@ def test_workers_and_formats_change_no_byte(built, static, program, tmp_path):
     [
         ({"mode": "hard", "views": 3}, "--views 2"),
         ({"mode": "hard", "recipe": "evaluation"}, "a recipe of random crops"),
-        ({"recipe": "ssl_small_mask"}, "a mask hides normalised pixels"),
+        ({"recipe": "ssl_small_mask"}, "a mask hides normalized pixels"),
         ({"recipe": "moco_v3"}, "did you mean 'moco_v"),
         ({"format": ()}, "--format names nothing"),
     ],

@@ -1,4 +1,4 @@
-"""Static sets are read back as three views of each picture, and a missing view is named."""
+"""Static sets are read back as three views of each image, and a missing view is named."""
 
 import json
 

@@ -33,7 +33,7 @@ def test_look_draws_a_row_a_picture_and_view(program, built, tmp_path):
     assert done.returncode == 0, done.stderr
     with Image.open(out) as page:
         assert page.size == (4 * 100, 6 * 112)  # original, both renderers, their difference; two views of three
-        assert len(page.convert("RGB").getcolors(1 << 24)) > 1000  # pictures, not a blank page
+        assert len(page.convert("RGB").getcolors(1 << 24)) > 1000  # images, not a blank page
 
 
 def test_look_lists_every_recipe_and_who_does_what(capsys, monkeypatch):

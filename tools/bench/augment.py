@@ -1,8 +1,8 @@
-"""Pictures a second of MoCo v2's view behind its crop: ours against kornia, torchvision v2 and PIL, in one run.
+"""Images a second of MoCo v2's view behind its crop: ours against kornia, torchvision v2 and PIL, in one run.
 
 Rounds go through the cases in turn (A B C D A B C D ...), medians are compared. Ratios carry over to other days,
-absolute numbers do not. All start at uint8 squares, end at normalised float32 and have the same threads; PIL has one
-process, so it is compared per core. torchvision runs picture by picture, as in a data set: a whole batch would share
+absolute numbers do not. All start at uint8 squares, end at normalized float32 and have the same threads; PIL has one
+process, so it is compared per core. torchvision runs image by image, as in a data set: a whole batch would share
 one draw. Kernels of blur have the same reach. On a GPU also: the distance to its memory's speed, host syncs, compiling.
 
   python tools/bench/augment.py --data data/shards/imagenet-lt6-train
@@ -57,9 +57,9 @@ DRAWN = 256  # samples a batch, for the time of a draw
 class Bench:
     """What to measure"""
 
-    data: Annotated[str, "a built data set whose pictures to use, instead of synthetic ones"] = ""
+    data: Annotated[str, "a built data set whose images to use, instead of synthetic ones"] = ""
     size: Annotated[int, "side of a view, px", 16] = 224
-    batch_size: Annotated[int, "pictures a batch", 1] = 64
+    batch_size: Annotated[int, "images a batch", 1] = 64
     rounds: Annotated[int, "measured rounds, after one that is not", 1] = 5
     threads: Annotated[int, "of torch, in every case (the cores that are there)", 0] = 0
     device: Annotated[Literal["auto", "cpu", "cuda"], "where; PIL stays on the CPU"] = "auto"
@@ -67,7 +67,7 @@ class Bench:
 
 
 def squares(options: Bench) -> np.ndarray:
-    """[N, S, S, 3] uint8, cut at random from the data set, or smooth colours with grain."""
+    """[N, S, S, 3] uint8, cut at random from the data set, or smooth colors with grain."""
     n, size = options.batch_size, options.size
     if options.data:
         manifest = Manifest.open(options.data)
@@ -156,7 +156,7 @@ def drawing(view: View, rounds: int) -> dict[str, float]:
 
 
 def on_cuda(pixels: Tensor, view: View, rounds: int) -> dict[str, float]:
-    """The renderer alone, to half precision: pictures a second, as it is and compiled, and the share of the least
+    """The renderer alone, to half precision: images a second, as it is and compiled, and the share of the least
     traffic there can be (read uint8, write halves) in what the memory carries. Raises where the host would wait."""
     n, ops, one = len(pixels), on_device(view), torch.empty(1 << 28, dtype=torch.uint8, device="cuda")
     packed = torch.from_numpy(parameters(view, n, 0)).cuda()
@@ -172,7 +172,7 @@ def on_cuda(pixels: Tensor, view: View, rounds: int) -> dict[str, float]:
         torch.cuda.set_sync_debug_mode("default")
     took = seconds(todo, 4 * rounds, cuda=True)
     least = pixels.numel() * 3 / (2 * one.numel() / took["copy"])  # seconds
-    rates = {f"{name}, pictures a second": n / took[name] for name in ("eager", "compiled")}
+    rates = {f"{name}, images a second": n / took[name] for name in ("eager", "compiled")}
     return rates | {f"{name}, time over the floor": took[name] / least for name in ("eager", "compiled")}
 
 
@@ -182,7 +182,7 @@ def report(options: Bench, threads: int, where: str) -> dict[str, Any]:
     pixels, epochs = torch.from_numpy(given).to(where), count()
     todo: dict[str, Callable[[], Any]] = {
         "ours": partial(ours, pixels, view, host.render if pixels.device.type == "cpu" else device.render, epochs),
-        "torchvision v2, a picture": torchvision_v2(pixels),
+        "torchvision v2, an image": torchvision_v2(pixels),
         "kornia container": kornia_container(pixels),
         "PIL, one process": pil(given),
     }
@@ -207,7 +207,7 @@ def main() -> None:
     torch.set_num_threads(threads)
     with torch.inference_mode():
         found = report(options, threads, where)
-    print(f"{options.batch_size} pictures of {options.size} px, {threads} threads, {where}")
+    print(f"{options.batch_size} images of {options.size} px, {threads} threads, {where}")
     for name, rate in found["pictures_per_second"].items():
         print(f"{name:<32} {rate:8.0f} pictures/s")
     aims = {"ours / kornia container": 3.0, "ours / (PIL x threads)": 5.0}

@@ -1,7 +1,7 @@
-"""Pictures a second of the builder in one run, against `cp`, bare codecs, ffcv's and webdataset's writers.
+"""Images a second of the builder in one run, against `cp`, bare codecs, ffcv's and webdataset's writers.
 
 Rounds go through the cases in turn (A B C A B C ...), medians are compared. Ratios carry over to other days, absolute
-numbers do not. Start-up of the workers counts; --repeat copies of the pictures make it small, as in a real data set.
+numbers do not. Start-up of the workers counts; --repeat copies of the images make it small, as in a real data set.
 
   python tools/bench/build.py --source data/imagenet --scratch /dev/shm
 """
@@ -41,7 +41,7 @@ class Bench:
     """What to measure"""
 
     source: Annotated[Path | None, "folder with JPEGs, searched to any depth"] = None
-    repeat: Annotated[int, "copies of the pictures, to make start-up small", 1] = 8
+    repeat: Annotated[int, "copies of the images, to make start-up small", 1] = 8
     rounds: Annotated[int, "measured rounds, after one that is not", 1] = 3
     workers: Annotated[int, "processes, of the peers too (the cores that are there)", 0] = 0
     scratch: Annotated[Path | None, "folder for copies and output; one in memory leaves the disk out"] = None
@@ -50,7 +50,7 @@ class Bench:
 
 
 class Rows:
-    """The pictures as ffcv's DatasetWriter wants them."""
+    """The images as ffcv's DatasetWriter wants them."""
 
     def __init__(self, paths: list[Path]) -> None:
         self.paths = paths
@@ -146,7 +146,7 @@ def opening(scratch: Path) -> dict[str, float]:
 
 
 def measure(todo: dict[str, Callable[[Path], Any]], pictures: int, options: Bench, scratch: Path) -> dict[str, float]:
-    """Median pictures a second of each case; the first round warms caches and is not counted."""
+    """Median images a second of each case; the first round warms caches and is not counted."""
     rates: dict[str, list[float]] = {name: [] for name in todo}
     for number in range(options.rounds + 1):
         for name, case in todo.items():
@@ -165,7 +165,7 @@ def ratios(rates: dict[str, float], workers: int) -> dict[str, float]:
     keep, again = rates["keep to tar"], rates["400 px to tar"]
     made = {
         "keep to tar / cp": keep / rates["cp"],
-        "keep to tar, one worker, pictures a second": rates["keep to tar, one worker"],
+        "keep to tar, one worker, images a second": rates["keep to tar, one worker"],
         "400 px to tar / (bare codecs x cores)": again / (rates["bare codecs, one core"] * workers),
     }
     if "ffcv DatasetWriter, 400 px" in rates:
@@ -186,7 +186,7 @@ def main() -> None:
         rates = measure(cases(paths, scratch / "pictures", options), len(paths), options, scratch)
     found |= {"pictures": len(paths), "workers": workers, "pictures_per_second": rates}
     found |= {"ratios": ratios(rates, workers)}
-    print(f"{len(paths)} pictures, {workers} workers of {os.cpu_count()} cores")
+    print(f"{len(paths)} images, {workers} workers of {os.cpu_count()} cores")
     for name, rate in rates.items():
         print(f"{name:<32} {rate:8.0f} pictures/s")
     for name, value in {**found["ratios"], **found["manifest of 1,281,167 rows"]}.items():

@@ -1,4 +1,4 @@
-"""Samples a second of every loader on one machine in one run: host side, all views cut, no colour work.
+"""Samples a second of every loader on one machine in one run: host side, all views cut, no color work.
 
 Rounds go through the cases in turn (A B C A B C ...), the median of a case is compared with the floor: decoding the
 same JPEGs from memory with the same threads, nothing else. Ratios carry over to other days, absolute numbers do not.
@@ -51,7 +51,7 @@ class Bench:
     batches: Annotated[int, "batches a round, at most an epoch", 1] = 100
     rounds: Annotated[int, "measured rounds, after one that is not", 1] = 5
     workers: Annotated[int, "threads, of the peers too (the cores that are there)", 0] = 0
-    peers: Annotated[bool, "also what others do with the same pictures, where it is installed"] = False
+    peers: Annotated[bool, "also what others do with the same images, where it is installed"] = False
     out: Annotated[Path | None, "JSON to write, and a PNG beside it"] = None
 
 
@@ -75,7 +75,7 @@ def floor(job: Job) -> Case:
 
 
 def ours(name: str, job: Job, views: Views, times: dict[str, Times], *, crop_on_device: bool = False) -> Case:
-    """One of our loaders; DALI's normalises too, since its graph goes on to the end."""
+    """One of our loaders; DALI's normalizes too, since its graph goes on to the end."""
     order = WindowShuffle(job.manifest.shard) if name == "webdataset-stream" else None
     plan = Plan(len(job.manifest), job.batch, order=order)
     if name == "dali":
@@ -133,7 +133,7 @@ def verdict(times: Times, threads: int, ratio: float) -> str:
     most = max(share, key=lambda stage: share[stage])
     remedy = {
         "read": "a nearer disk, fewer and larger reads (--loader ffcv or webdataset), or more --workers for a far one",
-        "decode": "more cores, smaller pictures (--max-side, --quality), raw ones (--raw-fraction), a GPU's decoder",
+        "decode": "more cores, smaller images (--max-side, --quality), raw ones (--raw-fraction), a GPU's decoder",
         "cut": "smaller views, or --crops device where a GPU has room",
     }[most]
     parts = ", ".join(f"{stage} {part:.0%}" for stage, part in share.items())

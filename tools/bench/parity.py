@@ -1,7 +1,7 @@
 """How far each renderer's pixels are from PIL and torchvision (augment/renderers/reference.py), in levels of 8 bits.
 
-An op is measured alone, on squares that its view cuts out as they are; crops and recipes on whole pictures. Synthetic
-pictures, smooth colours with edges and grain, stand in where no real ones are named.
+An op is measured alone, on squares that its view cuts out as they are; crops and recipes on whole images. Synthetic
+images, smooth colors with edges and grain, stand in where no real ones are named.
 
   python tools/bench/parity.py --pictures data/imagenet/val --out docs/parity.md
 """
@@ -44,9 +44,9 @@ from viewstream.shards.files import atomic
 from viewstream.shards.manifest import Manifest
 
 Images = list[np.ndarray]  # [H, W, 3] uint8 each
-# Row i of the draws is image i's -> [N, 3, S, S] float32, normalised
+# Row i of the draws is image i's -> [N, 3, S, S] float32, normalized
 Renderer = Callable[[View, Images, Draws], Tensor]
-TOGETHER = 5  # pictures rendered at a time
+TOGETHER = 5  # images rendered at a time
 COLOURS: dict[str, Op] = {"brightness": ColorJitter(0.4, 0, 0, 0), "contrast": ColorJitter(0, 0.4, 0, 0),
                           "saturation": ColorJitter(0, 0, 0.4, 0), "hue": ColorJitter(0, 0, 0, 0.1)}  # fmt: skip
 OPS = {"flip": HorizontalFlip(p=1), "grey": Grayscale(p=1), **COLOURS, "jitter": ColorJitter(0.4, 0.4, 0.4, 0.1),
@@ -58,7 +58,7 @@ CUT_MEAN, CUT_MOST, DALI_MEAN, VIEW_P99 = 0.3, 2.0, 0.5, 8.0
 
 
 class Gap(NamedTuple):
-    """Absolute differences of all values of all pictures, in levels."""
+    """Absolute differences of all values of all images, in levels."""
 
     mean: float
     p99: float
@@ -69,9 +69,9 @@ class Gap(NamedTuple):
 class Parity:
     """What to measure"""
 
-    data: Annotated[str, "a built data set whose pictures to use"] = ""
+    data: Annotated[str, "a built data set whose images to use"] = ""
     pictures: Annotated[Path | None, "or a folder of JPEGs, searched to any depth"] = None
-    count: Annotated[int, "pictures, spread evenly over what is there", 1] = 100
+    count: Annotated[int, "images, spread evenly over what is there", 1] = 100
     sizes: Annotated[tuple[int, ...], "sides of the (large) views, px", 8] = (32, 96, 224)
     only: Annotated[tuple[str, ...], "ops and recipes to measure (all)"] = ()
     dali: Annotated[bool, "also DALI, where it is installed"] = True
@@ -79,17 +79,17 @@ class Parity:
 
 
 def pictures(options: Parity) -> tuple[str, Images]:
-    """What they are, in words, and the pictures."""
+    """What they are, in words, and the images."""
     if not options.data and options.pictures is None:
         rng = np.random.default_rng(0)
-        return f"{options.count} synthetic pictures", [synthetic(rng) for _ in range(options.count)]
+        return f"{options.count} synthetic images", [synthetic(rng) for _ in range(options.count)]
     if options.data:
         manifest = Manifest.open(options.data)
         reader = open_reader(manifest.info.formats[0], manifest)
         rows = np.linspace(0, len(manifest) - 1, min(options.count, len(manifest))).astype(int).tolist()
         read = [reader.read(row) for row in rows]
         images = [x.copy() if isinstance(x, np.ndarray) else opened(io.BytesIO(x)) for x in read]
-        return f"{len(images)} pictures of {manifest.info.name}", images
+        return f"{len(images)} images of {manifest.info.name}", images
     paths = sorted(p for p in Path(options.pictures or "").rglob("*") if p.suffix.lower() in (".jpeg", ".jpg"))
     if not paths:
         raise UserError(f"{options.pictures} holds no JPEGs: name a folder that does")
@@ -247,7 +247,7 @@ ABOUT = """# Parity
 Absolute differences to PIL and torchvision (`augment/renderers/reference.py`) over all values of {images},
 in levels of 8 bits:
 mean / 99th percentile / maximum. Bold: more than we hold ourselves to. An op stands alone, on squares that are cut out
-as they are, and always on; crops and recipes work on whole pictures. Small views stand at their large view's size.
+as they are, and always on; crops and recipes work on whole images. Small views stand at their large view's size.
 
 The reference rounds to 8 bits after every op and shifts hues in 8-bit HSV, which alone costs up to 15 levels; ours
 rounds once, after the cut. Largest differences are single values: a rounding that tips a solarized pixel over its

@@ -1,4 +1,4 @@
-"""Stock loaders on the same pictures, for `bench_loader.py --peers`: random crops and mirrors as uint8, no colour work.
+"""Stock loaders on the same images, for `bench_loader.py --peers`: random crops and mirrors as uint8, no color work.
 
 Each is set up as its own documentation does it, with the same crops, batch and number of threads or processes. None
 follows our draws: they draw for themselves, which is what they do for their users.

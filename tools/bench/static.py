@@ -1,4 +1,4 @@
-"""Pictures a second of a static set's making: ours against the plain loop, torchvision on PIL in one process.
+"""Images a second of a static set's making: ours against the plain loop, torchvision on PIL in one process.
 
 Both read the same stored JPEGs and write the original and two MoCo v2 views of each as JPEGs of quality 75. Rounds go
 through the cases in turn (A B C A B C ...), medians are compared. Ratios carry over to other days, absolute numbers do
@@ -40,7 +40,7 @@ class Bench:
     """What to measure"""
 
     data: Annotated[Path, "a built data set"] = Path()
-    per_class: Annotated[int, "pictures of each class", 1] = 50
+    per_class: Annotated[int, "images of each class", 1] = 50
     size: Annotated[int, "side of a view, px", 16] = 224
     rounds: Annotated[int, "measured rounds, after one that is not", 1] = 3
     out: Annotated[str, "JSON to write"] = ""
@@ -94,9 +94,9 @@ def timed(case: Callable[[Path], None]) -> float:
 
 
 def bench(options: Bench) -> dict[str, float]:
-    """Pictures a second of each case; the JSON has them."""
+    """Images a second of each case; the JSON has them."""
     if options.data == Path():
-        raise UserError("no pictures to freeze: name a built set with --data")
+        raise UserError("no images to freeze: name a built set with --data")
     images = len(chosen(Manifest.open(options.data), options.per_class))
     cases = {"plain loop": partial(plain_loop, options)}
     for workers in sorted({1, cores()}):

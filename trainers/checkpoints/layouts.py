@@ -83,7 +83,7 @@ def unpacked(file: Any, kind: str = "auto") -> Weights:
         else:
             others[short] = state[name]
     if not online:
-        raise UserError(f"no entry begins with {first}, it is no {kind} checkpoint: leave the format to be recognised")
+        raise UserError(f"no entry begins with {first}, it is no {kind} checkpoint: leave the format to be recognized")
     said = file if box else {}
     recipe = said.get("recipe", {}) if kind == "viewstream" else {}
     arch, epoch = str(recipe.get("arch") or said.get("arch") or ""), int(said.get("epoch") or 0)

@@ -1,4 +1,4 @@
-"""Nearest-neighbour classifiers on features: the weighted cosine vote of the field, and ssl-small's best-NN.
+"""Nearest-neighbor classifiers on features: the weighted cosine vote of the field, and ssl-small's best-NN.
 
 Several ranks share the queries: each counts the hits of its `share`, integers whose sum over the ranks is exact.
 """
@@ -11,14 +11,14 @@ from torch import Tensor
 from ...shards.errors import UserError
 from .neighbours import SLICE, Rows, nearest, rows_of
 
-CHUNK = 8192  # queries that walk through the bank together; neighbours.nearest states the memory
+CHUNK = 8192  # queries that walk through the bank together; neighbors.nearest states the memory
 WHOLE = slice(None)
 
 
 def weighted(
     bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Tensor, *, k: int = 200, temperature: float = 0.07
 ) -> Iterator[tuple[str, float]]:
-    """Cosine neighbours vote with exp(similarity / T) (arXiv:1805.01978). Bank [M, D], queries [N, D]; a fraction."""
+    """Cosine neighbors vote with exp(similarity / T) (arXiv:1805.01978). Bank [M, D], queries [N, D]; a fraction."""
     hits = weighted_hits(bank, bank_labels, queries, labels, k=k, temperature=temperature)
     yield f"knn/top1 k={k} T={temperature}", int(hits) / len(labels)
 
@@ -43,7 +43,7 @@ def best_nn(
     bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Tensor, *, max_k: int = 101, space: str = "norm",
     gpus: int = 1, batch: int = 512,
 ) -> Iterator[tuple[str, float]]:  # fmt: skip
-    """The best accuracy over k = 1, 3, 5, ... max_k Euclidean neighbours with one vote each, and the smallest such k
+    """The best accuracy over k = 1, 3, 5, ... max_k Euclidean neighbors with one vote each, and the smallest such k
     (spec small_sts A.9). Spaces: `neighbours.rows_of`."""
     hits = best_nn_hits(bank, bank_labels, queries, labels, max_k=max_k, space=space, gpus=gpus, batch=batch)
     yield from best_of(hits, len(labels), space)
@@ -67,7 +67,7 @@ def best_nn_hits(
 ) -> Tensor:  # fmt: skip
     """How many queries of `part` each k = 1, 3, 5, ... gets right: [number of odd k] int64.
 
-    UserError for more neighbours than bank rows, unlabelled rows, and a space that is not known.
+    UserError for more neighbors than bank rows, unlabeled rows, and a space that is not known.
     """
     _check(bank, bank_labels, labels, max_k)
     hits = torch.zeros((max_k + 1) // 2, dtype=torch.long, device=bank.device)
@@ -87,7 +87,7 @@ def neighbours(
 
 
 def votes(near: Tensor) -> Tensor:
-    """Labels of neighbours [n, K], nearest first -> winners of 1, 3, 5, ... equal votes, [n, number of odd k]; of
+    """Labels of neighbors [n, K], nearest first -> winners of 1, 3, 5, ... equal votes, [n, number of odd k]; of
     labels with equally many votes the smallest.
 
     A label's votes only grow along a row, so the winner so far is the running maximum of (votes, smaller label).
@@ -128,9 +128,7 @@ def _chunks(queries: int, part: slice) -> Iterator[slice]:
 
 def _check(bank: Tensor, bank_labels: Tensor, labels: Tensor, k: int) -> None:
     if not 1 <= k <= len(bank):
-        raise UserError(f"{k} neighbours cannot vote among {len(bank)} training images: ask for 1 to {len(bank)}")
+        raise UserError(f"{k} neighbors cannot vote among {len(bank)} training images: ask for 1 to {len(bank)}")
     for kind, found in (("training", bank_labels), ("test", labels)):
         if not len(found) or int(found.min()) < 0:
-            raise UserError(
-                f"some {kind} images are unlabelled or there are none: kNN needs labels, name a labelled set"
-            )
+            raise UserError(f"some {kind} images are unlabeled or there are none: kNN needs labels, name a labeled set")

@@ -42,7 +42,7 @@ def _unit_(x: Tensor) -> Tensor:
 
 
 def batches(samples: int, gpus: int, batch: int) -> list[int]:
-    """Where mini-batches begin: `gpus` neighbouring parts, the first ones a row longer, each cut into `batch` rows."""
+    """Where mini-batches begin: `gpus` neighboring parts, the first ones a row longer, each cut into `batch` rows."""
     if gpus < 1 or batch < 1:
         raise UserError(f"{gpus} GPUs with batches of {batch} see no features: both are 1 or more")
     edges = [part * (samples // gpus) + min(part, samples % gpus) for part in range(gpus + 1)]

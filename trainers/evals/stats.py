@@ -52,7 +52,7 @@ def intra_class(x: Tensor, labels: Tensor) -> Tensor:
     UserError for a class of one image."""
     classes, at, count = labels.unique(return_inverse=True, return_counts=True)
     if not len(labels) or int(classes.min()) < 0:
-        raise UserError("some images are unlabelled: alignment within classes needs labels, name a labelled set")
+        raise UserError("some images are unlabeled: alignment within classes needs labels, name a labeled set")
     if int(count.min()) < 2:
         raise UserError(
             f"class {int(classes[count.argmin()])} has one image, which has no pair: take 2 or more a class"

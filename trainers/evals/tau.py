@@ -1,4 +1,4 @@
-"""tau-normalised classifiers: rows of frequent classes grow long, so divide each by its length to the power of tau.
+"""tau-normalized classifiers: rows of frequent classes grow long, so divide each by its length to the power of tau.
 
     w_c / |w_c|^tau, without bias        tau = 0, 0.1, ... 1
 

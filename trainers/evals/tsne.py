@@ -1,4 +1,4 @@
-"""t-SNE of originals and their views in one plane: coordinates and two pictures (spec small_sts A.10).
+"""t-SNE of originals and their views in one plane: coordinates and two images (spec small_sts A.10).
 
 Unit features, the first 50 principal components, then scikit-learn's t-SNE of all views together. The release has its
 own exact t-SNE with unsorted components, and axes by the originals alone.
@@ -45,7 +45,7 @@ def tsne(
 def coordinates(views: tuple[Tensor, ...], *, perplexity: float, seed: int = 0) -> tuple[np.ndarray, float]:
     """Places of all views in one plane, [V, N, 2] float32, and the divergence (nats) that is left.
 
-    UserError unless the perplexity, about the number of neighbours, is less than the number of points."""
+    UserError unless the perplexity, about the number of neighbors, is less than the number of points."""
     x = np.concatenate([F.normalize(v.float(), dim=1).cpu().numpy() for v in views])  # [V N, D]
     if not 0 < perplexity < len(x):
         raise UserError(
@@ -69,7 +69,7 @@ def save(y: np.ndarray, labels: np.ndarray, rows: np.ndarray, path: Path) -> Non
 
 
 def paint_classes(y: np.ndarray, labels: np.ndarray, path: Path) -> None:
-    """Points [N, 2], a colour a class."""
+    """Points [N, 2], a color a class."""
     axes = _page()
     names = np.unique(labels)
     colours = needs("matplotlib").colormaps["turbo"](np.linspace(0.05, 0.95, len(names)))

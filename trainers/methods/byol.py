@@ -32,7 +32,7 @@ def spread(k: Tensor) -> Tensor:
 
 
 def momentum(step: int, total: int, base: float) -> float:
-    """m at optimiser step `step` of `total`: from `base` towards 1."""
+    """m at optimizer step `step` of `total`: from `base` towards 1."""
     return 1 - (1 - base) * (math.cos(math.pi * step / total) + 1) / 2
 
 

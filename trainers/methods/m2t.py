@@ -1,6 +1,6 @@
 """Momentum^2 Teacher: BYOL without BatchNorm over all ranks, by momentum in the teacher's statistics too.
 
-    loss    BYOL's; the student's BatchNorm statistics are of groups of neighbours, such as a GPU's share
+    loss    BYOL's; the student's BatchNorm statistics are of groups of neighbors, such as a GPU's share
     update  BYOL's, of the parameters;  the teacher's running statistics move towards the batches' at a momentum that
             falls from 1 to 0, see momentum_norm.py
 

@@ -1,12 +1,12 @@
-"""Momentum BatchNorm: a teacher normalises by a mix of its batch's and its running statistics.
+"""Momentum BatchNorm: a teacher normalizes by a mix of its batch's and its running statistics.
 
-    normalise   (x - mu') / sqrt(v' + eps)     mu' = a mu + (1 - a) M,  v' = a v n/(n-1) + (1 - a) V
+    normalize   (x - mu') / sqrt(v' + eps)     mu' = a mu + (1 - a) M,  v' = a v n/(n-1) + (1 - a) V
     update      M, V <- a (mu, v n/(n-1)) + (1 - a) (M, V)     after two passes, with the mean of their mu and v
     schedule    a = (cos(pi t / T) + 1) / 2     from the batch's statistics to running ones
 
 Momentum^2 Teacher, arXiv:2101.07525 (spec: Spatial Ensemble B.5). v is unbiased before n/(n-1), the release's second.
 The release keeps running statistics for each GPU and saves rank 0's; here they are the mean over groups and ranks, so
-that ranks agree and nothing depends on their number. Its eval mode normalises as in training and counts as a pass; here
+that ranks agree and nothing depends on their number. Its eval mode normalizes as in training and counts as a pass; here
 it is BatchNorm's.
 """
 
@@ -30,9 +30,9 @@ def mixed(
     x: Tensor, mean: Tensor, var: Tensor, a: Tensor | float, weight: Tensor | None = None, bias: Tensor | None = None,
     *, groups: int = 1, eps: float = 1e-5,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """One pass: x [N, C, ...], running mean and var [C] -> normalised x, statistics [2, C].
+    """One pass: x [N, C, ...], running mean and var [C] -> normalized x, statistics [2, C].
 
-    These are the mean and the unbiased variance of `groups` of neighbours, averaged over the groups; no gradient.
+    These are the mean and the unbiased variance of `groups` of neighbors, averaged over the groups; no gradient.
     """
     parts = wide(x).unflatten(0, (groups, -1))  # [G, N / G, C, ...]
     v, mu = torch.var_mean(parts, dim=[1, *range(3, parts.dim())], keepdim=True)  # [G, 1, C, 1...]

@@ -26,7 +26,7 @@ def ema_(target: nn.Module, online: nn.Module, momentum: float) -> None:
 
 
 def split_bn(net: nn.Module, x: Tensor, groups: int) -> Tensor:
-    """net(x) with BatchNorm statistics taken in `groups` groups of neighbours, counted over all ranks."""
+    """net(x) with BatchNorm statistics taken in `groups` groups of neighbors, counted over all ranks."""
     return torch.cat([net(part) for part in x.chunk(groups // world_size())])
 
 

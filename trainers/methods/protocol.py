@@ -12,7 +12,7 @@ Stats = dict[str, Tensor]  # scalars worth logging, left on the device
 class Now(NamedTuple):
     """Where training stands. Schedules, coins and shuffles read this and keep no counter, so a resume needs no care."""
 
-    step: int  # optimiser steps already taken
+    step: int  # optimizer steps already taken
     total: int
     seed: int
 
@@ -25,11 +25,11 @@ class Method(Protocol):
         ...
 
     def __call__(self, batch: Batch, now: Now) -> tuple[Tensor, Stats]:
-        """The loss to minimise, and scalars worth logging."""
+        """The loss to minimize, and scalars worth logging."""
         ...
 
     def after_step(self, now: Now) -> None:
-        """Changes by rule after the optimiser step: queues, written late so that no copy of them is needed."""
+        """Changes by rule after the optimizer step: queues, written late so that no copy of them is needed."""
         ...
 
     @property
@@ -44,5 +44,5 @@ class Prefilled(Protocol):
     prefill: int  # how many
 
     def fill(self, batch: Batch, now: Now) -> None:
-        """Take one of them; no gradients, no optimiser."""
+        """Take one of them; no gradients, no optimizer."""
         ...

@@ -5,7 +5,7 @@
     update  Q takes t over its oldest rows after the step; the small queue takes each image's first patch
 
 arXiv:2101.04731 (spec: SEED 10 to 12). The release's program for patches takes its teacher's rows as they are, for
-SwAV's have length one; here all rows are normalised, which changes nothing there. It also computes the teacher's
+SwAV's have length one; here all rows are normalized, which changes nothing there. It also computes the teacher's
 logits, up to 1e4, in fp16, whose step is 8 at that size; here they are fp32.
 """
 

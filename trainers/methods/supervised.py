@@ -1,7 +1,7 @@
 """Supervised: cross-entropy on labels; also second stages and linear probes, where the backbone stays as it is.
 
     loss    -log softmax(c(f(x)))[y]      f = backbone, c = classifier
-    update  none but the optimiser's
+    update  none but the optimizer's
 
 BalFeat's second stage freezes the backbone's weights but lets its BatchNorm statistics drift; here a fixed backbone is
 in eval mode unless `frozen_bn` says `train`. The probe of Spatial Ensemble has BatchNorm behind the classifier, the

@@ -38,7 +38,7 @@ def seeded(seed: int) -> None:
 
 
 def backbone(arch: str, stem: str = "imagenet") -> tuple[nn.Module, int]:
-    """A network without its classifier, randomly initialised, and the width of its features.
+    """A network without its classifier, randomly initialized, and the width of its features.
 
     `mobilenetv3_*`, `efficientnet_b0` to `b3`, `swav_*` and `simclr_*` are the originals' networks. Any other name that
     torchvision has (`resnet50`) takes torchvision's network, the rest timm's (`resnet10t`, `tf_efficientnet_b0`).

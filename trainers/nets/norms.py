@@ -60,7 +60,7 @@ class SyncBatchNorm(_BatchNorm):
 
 
 def joint(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """x [N, C, ...] by the statistics of all ranks' x -> normalised, mean [C] and biased variance [C], these detached.
+    """x [N, C, ...] by the statistics of all ranks' x -> normalized, mean [C] and biased variance [C], these detached.
 
     The mean first, then squares around it: one exchange more than sums of squares would take, and no cancellation.
     """
@@ -92,7 +92,7 @@ def replaced(net: nn.Module, make: Callable[[_BatchNorm], _BatchNorm]) -> nn.Mod
 
 
 def rest(norm: _BatchNorm, y: Tensor) -> Tensor:
-    """What a BatchNorm of timm's does after normalising: it keeps its activation as a child."""
+    """What a BatchNorm of timm's does after normalizing: it keeps its activation as a child."""
     for child in norm.children():
         y = child(y)
     return y

@@ -127,4 +127,4 @@ class Supervised(Grouped):
     test_views: Annotated[str, "augmentation recipe of --val images"] = "evaluation"
     fresh: Annotated[bool, "draw the classifier's weights anew, whatever --pretrained holds"] = True
     balanced: Annotated[bool, "classes in turn, whatever their sizes"] = False
-    bal_repeat: Annotated[int, "pictures a class gives in its turn", 1] = 1
+    bal_repeat: Annotated[int, "images a class gives in its turn", 1] = 1

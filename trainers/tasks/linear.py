@@ -80,7 +80,7 @@ class Transfer(Linear):
     """A classifier on another data set's images: CIFAR-10, CIFAR-100, Caltech-101"""
 
     protocol: str = field(init=False, default="transfer")
-    dataset: Annotated[Literal["cifar10", "cifar100", "caltech101"], "which; Caltech's tests show the centre alone"] = (
+    dataset: Annotated[Literal["cifar10", "cifar100", "caltech101"], "which; Caltech's tests show the center alone"] = (
         "cifar10"
     )
     finetune: Annotated[bool, "train the whole network"] = False

@@ -104,7 +104,7 @@ class EvaluatedModel:
             return self.kept(loader, data.uid.tobytes() + options.test_views.encode())
 
     def kept(self, loader: Loader, identity: bytes) -> tuple[Tensor, Tensor]:
-        """Features of a loader; with `--features`, of an earlier evaluation of the same network and pictures."""
+        """Features of a loader; with `--features`, of an earlier evaluation of the same network and images."""
         if not self.options.features:
             return features(self.net, loader)
         digest = hashlib.sha256(identity + self.path.read_bytes())

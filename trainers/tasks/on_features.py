@@ -23,9 +23,9 @@ Results = Iterator[tuple[str, float]]
 
 @dataclass(frozen=True, kw_only=True)
 class Knn(Evaluation, Sets):
-    """Nearest neighbours: --val images ask, --data images vote"""
+    """Nearest neighbors: --val images ask, --data images vote"""
 
-    k: Annotated[int, "neighbours of the weighted vote", 1] = 200
+    k: Annotated[int, "neighbors of the weighted vote", 1] = 200
     temperature: Annotated[float, "of the weighted vote", 1e-4] = 0.07
     max_k: Annotated[int, "best-NN tries 1, 3, 5, ... up to this", 1] = 101
     rep_space: Annotated[tuple[str, ...], "spaces of best-NN: original, norm, shift-norm"] = ("original", "norm")
@@ -57,7 +57,7 @@ class Shots(Evaluation, Sets):
     """A trained classifier on --val, by how many --data images its classes had"""
 
     rule: Annotated[Literal["balfeat", "oltr"], "few: at most 20 images (balfeat), or fewer than 20"] = "balfeat"
-    tau: Annotated[bool, "also tau-normalised classifiers, for tau = 0, 0.1, ... 1"] = False
+    tau: Annotated[bool, "also tau-normalized classifiers, for tau = 0, 0.1, ... 1"] = False
 
     def measure(self, model: EvaluatedModel) -> Results:
         train, val = open_pair(self, "shots")
@@ -129,10 +129,10 @@ class Stats(Static):
 
 @dataclass(frozen=True, kw_only=True)
 class Tsne(Static):
-    """Pictures of the representation space of a static augmented set"""
+    """Images of the representation space of a static augmented set"""
 
-    out: Annotated[str, "folder of the pictures (beside the checkpoint)"] = ""
-    perplexity: Annotated[float, "about the number of neighbours", 1.0] = 30.0
+    out: Annotated[str, "folder of the images (beside the checkpoint)"] = ""
+    perplexity: Annotated[float, "about the number of neighbors", 1.0] = 30.0
     classes: Annotated[int, "how many are shown", 1] = 10
     per_class: Annotated[int, "images of each", 1] = 100
 
@@ -143,4 +143,4 @@ class Tsne(Static):
             return
         how = {"perplexity": self.perplexity, "classes": self.classes, "per_class": self.per_class}
         yield from tsne.tsne(views, labels, folder, **how)
-        print(f"pictures and coordinates in {folder}")
+        print(f"images and coordinates in {folder}")

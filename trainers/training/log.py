@@ -44,7 +44,7 @@ class Log:
     def step(
         self, step: int, epoch: int, lr: float, loss: Tensor, stats: dict[str, Tensor], *, write: bool = False
     ) -> None:
-        """After each optimiser step; `step` counts from 1. `write`: a line now, whatever the interval; what it says is
+        """After each optimizer step; `step` counts from 1. `write`: a line now, whatever the interval; what it says is
         finite, so a checkpoint may follow."""
         self.steps += 1
         self._bar.update(1)

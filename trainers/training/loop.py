@@ -38,7 +38,7 @@ def train(
     save_every: int = 0,
     probe: Callable[[int], dict[str, float]] | None = None,
 ) -> int:
-    """From optimiser step `step` to the end of the recipe, or until `log` says stop; returns the steps then taken.
+    """From optimizer step `step` to the end of the recipe, or until `log` says stop; returns the steps then taken.
 
     `lr` is a function of the steps taken; `save(step)` is called after every epoch, when the run is to stop and, when
     `save_every` is set, every so many steps; `probe(epoch)` gives more numbers to log.

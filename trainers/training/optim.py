@@ -1,4 +1,4 @@
-"""Optimisers and learning-rate schedules; schedules are pure functions of the epoch or of the step."""
+"""Optimizers and learning-rate schedules; schedules are pure functions of the epoch or of the step."""
 
 import math
 from collections.abc import Callable
@@ -30,7 +30,7 @@ def _trained(method: nn.Module) -> list[nn.Parameter]:
 
 
 def schedule(recipe: Recipe, per_epoch: int) -> Callable[[int], float]:
-    """The learning rate as a function of the optimiser steps already taken, `per_epoch` to an epoch."""
+    """The learning rate as a function of the optimizer steps already taken, `per_epoch` to an epoch."""
     if recipe.schedule == "warmcos":
         warm, total = recipe.warmup_epochs * per_epoch, recipe.epochs * per_epoch
         return lambda step: warm_cosine(recipe.lr, step, total, warm, recipe.warmup_lr)

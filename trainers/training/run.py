@@ -48,7 +48,7 @@ class Run(Sets):
     keep_every: Annotated[int, "epochs between checkpoints that are kept as epoch-NNNN.pt; 0: none", 0] = 0
     log_every: Annotated[int, "steps between log lines", 1] = 10
     eval_every: Annotated[int, "epochs between evaluations on --val: kNN, or a classifier's top-1; 0: none", 0] = 0
-    knn_k: Annotated[int, "neighbours that vote in kNN", 1] = 200
+    knn_k: Annotated[int, "neighbors that vote in kNN", 1] = 200
     tensorboard: Annotated[bool, "write event files into the run's folder"] = False
     wandb: Annotated[str, "project of Weights & Biases to log to"] = ""
 
@@ -113,7 +113,7 @@ def pretrain(recipe: Recipe, run: Run) -> Path:
 
 
 def identity(manifest: Manifest) -> dict[str, Any]:
-    """What tells two data sets apart: their pictures, in order."""
+    """What tells two data sets apart: their images, in order."""
     uids = hashlib.sha256(manifest.uid.tobytes()).hexdigest()
     return {"name": manifest.info.name, "samples": len(manifest), "uids": uids, "classes": len(manifest.info.classes)}
 

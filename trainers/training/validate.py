@@ -22,7 +22,7 @@ def probe_of(
     method: Method, bank: Manifest, val: Manifest, recipe: Recipe, how: Loading, device: torch.device, k: int,
     stack: ExitStack,
 ) -> Probe:  # fmt: skip
-    """Accuracy on `val`: of the classifier, or of `k` nearest neighbours in `bank`. Loaders live as long as `stack`."""
+    """Accuracy on `val`: of the classifier, or of `k` nearest neighbors in `bank`. Loaders live as long as `stack`."""
     supervised = isinstance(recipe, Supervised)
     data = (val,) if supervised else (bank, val)
     for m in data:

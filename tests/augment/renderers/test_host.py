@@ -1,4 +1,4 @@
-"""The host renderer is the device renderer, a picture at a time."""
+"""The host renderer is the device renderer, an image at a time."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from viewstream.augment.spec import size_of
 
 
 def drawn(view, n, seed=0):
-    """Noise pictures and packed parameters of a view."""
+    """Noise images and packed parameters of a view."""
     rng, size = np.random.default_rng(seed), size_of(view)
     coarse = torch.from_numpy(rng.integers(0, 256, (n, 3, 7, 7)).astype(np.float32))
     smooth = torch.nn.functional.interpolate(coarse, (size, size), mode="bicubic").permute(0, 2, 3, 1)

@@ -1,4 +1,4 @@
-"""The kernel cuts what PIL cuts, reads nothing beyond the picture and writes nothing beyond its view."""
+"""The kernel cuts what PIL cuts, reads nothing beyond the image and writes nothing beyond its view."""
 
 import ctypes
 import mmap
@@ -37,7 +37,7 @@ def boxes(count):
         h, w = int(rng.integers(1, 200)), int(rng.integers(1, 300))
         height, width = 1 if number % 4 == 0 else int(rng.integers(1, h + 1)), int(rng.integers(1, w + 1))
         top, left = int(rng.integers(0, h - height + 1)), int(rng.integers(0, w - width + 1))
-        if number % 2:  # at the very end of the picture
+        if number % 2:  # at the very end of the image
             top, left = h - height, w - width
         size = 500 if number % 100 == 99 else int(rng.choice([1, 2, 3, 5, 6, 7, 17, 32, 50, 96, 224]))
         pixels = rng.integers(0, 256, 3 * h * w, dtype=np.uint8) if number % 3 else np.full(3 * h * w, 255, np.uint8)

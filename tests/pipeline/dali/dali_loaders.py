@@ -11,7 +11,7 @@ import torch
 from viewstream.augment.spec import IMAGENET_STD, size_of
 from viewstream.shards.care.index import index
 
-LEVELS = 255 * torch.tensor(IMAGENET_STD).view(3, 1, 1)  # of 8 bits in a normalised view
+LEVELS = 255 * torch.tensor(IMAGENET_STD).view(3, 1, 1)  # of 8 bits in a normalized view
 WITHOUT = importlib.util.find_spec("nvidia") is None or importlib.util.find_spec("nvidia.dali") is None
 dali = pytest.mark.skipif(WITHOUT, reason="DALI is not installed: the extra 'dali' brings it")
 ON = [

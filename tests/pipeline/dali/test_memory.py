@@ -1,4 +1,4 @@
-"""The DALI loader's memory fits the pictures, and it leaves nothing behind."""
+"""The DALI loader's memory fits the images, and it leaves nothing behind."""
 
 import os
 from dataclasses import replace

@@ -43,7 +43,7 @@ def test_balanced_orders_shuffle_classes_and_pictures_anew():
 
 
 def test_a_balanced_order_needs_a_picture_of_each_class():
-    with pytest.raises(UserError, match="class 1 has no picture"):
+    with pytest.raises(UserError, match="class 1 has no image"):
         Balanced(np.array([0, 0, 2]))
     with pytest.raises(UserError, match="--bal-repeat 1 or more"):
         Balanced(np.array([0, 1]), repeat=0)

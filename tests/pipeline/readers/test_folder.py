@@ -1,4 +1,4 @@
-"""Pictures in files, of a plain folder, a built set or a kept source, are the same batches."""
+"""Images in files, of a plain folder, a built set or a kept source, are the same batches."""
 
 import warnings
 from concurrent.futures import ThreadPoolExecutor

@@ -32,7 +32,7 @@ def test_a_set_of_shrunk_pictures_is_refused_with_the_command_whatever_the_sourc
 
 
 def test_a_set_with_pictures_that_the_build_made_plain_is_refused_and_they_are_counted(zoo, tmp_path):
-    with pytest.raises(UserError, match=r"other pictures of some \(4 cmyk, 4 grey, .*8 rotated.*--format folder"):
+    with pytest.raises(UserError, match=r"other images of some \(4 cmyk, 4 grey, .*8 rotated.*--format folder"):
         open_reader(kept(zoo, tmp_path / "out"), str(zoo))
 
 

@@ -1,4 +1,4 @@
-"""A look at a file's ends tells what the whole file tells, and finds damaged pictures."""
+"""A look at a file's ends tells what the whole file tells, and finds damaged images."""
 
 import io
 import os

@@ -18,11 +18,11 @@ def test_a_plain_folder_is_described_as_a_build_that_keeps_it_describes_it(zoo, 
         assert getattr(made.info, field) == getattr(zoo_built.info, field), field
 
 
-def test_pictures_alone_are_unlabelled(usual):
+def test_pictures_alone_are_unlabeled(usual):
     made = plain(usual / "train" / "ant")
     assert (made.label == -1).all()
     assert (made.info.classes, made.info.counts, len(made)) == ((), (), 18)
-    with pytest.raises(UserError, match="unlabelled"):
+    with pytest.raises(UserError, match="unlabeled"):
         made.require_labels("kNN")
 
 
@@ -30,7 +30,7 @@ def test_pictures_alone_are_unlabelled(usual):
     ("where", "cause"),
     [
         ("absent", "does not exist"),
-        ("empty", "holds no pictures"),
+        ("empty", "holds no images"),
         ("s3://bucket/x", "remote"),
         ("a.tar", "webdataset"),
     ],

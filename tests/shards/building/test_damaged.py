@@ -1,4 +1,4 @@
-"""Damaged and odd pictures in a build: named, skipped and listed, counted, never a hang."""
+"""Damaged and odd images in a build: named, skipped and listed, counted, never a hang."""
 
 import os
 
@@ -32,9 +32,7 @@ def test_a_damaged_picture_stops_the_build_by_name_or_is_skipped_and_listed(opti
 def test_a_source_of_damaged_pictures_alone_leaves_nothing(options, tree, tmp_path):
     for path in (tree / "train").rglob("*.JPEG"):
         path.write_bytes(b"no picture")
-    with pytest.raises(
-        UserError, match=r"all 40 pictures are damaged, the first by: it is no picture .*right source\?$"
-    ):
+    with pytest.raises(UserError, match=r"all 40 images are damaged, the first by: it is no image .*right source\?$"):
         build(options(on_error="skip"))
     assert not (tmp_path / "out").exists()
 

@@ -1,6 +1,6 @@
 """Hostile input: whatever a source holds, a build ends in a whole set or in one line that names what is damaged.
 
-Each case is a damaged source of six pictures (hostile/), built under both policies of --on-error. Its generator is
+Each case is a damaged source of six images (hostile/), built under both policies of --on-error. Its generator is
 seeded by its name, so a case that fails can be run again alone.
 """
 
@@ -30,7 +30,7 @@ from .hostile.tables import parquet, tsv
 from .hostile.tars import ilsvrc, webdataset
 from .hostile.trees import trees
 
-SECONDS = 120  # a build of six pictures that takes longer hangs
+SECONDS = 120  # a build of six images that takes longer hangs
 QUICK = 12  # cases of a kind that the short run takes
 KINDS = (pictures, trees, webdataset, ilsvrc, tsv, parquet, lists, subsets)
 CASES = {kind.__name__: list(kind()) for kind in KINDS}
@@ -97,7 +97,7 @@ def hold(laid: Laid, tmp_path: Path, policies: tuple[str, ...] = ("fail", "skip"
         if isinstance(made, UserError):
             assert not (out / "dataset.json").exists()
             assert policy == "skip" or not out.exists()
-            if policy == "skip" and "pictures are damaged, the first by" in str(made):
+            if policy == "skip" and "images are damaged, the first by" in str(made):
                 continue
             assert any(word in str(made) or repr(word)[1:-1] in str(made) for word in laid.named.split("|")), str(made)
             assert len(str(made)) > 30, "no cause, no remedy"

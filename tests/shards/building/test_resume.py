@@ -75,7 +75,7 @@ def test_what_is_finished_is_not_made_again(tmp_path, grow, digests, capsys):
     before = {path: path.stat().st_mtime_ns for path in out.glob("*.tar")}
     assert len(before) >= 3
     undisturbed(tree, out)
-    assert "pictures are there from an earlier run" in capsys.readouterr().out
+    assert "images are there from an earlier run" in capsys.readouterr().out
     assert before.items() <= {path: path.stat().st_mtime_ns for path in out.glob("*.tar")}.items()
 
 

@@ -97,7 +97,7 @@ def test_what_no_format_has_whole_comes_from_the_source_or_not_at_all(options, p
     assert "name what it was built from with --source" in done.stderr
     lost = made.strings("source")[0]
     sound = (tree / "train" / lost).read_bytes()
-    for replaced, words in ((None, "lacks 1 pictures"), (sound[:-9], "is damaged"), (b"", "is damaged")):
+    for replaced, words in ((None, "lacks 1 images"), (sound[:-9], "is damaged"), (b"", "is damaged")):
         (tree / "train" / lost).unlink(missing_ok=True)
         if replaced is not None:
             (tree / "train" / lost).write_bytes(replaced)

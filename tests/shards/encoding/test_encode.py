@@ -1,4 +1,4 @@
-"""One picture in, one plain JPEG out; or the reason why not."""
+"""One image in, one plain JPEG out; or the reason why not."""
 
 import io
 
@@ -28,7 +28,7 @@ def test_shrinking_is_pils_antialiased_bicubic(picture):
     data = simplejpeg.encode_jpeg(pixels, 100, colorsubsampling="444")
     one = encode(data, SMALL)
     wanted = np.asarray(Image.fromarray(simplejpeg.decode_jpeg(data)).resize((40, 30), Image.Resampling.BICUBIC))
-    luma = np.asarray(Image.fromarray(wanted).convert("L")).astype(int)  # the stored colours are at half resolution
+    luma = np.asarray(Image.fromarray(wanted).convert("L")).astype(int)  # the stored colors are at half resolution
     assert np.abs(simplejpeg.decode_jpeg(one.jpeg, "GRAY")[..., 0] - luma).mean() < 2
 
 
@@ -122,7 +122,7 @@ def test_the_cause_is_the_same_in_every_run():
         with pytest.raises(Damaged) as caught:
             encode(b"no picture at all", SMALL)
         causes.append(str(caught.value))
-    assert causes == ["it is no picture of a known format"] * 2
+    assert causes == ["it is no image of a known format"] * 2
 
 
 @BOTH
@@ -138,7 +138,7 @@ def test_garbled_bytes_inside_are_damaged_or_at_least_suspect(how, jpeg):
             found += bool(encode(bytes(broken), how).suspect)
         except Damaged:
             found += 1
-    assert found > 20  # the others decode without a complaint: nobody can tell them from a picture
+    assert found > 20  # the others decode without a complaint: nobody can tell them from an image
 
 
 def test_bytes_behind_the_end_do_no_harm_and_the_same_input_gives_the_same_output(jpeg):

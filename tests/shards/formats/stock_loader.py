@@ -1,4 +1,4 @@
-"""What ffcv's own Loader makes of a .beton: centres of 48 px and labels, into an .npz. FILE os|process OUT
+"""What ffcv's own Loader makes of a .beton: centers of 48 px and labels, into an .npz. FILE os|process OUT
 
 A process of its own: ffcv changes a type of numba's (byte arrays, which it wants read-only) for the whole process.
 """

@@ -1,4 +1,4 @@
-"""A tree of pictures as every kind of source."""
+"""A tree of images as every kind of source."""
 
 import base64
 import tarfile

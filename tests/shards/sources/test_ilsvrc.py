@@ -1,4 +1,4 @@
-"""ImageNet's own archives: the validation pictures get their classes from the kit or from Kaggle's table."""
+"""ImageNet's own archives: the validation images get their classes from the kit or from Kaggle's table."""
 
 import gzip
 import pickle
@@ -91,7 +91,7 @@ def test_a_missing_or_damaged_truth_is_named(val):
     kit(val, "unpacked")
     data = val / "ILSVRC2012_devkit_t12" / "data"
     (data / TRUTH).write_text("1\n2\n")
-    with pytest.raises(UserError, match="has 2 lines, there are 7 validation pictures"):
+    with pytest.raises(UserError, match="has 2 lines, there are 7 validation images"):
         ilsvrc(val, "val")
     for damage in (meta(WNIDS)[:-9], b"x" * 400, meta(WNIDS)[:130]):
         (data / META).write_bytes(damage)

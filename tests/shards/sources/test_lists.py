@@ -64,7 +64,7 @@ def test_pictures_of_a_balfeat_list_lie_in_the_root_or_its_half(under, tmp_path)
         ("a/1.jpg 0\na/1.png 0\n", "share the key a/1"),
         ("\xff\xfe", "is not UTF-8"),
         ("", "is empty"),
-        ("z/1.jpg 0\n", r"has no z/1\.jpg, which .*l\.txt names: say where its pictures are with --root"),
+        ("z/1.jpg 0\n", r"has no z/1\.jpg, which .*l\.txt names: say where its images are with --root"),
     ],
 )
 def test_lines_that_cannot_stand_are_refused(text, said, tmp_path):

@@ -1,4 +1,4 @@
-"""Parquet: listed without the pictures, read in one pass; every damage is named."""
+"""Parquet: listed without the images, read in one pass; every damage is named."""
 
 import io
 import json
@@ -65,13 +65,13 @@ def test_a_table_of_the_hub_may_call_its_columns_otherwise_and_lack_labels(tmp_p
 @pytest.mark.parametrize(
     ("made", "said"),
     [
-        ({"text": ["a"], "label": [0]}, "has no column of pictures"),
-        ({"a": [{"bytes": b""}], "b": [{"bytes": b""}], "label": [0]}, r"several columns of pictures \(a, b\)"),
+        ({"text": ["a"], "label": [0]}, "has no column of images"),
+        ({"a": [{"bytes": b""}], "b": [{"bytes": b""}], "label": [0]}, r"several columns of images \(a, b\)"),
         ({"image": [{"bytes": b""}], "label": ["cat"]}, "column label is string: labels are whole numbers"),
-        ({"image": [{"bytes": b"", "path": p} for p in "ab"], "label": [0, None]}, "1 of 2 pictures in .* no label"),
+        ({"image": [{"bytes": b"", "path": p} for p in "ab"], "label": [0, None]}, "1 of 2 images in .* no label"),
         ({"image": [{"bytes": b"", "path": ".."}], "label": [0]}, "leads out of the source"),
         ({"image": [{"bytes": b"", "path": "a\0"}], "label": [0]}, "has a zero byte"),
-        ({"image": [{"bytes": "text"}], "label": [0]}, "has no column of pictures"),
+        ({"image": [{"bytes": "text"}], "label": [0]}, "has no column of images"),
         ({"image": [{"bytes": b""}], "label": pa.array([2**64 - 1], pa.uint64())}, "a label or a path that is none"),
         ({"image": [{"bytes": b"", "path": b"\xff"}], "label": [0]}, "a label or a path that is none"),
         ({"image": pa.array([], pa.struct([("bytes", pa.binary())]))}, "its tables have no rows"),

@@ -1,4 +1,4 @@
-"""The same pictures in every kind of source, here and behind a URL: same paths, labels, classes, bytes and uids."""
+"""The same images in every kind of source, here and behind a URL: same paths, labels, classes, bytes and uids."""
 
 import pickle
 
@@ -59,7 +59,7 @@ def test_a_kind_overrides_what_is_found(packed):
         open_source(str(root), "train", kind="parket")
     with pytest.raises(UserError, match=r"tsv has no train-00000|tsv has no .parquet file of the train split"):
         open_source(str(root / "tsv"), "train", kind="parquet")
-    with pytest.raises(UserError, match="--root says where the pictures of a list are"):
+    with pytest.raises(UserError, match="--root says where the images of a list are"):
         open_source(str(root / "tsv"), "train", root="elsewhere")
 
 

@@ -1,4 +1,4 @@
-"""Trees of pictures become a sorted list with safe, unique keys; a tree that is none says what one looks like."""
+"""Trees of images become a sorted list with safe, unique keys; a tree that is none says what one looks like."""
 
 import os
 
@@ -48,7 +48,7 @@ def test_two_files_that_would_share_a_key_are_refused_by_name(tree, jpeg):
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_an_absent_or_empty_source_shows_the_expected_layout(split, tmp_path):
     (tmp_path / "val" / "cat").mkdir(parents=True)
-    with pytest.raises(UserError, match=r"train/<class>/<picture>\.JPEG"):
+    with pytest.raises(UserError, match=r"train/<class>/<image>\.JPEG"):
         imagefolder(tmp_path, split)
 
 
@@ -79,7 +79,7 @@ def test_pictures_alone_are_a_source_without_classes(tree, tmp_path):
 def test_what_is_no_source_at_all_shows_what_one_can_be(tmp_path):
     (tmp_path / "notes.md").write_text("nothing")
     for where in (tmp_path, tmp_path / "nowhere", tmp_path / "notes.md"):
-        with pytest.raises(UserError, match=r"train/<class>/<picture>\.JPEG .*or it is .*ILSVRC2012_img_train\.tar"):
+        with pytest.raises(UserError, match=r"train/<class>/<image>\.JPEG .*or it is .*ILSVRC2012_img_train\.tar"):
             open_source(str(where), "train")
 
 

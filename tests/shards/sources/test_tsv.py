@@ -65,13 +65,13 @@ def test_an_index_that_skips_rows_is_seen_when_they_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("k\tcat\tAAAA\n", "row 1 at byte 0 begins .* a row is key, label, picture in base64"),
+        ("k\tcat\tAAAA\n", "row 1 at byte 0 begins .* a row is key, label, image in base64"),
         ("k\t0\tAAAA\n\nl\t0\tAAAA\n", "row 2 at byte 9 begins"),
         ("k\t0\n", "row 1 at byte 0 begins"),
         ("k\t0\tAAAA\nk\t0\tBBBB\n", "share the key 0/k"),
         ("../k\t0\tAAAA\n", "leads out of the source"),
         ("k\t99999999999\tAAAA\n", "a label is the number of a class"),
-        ("", "holds no pictures"),
+        ("", "holds no images"),
     ],
 )
 def test_rows_that_cannot_stand_are_refused(text, said, tmp_path):

@@ -46,13 +46,13 @@ def test_a_json_label_serves_too(tmp_path, jpeg):
 @pytest.mark.parametrize(
     ("made", "said"),
     [
-        ([*sample("x/1", 0), *sample("x/2")], "1 of 2 pictures in .* have no label: give all of them one, or none"),
+        ([*sample("x/1", 0), *sample("x/2")], "1 of 2 images in .* have no label: give all of them one, or none"),
         ([*sample("x/1", "cat")], "the label of x/1 cannot be read"),
         ([*sample("x/1", 10**30)], "the label of x/1 cannot be read"),
-        ([*sample("x/1", 0), ("x/1.png", b"")], r"several pictures of key x/1 \(jpg and png\)"),
+        ([*sample("x/1", 0), ("x/1.png", b"")], r"several images of key x/1 \(jpg and png\)"),
         ([*sample("x/1", 0), *sample("x/2", 0), *sample("x/1", 0)], "share the key x/1"),
         ([*sample("../../x/1", 0)], "leads out of the source"),
-        ([("x.txt", b"")], "holds no pictures"),
+        ([("x.txt", b"")], "holds no images"),
         ([("x/1.jpg", b""), ("x/1.json", b"[" * 300_000)], "the label of x/1 cannot be read"),
         ([*sample("x/\udcff", 0)], "is not UTF-8"),
     ],

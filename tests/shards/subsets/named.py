@@ -22,4 +22,4 @@ def names(source: Source, part: Part) -> set[str]:
 
 COUNTS = {"cat": 10, "dog": 6, "eel": 3}
 PETS = made(list(COUNTS), [f"{name}/{n:02d}.jpg" for name, count in COUNTS.items() for n in range(count)])
-STREAM = made([], [f"0/{n}.jpg" for n in range(9)])  # unlabelled
+STREAM = made([], [f"0/{n}.jpg" for n in range(9)])  # unlabeled

@@ -102,7 +102,7 @@ def test_a_drawn_tail_is_long_and_follows_the_seed_and_the_imbalance():
     assert len(set(np.bincount(whole.label[drawn(whole, "lt0", 256, None, 0)[0]]))) == 1
 
 
-def test_the_unlabelled_of_a_source_with_classes_are_never_drawn():
+def test_the_unlabeled_of_a_source_with_classes_are_never_drawn():
     half = source(["a", "b"], [40, 40])
     half.label[::2] = -1
     rows, _ = drawn(half, "lt", 2, None, 0)

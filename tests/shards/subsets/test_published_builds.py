@@ -13,7 +13,7 @@ from viewstream.shards.subsets.published import PUBLISHED
 
 pytestmark = pytest.mark.full
 TRAIN = ("lt0", "100kp", "lt2", "lt4", "lt6", "lt8")
-FIGURES = {  # most and least of a class, total (BalFeat's table; its LT is drawn, one picture short)
+FIGURES = {  # most and least of a class, total (BalFeat's table; its LT is drawn, one image short)
     "lt0": (115, 115, 115_000),
     "lt2": (204, 67, 115_885),
     "lt4": (343, 37, 115_801),

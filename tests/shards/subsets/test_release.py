@@ -1,6 +1,6 @@
 """The published draw gives the published draw's own results.
 
-`subsets_synthetic.npz`: pictures are integers, class * 110 + index; `lt` and `val` [N] in their files' order; the sets
+`subsets_synthetic.npz`: images are integers, class * 110 + index; `lt` and `val` [N] in their files' order; the sets
 that the original program made of them, each sorted.
 """
 
@@ -30,5 +30,5 @@ def test_the_published_draw_is_repeated_exactly(name, classes):
 
 
 def test_a_class_that_is_too_small_is_said():
-    with pytest.raises(UserError, match=r"takes 3 pictures of a class, one has 2 .*--draw-subset"):
+    with pytest.raises(UserError, match=r"takes 3 images of a class, one has 2 .*--draw-subset"):
         release("lt0", [[0, 1], [2, 3, 4, 5, 6]], [[0], [2, 3, 4, 5, 6]])

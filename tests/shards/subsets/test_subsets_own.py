@@ -1,4 +1,4 @@
-"""A user's own list or file of classes: which pictures, which labels."""
+"""A user's own list or file of classes: which images, which labels."""
 
 import numpy as np
 import pytest

@@ -24,7 +24,7 @@ def listed(shared):
 
 @pytest.fixture(scope="module")
 def imagenet(shared, listed):
-    """Split -> every picture that some real list names, in ImageNet's classes."""
+    """Split -> every image that some real list names, in ImageNet's classes."""
     wnids = [line.strip("/") for line in (shared / "lists/imagenet_clsfull.txt").read_text().split()]
     paths = {"train": set(), "val": set()}
     for name, some in listed.items():

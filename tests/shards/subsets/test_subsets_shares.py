@@ -27,12 +27,12 @@ def test_so_many_of_each_class_or_what_there_is():
     part = subset(PETS, SubsetOptions(per_class=3), 0)
     assert np.bincount(part.label).tolist() == [3, 3, 3]
     assert set(part.rows) < set(subset(PETS, SubsetOptions(per_class=5, allow_missing=True), 0).rows)
-    with pytest.raises(UserError, match=r"class dog has 6 pictures \(2 of 3 classes .*fewer than 7.*--allow-missing"):
+    with pytest.raises(UserError, match=r"class dog has 6 images \(2 of 3 classes .*fewer than 7.*--allow-missing"):
         subset(PETS, SubsetOptions(per_class=7), 0)
     assert np.bincount(subset(PETS, SubsetOptions(per_class=7, allow_missing=True), 0).label).tolist() == [7, 6, 3]
     assert len(subset(STREAM, SubsetOptions(per_class=4), 0).rows) == 4
     assert len(subset(STREAM, SubsetOptions(fraction=0.34), 0).rows) == 3
-    with pytest.raises(UserError, match="class unlabelled has 9"):
+    with pytest.raises(UserError, match="class unlabeled has 9"):
         subset(STREAM, SubsetOptions(per_class=10), 0)
 
 

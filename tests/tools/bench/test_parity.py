@@ -48,7 +48,7 @@ def test_parity_prints_and_writes_a_table_a_renderer(program, pets, tmp_path):
 
 def test_pictures_come_from_a_set_or_a_folder_of_jpegs(parity, built, tmp_path):
     words, images = parity.pictures(parity.Parity(data=str(built.root), count=2))
-    assert words == f"2 pictures of {built.info.name}"
+    assert words == f"2 images of {built.info.name}"
     assert [list(image.shape[:2]) for image in images] == built.hw[[0, -1]].tolist()
     with pytest.raises(UserError, match="holds no JPEGs"):
         parity.pictures(parity.Parity(pictures=tmp_path))

@@ -1,4 +1,4 @@
-"""The bench of static sets: ours beside the plain loop, on the same pictures."""
+"""The bench of static sets: ours beside the plain loop, on the same images."""
 
 import json
 

@@ -67,11 +67,11 @@ def test_hits_of_the_shares_add_up_to_those_of_one_rank(world, monkeypatch, gold
     assert summed == int(knn.weighted_hits(*sets(g), **weighted))
 
 
-def test_more_neighbours_than_images_and_unlabelled_images_are_refused(golden):
+def test_more_neighbours_than_images_and_unlabeled_images_are_refused(golden):
     bank, bank_labels, queries, labels = sets(golden("knn_c"))
     with pytest.raises(UserError, match="ask for 1 to 330"):
         dict(knn.weighted(bank, bank_labels, queries, labels, k=331))
     with pytest.raises(UserError, match="ask for 1 to 330"):
         dict(knn.best_nn(bank, bank_labels, queries, labels, max_k=1001))
-    with pytest.raises(UserError, match="some test images are unlabelled"):
+    with pytest.raises(UserError, match="some test images are unlabeled"):
         dict(knn.weighted(bank, bank_labels, queries, labels - 5, k=3))

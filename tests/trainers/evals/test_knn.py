@@ -1,4 +1,4 @@
-"""Nearest-neighbour evaluations against recorded numbers and plain numpy twins."""
+"""Nearest-neighbor evaluations against recorded numbers and plain numpy twins."""
 
 import numpy as np
 import pytest

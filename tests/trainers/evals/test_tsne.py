@@ -1,4 +1,4 @@
-"""t-SNE: coordinates that keep neighbours, a table, pictures that show what they are given."""
+"""t-SNE: coordinates that keep neighbors, a table, images that show what they are given."""
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -11,7 +11,7 @@ from viewstream.trainers.evals import tsne
 
 
 def colours(path):
-    """How many pixels a picture has of each colour."""
+    """How many pixels an image has of each color."""
     with Image.open(path) as image:
         return {rgb: n for n, rgb in image.convert("RGB").getcolors(1 << 24)}
 

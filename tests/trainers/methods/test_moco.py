@@ -19,7 +19,7 @@ from .steps import batch_of, queue_of
 
 @pytest.mark.parametrize("name", ["moco_s0_small", "moco_s1_wrap", "moco_s3_fullqueue"])
 def test_logits_loss_gradients_and_queue_equal_the_recorded_ones(name, golden):
-    """q_raw, k_raw [S, N, D] before normalisation; queue [D, K]; expectations after each of S steps."""
+    """q_raw, k_raw [S, N, D] before normalization; queue [D, K]; expectations after each of S steps."""
     g = golden(name)
     queue = queue_of(g["queue"], g["ptr"])
     for s in range(len(g["q_raw"])):

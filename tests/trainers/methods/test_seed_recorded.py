@@ -20,7 +20,7 @@ def close(ours, recorded):
 
 
 def compared(raw, t, queue, g):
-    """Student's rows before normalisation, teacher's as they are -> student's logits, teacher's probabilities, loss."""
+    """Student's rows before normalization, teacher's as they are -> student's logits, teacher's probabilities, loss."""
     scores = logits(F.normalize(raw, dim=1), t, queue.rows, float(g["temp_student"]))
     wanted = targets(t, queue.rows, float(g["temp_teacher"]))
     return scores, wanted, F.cross_entropy(scores, wanted)

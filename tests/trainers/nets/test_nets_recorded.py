@@ -56,7 +56,7 @@ def images():
 
 
 def outputs(net, state, images):
-    """Features and embeddings of a network with weights that a checkpoint's recogniser has named, in float64."""
+    """Features and embeddings of a network with weights that a checkpoint's recognizer has named, in float64."""
     take, left, wrong = match_state_dict(net, state)
     assert (left, wrong) == ([], [])
     net.double().eval().load_state_dict(take)

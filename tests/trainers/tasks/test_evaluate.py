@@ -114,7 +114,7 @@ def test_tsne_draws_the_representation_space(runs, static, tmp_path):
         (Stats(checkpoint="moco", static="nowhere"), "nowhere is no folder: `python tools/make_static.py"),
         (Stats(checkpoint="moco", static="static"), "uniformity takes 3 subsets of 128 images, there are 96"),
         (Instdisc(checkpoint="moco", static="static", dataset_mode="g-mask"), "which mode g-mask needs"),
-        (Knn(checkpoint="moco", k=200, data="data", val="val"), "200 neighbours cannot vote among 96"),
+        (Knn(checkpoint="moco", k=200, data="data", val="val"), "200 neighbors cannot vote among 96"),
         (Knn(checkpoint="moco", arch="resnet18", data="data", val="val"), "does not fit the network"),
         (Linear(checkpoint="moco", protocol="linnear"), "unknown protocol 'linnear': did you mean 'linear'"),
         (Shots(checkpoint="moco", data="data", val="val"), "holds no classifier of 4 classes"),

@@ -62,7 +62,7 @@ def test_another_test_view_is_the_one_that_is_used(checkpoint, sets, tmp_path):
 
 @pytest.fixture(scope="module")
 def cifar(shared, tmp_path_factory):
-    """4 training and 2 test pictures of each class."""
+    """4 training and 2 test images of each class."""
     out = tmp_path_factory.mktemp("cifar")
     for split, count in (("train", 4), ("val", 2)):
         options = BuildOptions(source=shared / "data", out=out / split, split=split, workers=1)

@@ -10,7 +10,7 @@ from viewstream.trainers.training.lars import LARS, groups_of
 
 
 def start(g):
-    """The recorded parameters before the first step, by name, and their optimiser."""
+    """The recorded parameters before the first step, by name, and their optimizer."""
     names = [*g["adapted_names"], *g["excluded_names"]]
     weights = {name: nn.Parameter(g[f"param0/{name}"].clone()) for name in names}
     groups = [

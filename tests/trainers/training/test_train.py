@@ -41,7 +41,7 @@ def test_the_command_line_trains_through_every_loader(program, built, first, tmp
     assert done.returncode == 0, done.stderr
     mine, reference = losses(out), losses(first)
     assert mine.keys() == reference.keys() == set(range(1, 13))
-    assert mine[1] == pytest.approx(reference[1], abs=1e-4)  # same pictures, same draws, same weights, same groups
+    assert mine[1] == pytest.approx(reference[1], abs=1e-4)  # same images, same draws, same weights, same groups
     assert mine[2] == pytest.approx(reference[2], abs=1e-3)
     assert (out / "last.pt").exists()
     assert json.loads((out / "config.json").read_text())["recipe"]["arch"] == "test_resnet"

@@ -1,4 +1,4 @@
-"""Damaged lists of pictures: as a source, and as the choice of a subset."""
+"""Damaged lists of images: as a source, and as the choice of a subset."""
 
 import gzip
 import random

@@ -1,4 +1,4 @@
-"""Trees with a damaged picture: cut, garbled, lying headers, odd EXIF."""
+"""Trees with a damaged image: cut, garbled, lying headers, odd EXIF."""
 
 import random
 import struct
@@ -18,7 +18,7 @@ MODES = {
 
 
 def claims(height: int, width: int, form: str) -> bytes:
-    """A small file whose header says that the picture is as large as this."""
+    """A small file whose header says that the image is as large as this."""
     data = saved(photo(9), form)
     if form == "JPEG":
         at = data.index(b"\xff\xc0") + 5
@@ -64,7 +64,7 @@ def damaged_pictures() -> Iterator[tuple[str, Spoilt, bool]]:
             yield f"{form}-head{n}", partial(garbled, whole, first=10, last=40), False
     for form in ("JPEG", "PNG", "GIF", "BMP"):
         for size in ((65500, 65500), (65500, 1), (1, 65500), (0, 0)):
-            sure = size == (65500, 65500)  # a GIF's canvas may be larger than its picture, but not so much
+            sure = size == (65500, 65500)  # a GIF's canvas may be larger than its image, but not so much
             yield f"{form}-claims{size[0]}x{size[1]}", claims(*size, form), sure
     for name, block in {
         "none": b"Exif\0\0",

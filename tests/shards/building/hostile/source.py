@@ -1,4 +1,4 @@
-"""A damaged source of six pictures: what is right in it, what spoils it, and what may be said of it."""
+"""A damaged source of six images: what is right in it, what spoils it, and what may be said of it."""
 
 import io
 import random
@@ -17,8 +17,8 @@ class Laid(NamedTuple):
     named: str  # what a message must name: the sample or the file
     options: dict[str, Any] = {}  # noqa: RUF012
     subset: str = "full"
-    count: int | None = 6  # pictures that are stored or listed as skipped; None = the container does not say
-    known: bool = False  # damaged pictures are seen for sure: the build may not pass them
+    count: int | None = 6  # images that are stored or listed as skipped; None = the container does not say
+    known: bool = False  # damaged images are seen for sure: the build may not pass them
 
 
 Lay = Callable[[Path, random.Random], Laid]

@@ -14,7 +14,7 @@ STEMS = [
     "a b", "é ü", "日本", "new\nline", "tab\tin", "x" * 245, "ü" * 120, "a.b.c", "..x", "%20", "\udcff", "\\", "'\"",
     "{0..3}", "-rf", "$HOME", "\x7f\x1b[31m",
 ]  # fmt: skip
-LINKS = [  # name, target, pictures
+LINKS = [  # name, target, images
     ("no.JPEG", "nowhere", 7),
     ("self.JPEG", "self.JPEG", 7),
     ("zero.JPEG", "/dev/zero", 7),
