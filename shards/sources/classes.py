@@ -20,20 +20,20 @@ def labeled(label: np.ndarray, where: str) -> bool:
 
 
 def classes_of(
-    label: np.ndarray, where: str, *folders: Iterable[str], names: Sequence[str] = (), names_in: str = ""
+    label: np.ndarray, where: str, *folders: Iterable[str], listed: Sequence[str] = (), listed_in: str = ""
 ) -> tuple[str, ...]:
     """Class names in label order, () without labels; UserError for mixed or too large labels, or one without a name.
 
-    They are `names` if given (`names_in`: where they are from), else the first of `folders`, each [N], that goes one to
-    one with the labels, else numbers.
+    They are `listed` if not empty (`listed_in`: the file, for the error), else the first of `folders`, each [N], that
+    goes one to one with the labels, else numbers.
     """
     if not labeled(label, where):
         return ()
-    by_folder = filter(None, (named_by(label, some) for some in folders))
-    classes = tuple(names) or next(by_folder, None) or tuple(map(str, range(int(label.max()) + 1)))
+    by_folder = filter(None, (named_by(label, names) for names in folders))
+    classes = tuple(listed) or next(by_folder, None) or tuple(map(str, range(int(label.max()) + 1)))
     if label.max() >= len(classes):
         raise UserError(
-            f"{where} has a label {label.max()}, {names_in} names {len(classes)} classes: correct one of them"
+            f"{where} has a label {label.max()}, {listed_in} names {len(classes)} classes: correct one of them"
         )
     return classes
 

@@ -29,7 +29,7 @@ def listing(where: str | os.PathLike[str], split: str, root: str | None = None) 
         folder = _folder(files if root is None else storage(root), paths, split, where)
     folders = [path.rpartition("/")[0] for path in paths]
     short = [path.rpartition("/")[2] for path in folders]
-    classes = classes_of(label, where, short, folders, names=categories, names_in=CATEGORIES)
+    classes = classes_of(label, where, short, folders, listed=categories, listed_in=CATEGORIES)
     return arranged(where, split, Files(folder), classes, label, paths)
 
 

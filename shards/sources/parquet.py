@@ -47,7 +47,7 @@ def parquet(where: str | os.PathLike[str], split: str) -> Source:
     named = _imagenet(label, names) if labeled(label, where) else None
     if named is None:
         folders = ((path or "").rpartition("/")[0] for path in stored)
-        classes = classes_of(label, where, folders, names=columns.names, names_in="its schema")
+        classes = classes_of(label, where, folders, listed=columns.names, listed_in="its schema")
         named = classes, label, _paths(classes, label, names)
     return arranged(where, split, Unstaged(files, tuple(tables), columns.image), *named, places, stage)
 

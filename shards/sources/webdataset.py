@@ -36,7 +36,7 @@ def webdataset(where: str | os.PathLike[str], split: str) -> Source:
             label.append(-1 if sample.label is None else sample.label)
             places.extend((sample.tar, sample.offset, sample.length))
     labels = np.frombuffer(label, np.int64)
-    classes = classes_of(labels, where, folders, names=info.get("classes", ()), names_in=f"its {PAGE}")
+    classes = classes_of(labels, where, folders, listed=info.get("classes", ()), listed_in=f"its {PAGE}")
     ranges = np.frombuffer(places, np.int64).reshape(-1, 3)
     return arranged(where, split, Ranges(files, tuple(tars)), classes, labels, paths, ranges)
 

@@ -70,7 +70,7 @@ def _named(source: Source, choice: SubsetOptions, seed: int) -> Part:
 
 
 def _from_file(source: Source, path: Path, *, allow_missing: bool) -> Part:
-    """The images of the user's own list. If its labels are not the source's, they are kept and name the classes."""
+    """The images of the user's own list. Labels that differ from those of the source are kept and name the classes."""
     text, sha256 = read(path)
     listed = Listing(path.name, *parse(text, path.name), sha256)
     found = find(source, listed, allow_missing=allow_missing)
@@ -85,7 +85,7 @@ def _from_file(source: Source, path: Path, *, allow_missing: bool) -> Part:
 
 
 def _released(source: Source, choice: SubsetOptions) -> Part:
-    """The published draw, from the long-tailed list and lt-val's; only all of ImageNet gives the published result."""
+    """The published draw, from the lists lt and lt-val; only the whole of ImageNet gives the published result."""
     tail, val = (listing(name, choice.lists, source) for name in ("lt", "lt-val"))
     in_val, in_tail = (find(source, listed, allow_missing=choice.allow_missing) for listed in (val, tail))
     pool = np.delete(np.arange(len(source)), in_val.rows)

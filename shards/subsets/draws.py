@@ -91,7 +91,7 @@ def _counts(name: str) -> np.ndarray:
 def _without_val(source: Source, rows: np.ndarray, lists: Path | None) -> tuple[np.ndarray, int, JSON]:
     """(rows, how many of the lowest ranks of each class to leave out, origin) so that lt-val stays out.
 
-    If the folder of lists has lt-val's, its images are removed from the rows; otherwise the 20 lowest ranks are lt-val.
+    If the folder of lists has lt-val, its images are removed from the rows; otherwise the 20 lowest ranks are lt-val.
     """
     folder = lists_folder(lists)
     if folder is None or file_in(folder, PUBLISHED["lt-val"]) is None:
@@ -104,7 +104,7 @@ def _without_val(source: Source, rows: np.ndarray, lists: Path | None) -> tuple[
 
 
 def _class_order(classes: tuple[str, ...], seed: int) -> np.ndarray:
-    """[C] int64: the classes from head to tail, in a keyed order that is not the alphabet's."""
+    """[C] int64: the classes from head to tail, in a keyed order, so that it is not the alphabet."""
     return shuffled(np.array([uid_of(name) for name in classes], np.uint64), seed, "classes")
 
 

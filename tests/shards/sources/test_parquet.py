@@ -18,12 +18,12 @@ from viewstream.shards.sources.parquet import parquet
 
 def table(path, rows, names=None, image="image", label="label"):
     """Write rows (label, path, bytes) as the `datasets` library does; the path of the table."""
-    made = pa.table({image: [{"bytes": d, "path": p} for _, p, d in rows], label: [c for c, *_ in rows]})
+    data = pa.table({image: [{"bytes": d, "path": p} for _, p, d in rows], label: [c for c, *_ in rows]})
     if names:
         features = {label: {"names": names, "_type": "ClassLabel"}, image: {"_type": "Image"}}
-        made = made.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+        data = data.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(made, path, row_group_size=3)
+    pq.write_table(data, path, row_group_size=3)
     return path
 
 
@@ -42,10 +42,12 @@ def test_class_names_come_from_the_schema_and_paths_from_files_or_rows(tmp_path)
         parquet(table(tmp_path / "a.parquet", rows, ["tench, fish"]), "val")
 
 
-@pytest.mark.parametrize("page", ["[" * 100_000, json.dumps({"info": {"features": {"label": {"names": ["\ud800"]}}}})])
-def test_class_names_that_are_not_text_are_ignored(page, tmp_path):
-    made = pa.table({"image": [{"bytes": b"A"}], "label": [0]}).replace_schema_metadata({"huggingface": page})
-    pq.write_table(made, tmp_path / "a.parquet")
+@pytest.mark.parametrize(
+    "metadata", ["[" * 100_000, json.dumps({"info": {"features": {"label": {"names": ["\ud800"]}}}})]
+)
+def test_class_names_that_are_not_text_are_ignored(metadata, tmp_path):
+    data = pa.table({"image": [{"bytes": b"A"}], "label": [0]}).replace_schema_metadata({"huggingface": metadata})
+    pq.write_table(data, tmp_path / "a.parquet")
     assert parquet(tmp_path / "a.parquet", "train").classes == ("0",)
 
 
@@ -110,14 +112,14 @@ def test_staging_copies_the_given_rows_and_reuses_a_complete_copy(tmp_path, monk
     with pytest.raises(OSError, match="stage the source first"):
         source.reader.read(source.places[0])
     want = np.array([17, 0, 3, 12])
-    some = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(source)).stage(source, folder, want)))
-    assert [some.reader.read(some.places[i]) for i in want] == [b"image 15", b"", b"image 6", b"image 5"]
-    assert [some.reader.size(some.places[i]) for i in (17, 0, 1)] == [8, 0, 0]
+    copied = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(source)).stage(source, folder, want)))
+    assert [copied.reader.read(copied.places[i]) for i in want] == [b"image 15", b"", b"image 6", b"image 5"]
+    assert [copied.reader.size(copied.places[i]) for i in (17, 0, 1)] == [8, 0, 0]
     with pytest.raises(OSError, match="was not staged"):
-        some.reader.read(some.places[1])
+        copied.reader.read(copied.places[1])
     monkeypatch.setattr(staging, "_images", lambda *_: pytest.fail("read again"))
     again = source.stage(source, folder, want[::-1])
-    assert again.places.tolist() == some.places.tolist()
+    assert again.places.tolist() == copied.places.tolist()
     monkeypatch.undo()
     (folder / "pictures.bin").write_bytes(b"torn")  # as after a crash
     assert staged(source, folder).reader.size(again.places[17]) == 8

@@ -37,9 +37,9 @@ def imagenet():
 def test_imagenet_draws_have_the_published_counts_outside_lt_val(name, imagenet, capsys):
     rows, origin = drawn(imagenet, name, 256, None, 0)
     counts, want = np.bincount(imagenet.label[rows]), PUBLISHED[name]
-    less = name == "lt"  # its counts are reconstructed, which a note reports
-    assert (counts.sum(), counts.max(), counts.min()) == (want.lines - less, want.largest, want.smallest)
-    assert ("115,845" in capsys.readouterr().err) == less == ("note" in origin)
+    reconstructed = name == "lt"  # and so one image short, which a note reports
+    assert (counts.sum(), counts.max(), counts.min()) == (want.lines - reconstructed, want.largest, want.smallest)
+    assert ("115,845" in capsys.readouterr().err) == reconstructed == ("note" in origin)
     assert (np.diff(rows) > 0).all()
     if name != "lt-val":
         assert origin["held_out"] == {"from": "draw", "per_class": 20}
