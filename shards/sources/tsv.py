@@ -45,7 +45,7 @@ class TableRows:
         try:
             return base64.b64decode(row.rpartition(b"\t")[2].strip(), validate=True)
         except ValueError as error:
-            raise ValueError(f"the row at byte {start} of {self.file} does not end in base64: {error}") from error
+            raise ValueError(f"the row at byte {start} of {self.file} ends in no base64: {error}") from error
 
 
 def tsv(where: str | os.PathLike[str], split: str) -> Source:

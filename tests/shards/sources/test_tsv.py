@@ -84,5 +84,5 @@ def test_an_image_that_is_not_base64_is_an_error_of_its_row(data, tmp_path):
     (tmp_path / "a.tsv").write_text(f"j\t0\tAAAA\nk\t0\t{data}\n")
     source = tsv(tmp_path / "a.tsv", "train")
     assert source.reader.read(source.places[0]) == b"\0\0\0"
-    with pytest.raises(ValueError, match=r"row at byte 9 of a\.tsv does not end in base64"):
+    with pytest.raises(ValueError, match=r"row at byte 9 of a\.tsv ends in no base64"):
         source.reader.read(source.places[1])
