@@ -8,7 +8,7 @@ The same command goes on with a build that was interrupted.
 from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.care.summary import summary
 from viewstream.shards.cli import parse, run
-from viewstream.shards.subsets.part import SubsetOptions
+from viewstream.shards.subsets.options import SubsetOptions
 
 
 def main() -> None:

@@ -27,7 +27,8 @@ from ..errors import UserError
 from ..files import BUILDING, PAGE, workplace
 from ..manifest import JSON, DatasetInfo, Manifest, write
 from ..sources.detect import open_source
-from ..subsets.part import SubsetOptions, split_of, subset
+from ..subsets.choose import split_of, subset
+from ..subsets.options import SubsetOptions
 from . import records
 from .blocks import BlockEncoder
 from .layout import Unit, bytes_of, layout

@@ -1,1 +1,1 @@
-"""One file for each kind of source."""
+"""Sources of images: one file for each kind, and what the kinds share."""

@@ -1,4 +1,4 @@
-"""What kind of source a path is, seen from its name or from what lies in it."""
+"""The kind of source that a path is, by its name or by what the folder holds."""
 
 import os
 
@@ -6,12 +6,14 @@ from ..errors import UserError, choose
 from ..files import PAGE
 from .flat import flat
 from .ilsvrc import TARS, ilsvrc
-from .imagefolder import LAYOUT, imagefolder, pictures
+from .imagefolder import imagefolder
+from .images import files_in
 from .listing import listing
 from .parquet import parquet
 from .source import Source
+from .split import LAYOUT
 from .storage import Storage, opening, storage
-from .tsv import NAMES, tsv
+from .tsv import TABLES, tsv
 from .webdataset import webdataset
 
 KINDS = ("imagefolder", "flat", "ilsvrc", "parquet", "tsv", "webdataset", "list")
@@ -22,12 +24,13 @@ OTHERS = (
 
 
 def open_source(where: str, split: str, kind: str | None = None, root: str | None = None) -> Source:
-    """The split `train` or `val` of whatever `where` is; `kind` says it, otherwise it is found out. `root` is where the
-    images of a list are."""
-    found = choose("kind of source", kind, KINDS) if kind else kind_of(where, split)
-    if root is not None and found != "list":
-        raise UserError(f"--root says where the images of a list are, but {where} is of kind {found}: leave it out")
-    match found:
+    """The split `train` or `val` of the source `where`, of the given kind or the one that `kind_of` finds.
+
+    `root`: the folder of a list's images."""
+    kind = choose("kind of source", kind, KINDS) if kind else kind_of(where, split)
+    if root is not None and kind != "list":
+        raise UserError(f"--root says where the images of a list are, but {where} is of kind {kind}: leave it out")
+    match kind:
         case "list":
             return listing(where, split, root)
         case "ilsvrc":
@@ -45,7 +48,7 @@ def open_source(where: str, split: str, kind: str | None = None, root: str | Non
 
 
 def kind_of(where: str, split: str) -> str:
-    """One of KINDS; UserError when nothing there is a source."""
+    """One of KINDS; UserError when `where` is no source."""
     name = where.rstrip("/").rpartition("/")[2]
     suffix = os.path.splitext(name)[1].lower()
     if name in TARS.values():
@@ -65,24 +68,25 @@ def kind_of(where: str, split: str) -> str:
 
 
 def _in_folder(files: Storage, split: str) -> str:
-    here = files.entries()
-    dirs = {e.name for e in here if e.is_dir}
-    halves = {name for name in ("data", "train", "val", "validation", "test") if name in dirs}
-    names = {e.name for e in here} | {e.name for half in halves for e in files.entries(half) if not e.is_dir}
+    """The kind of source in a folder."""
+    entries = files.entries()
+    dirs = {e.name for e in entries if e.is_dir}
+    parts = {name for name in ("data", "train", "val", "validation", "test") if name in dirs}
+    names = {e.name for e in entries} | {e.name for part in parts for e in files.entries(part) if not e.is_dir}
     suffixes = {os.path.splitext(name)[1].lower() for name in names}
     if names & set(TARS.values()):
         return "ilsvrc"
-    if ".parquet" in suffixes and PAGE not in names:  # a built set has a table too, its manifest
+    if ".parquet" in suffixes and PAGE not in names:  # a built set has a .parquet too, its manifest
         return "parquet"
-    if names & {name for some in NAMES.values() for name in some}:
+    if names & set(sum(TABLES.values(), ())):
         return "tsv"
     if PAGE in names or ".tar" in suffixes:
         return "webdataset"
     base = split if split in dirs else ""
     inside = files.entries(base)
-    if not any(e.is_dir and not e.name.startswith(".") for e in inside) and pictures(files, base):
+    if not any(e.is_dir and not e.name.startswith(".") for e in inside) and files_in(files, base):
         return "flat"
-    if any(e.is_dir for e in here):
+    if dirs:
         return "imagefolder"
     layout = LAYOUT.format(root=files.show())
     raise UserError(f"{files.show()} holds no images: a source is laid out as {layout}, or it is {OTHERS}")

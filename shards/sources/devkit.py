@@ -1,4 +1,4 @@
-"""Which class each image of ILSVRC's validation set has: from the development kit, or from Kaggle's tables."""
+"""Classes of ILSVRC's validation images, from the development kit or from Kaggle's tables."""
 
 import csv
 import io
@@ -12,11 +12,11 @@ from .storage import Storage
 
 KIT = "ILSVRC2012_devkit_t12"
 TRUTH, META = "ILSVRC2012_validation_ground_truth.txt", "meta.mat"
-KAGGLE, KAGGLE_CLASSES = "LOC_val_solution.csv", "LOC_synset_mapping.txt"
+KAGGLE = "LOC_val_solution.csv"
 
 
 def truth(files: Storage, names: list[str]) -> dict[str, str]:
-    """Stem of a validation image -> wnid, for the sorted names of all images."""
+    """{stem of a validation image: wnid}, for the sorted `names` of all images."""
     if files.exists(KAGGLE):
         return _kaggle(files)
     wnids = _wnids(files)
@@ -29,7 +29,7 @@ def truth(files: Storage, names: list[str]) -> dict[str, str]:
 
 
 def _kaggle(files: Storage) -> dict[str, str]:
-    """Lines `ImageId,PredictionString`, and the latter begins with a wnid."""
+    """{stem: wnid} from lines `ImageId,PredictionString`; the prediction begins with the wnid."""
     try:
         rows = csv.DictReader(io.StringIO(files.read(KAGGLE).decode()))
         return {row["ImageId"]: row["PredictionString"].split()[0] for row in rows}
@@ -38,10 +38,10 @@ def _kaggle(files: Storage) -> dict[str, str]:
 
 
 def _wnids(files: Storage) -> list[str]:
-    """One for each validation image, in the order of their sorted names."""
+    """The wnid of each validation image, in the order of their sorted names."""
     where, text, meta = _kit(files)
     try:
-        leaves = [row for row in load(meta)["synsets"] if row["num_children"] == [0]]  # the rest are their parents
+        leaves = [row for row in load(meta)["synsets"] if row["num_children"] == [0]]  # the others are their parents
         wnid = {int(row["ILSVRC2012_ID"][0]): str(row["WNID"]) for row in leaves}
         return [wnid[int(word)] for word in text.split()]
     except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
@@ -49,7 +49,7 @@ def _wnids(files: Storage) -> list[str]:
 
 
 def _kit(files: Storage) -> tuple[str, bytes, bytes]:
-    """The kit's two files, unpacked or not."""
+    """(name of the kit, ground truth, meta.mat), from the unpacked kit or its archive."""
     for folder in (f"{KIT}/data/", "data/", ""):
         if files.exists(folder + TRUTH) and files.exists(folder + META):
             return files.show(folder), files.read(folder + TRUTH), files.read(folder + META)
@@ -63,6 +63,7 @@ def _kit(files: Storage) -> tuple[str, bytes, bytes]:
 
 
 def _unpacked(files: Storage, packed: str) -> tuple[bytes, bytes]:
+    """The ground truth and meta.mat in the kit's archive."""
     found: dict[str, bytes] = {}
     try:
         with tarfile.open(fileobj=io.BytesIO(files.read(packed))) as kit:

@@ -5,15 +5,16 @@ import os
 import numpy as np
 
 from .arrange import arranged
-from .imagefolder import half, pictures
+from .images import files_in
 from .readers import Files
 from .source import Source
+from .split import split_folder
 from .storage import opening, storage
 
 
 def flat(where: str | os.PathLike[str], split: str) -> Source:
-    """The images that lie in `where/split`, or in `where` itself: label -1, no classes; a path is the file's name."""
-    folder = half(storage(os.fspath(where)), split)
+    """The images in `where/split`, or in `where` itself: label -1, no classes; a path is the file's name."""
+    folder = split_folder(storage(os.fspath(where)), split)
     with opening(folder.show()):
-        paths = pictures(folder)
+        paths = files_in(folder)
     return arranged(os.fspath(where), split, Files(folder), (), np.full(len(paths), -1, np.int32), paths)

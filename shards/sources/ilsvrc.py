@@ -9,8 +9,10 @@ from typing import BinaryIO
 import numpy as np
 
 from ..errors import UserError
-from .arrange import SUFFIXES, arranged
+from .arrange import arranged
+from .classes import numbered
 from .devkit import truth
+from .images import is_image
 from .readers import Ranges
 from .source import Source
 from .storage import Storage, beside, opening, storage
@@ -36,35 +38,28 @@ def ilsvrc(where: str | os.PathLike[str], split: str) -> Source:
                 places.extend((0, offset, size))
     if not paths:
         raise UserError(f"{files.show(tar)} holds no images where the published archive has them: fetch it again")
-    wnids = [path.partition("/")[0] for path in paths]
-    classes = tuple(sorted(set(wnids)))
-    number = {wnid: i for i, wnid in enumerate(classes)}
-    label = np.array([number[wnid] for wnid in wnids], np.int32)
-    at = np.frombuffer(places, np.int64).reshape(-1, 3)
-    return arranged(str(files.show()), split, Ranges(files, (tar,)), classes, label, paths, at)
+    classes, label = numbered([path.partition("/")[0] for path in paths])
+    ranges = np.frombuffer(places, np.int64).reshape(-1, 3)
+    return arranged(str(files.show()), split, Ranges(files, (tar,)), classes, label, paths, ranges)
 
 
 def _train(file: BinaryIO, tar: str) -> Iterator[Member]:
-    """Images of the class tars, as ranges of the outer one."""
+    """Images in the class tars, their offsets in the outer tar, their names wnid/file."""
     for inner in members(file, tar):
         wnid, suffix = os.path.splitext(Path(inner.name).name)
         if suffix != ".tar":
             continue
         for member in members(file, f"{tar}/{inner.name}", inner.offset, inner.offset + inner.size):
-            if _is_picture(member.name):
+            if is_image(member.name):
                 yield member._replace(name=f"{wnid}/{Path(member.name).name}")
 
 
 def _val(files: Storage, file: BinaryIO, tar: str) -> Iterator[Member]:
-    """Images of one tar, in the folders that the truth gives them."""
-    found = [m._replace(name=Path(m.name).name) for m in members(file, tar) if _is_picture(m.name)]
+    """Images of one tar, their names wnid/file by the kit or Kaggle's table."""
+    found = [m._replace(name=Path(m.name).name) for m in members(file, tar) if is_image(m.name)]
     wnid = truth(files, sorted(m.name for m in found))
     for member in found:
         stem = os.path.splitext(member.name)[0]
         if stem not in wnid:
             raise UserError(f"the class of {member.name} is not in the tables beside {tar}: are they of another set?")
         yield member._replace(name=f"{wnid[stem]}/{member.name}")
-
-
-def _is_picture(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in SUFFIXES

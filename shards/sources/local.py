@@ -1,4 +1,4 @@
-"""A folder of this machine as a storage."""
+"""A local folder as a storage."""
 
 import os
 import re
@@ -10,11 +10,11 @@ from typing import BinaryIO, NamedTuple
 from ..errors import UserError
 
 UNSAFE = re.compile(r"(?:^|/)\.{0,2}(?:/|\Z)")  # an absolute path, or one with a part that is empty, `.` or `..`
-LONGEST = 1 << 32  # bytes to read at once; files of holes can claim terabytes
+LONGEST = 1 << 32  # bytes to read at once; sparse files can claim terabytes
 
 
 class Entry(NamedTuple):
-    """What a folder lists."""
+    """A file or folder in the listing of a folder."""
 
     name: str
     is_dir: bool
@@ -22,12 +22,12 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Local:
-    """Plain system calls: no file system is faster."""
+    """A local folder, read with plain system calls: no file system library is faster."""
 
     root: Path
 
     def show(self, path: str = "") -> str:
-        """What a message calls it."""
+        """The path's name in messages."""
         return str(self.root / path)
 
     def inside(self, folder: str) -> "Local":
@@ -35,7 +35,7 @@ class Local:
         return Local(self.root / folder) if folder else self
 
     def entries(self, folder: str = "") -> list[Entry]:
-        """What lies in a folder, in no order."""
+        """Files and folders in a folder, in no order."""
         with os.scandir(self._at(folder) if folder else self.root) as found:
             return [Entry(e.name, _is_dir(e)) for e in found]
 
@@ -52,46 +52,46 @@ class Local:
                 if (size := os.fstat(file.fileno()).st_size) > LONGEST:
                     raise OSError(f"{path} has {size} bytes, which no image and no list has")
                 return file.read()
-        number = os.open(self._at(path), os.O_RDONLY)
+        descriptor = os.open(self._at(path), os.O_RDONLY)
         try:
-            return whole(os.pread(number, length, start), path, start, length)
+            return whole(os.pread(descriptor, length, start), path, start, length)
         finally:
-            os.close(number)
+            os.close(descriptor)
 
     def open(self, path: str) -> BinaryIO:
-        """A file to read and seek in."""
-        return open(self._at(path), "rb", opener=_plain)
+        """The file, open to read and seek."""
+        return open(self._at(path), "rb", opener=_regular)
 
     def _at(self, path: str) -> str:
         return f"{self.root}/{safe(path, self.root)}"
 
 
-def _plain(path: str, flags: int) -> int:
-    """An open file; a pipe would be waited for, a device may never end."""
-    number = os.open(path, flags | os.O_NONBLOCK)
-    mode = os.fstat(number).st_mode
-    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):  # of a folder open() complains
-        return number
-    os.close(number)
+def _regular(path: str, flags: int) -> int:
+    """An opener that refuses pipes, which block, and devices, which may never end."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):  # open() itself refuses a folder
+        return descriptor
+    os.close(descriptor)
     raise OSError(f"{path} is a pipe or a device, not a file")
 
 
 def _is_dir(entry: "os.DirEntry[str]") -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link that leads nowhere it can: reading it will say so
+    except OSError:  # a broken link: reading it reports the error
         return False
 
 
 def safe(path: str, root: object) -> str:
-    """The path, if it stays under its root."""
+    """The path; UserError if it leads out of its root."""
     if UNSAFE.search(path):
         raise UserError(f"{path!r} leads out of {root}: an image's path is class/file, without `..`")
     return path
 
 
 def whole(data: bytes, path: str, start: int, length: int) -> bytes:
-    """The data, if that is all that was asked for."""
+    """The data; OSError unless it has the requested length."""
     if len(data) != length:
         raise OSError(f"{path} has {len(data)} bytes at {start}, not {length}: it has changed or is cut off")
     return data

@@ -10,11 +10,11 @@ import numpy as np
 COMPRESSED, MATRIX = 15, 14
 NUMBERS = {1: "i1", 2: "u1", 3: "<i2", 4: "<u2", 5: "<i4", 6: "<u4", 7: "<f4", 9: "<f8", 12: "<i8", 13: "<u8"}
 CELL, STRUCT, TEXT = 1, 2, 4  # classes of a matrix; the others hold numbers
-ENCODINGS = {4: "utf-16-le", 16: "utf-8", 17: "utf-16-le"}  # of types of text
+ENCODINGS = {4: "utf-16-le", 16: "utf-8", 17: "utf-16-le"}  # text, by the type of its element
 
 
 def load(data: bytes) -> dict[str, Any]:
-    """Variables by name: lists of numbers, strings, lists of cells, lists of dicts; ValueError when there are none."""
+    """Variables by name: lists of numbers, strings, lists of cells, lists of dicts; ValueError for any other file."""
     if len(data) < 128 or data[126:128] != b"IM":
         raise ValueError("this is no MATLAB 5 file of a little-endian machine")
     try:
@@ -24,7 +24,7 @@ def load(data: bytes) -> dict[str, Any]:
 
 
 def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """(type, content) one behind the other. Up to 4 bytes stand in the tag itself."""
+    """(type, content) of each element in turn. The tag itself can hold up to 4 bytes of content."""
     at = 0
     while at < len(data):
         kind, size = struct.unpack_from("<II", data, at)
@@ -44,21 +44,21 @@ def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _matrix(body: bytes) -> tuple[str, Any]:
-    """Name and value. Behind flags, shape and name come the parts, by class."""
+    """(name, value) of a matrix element: flags, shape and name, then parts that depend on its class."""
     if not body:  # an empty cell
         return "", []
     parts = _elements(body)
-    flags, _shape, name = (next(parts)[1] for _ in range(3))
-    title = name.decode()
+    flags, _shape, raw_name = (next(parts)[1] for _ in range(3))
+    name = raw_name.decode()
     if flags[0] == CELL:
-        return title, [_matrix(part)[1] for _, part in parts]
+        return name, [_matrix(part)[1] for _, part in parts]
     if flags[0] == STRUCT:
         width = int.from_bytes(next(parts)[1], "little")
         names = next(parts)[1]
         fields = [names[i : i + width].split(b"\0")[0].decode() for i in range(0, len(names), width)]
         values = [_matrix(part)[1] for _, part in parts]
-        return title, [dict(zip(fields, values[i:], strict=False)) for i in range(0, len(values), len(fields))]
+        return name, [dict(zip(fields, values[i:], strict=False)) for i in range(0, len(values), len(fields))]
     kind, raw = next(parts)
     if flags[0] == TEXT:
-        return title, raw.decode(ENCODINGS.get(kind, "latin-1"))
-    return title, np.frombuffer(raw, NUMBERS[kind]).tolist()
+        return name, raw.decode(ENCODINGS.get(kind, "latin-1"))
+    return name, np.frombuffer(raw, NUMBERS[kind]).tolist()

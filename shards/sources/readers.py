@@ -24,7 +24,7 @@ class Files:
 
 @dataclass(frozen=True)
 class Ranges:
-    """Reads images that lie in larger files; a place is (file number, offset, length), offset -1 = not there."""
+    """Reads ranges of larger files; a place is (file number, offset, length), offset -1 = not staged."""
 
     storage: Storage
     files: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Where images come from: their classes, a label and a path for each, and a way to read them."""
+"""A source: images in a fixed order, with classes, labels, paths and a way to read them."""
 
 import hashlib
 import os
@@ -18,7 +18,7 @@ class Reader(Protocol):
     """Reads images by their place in the source. Picklable, because worker processes read."""
 
     def size(self, place: Any) -> int:
-        """Bytes, without reading them; 0 when it cannot be read, which `read` will then say."""
+        """Size of the image file in bytes, without reading it; 0 when that fails, and then `read` raises."""
         ...
 
     def read(self, place: Any) -> bytes:
@@ -28,10 +28,10 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class Source:
-    """Images in a fixed order: classes sorted by name, then paths. Cheap enough for millions.
+    """Images in a fixed order: by label, then by path. Cheap enough for millions of images.
 
-    A path names an image: class/file, the same in whatever kind of source it lies, so lists, keys and uids do not
-    depend on that. A place is what the reader needs to find it: the path itself, or where in which archive it is.
+    A path is class/file. It names an image in every kind of source, so lists, keys and uids do not depend on the kind.
+    A place is what the reader needs to find the image: its path, or a position in an archive.
     """
 
     name: str
@@ -40,22 +40,25 @@ class Source:
     classes: tuple[str, ...]  # () when nothing is labeled
     label: np.ndarray  # [N] int32, index into classes; -1 = unlabeled
     paths: list[str]  # [N] class/file
-    places: Sequence[Any] | np.ndarray  # [N] what the reader is told
-    stage: "Callable[[Source, Path, np.ndarray], Source] | None" = None  # (source, folder, rows): for archives that
-    # cannot be read at random; writes what rows need into a folder and returns the same source with another reader
+    places: Sequence[Any] | np.ndarray  # [N] arguments of the reader's methods
+    stage: "Stage | None" = None  # for archives without random access
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def uids(self, rows: np.ndarray) -> np.ndarray:
-        """[n] int64 positions -> [n] uint64 names."""
+        """[n] int64 positions -> [n] uint64 uids."""
         return np.array([uid_of(key_of(self.paths[row])) for row in rows], np.uint64)
 
 
-def key_of(path: str) -> str:
-    """`class/stem`: a name that tar members, files and manifests can carry, at most 95 bytes.
+# (source, folder, rows): copies the images of the rows into the folder; returns the same source, which reads them there
+Stage = Callable[[Source, Path, np.ndarray], Source]
 
-    WebDataset splits names at the first dot, so dots become underscores; a long name keeps its head and gets a hash.
+
+def key_of(path: str) -> str:
+    """`class/stem`: a name for tar members, files and manifests, at most 95 bytes.
+
+    Dots become underscores, because WebDataset splits names at the first dot. A long name is cut and ends in a hash.
     """
     folder, slash, file = path.rpartition("/")
     key = f"{folder}{slash}{os.path.splitext(file)[0].replace('.', '_')}"

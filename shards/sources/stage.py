@@ -1,4 +1,4 @@
-"""Images of parquet files, copied to where they can be read at random: one pass, bounded memory."""
+"""Images of parquet files, copied into a file that allows random reads: one pass, bounded memory."""
 
 import hashlib
 import json
@@ -20,13 +20,13 @@ from .source import Source
 from .storage import Storage
 
 BATCH = 64  # rows in memory
-BUFFER = 1 << 22  # bytes of a column that is read ahead
+BUFFER = 1 << 22  # bytes of a column that are read at once
 BYTES, INDEX = "pictures.bin", "pictures.npz"
 
 
 @dataclass(frozen=True)
-class Rows:
-    """The images of tables, before they are staged: it says only where they are."""
+class Unstaged:
+    """The images of tables before `stage` copies them: no reads; a place is (table, row in it)."""
 
     storage: Storage
     files: tuple[str, ...]
@@ -40,71 +40,74 @@ class Rows:
 
 
 def stage(source: Source, folder: Path, rows: np.ndarray) -> Source:
-    """The same source, the images of `rows` in `folder`. What an earlier call finished there is used again if it is
-    of the same rows; what it did not finish is begun anew. OSError when `folder` cannot take them."""
+    """Copy the images of `rows` into `folder`; return the same source, which reads these images from there.
+
+    A complete copy of the same rows from an earlier call is used again, an incomplete one is written again. OSError
+    when `folder` cannot be written."""
     reader = source.reader
-    assert isinstance(reader, Rows)
+    assert isinstance(reader, Unstaged)
     rows = np.sort(rows)
-    places = np.asarray(source.places)[rows]  # (file, row)
+    places = np.asarray(source.places)[rows]
     index, digest = folder / INDEX, _digest(reader, places)
-    lies = _finished(index, folder / BYTES, digest)
-    if lies is None:
+    ranges = _complete(index, folder / BYTES, digest)
+    if ranges is None:
         folder.mkdir(parents=True, exist_ok=True)
-        index.unlink(missing_ok=True)  # it must not outlive its images
-        lies = np.zeros((len(rows), 2), np.int64)
+        index.unlink(missing_ok=True)  # an index must not outlive its images
+        ranges = np.zeros((len(rows), 2), np.int64)
         order = np.lexsort((places[:, 1], places[:, 0]))
         with atomic(folder / BYTES) as file:
-            shown = tqdm(_pictures(reader, places[order]), "staging", len(rows), unit="img", disable=None)
-            for row, picture in zip(order, shown, strict=True):
-                lies[row] = file.tell(), len(picture)
-                file.write(picture)
+            progress = tqdm(_images(reader, places[order]), "staging", len(rows), unit="img", disable=None)
+            for row, image in zip(order, progress, strict=True):
+                ranges[row] = file.tell(), len(image)
+                file.write(image)
         with atomic(index) as file:
-            np.savez(file, digest=np.array(digest), lies=lies)
+            np.savez(file, digest=np.array(digest), lies=ranges)
     staged = np.tile(np.array([0, -1, 0], np.int64), (len(source), 1))
-    staged[rows, 1:] = lies
+    staged[rows, 1:] = ranges
     return replace(source, reader=Ranges(Local(folder), (BYTES,)), places=staged, stage=None)
 
 
-def _digest(reader: Rows, places: np.ndarray) -> str:
-    """Names the tables as they are, and the rows."""
+def _digest(reader: Unstaged, places: np.ndarray) -> str:
+    """A hash of the tables' names and sizes, and of the rows."""
     tables = [reader.storage.show(), reader.column, [(file, reader.storage.size(file)) for file in reader.files]]
     return hashlib.sha256(json.dumps(tables).encode() + places.astype(np.int64).tobytes()).hexdigest()
 
 
-def _finished(index: Path, pictures: Path, digest: str) -> np.ndarray | None:
-    """Where an earlier call put the same rows."""
+def _complete(index: Path, images: Path, digest: str) -> np.ndarray | None:
+    """[n, 2] (offset, length) of the rows' images in a complete copy of an earlier call; None without one."""
     try:
         with np.load(index) as found:
-            lies = found["lies"]
-            if str(found["digest"]) == digest and pictures.stat().st_size == lies[:, 1].sum():
-                return lies
+            ranges = found["lies"]
+            if str(found["digest"]) == digest and images.stat().st_size == ranges[:, 1].sum():
+                return ranges
     except (OSError, ValueError, KeyError, EOFError):
         pass
     return None
 
 
-def _pictures(reader: Rows, places: np.ndarray) -> Iterator[bytes]:
-    """The images at ascending (file, row); one that is null is empty."""
+def _images(reader: Unstaged, places: np.ndarray) -> Iterator[bytes]:
+    """The images at ascending places; a null is an empty image."""
     for number in np.unique(places[:, 0]).tolist():
         name = reader.files[number]
-        wanted = places[places[:, 0] == number, 1]
+        rows = places[places[:, 0] == number, 1]
         try:
             with reader.storage.open(name) as file, pq.ParquetFile(file, buffer_size=BUFFER) as table:
-                yield from _of_table(table, reader.column, wanted)
+                yield from _table_images(table, reader.column, rows)
         except (OSError, pa.ArrowException) as error:
             raise UserError(f"{reader.storage.show(name)} is damaged or cannot be read ({error})") from error
 
 
-def _of_table(table: pq.ParquetFile, column: str, wanted: np.ndarray) -> Iterator[bytes]:
+def _table_images(table: pq.ParquetFile, column: str, rows: np.ndarray) -> Iterator[bytes]:
+    """The images of one table's ascending rows; row groups without any of them are not read."""
     first = 0
     for group in range(table.num_row_groups):
-        rows = table.metadata.row_group(group).num_rows
-        if ((first <= wanted) & (wanted < first + rows)).any():
+        length = table.metadata.row_group(group).num_rows
+        if ((first <= rows) & (rows < first + length)).any():
             at = first
             for batch in table.iter_batches(BATCH, [group], [column]):
                 values: Any = batch.column(0)
                 values = values.field("bytes") if pa.types.is_struct(values.type) else values
-                for row in wanted[(at <= wanted) & (wanted < at + len(values))]:
+                for row in rows[(at <= rows) & (rows < at + len(values))]:
                     yield values[int(row - at)].as_py() or b""
                 at += len(values)
-        first += rows
+        first += length

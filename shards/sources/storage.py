@@ -1,4 +1,4 @@
-"""Where bytes lie: a local folder or a remote one. Both look the same to the kinds of sources, and pickle."""
+"""Storages: a local folder or a remote one, with the same methods. Both can be pickled."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,11 +27,12 @@ def beside(where: str) -> tuple[Storage, str]:
 
 
 @contextmanager
-def opening(what: str) -> Iterator[None]:
-    """A file system's refusals, said to the person who named the source."""
+def opening(name: str) -> Iterator[None]:
+    """Turn an OSError inside the block into a UserError about the source `name`."""
     try:
         yield
     except OSError as error:
         cause = error.strerror or str(error) or type(error).__name__
-        name = error.filename or what
-        raise UserError(f"{name} cannot be read ({cause}): is it there, and may you read it?") from error
+        raise UserError(
+            f"{error.filename or name} cannot be read ({cause}): is it there, and may you read it?"
+        ) from error

@@ -1,7 +1,7 @@
-"""Where the members of a tar lie, by reading headers alone: a tar inside a tar is a range of the outer file.
+"""Members of a tar and their byte ranges, from the headers alone. A tar in a tar is a range of the outer file.
 
-Not `tarfile`: it keeps an object for every member, takes a file that was cut off for a shorter one, and needs five
-times as long for a header.
+`tarfile` does not serve: it keeps an object for every member, accepts a file that was cut off as a shorter one, and
+takes five times as long per header.
 """
 
 from collections.abc import Iterator
@@ -12,47 +12,47 @@ from ..errors import UserError
 BLOCK = 512
 FILES, LINKS, SPARSE = b"07\0", b"12", b"S"  # types of members, a byte each
 LONG_NAME, LONG_LINK, PAX, PAX_ALL = b"L", b"K", b"x", b"g"
-BARE = b"123456"  # links, devices and folders: their header may give a size, and yet nothing follows
-LONGEST_HEADER = 1 << 20  # bytes of a name or a pax header; a longer one is damage
-MOST_DIGITS = 20  # of a number in a pax header; Python refuses thousands
+NO_DATA = b"123456"  # links, devices and folders: the header may give a size, but no data follow
+LONGEST_HEADER = 1 << 20  # bytes of a long name or a pax header; more means damage
+MAX_DIGITS = 20  # of a number in a pax header; int() refuses thousands
 
 
 class Member(NamedTuple):
     """A regular file in a tar."""
 
     name: str
-    offset: int  # of its bytes, in the file that was opened
+    offset: int  # of its first byte, in the opened file
     size: int
 
 
 def members(file: BinaryIO, name: str, start: int = 0, end: int | None = None) -> Iterator[Member]:
-    """The regular files of the tar in bytes [start, end) of `file`, in order; UserError when it is damaged or cut."""
+    """The regular files of the tar in bytes [start, end) of `file`, in order; UserError for damage or a link."""
     end = file.seek(0, 2) if end is None else end
-    at, given = start, {}  # given: what an extended header says of the member behind it
+    at, extended = start, {}  # extended: path and size of the next member, from extended headers
     while (header := _header(file, name, at, end)) is not None:
-        title, size, kind = header
+        path, size, kind = header
         data = at + BLOCK
         if kind in FILES:
-            title, size = given.get("path", title), int(given.get("size", size))
-        elif kind in BARE:
+            path, size = extended.get("path", path), int(extended.get("size", size))
+        elif kind in NO_DATA:
             size = 0
         if data + size > end:
-            raise _cut(name, end, f"{title!r} at byte {at} goes on to byte {data + size}")
+            raise _cut(name, end, f"{path!r} begins at byte {at} and ends at byte {data + size}")
         if kind in (LONG_NAME, PAX):
-            given = given | _extended(file, name, kind, data, size)
+            extended = extended | _extended(file, name, kind, data, size)
         elif kind not in (LONG_LINK, PAX_ALL):
-            if kind in LINKS or kind == SPARSE or "sparse" in given:
-                said = "a link" if kind in LINKS else "a sparse file"
-                told = given.get("path", title)
-                raise UserError(f"{told!r} in {name} is {said}: pack it with tar --dereference --hard-dereference")
-            if kind in FILES and not title.endswith("/"):  # old tars mark folders so
-                yield Member(title, data, size)
-            given = {}
+            if kind in LINKS or kind == SPARSE or "sparse" in extended:
+                fault = "a link" if kind in LINKS else "a sparse file"
+                path = extended.get("path", path)
+                raise UserError(f"{path!r} in {name} is {fault}: pack it with tar --dereference --hard-dereference")
+            if kind in FILES and not path.endswith("/"):  # old tars mark a folder by its slash
+                yield Member(path, data, size)
+            extended = {}
         at = data + size + -size % BLOCK
 
 
 def _header(file: BinaryIO, name: str, at: int, end: int) -> tuple[str, int, bytes] | None:
-    """(name, size, type) of a member; None at the end mark, a block of zeros."""
+    """(path, size, type) of a member; None at the end mark, a block of zeros."""
     file.seek(at)
     block = file.read(min(BLOCK, max(0, end - at)))
     if len(block) < BLOCK:
@@ -73,14 +73,15 @@ def _header(file: BinaryIO, name: str, at: int, end: int) -> tuple[str, int, byt
 
 
 def _octal(field: bytes) -> int:
+    """A header's number; ValueError for anything but octal digits."""
     digits = field.split(b"\0", 1)[0].strip() or b"0"
-    if not digits.isdigit():  # int() takes a sign: a walk with members of less than nothing would go in circles
+    if not digits.isdigit():  # int() accepts a sign, and a negative size would make the walk endless
         raise ValueError(f"{digits!r} is no number")
     return int(digits, 8)
 
 
 def _extended(file: BinaryIO, name: str, kind: bytes, data: int, size: int) -> dict[str, str]:
-    """A long name, or the records `length key=value` of a pax header."""
+    """{"path", "size", "sparse": value} from a long name or the records `length key=value` of a pax header."""
     if size > LONGEST_HEADER:
         raise UserError(f"{name} is damaged at byte {data}: a name of {size} bytes; fetch it again")
     file.seek(data)
@@ -90,11 +91,11 @@ def _extended(file: BinaryIO, name: str, kind: bytes, data: int, size: int) -> d
     found: dict[str, str] = {}
     text, at = text.rstrip(b"\0"), 0
     while at < len(text):
-        digits = text[at : at + MOST_DIGITS].partition(b" ")[0]
+        digits = text[at : at + MAX_DIGITS].partition(b" ")[0]
         length = int(digits) if digits.isdigit() else 0
         key, equals, value = text[at + len(digits) + 1 : at + length].removesuffix(b"\n").partition(b"=")
-        if not equals or (key == b"size" and not (value.isdigit() and len(value) < MOST_DIGITS)):
-            raise UserError(f"{name} is damaged at byte {data}: a pax header that is none; fetch it again")
+        if not equals or (key == b"size" and not (value.isdigit() and len(value) < MAX_DIGITS)):
+            raise UserError(f"{name} is damaged at byte {data}: its pax header is malformed; fetch it again")
         if key in (b"path", b"size") or key.startswith(b"GNU.sparse"):
             found[key.removeprefix(b"GNU.")[:6].decode()] = value.decode(errors="surrogateescape")
         at += length

@@ -1,4 +1,4 @@
-"""SEED's tables: a line is key, label, ..., image in base64, parted by tabs; `.lineidx` says where lines begin."""
+"""SEED's tables: a row is key, label, ..., image in base64, separated by tabs; `.lineidx` has the offsets of rows."""
 
 import base64
 import os
@@ -12,32 +12,36 @@ import numpy as np
 
 from ..errors import UserError
 from ..files import atomic
-from .arrange import SUFFIXES, arranged, labelled, numbered
+from .arrange import arranged
+from .classes import classes_of
+from .images import is_image
 from .local import Local
 from .source import Source
 from .storage import Storage, beside, opening, storage
 
-NAMES = {"train": ("train.tsv",), "val": ("val.tsv", "test.tsv")}
+TABLES = {"train": ("train.tsv",), "val": ("val.tsv", "test.tsv")}
 HEAD = 256  # bytes of a row, enough for key and label
 LONG_HEAD = 1 << 16
 CHUNK = 1 << 24
 
 
 @dataclass(frozen=True)
-class Lines:
+class TableRows:
     """Reads images from rows of a table; a place is (offset, length) of the row."""
 
     storage: Storage
     file: str
 
     def size(self, place: Any) -> int:
-        return int(place[1]) * 3 // 4  # base64, and a short head
+        return int(place[1]) * 3 // 4  # base64 takes 4 bytes for 3; the head is short
 
     def read(self, place: Any) -> bytes:
         start, length = map(int, place)
         row = self.storage.read(self.file, start, length).rstrip(b"\r\n")
         if b"\n" in row:
-            raise UserError(f"the row at byte {start} of {self.file} is several: remove its .lineidx, it is remade")
+            raise UserError(
+                f"the row at byte {start} of {self.file} is several rows: remove its .lineidx, it will be rewritten"
+            )
         try:
             return base64.b64decode(row.rpartition(b"\t")[2].strip(), validate=True)
         except ValueError as error:
@@ -45,7 +49,7 @@ class Lines:
 
 
 def tsv(where: str | os.PathLike[str], split: str) -> Source:
-    """The table of a split in a folder (test.tsv for val), or one table; classes have numbers for names."""
+    """The table of a split in a folder (val.tsv or test.tsv for val), or one table; classes are numbered."""
     where = os.fspath(where)
     with opening(where):
         files, name = _table(where, split)
@@ -59,29 +63,29 @@ def tsv(where: str | os.PathLike[str], split: str) -> Source:
                 heads = _heads(file, starts, files.show(name))
     assert heads is not None
     label, keys = heads
-    classes = ()
-    if len(label) and labelled(label, where):
-        classes = numbered(label)
+    classes = classes_of(label, where)
     paths = [
-        (f"{number}/" if classes else "") + key + ("" if os.path.splitext(key)[1].lower() in SUFFIXES else ".JPEG")
+        (f"{number}/" if classes else "") + key + ("" if is_image(key) else ".JPEG")
         for number, key in zip(label.tolist(), keys, strict=True)
     ]
     places = np.stack([starts, np.diff(starts, append=size)], axis=1)
-    return arranged(where, split, Lines(files, name), classes, label, paths, places)
+    return arranged(where, split, TableRows(files, name), classes, label, paths, places)
 
 
 def _table(where: str, split: str) -> tuple[Storage, str]:
+    """The folder and the name of the table."""
     if where.lower().endswith(".tsv"):
         return beside(where)
     files = storage(where)
-    for name in NAMES[split]:
+    for name in TABLES[split]:
         if files.exists(name):
             return files, name
-    raise UserError(f"{where} has no {' and no '.join(NAMES[split])}: the {split} split is in it; or name a .tsv file")
+    names = " and no ".join(TABLES[split])
+    raise UserError(f"{where} has no {names}: the {split} split is in it; or name a .tsv file")
 
 
 def _stored(files: Storage, name: str, size: int) -> np.ndarray | None:
-    """The offsets in the `.lineidx` beside the table; None when there are none, or none that can be right."""
+    """The offsets in the `.lineidx` beside the table; None without one, or if its offsets cannot be right."""
     index = os.path.splitext(name)[0] + ".lineidx"
     if not files.exists(index):
         return None
@@ -91,20 +95,20 @@ def _stored(files: Storage, name: str, size: int) -> np.ndarray | None:
         starts = np.zeros(0, np.int64)
     if len(starts) and starts[0] == 0 and (np.diff(starts) > 0).all() and starts[-1] < size:
         return starts
-    print(f"warning: {files.show(index)} does not fit {name}: it is remade", file=sys.stderr)
+    print(f"warning: {files.show(index)} does not fit {name}: it is rewritten", file=sys.stderr)
     return None
 
 
 def _heads(file: BinaryIO, starts: np.ndarray, name: str) -> tuple[np.ndarray, list[str]] | None:
-    """Labels and keys, from the first bytes of each row; None when the offsets are not those of rows."""
+    """Labels [N] int64 and keys, from the first bytes of each row; None when the offsets are not those of the rows."""
     label, keys = np.empty(len(starts), np.int64), []
     for row, start in enumerate(starts.tolist()):
         file.seek(max(0, start - 1))
         if start and file.read(1) != b"\n":
-            print(f"warning: the .lineidx of {name} points into row {row}: it is remade", file=sys.stderr)
+            print(f"warning: the .lineidx of {name} points into row {row}: it is rewritten", file=sys.stderr)
             return None
         head = file.read(HEAD)
-        if head.count(b"\t", 0) < 2:
+        if head.count(b"\t") < 2:
             head += file.read(LONG_HEAD)
         fields = head.split(b"\n", 1)[0].split(b"\t", 2)
         try:
@@ -117,13 +121,13 @@ def _heads(file: BinaryIO, starts: np.ndarray, name: str) -> tuple[np.ndarray, l
     if len(starts):
         file.seek(int(starts[-1]))
         if file.readline() and file.read(1):
-            print(f"warning: {name} has rows behind those of its .lineidx: it is remade", file=sys.stderr)
+            print(f"warning: {name} has rows after the last of its .lineidx: it is rewritten", file=sys.stderr)
             return None
     return label, keys
 
 
 def _scan(file: BinaryIO) -> Iterator[int]:
-    """Where rows begin: at 0, and behind each line break but the last."""
+    """Offsets of rows: 0, and the byte after each line break except the last."""
     size, at = file.seek(0, 2), file.seek(0)
     if size:
         yield 0
@@ -134,7 +138,7 @@ def _scan(file: BinaryIO) -> Iterator[int]:
 
 
 def _store(files: Storage, name: str, starts: np.ndarray) -> None:
-    """Beside the table, for the next time; it is no trouble when that cannot be."""
+    """Write the `.lineidx` beside a local table, for the next time; a folder that cannot be written is no error."""
     if isinstance(files, Local):
         path = files.root / name
         with suppress(OSError), atomic(path.with_suffix(".lineidx")) as file:

@@ -1,1 +1,1 @@
-"""Which part of a source: published lists, drawn sets, class sets, lists of the user's own."""
+"""Subsets of a source: published lists, drawn sets, class sets, the user's own lists, and shares of each class."""

@@ -1,4 +1,4 @@
-"""Class sets: keep some classes and number them anew."""
+"""Class sets: some of the classes, with labels from 0."""
 
 import random
 from dataclasses import replace
@@ -7,16 +7,19 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UserError
-from ..lists import class_names, known, read, shown
+from ..lists import check_known, class_names, read, shown
 from ..manifest import JSON, Manifest
-from .published import CLASSSETS, class_listing
+from .fetch import class_listing
+from .published import CLASSSETS
 
 SEED = 2020  # of the published shuffle
 
 
 def class_set(name: str, classes: tuple[str, ...], lists: Path | None, *, compute: bool) -> tuple[list[str], JSON]:
-    """The names of a class set, from a file or as one of the published four, and where they come from."""
-    known("class set", name, CLASSSETS)
+    """The class names of a set, a file or one of the published four, and their origin for dataset.json.
+
+    `compute` derives a published set from all `classes` instead of reading its list."""
+    check_known("class set", name, CLASSSETS)
     if name not in CLASSSETS:
         text, sha256 = read(Path(name))
         return class_names(text, Path(name).name), {"from": "list", "file": Path(name).name, "sha256": sha256}
@@ -27,7 +30,7 @@ def class_set(name: str, classes: tuple[str, ...], lists: Path | None, *, comput
 
 
 def computed(name: str, classes: tuple[str, ...]) -> list[str]:
-    """A published class set by its rule: the first half of the sorted or shuffled classes, `_comp` the rest."""
+    """A published class set by its rule: the first half of the sorted or shuffled classes, `_comp` the other half."""
     order = sorted(classes)
     if name.startswith("clsset2"):
         random.Random(SEED).shuffle(order)
@@ -36,7 +39,7 @@ def computed(name: str, classes: tuple[str, ...]) -> list[str]:
 
 
 def only(data: Manifest, name: str) -> Manifest:
-    """The samples of a class set, a file's or one of the published four, numbered anew, over the files of `data`."""
+    """The samples of a class set (a file or one of the published four) over the files of `data`, labels from 0."""
     if not data.info.classes:
         raise UserError(f"{data.root} has no classes to choose from: leave out --class-subset")
     names, _ = class_set(name, data.info.classes, None, compute=True)
@@ -49,15 +52,18 @@ def only(data: Manifest, name: str) -> Manifest:
 def remap(
     label: np.ndarray, classes: tuple[str, ...], names: list[str], where: str
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """New labels [N], -1 for images of other classes; label = place among the sorted names. And these names."""
-    foreign = sorted(set(names) - set(classes))
-    if foreign:
+    """(labels [N] among the sorted `names`, -1 for images of other classes; the sorted names).
+
+    UserError about `where`, the origin of the names, for a name that is not among `classes`.
+    """
+    unknown = sorted(set(names) - set(classes))
+    if unknown:
         remedy = "--draw-subset computes it from these" if where in CLASSSETS else "name classes of the source"
         raise UserError(
-            f"{where} names {len(foreign)} classes that are not among the {len(classes)} here "
-            f"({', '.join(classes[:3])}, ...): {shown(foreign)}; {remedy}"
+            f"{where} names {len(unknown)} classes that are not among the {len(classes)} here "
+            f"({', '.join(classes[:3])}, ...): {shown(unknown)}; {remedy}"
         )
-    new = tuple(sorted(names))
-    place = {name: c for c, name in enumerate(new)}
-    table = np.array([*(place.get(name, -1) for name in classes), -1], np.int32)  # the last is for label -1
-    return table[label], new
+    kept = tuple(sorted(names))
+    number = {name: c for c, name in enumerate(kept)}
+    table = np.array([*(number.get(name, -1) for name in classes), -1], np.int32)  # the last is for label -1
+    return table[label], kept

@@ -1,4 +1,4 @@
-"""A list file's images in a source."""
+"""The images of a list file in a source."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from ..sources.source import Source
 
 
 class Listing(NamedTuple):
-    """A list file as read."""
+    """A list file."""
 
     file: str
     paths: list[str]  # [N] class/file
@@ -19,21 +19,21 @@ class Listing(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Where a source has the images of a list."""
+    """Images of a list that a source has."""
 
     rows: np.ndarray  # [n] int64 positions in the source, ascending
     line: np.ndarray  # [n] int64 positions in the list
-    missing: list[str]
+    missing: list[str]  # sorted paths that the source lacks
 
 
-def find(source: Source, wanted: Listing, *, allow_missing: bool) -> Found:
-    """The listed images in the source; UserError names those it lacks, unless they may be missing."""
-    lines = {path: line for line, path in enumerate(wanted.paths)}
+def find(source: Source, listing: Listing, *, allow_missing: bool) -> Found:
+    """The listed images in the source. UserError names missing ones, unless they are allowed and some are found."""
+    lines = {path: line for line, path in enumerate(listing.paths)}
     rows = [row for row, path in enumerate(source.paths) if path in lines]
-    line = [lines.pop(source.paths[row]) for row in rows]  # and what stays is missing
+    line = [lines.pop(source.paths[row]) for row in rows]  # what remains in `lines` is missing
     if lines and not (allow_missing and rows):
         raise UserError(
-            f"{source.name} lacks {len(lines)} of the {len(wanted.paths)} files of {wanted.file}: "
-            f"{shown(sorted(lines))}; complete the source, or go on without them: --allow-missing"
+            f"{source.name} lacks {len(lines)} of the {len(listing.paths)} files of {listing.file}: "
+            f"{shown(sorted(lines))}; complete the source, or leave them out with --allow-missing"
         )
     return Found(np.array(rows, np.int64), np.array(line, np.int64), sorted(lines))

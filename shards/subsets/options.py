@@ -1,4 +1,4 @@
-"""The words that choose images, and which of them go together."""
+"""Options that choose images of a source, and the check of their combinations."""
 
 import math
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from ..errors import UserError
-from ..lists import known
+from ..lists import check_known
 from .published import CLASSSETS, PUBLISHED
 from .release import NAMES
 
@@ -20,35 +20,38 @@ class SubsetOptions:
         "full; ImageNet's lt0, lt2, lt4, lt6, lt8, lt, 100kp, lt-val, lt-test by their published lists; half of the "
         "classes: clsset1, clsset1_comp, clsset2, clsset2_comp; or a list FILE of `path label`",
     ] = "full"
-    classes: Annotated[str, "FILE of class names, or a clsset: drop the other classes, number these anew"] = ""
-    fraction: Annotated[float, "take this share of each class; a smaller share is a part of a larger one"] = 1.0
+    classes: Annotated[str, "FILE of class names, or a clsset: keep only these classes and renumber them"] = ""
+    fraction: Annotated[float, "take this share of each class; a larger share contains every smaller one"] = 1.0
     per_class: Annotated[int, "take this many images of each class; 0 = all", 0] = 0
     draw_subset: Annotated[
         bool | Literal["release"],
-        "draw the subset's per-class counts by key instead of using its list; release = as the published lists were",
+        "draw the subset's per-class counts by key instead of using its list; release = repeat the published draw",
     ] = False
-    imbalance: Annotated[float, "head over tail of long tails drawn from other data than ImageNet", 1] = 256.0
+    imbalance: Annotated[float, "largest over smallest class of tails drawn from data other than ImageNet", 1] = 256.0
     lists: Annotated[Path | None, "folder with the published lists ($VIEWSTREAM_LISTS, else fetched once)"] = None
-    allow_missing: Annotated[bool, "go on when the source lacks files of the list, or images for --per-class"] = False
+    allow_missing: Annotated[bool, "accept that the source lacks files of the list, or images for --per-class"] = False
 
 
 def check(choice: SubsetOptions) -> None:
-    """UserError for words that do not go together, before anything is read."""
+    """UserError for invalid options or combinations, before anything is read."""
     name, draw = choice.subset, choice.draw_subset
-    known("subset", name, ["full", *PUBLISHED, *CLASSSETS])
+    check_known("subset", name, ["full", *PUBLISHED, *CLASSSETS])
     if choice.classes:
-        known("class set", choice.classes, CLASSSETS)
+        check_known("class set", choice.classes, CLASSSETS)
     if draw == "release" and name not in NAMES:
         raise UserError(f"--draw-subset release repeats how {', '.join(NAMES)} were made, not {name}: name one of them")
     if draw and name not in ("full", *PUBLISHED, *CLASSSETS):
-        raise UserError(f"--draw-subset has nothing to draw of the list {name}: leave one of them out")
+        raise UserError(f"--draw-subset cannot draw the list {name}: leave one of them out")
     if draw and name == "full" and choice.classes not in CLASSSETS:
         raise UserError("--draw-subset draws a part of the source: name its shape, as in --subset lt6")
     if not 0 < choice.fraction <= 1:
         raise UserError(f"--fraction {choice.fraction} is not a share: take more than 0 and at most 1")
     if choice.per_class < 0:
-        raise UserError(f"--per-class {choice.per_class} is less than none: take 1 or more, or 0 for all")
+        raise UserError(f"--per-class {choice.per_class} is negative: take 1 or more, or 0 for all")
     if choice.fraction < 1 and choice.per_class:
-        raise UserError("--fraction and --per-class both say how many of a class: give one of them")
+        raise UserError("--fraction and --per-class both set the images per class: give one of them")
     if not (math.isfinite(choice.imbalance) and choice.imbalance >= 1):
-        raise UserError(f"--imbalance {choice.imbalance} is not head over tail: take 1 or more, 256 is ImageNet-LT's")
+        raise UserError(
+            f"--imbalance {choice.imbalance} is not a ratio of the largest to the smallest class: take 1 or more, "
+            "ImageNet-LT has 256"
+        )

@@ -21,7 +21,7 @@ from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.care.verify import verify
 from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import Manifest
-from viewstream.shards.subsets.part import SubsetOptions
+from viewstream.shards.subsets.options import SubsetOptions
 
 from .hostile.lists import lists, subsets
 from .hostile.pictures import pictures

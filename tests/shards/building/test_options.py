@@ -8,7 +8,7 @@ import pytest
 from viewstream.shards.building.build import build
 from viewstream.shards.building.layout import bytes_of
 from viewstream.shards.errors import UserError
-from viewstream.shards.subsets.part import SubsetOptions
+from viewstream.shards.subsets.options import SubsetOptions
 
 
 @pytest.mark.parametrize("side", [{"max_side": 40}, {"short_side": 40}])

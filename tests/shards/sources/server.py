@@ -1,4 +1,4 @@
-"""File servers on loopback: one that sends parts, one that does not."""
+"""Handlers for HTTP servers of files: one serves ranges, one does not."""
 
 import http.server
 import re
@@ -6,21 +6,21 @@ from pathlib import Path
 
 
 class Ranged(http.server.SimpleHTTPRequestHandler):
-    """Python's file server, able to send parts; `failing` requests of a part fail first."""
+    """Python's file server with ranges; the first `failing` requests for a range get a 503."""
 
     failing = 0
-    parts = True
+    ranges = True
 
     def do_GET(self):
-        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range") or "")
+        requested = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range") or "")
         path = Path(self.translate_path(self.path))
-        if not asked or not self.parts or not path.is_file():
+        if not requested or not self.ranges or not path.is_file():
             return super().do_GET()
         if Ranged.failing:
             Ranged.failing -= 1
             return self.send_error(503)
         data = path.read_bytes()
-        first, last = int(asked[1]), min(int(asked[2]), len(data) - 1)
+        first, last = int(requested[1]), min(int(requested[2]), len(data) - 1)
         self.send_response(206)
         self.send_header("Content-Range", f"bytes {first}-{last}/{len(data)}")
         self.send_header("Content-Length", str(last + 1 - first))
@@ -32,7 +32,9 @@ class Ranged(http.server.SimpleHTTPRequestHandler):
 
 
 class Whole(Ranged):
-    parts = False
+    """It refuses ranges: every answer is the whole file."""
+
+    ranges = False
 
     def end_headers(self):
         self.send_header("Accept-Ranges", "none")

@@ -1,4 +1,4 @@
-"""ImageNet's own archives: the validation images get their classes from the kit or from Kaggle's table."""
+"""ImageNet's own archives: validation images get their classes from the kit or from Kaggle's table."""
 
 import gzip
 import pickle
@@ -15,8 +15,8 @@ from viewstream.shards.sources.matfile import load
 from ..archives import tar
 
 TRUTH, META = "ILSVRC2012_validation_ground_truth.txt", "meta.mat"
-WNIDS = ["n02000000", "n01000000", "n03000000"]  # by their numbers: not sorted
-PICTURES = {f"ILSVRC2012_val_{i:08d}.JPEG": b"jpeg %d" % i for i in range(1, 8)}
+WNIDS = ["n02000000", "n01000000", "n03000000"]  # in the order of their numbers, which is not the sorted one
+IMAGES = {f"ILSVRC2012_val_{i:08d}.JPEG": b"jpeg %d" % i for i in range(1, 8)}
 NUMBERS = [1, 3, 2, 2, 1, 3, 3]
 
 
@@ -40,7 +40,7 @@ def text(value):
 
 
 def meta(wnids):
-    """meta.mat as the kit has it: leaves by their number, and a parent behind them."""
+    """meta.mat as in the kit: leaves by their number, then a parent."""
     names = [b"ILSVRC2012_ID", b"WNID", b"words", b"num_children"]
     rows = [(i + 1, wnid, 0) for i, wnid in enumerate(wnids)] + [(len(wnids) + 1, "n00001740", len(wnids))]
     values = [v for i, w, n in rows for v in (number(i), text(w), text("a, b"), number(n))]
@@ -51,19 +51,20 @@ def meta(wnids):
 
 @pytest.fixture
 def val(tmp_path):
-    """The validation archive, its members in some order; the truth is for the test to put there."""
-    names = sorted(PICTURES, key=lambda n: hash(n) % 7)
-    (tmp_path / "ILSVRC2012_img_val.tar").write_bytes(tar([(n, PICTURES[n]) for n in names]))
+    """A folder with the validation archive, its members unsorted; the test adds the kit or the table."""
+    names = sorted(IMAGES, reverse=True)
+    (tmp_path / "ILSVRC2012_img_val.tar").write_bytes(tar([(n, IMAGES[n]) for n in names]))
     return tmp_path
 
 
-def kit(root, how):
+def kit(root, form):
+    """Write the classes into `root` as a packed kit, an unpacked kit, or Kaggle's table."""
     truth, table = "".join(f"{n}\n" for n in NUMBERS).encode(), meta(WNIDS)
-    if how == "packed":
+    if form == "packed":
         files = [(f"ILSVRC2012_devkit_t12/data/{n}", d) for n, d in ((TRUTH, truth), (META, table))]
         (root / "ILSVRC2012_devkit_t12.tar.gz").write_bytes(gzip.compress(tar(files)))
-    elif how == "kaggle":
-        lines = [f"{n[:-5]},{WNIDS[c - 1]} 1 2 3 4 \n" for n, c in zip(PICTURES, NUMBERS, strict=True)]
+    elif form == "kaggle":
+        lines = [f"{n[:-5]},{WNIDS[c - 1]} 1 2 3 4 \n" for n, c in zip(IMAGES, NUMBERS, strict=True)]
         (root / "LOC_val_solution.csv").write_text("ImageId,PredictionString\n" + "".join(lines[::-1]))
     else:
         data = root / "ILSVRC2012_devkit_t12" / "data"
@@ -72,18 +73,18 @@ def kit(root, how):
         (data / META).write_bytes(table)
 
 
-@pytest.mark.parametrize("how", ["packed", "unpacked", "kaggle"])
-def test_validation_pictures_get_the_classes_that_the_kit_gives_them(how, val):
-    kit(val, how)
+@pytest.mark.parametrize("form", ["packed", "unpacked", "kaggle"])
+def test_validation_images_get_the_classes_of_the_kit(form, val):
+    kit(val, form)
     source = pickle.loads(pickle.dumps(open_source(str(val), "val")))
     assert source.classes == tuple(sorted(WNIDS))
-    want = sorted(f"{WNIDS[c - 1]}/{n}" for n, c in zip(PICTURES, NUMBERS, strict=True))
+    want = sorted(f"{WNIDS[c - 1]}/{n}" for n, c in zip(IMAGES, NUMBERS, strict=True))
     assert source.paths == want
     assert [source.classes[c] for c in source.label] == [p[:9] for p in want]
-    assert [source.reader.read(p) for p in source.places] == [PICTURES[p[10:]] for p in want]
+    assert [source.reader.read(p) for p in source.places] == [IMAGES[p[10:]] for p in want]
 
 
-def test_a_missing_or_damaged_truth_is_named(val):
+def test_missing_or_damaged_tables_are_named_in_the_error(val):
     with pytest.raises(UserError, match=r"put there ILSVRC2012_devkit_t12\.tar\.gz, or .*LOC_val_solution\.csv"):
         ilsvrc(val, "val")
     with pytest.raises(UserError, match=r"has no ILSVRC2012_img_train\.tar: the train split is in it"):

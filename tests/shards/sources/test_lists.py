@@ -1,4 +1,4 @@
-"""Lists as sources, in the dialects of their authors, and paths that never leave their root."""
+"""Lists of several authors as sources, and paths that never leave their root."""
 
 import os
 
@@ -11,31 +11,32 @@ from viewstream.shards.sources.local import Local
 from viewstream.shards.sources.remote import Remote
 
 
-def lay(root, paths):
+def write(root, paths):
+    """Files under `root` whose content is their path."""
     for path in paths:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_bytes(path.encode())
 
 
-def test_an_inaturalist_list_keeps_its_folders_and_its_numbers(tmp_path):
+def test_an_inaturalist_list_keeps_its_folders_and_numbers(tmp_path):
     paths = ["train_val2018/Plantae/1/a.jpg", "train_val2018/Aves/0/b.jpg", "train_val2018/Aves/0/a.jpg"]
-    lay(tmp_path / "pictures", paths)
+    write(tmp_path / "images", paths)
     (tmp_path / "iNat18.txt").write_text("".join(f"{p} {p.split('/')[2]}\n" for p in paths))
-    source = listing(tmp_path / "iNat18.txt", "train", str(tmp_path / "pictures"))
+    source = listing(tmp_path / "iNat18.txt", "train", str(tmp_path / "images"))
     assert (source.name, source.classes, source.label.tolist()) == ("iNat18", ("0", "1"), [0, 0, 1])
     assert source.paths == sorted(paths)
     assert [source.reader.read(p).decode() for p in source.places] == sorted(paths)
 
 
-def test_a_places_list_takes_its_names_from_the_categories(tmp_path):
+def test_a_places_list_takes_class_names_from_the_categories(tmp_path):
     paths = ["a/airfield/1.jpg", "a/apartment_building/outdoor/1.jpg", "b/balcony/outdoor/1.jpg"]
-    lay(tmp_path, paths)
+    write(tmp_path, paths)
     (tmp_path / "places.txt").write_text("".join(f"/{p} {n}\n" for n, p in enumerate(paths)))
     names = tuple(p.rpartition("/")[0] for p in paths)
     assert open_source(str(tmp_path / "places.txt"), "train").classes == names
     (tmp_path / "categories_places365.txt").write_text("".join(f"/{n} {i}\n" for i, n in enumerate([*names, "z/zoo"])))
     assert open_source(str(tmp_path / "places.txt"), "train").classes == (*names, "z/zoo")
-    lay(tmp_path, ["Places365_val_00000001.jpg"])
+    write(tmp_path, ["Places365_val_00000001.jpg"])
     (tmp_path / "val.txt").write_text("Places365_val_00000001.jpg 3\n")
     source = open_source(str(tmp_path / "val.txt"), "val")
     assert (source.paths, source.label.tolist()) == (["Places365_val_00000001.jpg"], [3])
@@ -44,9 +45,9 @@ def test_a_places_list_takes_its_names_from_the_categories(tmp_path):
         open_source(str(tmp_path / "val.txt"), "val")
 
 
-@pytest.mark.parametrize("under", ["", "train"])
-def test_pictures_of_a_balfeat_list_lie_in_the_root_or_its_half(under, tmp_path):
-    lay(tmp_path / under, ["cat/1.JPEG", "dog/1.JPEG"])
+@pytest.mark.parametrize("folder", ["", "train"])
+def test_images_of_a_balfeat_list_are_found_in_the_root_or_its_split(folder, tmp_path):
+    write(tmp_path / folder, ["cat/1.JPEG", "dog/1.JPEG"])
     (tmp_path / "l.txt").write_text("train/dog/1.JPEG 1 0.5\ncat/1.JPEG 0\n")
     source = open_source(str(tmp_path / "l.txt"), "train")
     assert (source.classes, source.paths) == (("cat", "dog"), ["cat/1.JPEG", "dog/1.JPEG"])
@@ -54,7 +55,7 @@ def test_pictures_of_a_balfeat_list_lie_in_the_root_or_its_half(under, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("a/1.jpg 0\na/1.jpg 0\n", r"l\.txt line 2"),
         ("a/1.jpg 0\nb/1.jpg\n", r"l\.txt line 2"),
@@ -67,14 +68,14 @@ def test_pictures_of_a_balfeat_list_lie_in_the_root_or_its_half(under, tmp_path)
         ("z/1.jpg 0\n", r"has no z/1\.jpg, which .*l\.txt names: say where its images are with --root"),
     ],
 )
-def test_lines_that_cannot_stand_are_refused(text, said, tmp_path):
-    lay(tmp_path, ["a/1.jpg", "b/1.jpg"])
+def test_invalid_lists_are_refused(text, message, tmp_path):
+    write(tmp_path, ["a/1.jpg", "b/1.jpg"])
     (tmp_path / "l.txt").write_bytes(text.encode("latin-1"))
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         open_source(str(tmp_path / "l.txt"), "train")
 
 
-def test_an_absent_list_is_an_error(tmp_path):
+def test_a_missing_list_is_an_error(tmp_path):
     with pytest.raises(UserError, match=r"l\.txt cannot be read \(No such file"):
         open_source(str(tmp_path / "l.txt"), "train")
 

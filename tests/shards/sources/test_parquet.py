@@ -1,4 +1,4 @@
-"""Parquet: listed without the images, read in one pass; every damage is named."""
+"""Parquet: listing reads no images, staging reads them in one pass, errors name the table."""
 
 import io
 import json
@@ -17,13 +17,13 @@ from viewstream.shards.sources.parquet import parquet
 
 
 def table(path, rows, names=None, image="image", label="label"):
-    """A table of (label, path, bytes) rows, as the `datasets` library writes one."""
-    made = pa.table({image: [{"bytes": d, "path": p} for _, p, d in rows], label: [c for c, *_ in rows]})
+    """Write rows (label, path, bytes) as the `datasets` library does; the path of the table."""
+    data = pa.table({image: [{"bytes": d, "path": p} for _, p, d in rows], label: [c for c, *_ in rows]})
     if names:
         features = {label: {"names": names, "_type": "ClassLabel"}, image: {"_type": "Image"}}
-        made = made.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+        data = data.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(made, path, row_group_size=3)
+    pq.write_table(data, path, row_group_size=3)
     return path
 
 
@@ -38,16 +38,20 @@ def test_class_names_come_from_the_schema_and_paths_from_files_or_rows(tmp_path)
     assert source.paths == ["tench, fish/00000001", "tench, fish/00000003", "dog/a-00000002.png", "dog/a.png"]
     source = staged(source, tmp_path / "stage")
     assert [source.reader.read(p) for p in source.places] == [b"B", b"D", b"C", b"A"]
+    with pytest.raises(UserError, match=r"has a label 1, its schema names 1 classes: correct one of them"):
+        parquet(table(tmp_path / "a.parquet", rows, ["tench, fish"]), "val")
 
 
-@pytest.mark.parametrize("page", ["[" * 100_000, json.dumps({"info": {"features": {"label": {"names": ["\ud800"]}}}})])
-def test_class_names_that_are_no_text_are_left_out(page, tmp_path):
-    made = pa.table({"image": [{"bytes": b"A"}], "label": [0]}).replace_schema_metadata({"huggingface": page})
-    pq.write_table(made, tmp_path / "a.parquet")
+@pytest.mark.parametrize(
+    "metadata", ["[" * 100_000, json.dumps({"info": {"features": {"label": {"names": ["\ud800"]}}}})]
+)
+def test_class_names_that_are_not_text_are_ignored(metadata, tmp_path):
+    data = pa.table({"image": [{"bytes": b"A"}], "label": [0]}).replace_schema_metadata({"huggingface": metadata})
+    pq.write_table(data, tmp_path / "a.parquet")
     assert parquet(tmp_path / "a.parquet", "train").classes == ("0",)
 
 
-def test_validation_names_of_imagenet_get_their_folders_back(tmp_path):
+def test_imagenets_validation_names_get_their_folders_back(tmp_path):
     names = ["ILSVRC2012_val_00000293_n02000000.JPEG", "ILSVRC2012_val_00000001_n01000000.JPEG"]
     path = table(tmp_path / "t.parquet", [(7, names[0], b"A"), (3, names[1], b"B")], list("abcdefgh"))
     source = parquet(path, "val")
@@ -55,7 +59,7 @@ def test_validation_names_of_imagenet_get_their_folders_back(tmp_path):
     assert source.paths == ["n01000000/ILSVRC2012_val_00000001.JPEG", "n02000000/ILSVRC2012_val_00000293.JPEG"]
 
 
-def test_a_table_of_the_hub_may_call_its_columns_otherwise_and_lack_labels(tmp_path):
+def test_columns_may_have_other_names_and_labels_may_be_missing(tmp_path):
     rows = [(2, None, b"A"), (0, None, b"B")]
     assert parquet(table(tmp_path / "a.parquet", rows, image="img", label="fine_label"), "train").classes == (*"012",)
     source = parquet(table(tmp_path / "a.parquet", [(-1, "p.jpg", b"A"), (-1, "q.jpg", b"B")]), "train")
@@ -63,7 +67,7 @@ def test_a_table_of_the_hub_may_call_its_columns_otherwise_and_lack_labels(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("made", "said"),
+    ("columns", "message"),
     [
         ({"text": ["a"], "label": [0]}, "has no column of images"),
         ({"a": [{"bytes": b""}], "b": [{"bytes": b""}], "label": [0]}, r"several columns of images \(a, b\)"),
@@ -72,18 +76,18 @@ def test_a_table_of_the_hub_may_call_its_columns_otherwise_and_lack_labels(tmp_p
         ({"image": [{"bytes": b"", "path": ".."}], "label": [0]}, "leads out of the source"),
         ({"image": [{"bytes": b"", "path": "a\0"}], "label": [0]}, "has a zero byte"),
         ({"image": [{"bytes": "text"}], "label": [0]}, "has no column of images"),
-        ({"image": [{"bytes": b""}], "label": pa.array([2**64 - 1], pa.uint64())}, "a label or a path that is none"),
-        ({"image": [{"bytes": b"", "path": b"\xff"}], "label": [0]}, "a label or a path that is none"),
+        ({"image": [{"bytes": b""}], "label": pa.array([2**64 - 1], pa.uint64())}, "a label or a path that is invalid"),
+        ({"image": [{"bytes": b"", "path": b"\xff"}], "label": [0]}, "a label or a path that is invalid"),
         ({"image": pa.array([], pa.struct([("bytes", pa.binary())]))}, "its tables have no rows"),
     ],
 )
-def test_tables_that_are_no_pictures_are_refused(made, said, tmp_path):
-    pq.write_table(pa.table(made), tmp_path / "a.parquet")
-    with pytest.raises(UserError, match=said):
+def test_tables_without_valid_images_and_labels_are_refused(columns, message, tmp_path):
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=message):
         parquet(tmp_path / "a.parquet", "train")
 
 
-def test_a_damaged_table_is_named_at_opening_or_at_staging(tmp_path, monkeypatch):
+def test_a_damaged_table_is_named_at_opening_and_staging(tmp_path, monkeypatch):
     monkeypatch.setattr(staging, "BUFFER", 4096)
     rows = [(0, f"{n}.jpg", np.random.default_rng(n).bytes(5000)) for n in range(9)]
     path = table(tmp_path / "a.parquet", rows)
@@ -100,25 +104,25 @@ def test_a_damaged_table_is_named_at_opening_or_at_staging(tmp_path, monkeypatch
         parquet(tmp_path / "b.parquet", "train")
 
 
-def test_staging_takes_the_rows_that_are_wanted_and_reuses_what_is_whole(tmp_path, monkeypatch):
-    rows = [(n % 2, f"{n:02d}.jpg", b"picture %d" % n if n else None) for n in range(20)]
+def test_staging_copies_the_given_rows_and_reuses_a_complete_copy(tmp_path, monkeypatch):
+    rows = [(n % 2, f"{n:02d}.jpg", b"image %d" % n if n else None) for n in range(20)]
     table(tmp_path / "data" / "train-0.parquet", rows[:11])
     table(tmp_path / "data" / "train-1.parquet", rows[11:])
     source, folder = open_source(str(tmp_path), "train"), tmp_path / "stage"
     with pytest.raises(OSError, match="stage the source first"):
         source.reader.read(source.places[0])
     want = np.array([17, 0, 3, 12])
-    some = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(source)).stage(source, folder, want)))
-    assert [some.reader.read(some.places[i]) for i in want] == [b"picture 15", b"", b"picture 6", b"picture 5"]
-    assert [some.reader.size(some.places[i]) for i in (17, 0, 1)] == [10, 0, 0]
+    copied = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(source)).stage(source, folder, want)))
+    assert [copied.reader.read(copied.places[i]) for i in want] == [b"image 15", b"", b"image 6", b"image 5"]
+    assert [copied.reader.size(copied.places[i]) for i in (17, 0, 1)] == [8, 0, 0]
     with pytest.raises(OSError, match="was not staged"):
-        some.reader.read(some.places[1])
-    monkeypatch.setattr(staging, "_pictures", lambda *_: pytest.fail("read again"))
+        copied.reader.read(copied.places[1])
+    monkeypatch.setattr(staging, "_images", lambda *_: pytest.fail("read again"))
     again = source.stage(source, folder, want[::-1])
-    assert again.places.tolist() == some.places.tolist()
+    assert again.places.tolist() == copied.places.tolist()
     monkeypatch.undo()
-    (folder / "pictures.bin").write_bytes(b"torn")  # as if a machine had died
-    assert staged(source, folder).reader.size(again.places[17]) == 10
+    (folder / "pictures.bin").write_bytes(b"torn")  # as after a crash
+    assert staged(source, folder).reader.size(again.places[17]) == 8
     assert len((folder / "pictures.bin").read_bytes()) == sum(len(d or b"") for *_, d in rows)
 
 

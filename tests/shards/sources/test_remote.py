@@ -1,4 +1,4 @@
-"""Sources behind a URL: failing, absent and odd servers are waited for, named or coped with."""
+"""Sources at a URL: failing reads are tried again, other faults of a server are errors."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from viewstream.shards.sources.detect import open_source
 from .server import Ranged, Whole
 
 
-def test_a_moment_without_a_server_is_waited_for_and_a_longer_one_is_an_error(serve, monkeypatch):
+def test_a_read_that_fails_is_tried_again_and_then_an_error(serve, monkeypatch):
     monkeypatch.setattr(remote, "PAUSES", (0.0, 0.0))
     source = open_source(f"{serve()}/webdataset", "train")
     Ranged.failing = 2
@@ -23,13 +23,13 @@ def test_a_moment_without_a_server_is_waited_for_and_a_longer_one_is_an_error(se
     Ranged.failing = 0
 
 
-def test_a_server_that_sends_whole_files_only_is_named(serve, monkeypatch):
+def test_a_server_without_ranges_is_refused(serve, monkeypatch):
     monkeypatch.setattr(remote, "PAUSES", ())
     with pytest.raises(UserError, match="sends whole files only: fetch it first"):
         open_source(f"{serve(Whole)}/ilsvrc/ILSVRC2012_img_train.tar", "train")
 
 
-def test_an_absent_remote_source_and_an_unknown_address_are_errors(serve, monkeypatch):
+def test_a_missing_remote_source_and_an_unknown_address_are_errors(serve, monkeypatch):
     monkeypatch.setattr(remote, "PAUSES", ())
     with pytest.raises(UserError, match=r"nowhere/train does not exist: a source is laid out as .*train/<class>/"):
         open_source(f"{serve()}/nowhere", "train")
@@ -41,7 +41,7 @@ def test_an_absent_remote_source_and_an_unknown_address_are_errors(serve, monkey
         open_source("http://127.0.0.1:1/tars/a.txt", "train")
 
 
-def test_pictures_of_an_index_page_may_have_odd_names(serve, packed, jpeg):
+def test_images_on_an_index_page_may_have_odd_names(serve, packed, jpeg):
     names = ["a b#1.jpg", "ü?&amp.jpg", "100%.jpg", "%20.jpg"]
     folder = packed[0] / "odd" / "train"
     folder.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""The same images in every kind of source, here and behind a URL: same paths, labels, classes, bytes and uids."""
+"""The same images in every kind of source, local and remote: same paths, labels, classes, bytes and uids."""
 
 import pickle
 
@@ -14,7 +14,7 @@ from .packed import KINDS
 
 @pytest.fixture(params=["local", "memory", "http"])
 def place(request, packed):
-    """The packed folder's address."""
+    """The address of the packed folder."""
     store = fsspec.filesystem("memory")
     if request.param == "memory":
         store.put(str(packed[0]), "/packed", recursive=True)
@@ -34,10 +34,10 @@ def test_a_tree_is_the_same_in_every_kind_and_place(kind, place, packed, wnids, 
         source = source.stage(source, tmp_path / "stage", np.arange(len(source)))
     rows = np.arange(len(want))
     classes, files = want.classes, [wnids / "train" / path for path in want.paths]
-    if kind == "tsv":  # numbers for names
+    if kind == "tsv":  # its classes are numbers
         classes = tuple(map(str, range(3)))
         want.paths[:] = [f"{c}/{p.partition('/')[2]}" for c, p in zip(want.label.tolist(), want.paths, strict=True)]
-    if kind == "list":  # its fields are parted by spaces
+    if kind == "list":  # its fields are separated by spaces
         rows = np.array([i for i in rows if " " not in want.paths[i]])
     assert source.classes == classes
     assert source.paths == [want.paths[i] for i in rows]
@@ -50,7 +50,7 @@ def test_a_tree_is_the_same_in_every_kind_and_place(kind, place, packed, wnids, 
         assert abs(reader.size(source.places[row]) - file.stat().st_size) <= (60 if kind == "tsv" else 0)
 
 
-def test_a_kind_overrides_what_is_found(packed):
+def test_a_given_kind_overrides_the_detected_one(packed):
     root = packed[0]
     assert open_source(str(root / "list"), "train", kind="imagefolder").name == "list"
     assert open_source(str(root / "webdataset"), "train").name == "webdataset"
@@ -63,8 +63,7 @@ def test_a_kind_overrides_what_is_found(packed):
         open_source(str(root / "tsv"), "train", root="elsewhere")
 
 
-@pytest.mark.parametrize("kind", [k for k in KINDS if k != "imagefolder"])
-def test_a_split_that_is_not_there_is_an_error(kind, packed):
-    if kind != "list":  # a list is what it is called
-        with pytest.raises(UserError, match=r"the val split|of the val split"):
-            open_source(str(packed[0] / kind), "val")
+@pytest.mark.parametrize("kind", [k for k in KINDS if k not in ("imagefolder", "list")])  # a list serves any split
+def test_a_missing_split_is_an_error(kind, packed):
+    with pytest.raises(UserError, match=r"the val split|of the val split"):
+        open_source(str(packed[0] / kind), "val")

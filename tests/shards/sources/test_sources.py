@@ -1,4 +1,4 @@
-"""Trees of images become a sorted list with safe, unique keys; a tree that is none says what one looks like."""
+"""Trees of images become sorted paths with unique keys; errors show the expected layout."""
 
 import os
 
@@ -13,9 +13,9 @@ from viewstream.shards.sources.imagefolder import imagefolder
 from viewstream.shards.sources.source import LONGEST_KEY, key_of
 
 
-def test_labels_are_places_among_sorted_class_folders_and_other_files_are_no_pictures(tree):
-    (tree / "train" / "cat" / "notes.txt").write_text("no picture")
-    (tree / "train" / "cat" / ".hidden.jpg").write_text("no picture")
+def test_labels_number_the_sorted_folders_and_other_files_are_ignored(tree):
+    (tree / "train" / "cat" / "notes.txt").write_text("no image")
+    (tree / "train" / "cat" / ".hidden.jpg").write_text("no image")
     (tree / "train" / ".cache").mkdir()
     source = imagefolder(tree, "train")
     assert source.name == "pets"
@@ -33,31 +33,31 @@ def test_a_key_is_class_and_stem_without_dots(path, key):
     assert key_of(path) == key
 
 
-def test_a_long_name_gets_a_short_key_of_its_own():
+def test_a_long_name_gets_a_short_and_unique_key():
     keys = {key_of(f"class/{'ü' * 100}{n}.jpg") for n in range(50)}
     assert len(keys) == 50
     assert max(len(key.encode()) for key in keys) <= LONGEST_KEY
 
 
-def test_two_files_that_would_share_a_key_are_refused_by_name(tree, jpeg):
+def test_two_files_with_the_same_key_are_refused(tree, jpeg):
     (tree / "train" / "dog" / "dog_3.jpg").write_bytes(jpeg(1))
     with pytest.raises(UserError, match=r"dog_3\.JPEG and .*dog_3\.jpg share the key dog/dog_3: rename"):
         imagefolder(tree, "train")
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
-def test_an_absent_or_empty_source_shows_the_expected_layout(split, tmp_path):
+def test_a_missing_or_empty_source_shows_the_expected_layout(split, tmp_path):
     (tmp_path / "val" / "cat").mkdir(parents=True)
     with pytest.raises(UserError, match=r"train/<class>/<image>\.JPEG"):
         imagefolder(tmp_path, split)
 
 
-def test_one_class_only_is_a_warning(tmp_path, grow, capsys):
+def test_a_single_class_is_a_warning(tmp_path, grow, capsys):
     imagefolder(grow(tmp_path, {"cat": 2}), "train")
     assert "one class only, cat" in capsys.readouterr().err
 
 
-def test_a_tree_without_halves_is_the_train_split(tree):
+def test_a_tree_without_splits_is_the_train_split(tree):
     whole = imagefolder(tree, "train")
     part = open_source(str(tree / "train"), "train")
     assert (part.name, part.classes, part.paths) == ("train", whole.classes, whole.paths)
@@ -65,7 +65,7 @@ def test_a_tree_without_halves_is_the_train_split(tree):
         open_source(str(tree / "train"), "val")
 
 
-def test_pictures_alone_are_a_source_without_classes(tree, tmp_path):
+def test_images_without_class_folders_are_a_source_without_classes(tree, tmp_path):
     source = open_source(str(tree / "train" / "cat"), "train")
     assert (source.name, source.classes, len(source)) == ("cat", (), 12)
     assert source.label.tolist() == [-1] * 12
@@ -76,14 +76,14 @@ def test_pictures_alone_are_a_source_without_classes(tree, tmp_path):
     assert flat(tmp_path / "two", "val").paths == open_source(str(tmp_path / "two"), "val").paths
 
 
-def test_what_is_no_source_at_all_shows_what_one_can_be(tmp_path):
+def test_the_error_for_no_source_names_all_kinds(tmp_path):
     (tmp_path / "notes.md").write_text("nothing")
     for where in (tmp_path, tmp_path / "nowhere", tmp_path / "notes.md"):
         with pytest.raises(UserError, match=r"train/<class>/<image>\.JPEG .*or it is .*ILSVRC2012_img_train\.tar"):
             open_source(str(where), "train")
 
 
-def test_a_name_that_is_no_text_is_refused(tree):
+def test_a_file_name_that_is_not_text_is_refused(tree):
     with open(os.fsencode(tree / "train" / "cat") + b"/\xff.jpg", "wb"):
         pass
     with pytest.raises(UserError, match="is not UTF-8: rename it"):

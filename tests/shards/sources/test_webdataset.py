@@ -1,4 +1,4 @@
-"""Samples of webdataset's tars: their classes and labels, and what is refused by name."""
+"""Samples of WebDataset tars: classes, labels, and errors that name the sample."""
 
 import json
 
@@ -8,19 +8,21 @@ import pytest
 from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.errors import UserError
 from viewstream.shards.sources.detect import open_source
+from viewstream.shards.sources.samples import samples
 from viewstream.shards.sources.storage import storage
-from viewstream.shards.sources.webdataset import walk, webdataset
+from viewstream.shards.sources.webdataset import webdataset
 
 from ..archives import tar
 
 
-def sample(key, label=None, page=None, suffix="jpg"):
-    made = [(f"{key}.{suffix}", key.encode(errors="replace"))]
-    made += [] if label is None else [(f"{key}.cls", str(label).encode())]
-    return made + ([] if page is None else [(f"{key}.json", json.dumps(page).encode())])
+def sample(key, label=None, note=None, suffix="jpg"):
+    """Members (name, bytes) of a sample: the image, `.cls` for a label, `.json` for a note."""
+    members = [(f"{key}.{suffix}", key.encode(errors="replace"))]
+    members += [] if label is None else [(f"{key}.cls", str(label).encode())]
+    return members + ([] if note is None else [(f"{key}.json", json.dumps(note).encode())])
 
 
-def test_classes_are_folders_of_keys_then_the_page_then_numbers(tmp_path):
+def test_class_names_come_from_dataset_json_folders_or_numbers(tmp_path):
     folders = [*sample("cat/1", 0), *sample("dog/1", 1, suffix="PNG"), *sample("dog/2.x", 1)]
     (tmp_path / "a.tar").write_bytes(tar(folders))
     source = webdataset(tmp_path / "a.tar", "val")
@@ -37,14 +39,14 @@ def test_classes_are_folders_of_keys_then_the_page_then_numbers(tmp_path):
         webdataset(tmp_path / "a.tar", "val")
 
 
-def test_a_json_label_serves_too(tmp_path, jpeg):
-    page = {"label": 1, "width": 3}
-    (tmp_path / "x.tar").write_bytes(tar([("k.jpg", jpeg(0, 16, 16)), ("k.json", json.dumps(page).encode())]))
+def test_a_label_may_be_in_the_json(tmp_path, jpeg):
+    note = {"label": 1, "width": 3}
+    (tmp_path / "x.tar").write_bytes(tar([("k.jpg", jpeg(0, 16, 16)), ("k.json", json.dumps(note).encode())]))
     assert open_source(str(tmp_path / "x.tar"), "val").label.tolist() == [1]
 
 
 @pytest.mark.parametrize(
-    ("made", "said"),
+    ("members", "message"),
     [
         ([*sample("x/1", 0), *sample("x/2")], "1 of 2 images in .* have no label: give all of them one, or none"),
         ([*sample("x/1", "cat")], "the label of x/1 cannot be read"),
@@ -57,32 +59,32 @@ def test_a_json_label_serves_too(tmp_path, jpeg):
         ([*sample("x/\udcff", 0)], "is not UTF-8"),
     ],
 )
-def test_samples_that_cannot_stand_are_refused_by_name(made, said, tmp_path):
-    (tmp_path / "a.tar").write_bytes(tar(made))
-    with pytest.raises(UserError, match=said):
+def test_invalid_samples_are_named_in_the_error(members, message, tmp_path):
+    (tmp_path / "a.tar").write_bytes(tar(members))
+    with pytest.raises(UserError, match=message):
         webdataset(tmp_path / "a.tar", "train")
 
 
-@pytest.mark.parametrize("page", ["[" * 100_000, "[]", '{"classes": 5}', '{"classes": "ab"}', '{"files": [null]}'])
-def test_a_page_that_describes_no_set_is_refused(page, tmp_path):
+@pytest.mark.parametrize("info", ["[" * 100_000, "[]", '{"classes": 5}', '{"classes": "ab"}', '{"files": [null]}'])
+def test_a_damaged_dataset_json_is_refused(info, tmp_path):
     (tmp_path / "a.tar").write_bytes(tar(sample("x/1", 0)))
-    (tmp_path / "dataset.json").write_text(page)
+    (tmp_path / "dataset.json").write_text(info)
     with pytest.raises(UserError, match=r"dataset\.json is damaged .*: remove it to read the tars without"):
         webdataset(tmp_path / "a.tar", "train")
 
 
-def test_a_line_break_in_a_folders_name_is_part_of_the_key(tmp_path):
+def test_a_line_break_in_a_folder_name_is_part_of_the_key(tmp_path):
     (tmp_path / "a.tar").write_bytes(tar(sample("x\ny/1", 0)))
     assert webdataset(tmp_path / "a.tar", "train").paths == ["x\ny/1.jpg"]
 
 
-def test_pictures_without_any_label_are_a_source_without_classes(tmp_path):
+def test_samples_without_labels_are_a_source_without_classes(tmp_path):
     (tmp_path / "a.tar").write_bytes(tar([*sample("2"), *sample("1")]))
     source = webdataset(tmp_path, "train")
     assert (source.classes, source.paths, source.label.tolist()) == ((), ["1.jpg", "2.jpg"], [-1, -1])
 
 
-def test_tars_of_other_splits_are_left_alone_and_a_missing_one_is_named(tmp_path):
+def test_tars_of_other_splits_are_ignored_and_a_missing_one_is_an_error(tmp_path):
     for name in ("x-train-0.tar", "x-train-1.tar", "x-validation-0.tar"):
         (tmp_path / name).write_bytes(tar(sample(f"k/{name[:-4]}", 0)))
     assert webdataset(tmp_path, "train").paths == ["k/x-train-0.jpg", "k/x-train-1.jpg"]
@@ -91,12 +93,12 @@ def test_tars_of_other_splits_are_left_alone_and_a_missing_one_is_named(tmp_path
         webdataset(tmp_path / "x-train-{0..2}.tar", "train")
 
 
-def test_a_built_set_is_a_source_and_the_walk_finds_what_its_manifest_says(tree, tmp_path):
+def test_a_built_set_is_a_source_whose_samples_are_those_of_the_manifest(tree, tmp_path):
     want = build(BuildOptions(source=tree, out=tmp_path / "set", format=("webdataset",), workers=1))
     source = open_source(str(want.root), "train")
     assert source.classes == want.info.classes
     assert sorted(source.uids(np.arange(len(source))).tolist()) == sorted(want.uid.tolist())
-    found = list(walk(storage(str(want.root)), [p.name for p in want.tars()]))
+    found = list(samples(storage(str(want.root)), [p.name for p in want.tars()]))
     assert [s.key for s in found] == want.keys
     assert [s.label for s in found] == want.label.tolist()
     assert [(s.tar, s.offset, s.length) for s in found] == list(

@@ -1,4 +1,4 @@
-"""Class sets keep some classes and number them anew."""
+"""Class sets keep some classes and renumber them."""
 
 import numpy as np
 import pytest
@@ -18,22 +18,22 @@ def test_the_published_class_sets_follow_from_the_sorted_classes(name, shared):
     assert origin == {"name": name, "from": "list", "file": f"imagenet_{name}.txt", "sha256": origin["sha256"]}
 
 
-def test_any_classes_have_two_halves_twice():
+def test_class_sets_are_halves_of_any_classes():
     for name in ("clsset1", "clsset2"):
-        half, rest = (class_set(n, PETS, None, compute=True)[0] for n in (name, f"{name}_comp"))
-        assert (len(half), len(rest)) == (2, 3)
-        assert sorted(half + rest) == list(PETS)
+        half, other = (class_set(n, PETS, None, compute=True)[0] for n in (name, f"{name}_comp"))
+        assert (len(half), len(other)) == (2, 3)
+        assert sorted(half + other) == list(PETS)
     assert computed("clsset1", PETS) == ["cat", "dog"]
 
 
-def test_labels_become_places_among_the_sorted_names():
+def test_labels_number_the_sorted_names():
     label, classes = remap(np.array([0, 1, 2, 3, 4, -1, 4]), PETS, ["gnu", "dog"], "set")
     assert classes == ("dog", "gnu")
     assert label.tolist() == [-1, 0, -1, -1, 1, -1, 1]
     assert label.dtype == np.int32
 
 
-def test_classes_that_are_not_there_are_named():
+def test_unknown_classes_are_named_in_the_error():
     with pytest.raises(
         UserError, match=r"set names 2 classes that are not among the 5 here .*: ant, bee; name classes"
     ):

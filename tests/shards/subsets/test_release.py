@@ -1,7 +1,7 @@
-"""The published draw gives the published draw's own results.
+"""The repeated draw gives the results of the published one.
 
-`subsets_synthetic.npz`: images are integers, class * 110 + index; `lt` and `val` [N] in their files' order; the sets
-that the original program made of them, each sorted.
+`subsets_synthetic.npz`: images are integers, class * 110 + index; `lt` and `val` [N] in the order of their files; the
+sets that the original program made of them, each sorted.
 """
 
 from pathlib import Path
@@ -18,17 +18,17 @@ CLASSES, EACH = 1000, int(GOLDEN["images_per_class"])
 
 @pytest.fixture(scope="module")
 def classes():
-    """(pool, tail) as the draw takes them."""
+    """(pool, tail), the arguments of `release`."""
     pool = np.setdiff1d(np.arange(CLASSES * EACH), GOLDEN["val"])
     return tuple(by_class(ids, ids // EACH, CLASSES) for ids in (pool, GOLDEN["lt"]))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_published_draw_is_repeated_exactly(name, classes):
-    made = [one for some in release(name, *classes) for one in some]
-    assert sorted(made) == GOLDEN["lt0p" if name == "100kp" else name].tolist()
+    released = [image for images in release(name, *classes) for image in images]
+    assert sorted(released) == GOLDEN["lt0p" if name == "100kp" else name].tolist()
 
 
-def test_a_class_that_is_too_small_is_said():
-    with pytest.raises(UserError, match=r"takes 3 images of a class, one has 2 .*--draw-subset"):
+def test_a_class_that_is_too_small_is_an_error():
+    with pytest.raises(UserError, match=r"takes 3 images of a class that has 2 outside lt-val.*--draw-subset"):
         release("lt0", [[0, 1], [2, 3, 4, 5, 6]], [[0], [2, 3, 4, 5, 6]])

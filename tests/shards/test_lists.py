@@ -1,4 +1,4 @@
-"""Every line of a list is checked, and a mistake is named with its file and line."""
+"""Every line of a list is checked; errors name the file and the line."""
 
 import gzip
 import hashlib
@@ -17,14 +17,14 @@ def test_all_spellings_of_a_path_mean_class_and_file():
     assert label.tolist() == [0, 0, 1, 10_000_000, 2]
 
 
-def test_a_list_may_have_paths_alone():
+def test_a_list_may_have_paths_without_labels():
     paths, label = parse(b"/a/1.JPEG\ntrain/b/2.JPEG\n", "list")
     assert paths == ["a/1.JPEG", "b/2.JPEG"]
     assert label.tolist() == [-1, -1]
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (b"a/1.JPEG 0\nb/2.JPEG\n", r"list line 2 is 'b/2.JPEG', not `path label`: is it a list file\?"),
         (b"a/1.JPEG\n\nb/2.JPEG 1\n", r"list line 3 is 'b/2.JPEG 1', not a path without a label"),
@@ -34,26 +34,27 @@ def test_a_list_may_have_paths_alone():
         (b"a/1.JPEG 0\na/2.JPEG -1\n", "list line 2 has label -1: labels are 0 to 10,000,000"),
         (b"a/1.JPEG 10000001\n", "line 1 has label 10000001"),
         (b"a/1.JPEG " + b"9" * 5000, "line 1 has label 9{20}:"),
-        (b"a/1.JPEG 0\nb/1.JPEG 1\ntrain/a/1.JPEG 0\n", "list line 3 names a/1.JPEG again, line 1 did"),
+        (b"a/1.JPEG 0\nb/1.JPEG 1\ntrain/a/1.JPEG 0\n", "list line 3 names a/1.JPEG again, as line 1 does"),
         (b"a/1.JPEG 0\n\xff\xd8\n", "list line 2 is not UTF-8 text"),
         (b"\n \n", "list is empty"),
         (b"\xef\xbb\xbf", "list is empty"),
         ("\u00a0\n".encode(), "list is empty"),
     ],
 )
-def test_a_bad_line_is_named(text, said):
-    with pytest.raises(UserError, match=said):
+def test_an_invalid_line_is_named_in_the_error(text, message):
+    with pytest.raises(UserError, match=message):
         parse(text, "list")
 
 
-def test_class_names_are_first_words_without_slashes():
+def test_class_names_are_first_fields_without_slashes():
     assert class_names(b"/b/ note\na\n\n", "set") == ["b", "a"]
-    for text, said in ((b"a\n/a\n", "set line 2 names class a again, line 1 did"), (b"a\n/ x\n", "line 2 is '/ x'")):
-        with pytest.raises(UserError, match=said):
-            class_names(text, "set")
+    with pytest.raises(UserError, match="set line 2 names class a again, as line 1 does"):
+        class_names(b"a\n/a\n", "set")
+    with pytest.raises(UserError, match="set line 2 is '/ x', not a class"):
+        class_names(b"a\n/ x\n", "set")
 
 
-def test_a_list_may_be_packed_and_is_hashed_as_text(tmp_path):
+def test_a_list_may_be_gzipped_and_is_hashed_as_text(tmp_path):
     plain, packed = tmp_path / "list", tmp_path / "list.gz"
     plain.write_bytes(b"a/1 0\n")
     packed.write_bytes(gzip.compress(b"a/1 0\n"))

@@ -1,17 +1,17 @@
-"""What the words of a choice give, and what is said when it cannot be."""
+"""Subset options: the splits they read, and errors for invalid combinations and sources."""
 
 import pytest
 
 from viewstream.shards.errors import UserError
+from viewstream.shards.subsets.choose import split_of, subset
 from viewstream.shards.subsets.options import SubsetOptions
-from viewstream.shards.subsets.part import split_of, subset
 
-from .named import PETS, STREAM, made
+from .named import PETS, STREAM, named
 
 pytestmark = pytest.mark.usefixtures("no_lists")
 
 
-def test_a_subset_knows_its_split(tmp_path):
+def test_a_subset_has_a_split_to_read_and_one_to_make(tmp_path):
     assert split_of("full", None) == split_of("lt6", None) == split_of("clsset1", None) == ("train", "train")
     assert split_of("full", "val") == split_of("lt-test", None) == ("val", "val")
     assert split_of("lt-val", None) == split_of("lt-val", "val") == split_of("lt-val", "train") == ("train", "val")
@@ -25,7 +25,7 @@ def test_a_subset_knows_its_split(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("choice", "said"),
+    ("choice", "message"),
     [
         (
             SubsetOptions("lt5"),
@@ -37,29 +37,32 @@ def test_a_subset_knows_its_split(tmp_path):
             SubsetOptions("lt", draw_subset="release"),
             "repeats how lt0, 100kp, lt8, lt6, lt4, lt2 were made, not lt: name one",
         ),
-        (SubsetOptions(__file__, draw_subset=True), "nothing to draw of the list"),
+        (SubsetOptions(__file__, draw_subset=True), "--draw-subset cannot draw the list"),
         (SubsetOptions("lt6"), r"ImageNet's 1000 classes, made has 3 .*--draw-subset draws the same shape"),
         (SubsetOptions("lt6", draw_subset="release"), "ImageNet's 1000 classes, made has 3"),
         (SubsetOptions(fraction=0.0), "--fraction 0.0 is not a share"),
         (SubsetOptions(fraction=float("nan")), "--fraction nan is not a share"),
-        (SubsetOptions(per_class=-1), "--per-class -1 is less than none"),
+        (SubsetOptions(per_class=-1), "--per-class -1 is negative"),
         (SubsetOptions(fraction=0.5, per_class=2), "give one of them"),
-        (SubsetOptions("lt", draw_subset=True, imbalance=0.5), "--imbalance 0.5 is not head over tail"),
+        (
+            SubsetOptions("lt", draw_subset=True, imbalance=0.5),
+            "--imbalance 0.5 is not a ratio of the largest to the smallest class",
+        ),
     ],
 )
-def test_wrong_words_are_answered_with_the_right_ones(choice, said):
-    with pytest.raises(UserError, match=said):
+def test_invalid_options_are_errors(choice, message):
+    with pytest.raises(UserError, match=message):
         subset(PETS, choice, 0)
 
 
-def test_a_val_source_gives_no_part_of_train():
-    val = made(list(PETS.classes), PETS.paths, "val")
+def test_a_val_source_has_no_subsets_of_train():
+    val = named(list(PETS.classes), PETS.paths, "val")
     for name in ("lt6", "lt-val"):
         with pytest.raises(UserError, match="--split"):
             subset(val, SubsetOptions(name, draw_subset=True), 0)
 
 
-def test_without_labels_there_are_no_classes_to_go_by(tmp_path):
+def test_an_unlabeled_source_has_no_subsets_by_class(tmp_path):
     assert subset(STREAM, SubsetOptions(), 0).label.tolist() == [-1] * 9
     for choice in (SubsetOptions("lt6"), SubsetOptions("lt0", draw_subset=True), SubsetOptions("clsset1")):
         with pytest.raises(UserError, match=r"made has no classes to take \S+ by: use --subset full"):

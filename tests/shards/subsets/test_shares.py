@@ -1,4 +1,4 @@
-"""A fraction of a set, or so many of each class."""
+"""A fraction, or a number of images, of each class."""
 
 from itertools import pairwise
 
@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from viewstream.shards.errors import UserError
+from viewstream.shards.subsets.choose import subset
 from viewstream.shards.subsets.options import SubsetOptions
-from viewstream.shards.subsets.part import subset
 
 from .named import PETS, STREAM
 
 pytestmark = pytest.mark.usefixtures("no_lists")
 
 
-def test_a_fraction_is_of_each_class_and_holds_every_smaller_one():
+def test_a_fraction_of_each_class_contains_every_smaller_one():
     parts = [subset(PETS, SubsetOptions(fraction=f), 3) for f in (0.01, 0.25, 0.5, 0.9)]
     assert [np.bincount(part.label).tolist() for part in parts] == [[1, 1, 1], [2, 2, 1], [5, 3, 2], [9, 5, 3]]
     for small, large in pairwise(parts):
@@ -23,7 +23,7 @@ def test_a_fraction_is_of_each_class_and_holds_every_smaller_one():
     assert set(subset(PETS, SubsetOptions(fraction=0.5), 4).rows) != set(parts[2].rows)
 
 
-def test_so_many_of_each_class_or_what_there_is():
+def test_per_class_takes_a_number_of_each_class():
     part = subset(PETS, SubsetOptions(per_class=3), 0)
     assert np.bincount(part.label).tolist() == [3, 3, 3]
     assert set(part.rows) < set(subset(PETS, SubsetOptions(per_class=5, allow_missing=True), 0).rows)
@@ -41,5 +41,5 @@ def test_a_share_comes_after_the_drawn_set_and_the_classes():
     half = subset(PETS, SubsetOptions("lt", draw_subset=True, imbalance=2, fraction=0.5), 0)
     assert set(half.rows) < set(drawn.rows)
     assert (half.origin["from"], half.origin["fraction"]) == ("draw", 0.5)
-    one = subset(PETS, SubsetOptions("clsset1_comp", draw_subset=True, per_class=1), 0)
-    assert (one.classes, one.label.tolist()) == (("dog", "eel"), [0, 1])
+    single = subset(PETS, SubsetOptions("clsset1_comp", draw_subset=True, per_class=1), 0)
+    assert (single.classes, single.label.tolist()) == (("dog", "eel"), [0, 1])

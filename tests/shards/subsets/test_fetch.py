@@ -1,30 +1,30 @@
-"""Published lists are checked by content, wherever they come from, and fetched once."""
+"""Published lists are fetched once and checked by content, from a folder, the cache or the network."""
 
 import gzip
 import hashlib
 import http.server
 import threading
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from viewstream.shards.errors import UserError
 from viewstream.shards.lists import parse
-from viewstream.shards.sources.imagefolder import Files
 from viewstream.shards.sources.source import Source
-from viewstream.shards.subsets import published
-from viewstream.shards.subsets.published import CLASSSETS, PUBLISHED, blob, class_listing, listing, text_of
+from viewstream.shards.subsets.fetch import blob, class_listing, listing, text_of
+from viewstream.shards.subsets.published import CLASSES, CLASSSETS, PUBLISHED
 
-WNIDS = [f"n{c:08d}" for c in range(published.CLASSES)]
+from .named import named
+
+WNIDS = [f"n{c:08d}" for c in range(CLASSES)]
 TEXT = "".join(f"/{w}/{w}_{n}.JPEG {c}\n" for c, w in enumerate(WNIDS) for n in range(1 + c % 3)).encode()
-NAMED = Source("made", "train", Files(Path("nowhere")), tuple(WNIDS), parse(TEXT, "")[1], *[parse(TEXT, "")[0]] * 2)
+NAMED = named(WNIDS, parse(TEXT, "")[0])
 
 
 @pytest.fixture
 def small_list(monkeypatch, tmp_path):
-    """`lt6` stands for a small list that we may write ourselves; nothing of the user's environment gets in."""
-    small = PUBLISHED["lt6"]._replace(blob=blob(TEXT), lines=TEXT.count(b"\n"), most=3, least=1)
+    """`lt6` replaced by a small list of our own, without the user's environment."""
+    small = PUBLISHED["lt6"]._replace(blob=blob(TEXT), lines=TEXT.count(b"\n"), largest=3, smallest=1)
     monkeypatch.setitem(PUBLISHED, "lt6", small)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for name in ("VIEWSTREAM_LISTS", "VIEWSTREAM_LISTS_URL", "http_proxy", "HTTP_PROXY"):
@@ -34,48 +34,48 @@ def small_list(monkeypatch, tmp_path):
 
 @pytest.fixture
 def server(tmp_path):
-    """A real HTTP server on loopback for `tmp_path/www`; `asked` holds the paths it was asked for."""
+    """An HTTP server on loopback for `tmp_path/www`; `requests` has the paths that were requested."""
     www = tmp_path / "www"
     www.mkdir()
-    asked = []
+    requests = []
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def __init__(self, *args):
             super().__init__(*args, directory=str(www))
 
         def log_message(self, format, *args):
-            asked.append(self.path)
+            requests.append(self.path)
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
         thread = threading.Thread(target=httpd.serve_forever)
         thread.start()
-        yield SimpleNamespace(www=www, asked=asked, url=f"http://127.0.0.1:{httpd.server_port}")
+        yield SimpleNamespace(www=www, requests=requests, url=f"http://127.0.0.1:{httpd.server_port}")
         httpd.shutdown()
         thread.join()
 
 
-def test_git_names_a_file_as_we_do():
+def test_a_blob_is_the_hash_that_git_computes():
     assert blob(b"hello\n") == "ce013625030ba8dba906f756967f9e9ca394464a"
 
 
-@pytest.mark.parametrize("packed", [False, True])
-def test_a_list_is_taken_from_a_folder_plain_or_packed(packed, small_list, tmp_path, monkeypatch):
-    name = small_list.file + (".gz" if packed else "")
-    (tmp_path / name).write_bytes(gzip.compress(TEXT) if packed else TEXT)
+@pytest.mark.parametrize("gzipped", [False, True])
+def test_a_list_in_a_folder_may_be_plain_or_gzipped(gzipped, small_list, tmp_path, monkeypatch):
+    name = small_list.file + (".gz" if gzipped else "")
+    (tmp_path / name).write_bytes(gzip.compress(TEXT) if gzipped else TEXT)
     found = listing("lt6", tmp_path, NAMED)
     assert found.sha256 == hashlib.sha256(TEXT).hexdigest()
     monkeypatch.setenv("VIEWSTREAM_LISTS", str(tmp_path))
     assert listing("lt6", None, NAMED).paths == found.paths
 
 
-def test_a_list_may_have_the_name_that_its_authors_gave_it(monkeypatch, tmp_path):
+def test_a_list_in_a_folder_may_have_its_original_name(monkeypatch, tmp_path):
     small = PUBLISHED["lt"]._replace(blob=blob(TEXT))
-    assert small.there == "ImageNet_LT_train.txt"
-    (tmp_path / small.there).write_bytes(TEXT)
+    assert small.original == "ImageNet_LT_train.txt"
+    (tmp_path / small.original).write_bytes(TEXT)
     assert text_of(small, tmp_path) == TEXT
 
 
-def test_another_file_under_a_lists_name_is_refused(small_list, tmp_path):
+def test_a_missing_or_changed_list_is_an_error(small_list, tmp_path):
     with pytest.raises(UserError, match=r"has no imagenet_lt6_train.txt .*--draw-subset"):
         listing("lt6", tmp_path, NAMED)
     (tmp_path / small_list.file).write_bytes(TEXT.replace(b" 5\n", b" 6\n", 1))
@@ -92,20 +92,20 @@ def test_a_list_is_fetched_once_and_then_read_from_the_cache(small_list, server,
     (server.www / small_list.file).write_bytes(TEXT)
     first, second = listing("lt6", None, NAMED), listing("lt6", None, NAMED)
     assert first.paths == second.paths
-    assert server.asked == [f"/{small_list.file}"]
+    assert server.requests == [f"/{small_list.file}"]
 
 
-def test_authors_have_the_list_under_their_own_name_and_a_mirror_under_ours(small_list, server, monkeypatch):
-    theirs = PUBLISHED["lt"]._replace(blob=blob(TEXT), base=server.url)
-    (server.www / theirs.there).write_bytes(TEXT)
-    assert text_of(theirs, None) == TEXT
+def test_a_mirror_uses_our_file_names_and_the_authors_the_original_ones(small_list, server, monkeypatch):
+    authors = PUBLISHED["lt"]._replace(blob=blob(TEXT), base=server.url)
+    (server.www / authors.original).write_bytes(TEXT)
+    assert text_of(authors, None) == TEXT
     monkeypatch.setenv("VIEWSTREAM_LISTS_URL", server.url)
     (server.www / small_list.file).write_bytes(TEXT)
-    assert text_of(small_list._replace(there="other"), None) == TEXT
-    assert server.asked == ["/ImageNet_LT_train.txt", f"/{small_list.file}"]
+    assert text_of(small_list._replace(original="other"), None) == TEXT
+    assert server.requests == ["/ImageNet_LT_train.txt", f"/{small_list.file}"]
 
 
-def test_a_wrong_answer_or_none_names_both_remedies(small_list, server, monkeypatch, tmp_path):
+def test_a_failed_fetch_names_both_remedies(small_list, server, monkeypatch, tmp_path):
     monkeypatch.setenv("VIEWSTREAM_LISTS_URL", server.url)
     both = r"--lists DIR.*--draw-subset"
     with pytest.raises(UserError, match=f"404.*{both}"):
@@ -121,7 +121,7 @@ def test_a_wrong_answer_or_none_names_both_remedies(small_list, server, monkeypa
     assert not list((tmp_path / "cache").rglob("*.txt*"))
 
 
-def test_a_list_for_other_classes_suggests_what_else_can_be_done(small_list, tmp_path):
+def test_a_list_for_other_classes_is_refused_with_a_remedy(small_list, tmp_path):
     (tmp_path / small_list.file).write_bytes(TEXT)
     few = Source("pets", "train", NAMED.reader, ("cat", "dog"), NAMED.label[:2], ["cat/1", "dog/1"], [])
     others = Source("made", "train", NAMED.reader, tuple(f"o{w}" for w in WNIDS), NAMED.label, NAMED.paths, [])

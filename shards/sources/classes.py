@@ -1,0 +1,54 @@
+"""Classes of a source: whether there are any, and their names."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from ..errors import UserError
+
+MAX_CLASSES = 10_000_000  # a larger label is no class number
+
+
+def labeled(label: np.ndarray, where: str) -> bool:
+    """Whether the images have labels; UserError when only some do, or a label is too large. Negative = no label."""
+    without = int((label < 0).sum())
+    if 0 < without < len(label):
+        raise UserError(f"{without} of {len(label)} images in {where} have no label: give all of them one, or none")
+    if len(label) and label.max() >= MAX_CLASSES:
+        raise UserError(f"{where} has a label {label.max()}: a label is the number of a class, from 0")
+    return len(label) > without
+
+
+def classes_of(
+    label: np.ndarray, where: str, *folders: Iterable[str], listed: Sequence[str] = (), listed_in: str = ""
+) -> tuple[str, ...]:
+    """Class names in label order, () without labels; UserError for mixed or too large labels, or one without a name.
+
+    They are `listed` if not empty (`listed_in`: the file, for the error), else the first of `folders`, each [N], that
+    goes one to one with the labels, else numbers.
+    """
+    if not labeled(label, where):
+        return ()
+    by_folder = filter(None, (named_by(label, names) for names in folders))
+    classes = tuple(listed) or next(by_folder, None) or tuple(map(str, range(int(label.max()) + 1)))
+    if label.max() >= len(classes):
+        raise UserError(
+            f"{where} has a label {label.max()}, {listed_in} names {len(classes)} classes: correct one of them"
+        )
+    return classes
+
+
+def named_by(label: np.ndarray, names: Iterable[str]) -> tuple[str, ...] | None:
+    """Class names in label order if labels are 0, 1, ... and go one to one with the images' `names` [N], else None."""
+    pairs = set(zip(label.tolist(), names, strict=True))
+    found = dict(pairs)
+    dense = found.keys() == set(range(len(found)))
+    distinct = len(pairs) == len(found) == len(set(found.values()))
+    return tuple(found[i] for i in range(len(found))) if dense and distinct and all(found.values()) else None
+
+
+def numbered(names: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
+    """The sorted classes among the images' class names [N], and each image's label [N] int32."""
+    classes = tuple(sorted(set(names)))
+    number = {name: i for i, name in enumerate(classes)}
+    return classes, np.array([number[name] for name in names], np.int32)
