@@ -13,7 +13,7 @@ import torch
 from kornia import color, filters
 from torch import Tensor
 
-from ..draw import Draw, most_cells
+from ..draw import Draw, max_cells
 from ..spec import ColorJitter, GaussianBlur, Grayscale, HideAndSeek, Normalize, Op, Solarize
 
 Rest = tuple[tuple[Op, Draw], ...]
@@ -49,7 +49,7 @@ def width(op: Op, size: int) -> int:
         case Grayscale() | Solarize():
             return 1
         case HideAndSeek():
-            return 1 + most_cells(op, size)
+            return 1 + max_cells(op, size)
     return 0
 
 

@@ -123,11 +123,11 @@ def test_patches_cover_the_overlap_or_as_much_of_another_place_and_nothing_else(
         y, x = views[v][..., 0].astype(int), views[v][..., 1].astype(int)
         shared = (y >= 60) & (y < 100) & (x >= 40) & (x < 100)
         changed = [(one != mine[0]).any(axis=-1) for one in mine[1:]]
-        grey = (mine[3] == pairs.GREY).all(axis=-1)
+        grey = (mine[3] == pairs.GRAY).all(axis=-1)
         assert grey[shared].all()
         assert grey.sum() <= shared.sum() * 1.35  # a patch ends with whole px
         np.testing.assert_array_equal(changed[0] & ~grey, np.zeros_like(grey))  # noise lies where the gray lies
-        assert (mine[4] == pairs.GREY).all(axis=-1).sum() == grey.sum()
+        assert (mine[4] == pairs.GRAY).all(axis=-1).sum() == grey.sum()
         noise = mine[1][grey]
         assert noise.std() > 60
         assert len(np.unique(mine[2][changed[1]], axis=0)) > 0.9 * changed[1].sum()
