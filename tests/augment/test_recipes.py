@@ -9,6 +9,7 @@ from viewstream.augment.crops import crop_params, on_device, rest
 from viewstream.augment.draw import draw
 from viewstream.augment.recipes import PATCHES, VIEWS, ssl_small, views_of
 from viewstream.augment.renderers import device, reference
+from viewstream.augment.renderers.packing import pack
 from viewstream.augment.spec import (
     INAT_MEAN,
     ColorJitter,
@@ -85,7 +86,7 @@ def test_every_recipe_renders_near_the_reference(name, photos):
         pixels = np.empty((8, size, size, 3), np.uint8)
         for image, box, out in zip(images, boxes, pixels, strict=True):
             resized_crop(np.asarray(image).reshape(-1), image.width, box, size, out.reshape(-1))
-        packed = torch.from_numpy(device.pack(rest(view, draws), 8))
+        packed = torch.from_numpy(pack(rest(view, draws), 8))
         ours = device.render(on_device(view), torch.from_numpy(pixels), packed)
         theirs = torch.stack([reference.render(view, image, draws, i) for i, image in enumerate(images)])
         std = next(op.std for op in view if isinstance(op, Normalize))
@@ -138,7 +139,7 @@ def test_a_full_view_compiles_without_a_graph_break():
 
     view = views_of("ssl_small_mask", 32)[0]
     drawn = draw(view, np.arange(4, dtype=np.uint64), np.full((4, 2), 60), seed=0, epoch=0, number=0)
-    packed = torch.from_numpy(device.pack(rest(view, drawn), 4))
+    packed = torch.from_numpy(pack(rest(view, drawn), 4))
     pixels = torch.zeros(4, 32, 32, 3, dtype=torch.uint8)
     found = explain(lambda p, q: device.render(on_device(view), p, q, torch.bfloat16))(pixels, packed)
     assert found.graph_break_count == 0

@@ -11,6 +11,7 @@ from PIL import Image
 from viewstream.augment.draw import draw
 from viewstream.augment.renderers import device, reference
 from viewstream.augment.renderers.dali import Renderer, rest, split
+from viewstream.augment.renderers.packing import pack
 from viewstream.augment.spec import Normalize, size_of
 
 SAMPLES = 24
@@ -47,7 +48,7 @@ def rendered(views, jpegs, on, ids=None):
         assert x.shape == ((len(jpegs), size, size, 3) if left else (len(jpegs), 3, size, size))
         if left:
             assert x.dtype == torch.uint8
-            x = device.render(left, x, torch.from_numpy(device.pack(rest(view, draw_), len(x))).to(x.device))
+            x = device.render(left, x, torch.from_numpy(pack(rest(view, draw_), len(x))).to(x.device))
         assert x.dtype == torch.float32
         assert x.is_contiguous(memory_format=torch.channels_last)
         out.append(x.cpu())

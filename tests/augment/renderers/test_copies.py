@@ -10,6 +10,7 @@ from viewstream.augment.crops import on_device, rest
 from viewstream.augment.draw import draw
 from viewstream.augment.recipes import evaluation, moco_v1, moco_v2
 from viewstream.augment.renderers import device
+from viewstream.augment.renderers.packing import pack
 
 
 class Crossings(TorchDispatchMode):
@@ -31,7 +32,7 @@ class Crossings(TorchDispatchMode):
 def test_rendering_on_a_gpu_copies_nothing_from_the_host_and_reads_nothing_back(recipe):
     view = recipe(32)[0]
     draws = draw(view, np.arange(4, dtype=np.uint64), np.full((4, 2), 60), seed=0, epoch=0, number=0)
-    width = device.pack(rest(view, draws), 4).shape[1]
+    width = pack(rest(view, draws), 4).shape[1]
     with FakeTensorMode(), Crossings() as crossings:
         pixels = torch.empty(4, 32, 32, 3, dtype=torch.uint8, device="cuda")
         out = device.render(on_device(view), pixels, torch.empty(4, width, device="cuda"))

@@ -10,6 +10,7 @@ from viewstream.augment.crops import crop_params, on_device, rest
 from viewstream.augment.draw import draw
 from viewstream.augment.recipes import evaluation, moco_v1, moco_v2
 from viewstream.augment.renderers import device, reference
+from viewstream.augment.renderers.packing import pack
 from viewstream.augment.spec import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -38,7 +39,7 @@ def gaps(view, images, size_seed=0):
     pixels = np.empty((n, size, size, 3), np.uint8)
     for i, image in enumerate(images):
         resized_crop(np.asarray(image).reshape(-1), image.width, boxes[i], size, pixels[i].reshape(-1))
-    ours = device.render(on_device(view), torch.from_numpy(pixels), torch.from_numpy(device.pack(rest(view, draws), n)))
+    ours = device.render(on_device(view), torch.from_numpy(pixels), torch.from_numpy(pack(rest(view, draws), n)))
     theirs = torch.stack([reference.render(view, image, draws, i) for i, image in enumerate(images)])
     return (ours - theirs).abs() * STD * 255
 
@@ -148,7 +149,7 @@ def test_hide_and_seek_hides_the_cells_that_the_reference_hides(images):
 def test_views_come_in_the_asked_type_and_layout(images):
     view = moco_v2(32)[0]
     draws = draw(view, np.arange(4, dtype=np.uint64), np.full((4, 2), 60), seed=0, epoch=0, number=0)
-    pixels, packed = torch.zeros(4, 32, 32, 3, dtype=torch.uint8), torch.from_numpy(device.pack(rest(view, draws), 4))
+    pixels, packed = torch.zeros(4, 32, 32, 3, dtype=torch.uint8), torch.from_numpy(pack(rest(view, draws), 4))
     out = device.render(on_device(view), pixels, packed, torch.bfloat16)
     assert out.dtype == torch.bfloat16
     assert out.shape == (4, 3, 32, 32)
@@ -160,6 +161,6 @@ def test_a_batch_renders_like_its_pieces(images):
     draws = draw(view, np.arange(8, dtype=np.uint64), np.full((8, 2), 60), seed=0, epoch=0, number=0)
     rng = np.random.default_rng(0)
     pixels = torch.from_numpy(rng.integers(0, 256, (8, 32, 32, 3), dtype=np.uint8))
-    packed = torch.from_numpy(device.pack(rest(view, draws), 8))
+    packed = torch.from_numpy(pack(rest(view, draws), 8))
     pieces = [device.render(on_device(view), pixels[i : i + 2], packed[i : i + 2]) for i in range(0, 8, 2)]
     torch.testing.assert_close(device.render(on_device(view), pixels, packed), torch.cat(pieces), rtol=0, atol=1e-5)

@@ -8,6 +8,7 @@ from viewstream.augment.crops import on_device, rest
 from viewstream.augment.draw import draw
 from viewstream.augment.recipes import VIEWS, views_of
 from viewstream.augment.renderers import device, host
+from viewstream.augment.renderers.packing import pack
 from viewstream.augment.spec import size_of
 
 
@@ -19,7 +20,7 @@ def drawn(view, n, seed=0):
     noise = torch.from_numpy(rng.integers(-9, 10, (n, size, size, 3)))
     pixels = (smooth + noise).clamp(0, 255).to(torch.uint8).contiguous()
     draws = draw(view, np.arange(n, dtype=np.uint64), np.full((n, 2), 300), seed=seed, epoch=0, number=0)
-    return pixels, torch.from_numpy(device.pack(rest(view, draws), n))
+    return pixels, torch.from_numpy(pack(rest(view, draws), n))
 
 
 @pytest.mark.parametrize("name", VIEWS)
