@@ -1,4 +1,4 @@
-"""Which op runs where: the host crops and mirrors the decoded image, the device executes all other ops.
+"""Which op runs where: the host crops and mirrors the decoded image, the device executes all other built-in ops.
 
 Mirroring costs nothing during the crop and commutes with every other op of a view, so the host mirrors at whatever
 position `HorizontalFlip` has in the view.
@@ -7,7 +7,7 @@ position `HorizontalFlip` has in the view.
 import numpy as np
 
 from .draw import Draw, Draws
-from .spec import HorizontalFlip, Op, RandomResizedCrop, ResizeCenterCrop, View
+from .spec import HorizontalFlip, Op, RandomResizedCrop, ResizeCenterCrop, View, built_in_ops
 
 # Columns of a crop: top, left, height, width of the source box; height, width after resizing; first row and first
 # column kept of that; mirrored?; bicubic?
@@ -15,14 +15,14 @@ CROP_FIELDS = 10
 
 
 def on_device(view: View) -> tuple[Op, ...]:
-    """The ops after the host's crop, in the view's order."""
-    return tuple(op for op in view[1:] if not isinstance(op, HorizontalFlip))
+    """The built-in ops after the host's crop, in the view's order."""
+    return tuple(op for op in built_in_ops(view)[1:] if not isinstance(op, HorizontalFlip))
 
 
 def crop_params(view: View, draws: Draws, hw: np.ndarray) -> np.ndarray:
     """The crop of each source image, of sizes `hw` [N, 2] px: [N, CROP_FIELDS] int32."""
     out = np.zeros((len(hw), CROP_FIELDS), np.int32)
-    for op, draw in zip(view, draws, strict=True):
+    for op, draw in zip(built_in_ops(view), draws, strict=True):
         match op:
             case RandomResizedCrop():
                 out[:, :4], out[:, 4:6] = draw["box"], op.size
@@ -47,4 +47,4 @@ def _resized(op: ResizeCenterCrop, hw: np.ndarray) -> np.ndarray:
 def rest(view: View, draws: Draws) -> tuple[tuple[Op, Draw], ...]:
     """The ops of `on_device`, each with its draw."""
     ops = on_device(view)
-    return tuple((op, draw) for op, draw in zip(view, draws, strict=True) if op in ops)
+    return tuple((op, draw) for op, draw in zip(built_in_ops(view), draws, strict=True) if op in ops)

@@ -22,11 +22,12 @@ from .spec import (
     ResizeCenterCrop,
     Solarize,
     View,
+    built_in_ops,
     size_of,
 )
 
 Draw = dict[str, np.ndarray]  # one row per sample
-Draws = tuple[Draw, ...]  # one Draw per op of the view
+Draws = tuple[Draw, ...]  # one Draw per built-in op of the view
 
 CROP_TRIES = 10  # as in torchvision
 LANES: dict[type[Op], tuple[int, int]] = {  # op -> (lane, number of uniforms per row)
@@ -38,6 +39,7 @@ LANES: dict[type[Op], tuple[int, int]] = {  # op -> (lane, number of uniforms pe
     Solarize: (6, 1),
     HideAndSeek: (7, 1),  # the grid; the cells take one more each
 }
+USER_LANE = 8  # of all ops of the user's own
 
 
 def hashed(*words: int | np.ndarray) -> np.ndarray:
@@ -58,13 +60,23 @@ def uniforms(keys: np.ndarray) -> np.ndarray:
 
 
 def draw(view: View, uid: np.ndarray, hw: np.ndarray, *, seed: int, epoch: int, number: int) -> Draws:
-    """One Draw per op of view `number`, for images `uid` [N] uint64 of sizes `hw` [N, 2] px; a pure function.
+    """One Draw per built-in op of view `number`, for images `uid` [N] uint64, sizes `hw` [N, 2] px; a pure function.
 
     `box`: top, left, height, width in px; `on`: whether the op applies; `factor`: no unit; `hue` in turns; `sigma` in
     px; `grid` in px; `keep`: whether a cell stays visible.
     """
-    rows = hashed(hashed(seed, epoch, number, uid))[:, None]  # [N, 1]
-    return tuple(_draw(op, rows, hw, view) for op in view)
+    rows = _image_keys(uid, seed, epoch, number)[:, None]  # [N, 1]
+    return tuple(_draw(op, rows, hw, view) for op in built_in_ops(view))
+
+
+def user_keys(uid: np.ndarray, *, seed: int, epoch: int, number: int) -> np.ndarray:
+    """[N] int64: the keys of the user's ops in view `number` of images `uid` [N] uint64, for `apply_user_ops`."""
+    return fold(_image_keys(uid, seed, epoch, number), USER_LANE).view(np.int64)
+
+
+def _image_keys(uid: np.ndarray, seed: int, epoch: int, number: int) -> np.ndarray:
+    """[N] uint64: one hash per image, from which the lanes part."""
+    return hashed(hashed(seed, epoch, number, uid))
 
 
 def _draw(op: Op, rows: np.ndarray, hw: np.ndarray, view: View) -> Draw:

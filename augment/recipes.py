@@ -16,10 +16,10 @@ from .spec import (
     HideAndSeek,
     HorizontalFlip,
     Normalize,
-    Op,
     RandomResizedCrop,
     ResizeCenterCrop,
     Solarize,
+    View,
     Views,
     check,
 )
@@ -31,14 +31,17 @@ MOCO = (JITTER, Grayscale(), GaussianBlur(), HorizontalFlip(), Normalize())  # a
 
 
 def moco_v1(size: int = 224) -> Views:
-    """MoCo v1: two views, gray before the jitter, always jittered (arXiv:1911.05722). Also KCL's default, and SimCLR's
-    views in SEED."""
-    return _twice(RandomResizedCrop(size), Grayscale(), ColorJitter(0.4, 0.4, 0.4, 0.4), HorizontalFlip(), Normalize())
+    """MoCo v1: two views, gray before the jitter, always jittered (arXiv:1911.05722).
+
+    Also the default of KCL, and what SEED uses for SimCLR.
+    """
+    color = (Grayscale(), ColorJitter(0.4, 0.4, 0.4, 0.4))
+    return _twice((RandomResizedCrop(size), *color, HorizontalFlip(), Normalize()))
 
 
 def moco_v2(size: int = 224) -> Views:
     """MoCo v2: two views (arXiv:2003.04297)."""
-    return _twice(RandomResizedCrop(size), *MOCO)
+    return _twice((RandomResizedCrop(size), *MOCO))
 
 
 def ssl_small(size: int = 224, cj: float = 1.5, gray: float = 0.5, blur: float = 0.5, *, mask: bool = False) -> Views:
@@ -46,7 +49,7 @@ def ssl_small(size: int = 224, cj: float = 1.5, gray: float = 0.5, blur: float =
     jitter = ColorJitter(0.8 * cj, 0.8 * cj, 0.8 * cj, min(0.5, 0.4 * cj), p=0.8)
     color = (jitter, Grayscale(gray), GaussianBlur(p=blur))
     last = (HideAndSeek(),) if mask else ()
-    return _twice(RandomResizedCrop(size), *color, HorizontalFlip(), Normalize(), *last)
+    return _twice((RandomResizedCrop(size), *color, HorizontalFlip(), Normalize(), *last))
 
 
 def ssl_small_cj1(size: int = 224) -> Views:
@@ -60,7 +63,7 @@ def ssl_small_mask(size: int = 224) -> Views:
 
 
 def byol(size: int = 224) -> Views:
-    """Two views of BYOL, Momentum^2 Teacher and Spatial Ensemble: the first always blurred, the second solarized."""
+    """BYOL, Momentum^2 Teacher, Spatial Ensemble: two views, the first always blurred, the second solarized."""
     begin = (RandomResizedCrop(size, (0.08, 1.0)), ColorJitter(0.4, 0.4, 0.2, 0.1, p=0.8))
     first = (*begin, GaussianBlur(p=1.0), Grayscale(), HorizontalFlip(), Normalize())
     return check((first, (*begin, GaussianBlur(p=0.1), Grayscale(), HorizontalFlip(), Solarize(), Normalize())))
@@ -88,8 +91,10 @@ def seed_patches(size: int = 224) -> Views:
 
 
 def swav(size: int = 224) -> Views:
-    """SwAV: two large and six small views (arXiv:2006.09882); twice the jitter of MoCo v2, 0.228 as the standard
-    deviation of red."""
+    """SwAV: two large and six small views, twice the jitter of MoCo v2 (arXiv:2006.09882).
+
+    Its release divides red by 0.228.
+    """
     jitter = ColorJitter(0.8, 0.8, 0.8, 0.2, p=0.8)
     last = (HorizontalFlip(), jitter, Grayscale(), GaussianBlur(), Normalize(std=SWAV_STD))
     large, small = RandomResizedCrop(size, (0.14, 1.0)), RandomResizedCrop(round(size * SMALL), (0.05, 0.14))
@@ -113,12 +118,13 @@ def supervised(size: int = 224) -> Views:
 
 def slaug(size: int = 224) -> Views:
     """KCL's `--slaug`: two views of the supervised pipeline."""
-    return _twice(*supervised(size)[0])
+    return _twice(supervised(size)[0])
 
 
 def ltaug(size: int = 224) -> Views:
     """KCL's `--ltaug`: two views, always jittered, without hue."""
-    return _twice(RandomResizedCrop(size, (0.08, 1.0)), HorizontalFlip(), ColorJitter(0.4, 0.4, 0.4, 0.0), Normalize())
+    jitter = ColorJitter(0.4, 0.4, 0.4, 0.0)
+    return _twice((RandomResizedCrop(size, (0.08, 1.0)), HorizontalFlip(), jitter, Normalize()))
 
 
 def inat(size: int = 224) -> Views:
@@ -156,7 +162,7 @@ def transfer_cifar(size: int = 224) -> Views:
     return check(((ResizeCenterCrop(size, size, "bicubic"), Normalize()),))
 
 
-def _twice(*view: Op) -> Views:
+def _twice(view: View) -> Views:
     return check((view, view))
 
 

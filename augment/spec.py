@@ -4,8 +4,9 @@ The order matters: MoCo v1 turns gray before it jitters, MoCo v2 after. `p` is t
 sigma are in px of the output, hue is in turns, areas are fractions of the source image.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Any, Literal
 
 from ..shards.errors import UserError
 
@@ -106,8 +107,19 @@ Op = (
     | Normalize
     | HideAndSeek
 )
-View = tuple[Op, ...]
+UserOp = Callable[[Any, Any], Any]  # frozen and hashable, (x, keyed) -> x: see renderers/user_ops.py
+View = tuple[Op | UserOp, ...]
 Views = tuple[View, ...]
+
+
+def built_in_ops(view: View) -> tuple[Op, ...]:
+    """The ops of this file, which every renderer executes."""
+    return tuple(op for op in view if isinstance(op, Op))
+
+
+def user_ops(view: View) -> tuple[UserOp, ...]:
+    """The user's own ops, which come last in a view and run on its normalized floats."""
+    return tuple(op for op in view if not isinstance(op, Op))
 
 
 def size_of(view: View) -> int:
@@ -120,23 +132,41 @@ def size_of(view: View) -> int:
 def check(views: Views) -> Views:
     """`views` unchanged; UserError for a view that no renderer can execute."""
     for number, view in enumerate(views):
-        kinds = [type(op) for op in view]
-        if (
-            not kinds
-            or kinds[0] not in (RandomResizedCrop, ResizeCenterCrop)
-            or {RandomResizedCrop, ResizeCenterCrop} & set(kinds[1:])
-        ):
-            raise UserError(f"view {number} must begin with its only RandomResizedCrop or ResizeCenterCrop: {view}")
-        if kinds.count(Normalize) != 1 or kinds[kinds.index(Normalize) + 1 :] not in ([], [HideAndSeek]):
-            raise UserError(f"view {number} must end with one Normalize, which only HideAndSeek may follow: {view}")
-        if len(set(kinds)) < len(kinds):
-            raise UserError(f"view {number} has an op twice, and both would draw the same numbers: {view}")
-        for op in view:
-            _check(op)
+        for op in user_ops(view):
+            _check_user_op(number, op)
+        _check_order(number, view)
+        for op in built_in_ops(view):
+            _check_values(op)
     return views
 
 
-def _check(op: Op) -> None:
+def _check_user_op(number: int, op: UserOp) -> None:
+    if isinstance(op, type) or not callable(op):
+        raise UserError(f"view {number} has {op!r}, which is not an op: name objects like HorizontalFlip()")
+    try:
+        hash(op)
+    except TypeError as error:
+        raise UserError(f"view {number} has {op}, which cannot be hashed: make its class a frozen dataclass") from error
+
+
+def _check_order(number: int, view: View) -> None:
+    kinds, crops = [type(op) for op in built_in_ops(view)], {RandomResizedCrop, ResizeCenterCrop}
+    if not view or type(view[0]) not in crops or crops & set(kinds[1:]):
+        raise UserError(f"view {number} must begin with its only RandomResizedCrop or ResizeCenterCrop: {view}")
+    if kinds.count(Normalize) != 1 or kinds[kinds.index(Normalize) + 1 :] not in ([], [HideAndSeek]):
+        raise UserError(
+            f"view {number} must end with one Normalize, which only HideAndSeek and ops of your own may follow: {view}"
+        )
+    if len(set(kinds)) < len(kinds):
+        raise UserError(f"view {number} has an op twice, and both would draw the same numbers: {view}")
+    if early := user_ops(view[: len(kinds)]):
+        raise UserError(
+            f"view {number} has {early[0]} before {kinds[-1].__name__}, but an op of your own gets normalized floats: "
+            f"put it last"
+        )
+
+
+def _check_values(op: Op) -> None:
     values = {f.name: getattr(op, f.name) for f in fields(op)}
     if not 0 <= values.get("p", 0) <= 1:
         raise UserError(f"p must be in 0..1: {op}")

@@ -20,7 +20,7 @@ from viewstream.augment.crops import crop_params, on_device, rest
 from viewstream.augment.draw import Draws, draw
 from viewstream.augment.recipes import VIEWS, views_of
 from viewstream.augment.renderers import dali, device, packing, reference
-from viewstream.augment.spec import Normalize, Op, View, Views, size_of
+from viewstream.augment.spec import Normalize, Op, View, Views, built_in_ops, size_of
 from viewstream.pipeline.choose import open_reader
 from viewstream.pipeline.cut.resize import resized_crop
 from viewstream.shards.cli import Renamed, parse, run
@@ -198,7 +198,7 @@ def listing() -> str:
         views = views_of(name)
         for view in dict.fromkeys(views):
             there, left = dali.split(view)
-            lines.append(f"    {views.count(view)} x  {', '.join(map(brief, view))}")
+            lines.append(f"    {views.count(view)} x  {', '.join(map(brief, built_in_ops(view)))}")
             lines.append(f"         DALI: {words(there)}; the device renderer behind it: {words(left)}")
     return "\n".join(lines)
 

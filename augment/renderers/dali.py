@@ -40,7 +40,7 @@ from torch import Tensor
 
 from ...shards.errors import choose, needs
 from ..draw import Draws
-from ..spec import View, Views
+from ..spec import View, Views, built_in_ops
 from .dali_graph import graph, split
 from .dali_inputs import Feed, check_headers, feeds, find_damaged
 from .packing import Rest
@@ -61,7 +61,7 @@ class Started:
 def rest(view: View, draws: Draws) -> Rest:
     """The ops left to the device renderer, each with its draw, for `packing.pack`."""
     on_device = split(view)[1]
-    return tuple((op, draw) for op, draw in zip(view, draws, strict=True) if op in on_device)
+    return tuple((op, draw) for op, draw in zip(built_in_ops(view), draws, strict=True) if op in on_device)
 
 
 class Renderer:

@@ -17,6 +17,7 @@ from ..spec import (
     Solarize,
     View,
     Views,
+    built_in_ops,
 )
 
 Node = Any  # nvidia.dali.data_node.DataNode: the output of an operator in the graph
@@ -24,12 +25,13 @@ Node = Any  # nvidia.dali.data_node.DataNode: the output of an operator in the g
 
 def split(view: View) -> tuple[tuple[Op, ...], tuple[Op, ...]]:
     """(the ops that DALI executes, the ops left to the device renderer), each in the view's order."""
-    kinds = [type(op) for op in view]
-    until = kinds.index(ColorJitter) if ColorJitter in kinds else len(view)
+    ops = built_in_ops(view)
+    kinds = [type(op) for op in ops]
+    until = kinds.index(ColorJitter) if ColorJitter in kinds else len(ops)
     if HideAndSeek in kinds:
         until = min(until, kinds.index(Normalize))
-    in_dali = tuple(op for at, op in enumerate(view) if at < until or isinstance(op, HorizontalFlip))
-    return in_dali, tuple(op for op in view if op not in in_dali)
+    in_dali = tuple(op for at, op in enumerate(ops) if at < until or isinstance(op, HorizontalFlip))
+    return in_dali, tuple(op for op in ops if op not in in_dali)
 
 
 def input_name(op: Op, number: int) -> str:

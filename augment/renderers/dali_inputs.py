@@ -8,7 +8,7 @@ import simplejpeg
 from ...shards.errors import UserError
 from ..crops import crop_params
 from ..draw import Draw, Draws
-from ..spec import GaussianBlur, Grayscale, Solarize, Views
+from ..spec import GaussianBlur, Grayscale, Solarize, Views, built_in_ops
 from .dali_graph import input_name, split
 from .packing import half_kernels, reach
 
@@ -32,7 +32,7 @@ def feeds(views: Views, jpegs: Sequence[bytes], hw: np.ndarray, draws: Sequence[
     for number, (view, view_draws) in enumerate(zip(views, draws, strict=True)):
         out[f"crop{number}"] = crop_params(view, view_draws, hw)
         in_dali = split(view)[0]
-        for op, draw in zip(view, view_draws, strict=True):
+        for op, draw in zip(built_in_ops(view), view_draws, strict=True):
             if op in in_dali and isinstance(op, Grayscale | GaussianBlur | Solarize):
                 out[input_name(op, number)] = _feed(op, draw)
     return out

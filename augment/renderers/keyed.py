@@ -9,7 +9,9 @@ from ...shards.keyed import STEP
 
 
 def fold(key: Tensor, word: int | Tensor) -> Tensor:
-    """`draw.fold`: int64 hashes of (`key`, `word`), which broadcast; `word` is not negative."""
+    """`draw.fold`: int64 hashes of (`key`, `word`), which broadcast. An int `word` is not negative."""
+    if isinstance(word, int):
+        return mix(key + signed(int(STEP) * (word + 1) % 2**64))
     return mix(key + signed(int(STEP)) * (word + 1))
 
 

@@ -21,15 +21,16 @@ from ..spec import (
     ResizeCenterCrop,
     Solarize,
     View,
+    built_in_ops,
 )
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 def render(view: View, image: Image.Image, draws: Draws, row: int) -> torch.Tensor:
-    """One RGB image -> [3, S, S] float32, by row `row` of the draws."""
+    """One RGB image -> [3, S, S] float32, after the built-in ops of `view` by row `row` of the draws."""
     x = torch.empty(0)
-    for op, draw in zip(view, draws, strict=True):
+    for op, draw in zip(built_in_ops(view), draws, strict=True):
         if "on" in draw and not draw["on"][row]:
             continue
         match op:

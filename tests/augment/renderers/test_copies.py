@@ -1,4 +1,4 @@
-"""Rendering never waits for the device: nothing is copied from the host, nothing read back. Shown without a GPU."""
+"""Rendering never waits for the device: it copies nothing from the host and reads nothing back. Needs no GPU."""
 
 import numpy as np
 import pytest
@@ -11,10 +11,11 @@ from viewstream.augment.draw import draw
 from viewstream.augment.recipes import evaluation, moco_v1, moco_v2
 from viewstream.augment.renderers import device
 from viewstream.augment.renderers.packing import pack
+from viewstream.augment.renderers.user_ops import apply_user_ops
 
 
 class Crossings(TorchDispatchMode):
-    """Collects the operations whose input and output lie on different devices, and those that read a value."""
+    """Collects the operations whose tensors are on different devices, and those that read a value."""
 
     def __init__(self):
         super().__init__()
@@ -40,7 +41,18 @@ def test_rendering_on_a_gpu_copies_nothing_from_the_host_and_reads_nothing_back(
     assert not crossings.seen
 
 
-def test_the_spy_sees_a_copy_and_a_read():
+def test_user_ops_on_a_gpu_copy_nothing_from_the_host_and_read_nothing_back():
+    def noise(x, keyed):
+        return x + keyed.normal(*x.shape[1:]) * (keyed.uniform(1, 1, 1) < 0.5)
+
+    with FakeTensorMode(), Crossings() as crossings:
+        x, keys = torch.empty(4, 3, 8, 8, device="cuda"), torch.empty(4, dtype=torch.int64, device="cuda")
+        out = apply_user_ops((*evaluation(8)[0], noise, noise), x, keys)
+    assert out.device.type == "cuda"
+    assert not crossings.seen
+
+
+def test_crossings_sees_a_copy_and_a_read():
     with FakeTensorMode(), Crossings() as crossings:
         x = torch.empty(4, device="cuda")
         x + x.new_tensor([1.0, 2.0, 3.0, 4.0])
