@@ -15,7 +15,7 @@ CROP_FIELDS = 10
 
 
 def on_device(view: View) -> tuple[Op, ...]:
-    """The built-in ops after the host's crop, in the view's order."""
+    """The built-in ops without those of the host, in the view's order."""
     return tuple(op for op in built_in_ops(view)[1:] if not isinstance(op, HorizontalFlip))
 
 

@@ -39,7 +39,7 @@ LANES: dict[type[Op], tuple[int, int]] = {  # op -> (lane, number of uniforms pe
     Solarize: (6, 1),
     HideAndSeek: (7, 1),  # the grid; the cells take one more each
 }
-USER_LANE = 8  # of all ops of the user's own
+USER_LANE = 8  # for all ops of the user's own
 
 
 def hashed(*words: int | np.ndarray) -> np.ndarray:
@@ -75,7 +75,7 @@ def user_keys(uid: np.ndarray, *, seed: int, epoch: int, number: int) -> np.ndar
 
 
 def _image_keys(uid: np.ndarray, seed: int, epoch: int, number: int) -> np.ndarray:
-    """[N] uint64: one hash per image, from which the lanes part."""
+    """[N] uint64: one hash per image, the first part of the hash of every lane."""
     return hashed(hashed(seed, epoch, number, uid))
 
 

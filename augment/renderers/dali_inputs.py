@@ -1,4 +1,4 @@
-"""What is fed to the DALI renderer's pipeline, and checks of the JPEGs before and after it ran."""
+"""The inputs of the DALI renderer's pipeline, and checks of JPEGs before and after it runs."""
 
 from collections.abc import Sequence
 

@@ -17,14 +17,17 @@ def fold(key: Tensor, word: int | Tensor) -> Tensor:
 
 def mix(x: Tensor) -> Tensor:
     """`shards.keyed.mix`: int64 in, int64 out, every input bit in every output bit."""
-    x = (x ^ shift_right(x, 30)) * signed(0xBF58476D1CE4E5B9)
-    x = (x ^ shift_right(x, 27)) * signed(0x94D049BB133111EB)
-    return x ^ shift_right(x, 31)
+    x = x ^ shift_right(x, 30)  # a new tensor, which the next steps may write to
+    x *= signed(0xBF58476D1CE4E5B9)
+    x ^= shift_right(x, 27)
+    x *= signed(0x94D049BB133111EB)
+    x ^= shift_right(x, 31)
+    return x
 
 
 def shift_right(x: Tensor, bits: int) -> Tensor:
     """`x` shifted as uint64: zeros come in from the left, where `>>` alone copies the sign."""
-    return (x >> bits) & ((1 << (64 - bits)) - 1)
+    return (x >> bits).bitwise_and_((1 << (64 - bits)) - 1)
 
 
 def signed(word: int) -> int:

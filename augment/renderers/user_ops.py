@@ -1,13 +1,15 @@
 """Ops of the user's own: they run last in a view, on the device, with random numbers keyed per image.
 
-@dataclass(frozen=True)
-class Noise:
-    sigma: float
+    @dataclass(frozen=True)
+    class Noise:
+        sigma: float
 
-    def __call__(self, x: Tensor, keyed: KeyedGenerator) -> Tensor:
-        return x + self.sigma * keyed.normal(*x.shape[1:])
+        def __call__(self, x: Tensor, keyed: KeyedGenerator) -> Tensor:
+            return x + self.sigma * keyed.normal(*x.shape[1:])
 
-view = (RandomResizedCrop(224), Normalize(), Noise(0.1))
+    view = (RandomResizedCrop(224), Normalize(), Noise(0.1))
+
+`x` [N, 3, S, S] is normalized. An op that treats each image on its own gives it the same pixels in any batch.
 """
 
 import math
@@ -19,7 +21,7 @@ from ...shards.errors import UserError
 from ..spec import View, user_ops
 from .keyed import fold, shift_right
 
-BITS = 24  # of a number, so that float32 holds it exactly
+BITS = 24  # per number, so that float32 holds it exactly
 
 
 def apply_user_ops(view: View, x: Tensor, keys: Tensor) -> Tensor:
