@@ -1,1 +1,1 @@
-"""What a view is (`spec`), the numbers drawn for it (`draw`), and the renderers that execute them."""
+"""What a view is (`spec`), the numbers drawn for it (`draw`), and the programs that make its pixels (`renderers`)."""

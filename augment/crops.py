@@ -1,28 +1,28 @@
-"""Who executes which op: the host cuts (and mirrors) out of the decoded image, the device does the rest.
+"""Which op runs where: the host crops and mirrors the decoded image, the device executes all other built-in ops.
 
-A mirrored cut costs nothing, and mirroring commutes with every other op of a view, so `HorizontalFlip` goes with the
-cut wherever it stands in the view.
+Mirroring costs nothing during the crop and commutes with every other op of a view, so the host mirrors at whatever
+position `HorizontalFlip` has in the view.
 """
 
 import numpy as np
 
 from .draw import Draw, Draws
-from .spec import HorizontalFlip, Op, RandomResizedCrop, ResizeCenterCrop, View
+from .spec import HorizontalFlip, Op, RandomResizedCrop, ResizeCenterCrop, View, built_in_ops
 
-CROP_FIELDS = (
-    10  # source box: top, left, height, width; resized height, width; first row, column kept; mirrored? bicubic?
-)
+# Columns of a crop: top, left, height, width of the source box; height, width after resizing; first row and first
+# column kept of that; mirrored?; bicubic?
+CROP_FIELDS = 10
 
 
 def on_device(view: View) -> tuple[Op, ...]:
-    """The ops that remain once the host has cut."""
-    return tuple(op for op in view[1:] if not isinstance(op, HorizontalFlip))
+    """The built-in ops without those of the host, in the view's order."""
+    return tuple(op for op in built_in_ops(view)[1:] if not isinstance(op, HorizontalFlip))
 
 
 def crop_params(view: View, draws: Draws, hw: np.ndarray) -> np.ndarray:
-    """What the host has to cut for sources of sizes `hw` [N, 2] px: [N, CROP_FIELDS] int32."""
+    """The crop of each source image, of sizes `hw` [N, 2] px: [N, CROP_FIELDS] int32."""
     out = np.zeros((len(hw), CROP_FIELDS), np.int32)
-    for op, draw in zip(view, draws, strict=True):
+    for op, draw in zip(built_in_ops(view), draws, strict=True):
         match op:
             case RandomResizedCrop():
                 out[:, :4], out[:, 4:6] = draw["box"], op.size
@@ -39,12 +39,12 @@ def crop_params(view: View, draws: Draws, hw: np.ndarray) -> np.ndarray:
 
 
 def _resized(op: ResizeCenterCrop, hw: np.ndarray) -> np.ndarray:
-    """[N, 2] sizes with the short side at `short` and the long one truncated, as torchvision does."""
+    """Sizes [N, 2] px after resizing: the short side is `short`, the long side is rounded down, as in torchvision."""
     hw = hw.astype(np.int64)
     return op.short * hw // hw.min(axis=1, keepdims=True)
 
 
 def rest(view: View, draws: Draws) -> tuple[tuple[Op, Draw], ...]:
-    """The device's ops, each with its draw."""
-    kept = on_device(view)
-    return tuple((op, draw) for op, draw in zip(view, draws, strict=True) if op in kept)
+    """The ops of `on_device`, each with its draw."""
+    ops = on_device(view)
+    return tuple((op, draw) for op, draw in zip(built_in_ops(view), draws, strict=True) if op in ops)

@@ -1,8 +1,8 @@
-"""All the randomness of augmentation: numbers hashed from (seed, epoch, view, uid, op), never taken from a stream.
+"""The random parameters of every op: hashes of (seed, epoch, view, uid, op), without any generator state.
 
-An image therefore gets the same crop and the same jitter whichever loader, rank, worker or renderer asks, and a
-resumed run draws what the lost one drew. Each kind of op has a lane of its own, so changing one op leaves the others'
-draws alone. The hash is frozen by a golden vector in the tests: old runs stay reproducible.
+An image gets the same crop and the same jitter from every loader, rank, worker and renderer, and a resumed run repeats
+the draws of the run that stopped. Each kind of op has its own lane (one word of the hash), so changing one op does not
+change the draws of another. A golden vector in the tests freezes the hash: old runs stay reproducible.
 """
 
 from functools import reduce
@@ -22,31 +22,33 @@ from .spec import (
     ResizeCenterCrop,
     Solarize,
     View,
+    built_in_ops,
     size_of,
 )
 
 Draw = dict[str, np.ndarray]  # one row per sample
-Draws = tuple[Draw, ...]  # one Draw per op of the view
+Draws = tuple[Draw, ...]  # one Draw per built-in op of the view
 
-CROP_TRIES = 10  # torchvision's
-LANES: dict[type[Op], tuple[int, int]] = {  # op -> (lane, uniforms every row takes)
-    RandomResizedCrop: (1, 2 * CROP_TRIES + 2),  # areas, ratios, place
+CROP_TRIES = 10  # as in torchvision
+LANES: dict[type[Op], tuple[int, int]] = {  # op -> (lane, number of uniforms per row)
+    RandomResizedCrop: (1, 2 * CROP_TRIES + 2),  # areas, ratios, top and left
     HorizontalFlip: (2, 1),
     ColorJitter: (3, 1 + 4 + 4),  # on?, factors and hue, order
     Grayscale: (4, 1),
     GaussianBlur: (5, 2),
     Solarize: (6, 1),
-    HideAndSeek: (7, 1),  # the grid; and one a cell
+    HideAndSeek: (7, 1),  # the grid; the cells take one more each
 }
+USER_LANE = 8  # for all ops of the user's own
 
 
 def hashed(*words: int | np.ndarray) -> np.ndarray:
-    """Words, integers or broadcastable integer arrays, folded left to right into uint64 hashes."""
+    """uint64 hashes of words: integers or integer arrays that broadcast, folded from left to right."""
     return np.atleast_1d(reduce(fold, words, np.zeros((), np.uint64)))
 
 
 def fold(key: np.ndarray, word: int | np.ndarray) -> np.ndarray:
-    """A hash and the next word -> a hash."""
+    """uint64 hashes of (`key`, `word`): the next step of `hashed`."""
     number = word.astype(np.uint64) if isinstance(word, np.ndarray) else np.uint64(word & 0xFFFFFFFFFFFFFFFF)
     with np.errstate(over="ignore"):
         return mix(key + STEP * (number + np.uint64(1)))
@@ -58,12 +60,23 @@ def uniforms(keys: np.ndarray) -> np.ndarray:
 
 
 def draw(view: View, uid: np.ndarray, hw: np.ndarray, *, seed: int, epoch: int, number: int) -> Draws:
-    """The parameters of view `number` for images `uid` [N] uint64 of sizes `hw` [N, 2] px; a pure function.
+    """One Draw per built-in op of view `number`, for images `uid` [N] uint64, sizes `hw` [N, 2] px; a pure function.
 
-    Box = (top, left, height, width) px, `on` = whether the op applies, factors without unit, hue in turns, sigma in px.
+    `box`: top, left, height, width in px; `on`: whether the op applies; `factor`: no unit; `hue` in turns; `sigma` in
+    px; `grid` in px; `keep`: whether a cell stays visible.
     """
-    rows = hashed(hashed(seed, epoch, number, uid))[:, None]  # [N, 1]
-    return tuple(_draw(op, rows, hw, view) for op in view)
+    rows = _image_keys(uid, seed, epoch, number)[:, None]  # [N, 1]
+    return tuple(_draw(op, rows, hw, view) for op in built_in_ops(view))
+
+
+def user_keys(uid: np.ndarray, *, seed: int, epoch: int, number: int) -> np.ndarray:
+    """[N] int64: the keys of the user's ops in view `number` of images `uid` [N] uint64, for `apply_user_ops`."""
+    return fold(_image_keys(uid, seed, epoch, number), USER_LANE).view(np.int64)
+
+
+def _image_keys(uid: np.ndarray, seed: int, epoch: int, number: int) -> np.ndarray:
+    """[N] uint64: one hash per image, the first part of the hash of every lane."""
+    return hashed(hashed(seed, epoch, number, uid))
 
 
 def _draw(op: Op, rows: np.ndarray, hw: np.ndarray, view: View) -> Draw:
@@ -90,17 +103,17 @@ def _draw(op: Op, rows: np.ndarray, hw: np.ndarray, view: View) -> Draw:
                 "on": u[:, 0] < op.p,
                 "factor": low + (1 + spread - low) * u[:, 1:4],  # [N, 3] brightness, contrast, saturation
                 "hue": op.hue * (2 * u[:, 4] - 1),
-                "order": np.argsort(u[:, 5:9], axis=1).astype(np.int8),  # [N, 4] which op at each turn; 3 = hue
+                "order": np.argsort(u[:, 5:9], axis=1).astype(np.int8),  # [N, 4] the op at each turn; 3 = hue
             }
 
 
 def _uniforms(rows: np.ndarray, which: np.ndarray) -> np.ndarray:
-    """Numbers `which` of every row's lane: [N, len(which)]."""
+    """The numbers `which` of each row: [N, len(which)] float64 in [0, 1)."""
     return uniforms(fold(rows, which))
 
 
-def most_cells(op: HideAndSeek, size: int) -> int:
-    """Cells of the finest grid over a view of `size` px."""
+def max_cells(op: HideAndSeek, size: int) -> int:
+    """The number of cells of the finest grid over a view of `size` px."""
     return max(_cells(grid, size) for grid in op.grids if grid)
 
 
@@ -109,16 +122,16 @@ def _cells(grid: int, size: int) -> int:
 
 
 def _kept(op: HideAndSeek, rows: np.ndarray, grid: np.ndarray, size: int) -> np.ndarray:
-    """[N, most cells] row by row of the grid drawn; cells that this grid has not are kept."""
-    keep = np.ones((len(grid), most_cells(op, size)), bool)
+    """[N, max_cells] bool, the cells of each image's grid row by row; columns past its last cell are True."""
+    keep = np.ones((len(grid), max_cells(op, size)), bool)
     for side in {*op.grids} - {0}:
-        which, cells = (grid == side).nonzero()[0], _cells(side, size)
-        keep[which, :cells] = _uniforms(rows[which], np.arange(1, cells + 1)) >= op.hide
+        images, cells = (grid == side).nonzero()[0], _cells(side, size)
+        keep[images, :cells] = _uniforms(rows[images], np.arange(1, cells + 1)) >= op.hide
     return keep
 
 
 def _boxes(op: RandomResizedCrop, u: np.ndarray, hw: np.ndarray) -> np.ndarray:
-    """torchvision's RandomResizedCrop, ten tries at once: the first that fits wins, else the center. [N, 4] int32"""
+    """[N, 4] int32 boxes by torchvision's RandomResizedCrop: the first of ten tries that fits, else the center."""
     h, w = hw[:, :1].astype(np.float64), hw[:, 1:].astype(np.float64)
     area = h * w * (op.area[0] + (op.area[1] - op.area[0]) * u[:, :CROP_TRIES])
     low, high = np.log(op.ratio)

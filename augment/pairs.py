@@ -1,10 +1,10 @@
-"""Two crops drawn together: ssl-small's pairs that never, hardly or largely overlap (spec small_sts A.7).
+"""Pairs of crops with a given overlap, as ssl-small draws them (spec small_sts A.7).
 
-    nointer      each in a quarter of the image of its own, at two different corners
-    easy, hard, super-hard      overlap (IoU) within limits, neither inside the other
+    nointer                   each crop inside another quarter of the image, so they never overlap
+    easy, hard, super-hard    the IoU is within limits (large, small, tiny), and neither crop contains the other
 
 Try t of view v is the draw of view number 2 t + v, so a pair is a pure function of (seed, epoch, uid, height, width),
-and try 0 is what ordinary views would show. When the tries run out the last one stands, as in the release.
+and try 0 gives the crops of ordinary views. When all tries fail, the last one is used, as in the release.
 """
 
 from typing import NamedTuple
@@ -15,13 +15,13 @@ from ..shards.keyed import Purpose
 from .draw import draw, fold, hashed, uniforms
 from .spec import RandomResizedCrop
 
-QUARTER = (0.4, 1.0)  # area of a nointer crop, of its quarter
-GREY = (124, 116, 104)  # the mean color
-VARIANTS = 10  # images of a pair: two views, and each with a patch in four ways
+QUARTER = (0.4, 1.0)  # area of a nointer crop, as a fraction of its quarter
+GRAY = (124, 116, 104)  # the mean color, RGB
+VARIANTS = 10  # images per pair: two views, and each view with four kinds of patch
 
 
 class Limits(NamedTuple):
-    """What overlap a pair may have, and how often it is drawn anew."""
+    """The IoU that a pair may have, and the number of draws before the last one is used."""
 
     low: float
     high: float
@@ -33,7 +33,7 @@ MODES = ("nointer", *OVERLAPS)
 
 
 def boxes(mode: str, crop: RandomResizedCrop, uid: np.ndarray, hw: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
-    """Boxes (top, left, height, width) px of both views of images `uid` [N] of sizes `hw` [N, 2]: [N, 2, 4] int32."""
+    """[N, 2, 4] int32: the boxes (top, left, height, width) px of two views of images `uid` [N], sizes `hw` [N, 2]."""
     if mode == "nointer":
         return _quarters(crop, uid, hw, seed, epoch)
     limits = OVERLAPS[mode]
@@ -47,7 +47,7 @@ def boxes(mode: str, crop: RandomResizedCrop, uid: np.ndarray, hw: np.ndarray, *
 
 
 def fits(pair: np.ndarray, limits: Limits) -> np.ndarray:
-    """Whether pairs of boxes [N, 2, 4] keep the limits and neither box holds the other: [N] bool."""
+    """[N] bool: whether the IoU of two boxes [N, 2, 4] is within the limits and neither box contains the other."""
     areas = pair[..., 2].astype(np.int64) * pair[..., 3]  # [N, 2]
     common = overlap(pair)
     shared = common[:, 2].astype(np.int64) * common[:, 3]
@@ -56,7 +56,7 @@ def fits(pair: np.ndarray, limits: Limits) -> np.ndarray:
 
 
 def overlap(pair: np.ndarray) -> np.ndarray:
-    """The box that both of [N, 2, 4] share, [N, 4]; of height and width 0 where there is none."""
+    """[N, 4]: the intersection of two boxes [N, 2, 4]; its height and width are 0 where they do not intersect."""
     begin = pair[..., :2].max(axis=1)
     size = np.maximum((pair[..., :2] + pair[..., 2:]).min(axis=1) - begin, 0)
     return np.concatenate([begin, size * (size > 0).all(axis=1, keepdims=True)], axis=1)
@@ -65,9 +65,10 @@ def overlap(pair: np.ndarray) -> np.ndarray:
 def variants(
     views: np.ndarray, pair: np.ndarray, flipped: np.ndarray, uid: int, *, seed: int, epoch: int
 ) -> np.ndarray:
-    """One image's two views [2, S, S, 3] uint8, not mirrored yet -> [10, S, S, 3], in the order of the release's
-    files -1 to -10: the views; noise over what they share; as large a patch of noise anywhere; the mean color over
-    what they share; as large a patch of it anywhere. `pair` [2, 4] are the boxes; `flipped` [2] views are mirrored."""
+    """Two views of one image [2, S, S, 3] uint8, not mirrored yet -> [10, S, S, 3], in the order of the release's files
+    -1 to -10: the views; noise over their intersection; a patch of noise of that size at a random place; the mean color
+    over their intersection; a patch of the mean color at a random place. `pair` [2, 4] holds the boxes; `flipped` [2]
+    says which views to mirror."""
     size = views.shape[1]
     out = np.tile(views, (VARIANTS // 2, 1, 1, 1))  # views 0, 1, 0, 1, ...
     for view in range(2):
@@ -77,20 +78,20 @@ def variants(
         place = np.array([*np.floor(u * (size - box[2:] + 1)).astype(int), *box[2:]])
         for which, (top, left, height, width) in ((2, box), (4, place), (6, box), (8, place)):
             patch = out[which + view, top : top + height, left : left + width]
-            patch[:] = _noise(fold(key, which), patch.shape) if which < 6 else GREY
+            patch[:] = _noise(fold(key, which), patch.shape) if which < 6 else GRAY
         if flipped[view]:
             out[view::2] = out[view::2, :, ::-1].copy()
     return out
 
 
 def _noise(key: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """White noise: independent levels, uniform in 0..255."""
+    """White noise of `shape`, uint8: independent levels, uniform in 0..255."""
     numbers = fold(key, np.arange(np.prod(shape)))
     return (numbers >> np.uint64(56)).astype(np.uint8).reshape(shape)
 
 
 def _in_view(box: np.ndarray, view: np.ndarray, size: int) -> np.ndarray:
-    """A box of the image in px of a view that shows `view` of it at `size` px; a sliver keeps a px."""
+    """`box`, in px of the image -> px of a view that shows the box `view` at `size` px; at least 1 px if not empty."""
     if not box[2:].any():
         return np.zeros(4, np.int64)
     scale = size / view[2:]
@@ -100,13 +101,13 @@ def _in_view(box: np.ndarray, view: np.ndarray, size: int) -> np.ndarray:
 
 
 def _drawn(crop: RandomResizedCrop, uid: np.ndarray, hw: np.ndarray, seed: int, epoch: int, turn: int) -> np.ndarray:
-    """[N, 2, 4]"""
-    two = [draw((crop,), uid, hw, seed=seed, epoch=epoch, number=2 * turn + view)[0]["box"] for view in range(2)]
-    return np.stack(two, axis=1)
+    """[N, 2, 4]: the boxes of both views at try `turn`."""
+    both = [draw((crop,), uid, hw, seed=seed, epoch=epoch, number=2 * turn + view)[0]["box"] for view in range(2)]
+    return np.stack(both, axis=1)
 
 
 def _quarters(crop: RandomResizedCrop, uid: np.ndarray, hw: np.ndarray, seed: int, epoch: int) -> np.ndarray:
-    """[N, 2, 4]: the second corner is one of the three that are left."""
+    """[N, 2, 4]: the second crop takes one of the three corners that the first did not."""
     half = np.maximum(hw // 2, 1)
     u = uniforms(fold(hashed(seed, epoch, Purpose.CORNERS, uid)[:, None], np.arange(2)))  # [N, 2]
     first = np.floor(4 * u[:, 0]).astype(np.int64)

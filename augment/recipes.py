@@ -1,4 +1,4 @@
-"""What each published system shows its network: a function a recipe, from the side of its (large) views to the views.
+"""The views of each published system: one function per recipe, from the side of its (large) views in px to the views.
 
 Sources: spec tables of BalFeat and SEED (17) and of ssl-small and Spatial Ensemble (A.2, A.11, B.8).
 """
@@ -16,138 +16,134 @@ from .spec import (
     HideAndSeek,
     HorizontalFlip,
     Normalize,
-    Op,
     RandomResizedCrop,
     ResizeCenterCrop,
     Solarize,
+    View,
     Views,
     check,
 )
 
 PATCHES = 6  # small views of SEED, SwAV and DINO
-SMALL = 96 / 224  # their side, of the large one's
-MOCO = (
-    ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8),
-    Grayscale(),
-    GaussianBlur(),
-    HorizontalFlip(),
-    Normalize(),
-)  # behind MoCo v2's crop, and SEED's
+SMALL = 96 / 224  # side of a small view, as a fraction of the large view's side
+JITTER = ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8)
+MOCO = (JITTER, Grayscale(), GaussianBlur(), HorizontalFlip(), Normalize())  # after the crop of MoCo v2 and SEED
 
 
 def moco_v1(size: int = 224) -> Views:
-    """Two draws of MoCo v1's pipeline (arXiv:1911.05722; grays first, always jitters); KCL's default, SEED's SimCLR."""
-    return _twice(RandomResizedCrop(size), Grayscale(), ColorJitter(0.4, 0.4, 0.4, 0.4), HorizontalFlip(), Normalize())
+    """MoCo v1: two views, gray before the jitter, always jittered (arXiv:1911.05722).
+
+    Also the default of KCL, and what SEED uses for SimCLR.
+    """
+    color = (Grayscale(), ColorJitter(0.4, 0.4, 0.4, 0.4))
+    return _twice((RandomResizedCrop(size), *color, HorizontalFlip(), Normalize()))
 
 
 def moco_v2(size: int = 224) -> Views:
-    """Two draws of MoCo v2's pipeline (arXiv:2003.04297)."""
-    return _twice(RandomResizedCrop(size), *MOCO)
+    """MoCo v2: two views (arXiv:2003.04297)."""
+    return _twice((RandomResizedCrop(size), *MOCO))
 
 
-def ssl_small(size: int = 224, cj: float = 1.5, grey: float = 0.5, blur: float = 0.5, *, mask: bool = False) -> Views:
-    """Two draws of ssl-small's stronger pipeline: `cj` scales the jitter, `mask` adds hide and seek."""
+def ssl_small(size: int = 224, cj: float = 1.5, gray: float = 0.5, blur: float = 0.5, *, mask: bool = False) -> Views:
+    """ssl-small's stronger pipeline: two views; `cj` scales the jitter, `mask` adds HideAndSeek."""
     jitter = ColorJitter(0.8 * cj, 0.8 * cj, 0.8 * cj, min(0.5, 0.4 * cj), p=0.8)
+    color = (jitter, Grayscale(gray), GaussianBlur(p=blur))
     last = (HideAndSeek(),) if mask else ()
-    return _twice(
-        RandomResizedCrop(size), jitter, Grayscale(grey), GaussianBlur(p=blur), HorizontalFlip(), Normalize(), *last
-    )
+    return _twice((RandomResizedCrop(size), *color, HorizontalFlip(), Normalize(), *last))
 
 
 def ssl_small_cj1(size: int = 224) -> Views:
-    """ssl-small's published setting of it (`--cj 1.`)."""
+    """`ssl_small` as published (`--cj 1.`)."""
     return ssl_small(size, cj=1.0)
 
 
 def ssl_small_mask(size: int = 224) -> Views:
-    """ssl-small with hide and seek (`--aug-has`)."""
+    """`ssl_small` with HideAndSeek (`--aug-has`)."""
     return ssl_small(size, mask=True)
 
 
 def byol(size: int = 224) -> Views:
-    """The asymmetric pair of BYOL, Momentum^2 Teacher and Spatial Ensemble: one always blurred, one solarized."""
-    first = (RandomResizedCrop(size, (0.08, 1.0)), ColorJitter(0.4, 0.4, 0.2, 0.1, p=0.8))
-    one = (*first, GaussianBlur(p=1.0), Grayscale(), HorizontalFlip(), Normalize())
-    return check((one, (*first, GaussianBlur(p=0.1), Grayscale(), HorizontalFlip(), Solarize(), Normalize())))
+    """BYOL, Momentum^2 Teacher, Spatial Ensemble: two views, the first always blurred, the second solarized."""
+    begin = (RandomResizedCrop(size, (0.08, 1.0)), ColorJitter(0.4, 0.4, 0.2, 0.1, p=0.8))
+    first = (*begin, GaussianBlur(p=1.0), Grayscale(), HorizontalFlip(), Normalize())
+    return check((first, (*begin, GaussianBlur(p=0.1), Grayscale(), HorizontalFlip(), Solarize(), Normalize())))
 
 
 def seed(size: int = 224) -> Views:
-    """One view for student and teacher alike (SEED's SWAV)."""
+    """SEED's `SWAV`: one view, which student and teacher share."""
     return check(((RandomResizedCrop(size, (0.14, 1.0)), *MOCO),))
 
 
 def seed_moco_v1(size: int = 224) -> Views:
-    """One of MoCo v1's views: SEED behind teachers from MoCo v1 and SimCLR."""
+    """One view of `moco_v1`: SEED with teachers from MoCo v1 and SimCLR."""
     return check(moco_v1(size)[:1])
 
 
 def seed_moco_v2(size: int = 224) -> Views:
-    """One of MoCo v2's views: SEED behind teachers from MoCo v2."""
+    """One view of `moco_v2`: SEED with teachers from MoCo v2."""
     return check(moco_v2(size)[:1])
 
 
 def seed_patches(size: int = 224) -> Views:
-    """SEED's view and six small patches of it."""
-    return check((*seed(size), *[(RandomResizedCrop(round(size * SMALL), (0.05, 0.14)), *MOCO)] * PATCHES))
+    """SEED's view and six small views of the same image."""
+    small = (RandomResizedCrop(round(size * SMALL), (0.05, 0.14)), *MOCO)
+    return check((*seed(size), *[small] * PATCHES))
 
 
 def swav(size: int = 224) -> Views:
-    """SwAV's 2 + 6 crops (arXiv:2006.09882); its jitter is twice MoCo's, its first standard deviation 0.228."""
-    colours = (
-        HorizontalFlip(),
-        ColorJitter(0.8, 0.8, 0.8, 0.2, p=0.8),
-        Grayscale(),
-        GaussianBlur(),
-        Normalize(std=SWAV_STD),
-    )
+    """SwAV: two large and six small views, twice the jitter of MoCo v2 (arXiv:2006.09882).
+
+    Its release divides red by 0.228.
+    """
+    jitter = ColorJitter(0.8, 0.8, 0.8, 0.2, p=0.8)
+    last = (HorizontalFlip(), jitter, Grayscale(), GaussianBlur(), Normalize(std=SWAV_STD))
     large, small = RandomResizedCrop(size, (0.14, 1.0)), RandomResizedCrop(round(size * SMALL), (0.05, 0.14))
-    return check((*[(large, *colours)] * 2, *[(small, *colours)] * PATCHES))
+    return check((*[(large, *last)] * 2, *[(small, *last)] * PATCHES))
 
 
 def dino(size: int = 224) -> Views:
-    """DINO's two large crops, of which one is solarized, and six small ones (arXiv:2104.14294); bicubic."""
-    jitter = (HorizontalFlip(), ColorJitter(0.4, 0.4, 0.2, 0.1, p=0.8), Grayscale())
-    large, small = (
-        RandomResizedCrop(size, (0.4, 1.0), filter="bicubic"),
-        RandomResizedCrop(round(size * SMALL), (0.05, 0.4), filter="bicubic"),
-    )
-    one = (large, *jitter, GaussianBlur(p=1.0), Normalize())
-    two = (large, *jitter, GaussianBlur(p=0.1), Solarize(), Normalize())
-    return check((one, two, *[(small, *jitter, GaussianBlur(), Normalize())] * PATCHES))
+    """DINO: two large views, the second solarized, and six small ones (arXiv:2104.14294); bicubic."""
+    color = (HorizontalFlip(), ColorJitter(0.4, 0.4, 0.2, 0.1, p=0.8), Grayscale())
+    large = RandomResizedCrop(size, (0.4, 1.0), filter="bicubic")
+    small = RandomResizedCrop(round(size * SMALL), (0.05, 0.4), filter="bicubic")
+    first = (large, *color, GaussianBlur(p=1.0), Normalize())
+    second = (large, *color, GaussianBlur(p=0.1), Solarize(), Normalize())
+    return check((first, second, *[(small, *color, GaussianBlur(), Normalize())] * PATCHES))
 
 
 def supervised(size: int = 224) -> Views:
-    """Supervised training and linear probes; KCL's `--slaug`."""
+    """Supervised training and linear probes: one view; the pipeline of KCL's `--slaug`."""
     return check(((RandomResizedCrop(size, (0.08, 1.0)), HorizontalFlip(), Normalize()),))
 
 
 def slaug(size: int = 224) -> Views:
-    """KCL's `--slaug`: two draws of the supervised pipeline."""
-    return _twice(*supervised(size)[0])
+    """KCL's `--slaug`: two views of the supervised pipeline."""
+    return _twice(supervised(size)[0])
 
 
 def ltaug(size: int = 224) -> Views:
-    """KCL's `--ltaug`: two draws, always jittered, without hue."""
-    return _twice(RandomResizedCrop(size, (0.08, 1.0)), HorizontalFlip(), ColorJitter(0.4, 0.4, 0.4, 0.0), Normalize())
+    """KCL's `--ltaug`: two views, always jittered, without hue."""
+    jitter = ColorJitter(0.4, 0.4, 0.4, 0.0)
+    return _twice((RandomResizedCrop(size, (0.08, 1.0)), HorizontalFlip(), jitter, Normalize()))
 
 
 def inat(size: int = 224) -> Views:
-    """Supervised training with iNaturalist's statistics."""
+    """`supervised` with iNaturalist's mean and standard deviation."""
     return check(((RandomResizedCrop(size, (0.08, 1.0)), HorizontalFlip(), Normalize(INAT_MEAN, INAT_STD)),))
 
 
 def evaluation(size: int = 224) -> Views:
-    """One view: short side 256 for a center of 224, in proportion for other sizes."""
+    """Evaluation: the short side resized to 256 px, then the center 224 x 224; in proportion for other sizes."""
     return check(((ResizeCenterCrop(size, round(size * 256 / 224)), Normalize()),))
 
 
 def inat_evaluation(size: int = 224) -> Views:
-    """The same with iNaturalist's statistics."""
+    """`evaluation` with iNaturalist's mean and standard deviation."""
     return check(((*evaluation(size)[0][:-1], Normalize(INAT_MEAN, INAT_STD)),))
 
 
 def transfer(size: int = 224) -> Views:
-    """Training on a frozen network's features of other data sets; bicubic."""
+    """Training on features of a frozen network, on other data sets; bicubic."""
     return check(((RandomResizedCrop(size, (0.6, 1.0), filter="bicubic"), HorizontalFlip(), Normalize()),))
 
 
@@ -166,7 +162,7 @@ def transfer_cifar(size: int = 224) -> Views:
     return check(((ResizeCenterCrop(size, size, "bicubic"), Normalize()),))
 
 
-def _twice(*view: Op) -> Views:
+def _twice(view: View) -> Views:
     return check((view, view))
 
 
@@ -182,5 +178,5 @@ VIEWS: dict[str, Callable[[int], Views]] = {
 
 
 def views_of(name: str, size: int = 224) -> Views:
-    """The views of recipe `name`; UserError with the nearest names for one that does not exist."""
+    """The views of recipe `name`; UserError with the nearest names if there is none of that name."""
     return VIEWS[choose("augmentation recipe", name, VIEWS)](size)

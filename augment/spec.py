@@ -1,11 +1,12 @@
-"""What a view *is*: an ordered tuple of operations. Numbers only: no torch, no randomness, no pixels.
+"""What a view is: an ordered tuple of ops. Numbers only: no torch, no randomness, no pixels.
 
-Order is meaning: MoCo v1 grays before it jitters, v2 jitters before it grays. `p` is per image. Sizes are px of the
-output, sigma is px of the output, hue is in turns, areas are fractions of the source image.
+The order matters: MoCo v1 turns gray before it jitters, MoCo v2 after. `p` is the probability per image. Sizes and
+sigma are in px of the output, hue is in turns, areas are fractions of the source image.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Any, Literal
 
 from ..shards.errors import UserError
 
@@ -13,13 +14,13 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 INAT_MEAN = (0.466, 0.471, 0.380)
 INAT_STD = (0.195, 0.194, 0.192)
-SWAV_STD = (0.228, 0.224, 0.225)  # so in SwAV's release
+SWAV_STD = (0.228, 0.224, 0.225)  # as in SwAV's release
 Filter = Literal["bilinear", "bicubic"]
 
 
 @dataclass(frozen=True)
 class RandomResizedCrop:
-    """A box of random area and aspect, cut out and resized to size x size with PIL's antialiased filter."""
+    """Crop a box of random area and aspect ratio, and resize it to size x size with PIL's antialiased filter."""
 
     size: int
     area: tuple[float, float] = (0.2, 1.0)
@@ -29,7 +30,7 @@ class RandomResizedCrop:
 
 @dataclass(frozen=True)
 class ResizeCenterCrop:
-    """The whole image resized until its short side is `short`, then the center size x size."""
+    """Resize the whole image so that its short side is `short`, then crop the center size x size."""
 
     size: int
     short: int
@@ -38,15 +39,15 @@ class ResizeCenterCrop:
 
 @dataclass(frozen=True)
 class HorizontalFlip:
-    """Left to right."""
+    """Mirror left and right."""
 
     p: float = 0.5
 
 
 @dataclass(frozen=True)
 class ColorJitter:
-    """Brightness, contrast, saturation and hue by factors from [1-x, 1+x] (hue: a shift from [-x, x] turns), in a
-    random order drawn per image."""
+    """Change brightness, contrast and saturation by factors from [1-x, 1+x] and shift hue by [-x, x] turns, in an order
+    drawn per image."""
 
     brightness: float
     contrast: float
@@ -57,14 +58,14 @@ class ColorJitter:
 
 @dataclass(frozen=True)
 class Grayscale:
-    """Three equal channels of luma."""
+    """Set all three channels to the luma."""
 
     p: float = 0.2
 
 
 @dataclass(frozen=True)
 class GaussianBlur:
-    """PIL's Gaussian blur with a radius uniform in `sigma`."""
+    """Blur with PIL's GaussianBlur, its radius uniform in `sigma`."""
 
     sigma: tuple[float, float] = (0.1, 2.0)
     p: float = 0.5
@@ -72,7 +73,7 @@ class GaussianBlur:
 
 @dataclass(frozen=True)
 class Solarize:
-    """Invert what is at least `threshold` (of 255)."""
+    """Invert values of at least `threshold` (0..255)."""
 
     p: float = 0.2
     threshold: int = 128
@@ -80,7 +81,7 @@ class Solarize:
 
 @dataclass(frozen=True)
 class Normalize:
-    """(x - mean) / std on values in 0..1, per channel."""
+    """(x - mean) / std per channel, for values in 0..1."""
 
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
@@ -88,8 +89,8 @@ class Normalize:
 
 @dataclass(frozen=True)
 class HideAndSeek:
-    """Hide and seek: a grid of cells of a side drawn from `grids` px (0 = none), each hidden (zero, the mean color)
-    with probability `hide`. Stands behind Normalize."""
+    """Hide cells of a grid, each with probability `hide`; the side of a cell is drawn from `grids` px (0: no grid).
+    Hidden values are 0, the mean color, so this op comes after Normalize."""
 
     grids: tuple[int, ...] = (0, 14, 28, 56)
     hide: float = 0.5
@@ -106,42 +107,69 @@ Op = (
     | Normalize
     | HideAndSeek
 )
-View = tuple[Op, ...]
+UserOp = Callable[[Any, Any], Any]  # frozen and hashable, (x, keyed) -> x: see renderers/user_ops.py
+View = tuple[Op | UserOp, ...]
 Views = tuple[View, ...]
 
 
+def built_in_ops(view: View) -> tuple[Op, ...]:
+    """The ops of this file, which every renderer executes."""
+    return tuple(op for op in view if isinstance(op, Op))
+
+
+def user_ops(view: View) -> tuple[UserOp, ...]:
+    """The user's own ops, which come last in a view and run on its normalized floats."""
+    return tuple(op for op in view if not isinstance(op, Op))
+
+
 def size_of(view: View) -> int:
-    """Height and width of the view, px."""
+    """The height and width of a view, px."""
     op = view[0]
     assert isinstance(op, RandomResizedCrop | ResizeCenterCrop)
     return op.size
 
 
 def check(views: Views) -> Views:
-    """`views`, or UserError for one that no renderer could execute."""
+    """`views` unchanged; UserError for a view that no renderer can execute."""
     for number, view in enumerate(views):
-        kinds = [type(op) for op in view]
-        if (
-            not kinds
-            or kinds[0] not in (RandomResizedCrop, ResizeCenterCrop)
-            or {RandomResizedCrop, ResizeCenterCrop} & set(kinds[1:])
-        ):
-            raise UserError(f"view {number} must begin with its one RandomResizedCrop or ResizeCenterCrop: {view}")
-        if kinds.count(Normalize) != 1 or kinds[kinds.index(Normalize) + 1 :] not in ([], [HideAndSeek]):
-            raise UserError(
-                f"view {number} must end with its one Normalize, behind which a HideAndSeek may stand: {view}"
-            )
-        if len(set(kinds)) < len(kinds):
-            raise UserError(f"view {number} names an operation twice, and both would draw the same numbers: {view}")
-        for op in view:
-            _check(op)
+        for op in user_ops(view):
+            _check_user_op(number, op)
+        _check_order(number, view)
+        for op in built_in_ops(view):
+            _check_values(op)
     return views
 
 
-def _check(op: Op) -> None:
+def _check_user_op(number: int, op: UserOp) -> None:
+    if isinstance(op, type) or not callable(op):
+        raise UserError(f"view {number} has {op!r}, which is not an op: name objects like HorizontalFlip()")
+    try:
+        hash(op)
+    except TypeError as error:
+        raise UserError(f"view {number} has {op}, which cannot be hashed: make its class a frozen dataclass") from error
+
+
+def _check_order(number: int, view: View) -> None:
+    kinds, crops = [type(op) for op in built_in_ops(view)], {RandomResizedCrop, ResizeCenterCrop}
+    if not view or type(view[0]) not in crops or crops & set(kinds[1:]):
+        raise UserError(f"view {number} must begin with its only RandomResizedCrop or ResizeCenterCrop: {view}")
+    if kinds.count(Normalize) != 1 or kinds[kinds.index(Normalize) + 1 :] not in ([], [HideAndSeek]):
+        raise UserError(
+            f"view {number} must end with one Normalize, which only HideAndSeek and ops of your own may follow: {view}"
+        )
+    if len(set(kinds)) < len(kinds):
+        raise UserError(f"view {number} has an op twice, and both would draw the same numbers: {view}")
+    if early := user_ops(view[: len(kinds)]):
+        raise UserError(
+            f"view {number} has {early[0]} before {kinds[-1].__name__}, but an op of your own gets normalized floats: "
+            f"put it last"
+        )
+
+
+def _check_values(op: Op) -> None:
     values = {f.name: getattr(op, f.name) for f in fields(op)}
     if not 0 <= values.get("p", 0) <= 1:
-        raise UserError(f"p must lie in 0..1: {op}")
+        raise UserError(f"p must be in 0..1: {op}")
     for name in ("size", "short"):
         if name in values and values[name] < 1:
             raise UserError(f"{name} must be at least 1 px: {op}")
@@ -152,12 +180,12 @@ def _check(op: Op) -> None:
     if isinstance(op, HideAndSeek) and not (
         op.grids and min(op.grids) >= 0 and max(op.grids) > 0 and 0 <= op.hide <= 1
     ):
-        raise UserError(f"a mask needs grids of some px, and to hide with a probability in 0..1: {op}")
+        raise UserError(f"HideAndSeek needs grids of at least 0 px, one above 0, and hide in 0..1: {op}")
     if isinstance(op, Solarize) and not 0 <= op.threshold <= 256:
-        raise UserError(f"a threshold must lie in 0..256: {op}")
+        raise UserError(f"threshold must be in 0..256: {op}")
     if isinstance(op, RandomResizedCrop) and op.area[1] > 1:
-        raise UserError(f"a crop cannot exceed the image, area is {op.area}: {op}")
+        raise UserError(f"a crop cannot exceed the image, its area must be at most 1: {op}")
     if isinstance(op, ResizeCenterCrop) and op.short < op.size:
-        raise UserError(f"the center of {op.size} px does not fit a short side of {op.short} px: {op}")
+        raise UserError(f"a center of {op.size} px does not fit a short side of {op.short} px: {op}")
     if isinstance(op, ColorJitter) and not (min(op.brightness, op.contrast, op.saturation) >= 0 <= op.hue <= 0.5):
         raise UserError(f"jitter strengths must be >= 0, hue within 0..0.5 turns: {op}")

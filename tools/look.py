@@ -19,8 +19,8 @@ from torch import Tensor
 from viewstream.augment.crops import crop_params, on_device, rest
 from viewstream.augment.draw import Draws, draw
 from viewstream.augment.recipes import VIEWS, views_of
-from viewstream.augment.renderers import dali, device, reference
-from viewstream.augment.spec import Normalize, Op, View, Views, size_of
+from viewstream.augment.renderers import dali, device, packing, reference
+from viewstream.augment.spec import Normalize, Op, View, Views, built_in_ops, size_of
 from viewstream.pipeline.choose import open_reader
 from viewstream.pipeline.cut.resize import resized_crop
 from viewstream.shards.cli import Renamed, parse, run
@@ -91,7 +91,7 @@ def by_device(p: Pictures) -> list[Tensor]:
         pixels = np.empty((n, size, size, 3), np.uint8)
         for image, box, out in zip(p.images, crop_params(view, drawn, p.hw), pixels, strict=True):
             resized_crop(np.asarray(image).reshape(-1), image.width, box, size, out.reshape(-1))
-        packed = torch.from_numpy(device.pack(rest(view, drawn), n))
+        packed = torch.from_numpy(packing.pack(rest(view, drawn), n))
         made.append(device.render(on_device(view), torch.from_numpy(pixels), packed))
     return made
 
@@ -102,7 +102,7 @@ def by_dali(p: Pictures) -> list[Tensor]:
     renderer = dali.Renderer(p.views, n)
     parts = renderer(p.jpegs, p.hw, p.draws)
     for view, drawn, x, finished in zip(p.views, p.draws, parts, renderer.finished, strict=True):
-        left = torch.from_numpy(device.pack(dali.rest(view, drawn), n))
+        left = torch.from_numpy(packing.pack(dali.rest(view, drawn), n))
         made.append(x.clone() if finished else device.render(dali.split(view)[1], x, left))
     return made
 
@@ -198,7 +198,7 @@ def listing() -> str:
         views = views_of(name)
         for view in dict.fromkeys(views):
             there, left = dali.split(view)
-            lines.append(f"    {views.count(view)} x  {', '.join(map(brief, view))}")
+            lines.append(f"    {views.count(view)} x  {', '.join(map(brief, built_in_ops(view)))}")
             lines.append(f"         DALI: {words(there)}; the device renderer behind it: {words(left)}")
     return "\n".join(lines)
 

@@ -1,1 +1,1 @@
-"""The programs that execute draws: PIL as the reference, torch on a device, numba on the host, DALI."""
+"""The programs that make pixels from draws: PIL as the reference, torch on a device, numba on the host, DALI."""

@@ -1,15 +1,9 @@
-"""What the DALI renderer (`renderers.dali`) runs: who does which op, the graph of operators, what is fed to it."""
+"""The graph of operators of the DALI renderer (`renderers.dali`), and which ops of a view it executes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-import simplejpeg
-
-from ...shards.errors import UserError
-from ..crops import crop_params
-from ..draw import Draw, Draws
 from ..spec import (
     ColorJitter,
     GaussianBlur,
@@ -23,106 +17,45 @@ from ..spec import (
     Solarize,
     View,
     Views,
+    built_in_ops,
 )
-from .device import half_kernels, reach
 
-Node = Any  # nvidia.dali.data_node.DataNode: a batch that is to come, while the graph is drawn
-Feed = np.ndarray | list[np.ndarray]
-
-LUMA = (0.299, 0.587, 0.114)
-LEAST = 1e-6  # what a blur kernel's tail may lose
-
-
-class Unfit(UserError):
-    """A sample that cannot be rendered, by its `place` in the batch, and `why`, for those who know its name."""
-
-    def __init__(self, place: int, why: str, message: str):
-        super().__init__(f"sample {place} of the batch is {message}")
-        self.place, self.why = place, why
+Node = Any  # nvidia.dali.data_node.DataNode: the output of an operator in the graph
 
 
 def split(view: View) -> tuple[tuple[Op, ...], tuple[Op, ...]]:
-    """(what DALI does, what is left to the device renderer), each in the view's order."""
-    kinds = [type(op) for op in view]
-    until = kinds.index(ColorJitter) if ColorJitter in kinds else len(view)
+    """(the ops that DALI executes, the ops left to the device renderer), each in the view's order."""
+    ops = built_in_ops(view)
+    kinds = [type(op) for op in ops]
+    until = kinds.index(ColorJitter) if ColorJitter in kinds else len(ops)
     if HideAndSeek in kinds:
         until = min(until, kinds.index(Normalize))
-    ours = tuple(op for at, op in enumerate(view) if at < until or isinstance(op, HorizontalFlip))
-    return ours, tuple(op for op in view if op not in ours)
+    in_dali = tuple(op for at, op in enumerate(ops) if at < until or isinstance(op, HorizontalFlip))
+    return in_dali, tuple(op for op in ops if op not in in_dali)
 
 
-def feeds(views: Views, jpegs: Sequence[bytes], hw: np.ndarray, draws: Sequence[Draws]) -> dict[str, Feed]:
-    """Name of an input -> a row a sample."""
-    out: dict[str, Feed] = {"jpeg": [np.frombuffer(jpeg, np.uint8) for jpeg in jpegs]}
-    for number, (view, drawn) in enumerate(zip(views, draws, strict=True)):
-        out[f"crop{number}"] = crop_params(view, drawn, hw)
-        ours = split(view)[0]
-        for op, draw in zip(view, drawn, strict=True):
-            if op in ours and isinstance(op, Grayscale | GaussianBlur | Solarize):
-                out[_name(op, number)] = _feed(op, draw)
-    return out
-
-
-def check_headers(jpegs: Sequence[bytes], hw: np.ndarray) -> None:
-    """Raises Unfit before DALI sees them: on a bad header or a box outside its image several operators would fail at
-    once, which DALI does not always survive; a box drawn for a smaller image would cut something else out of it."""
-    for place, (jpeg, size) in enumerate(zip(jpegs, hw.tolist(), strict=True)):
-        try:
-            found = list(simplejpeg.decode_jpeg_header(jpeg)[:2])
-        except ValueError as error:
-            raise _damaged(place, error) from error
-        if found != size:
-            raise Unfit(place, why := f"{found} px, its boxes were drawn for {size}", f"{why}: draw for those stored")
-
-
-def find_damaged(jpegs: Sequence[bytes]) -> Unfit | None:
-    """Which sample DALI, who names none, stumbled over; None if it was none of them."""
-    for place, jpeg in enumerate(jpegs):
-        try:
-            simplejpeg.decode_jpeg(jpeg)
-        except ValueError as error:
-            return _damaged(place, error)
-    return None
-
-
-def _damaged(place: int, error: ValueError) -> Unfit:
-    return Unfit(place, str(error), f"damaged ({error}): build the set again")
-
-
-def _name(op: Op, number: int) -> str:
+def input_name(op: Op, number: int) -> str:
+    """The name of the input for `op` of view `number`."""
     return f"{type(op).__name__}{number}"
 
 
-def _feed(op: Grayscale | GaussianBlur | Solarize, draw: Draw) -> Feed:
-    """An op's draw as its operator wants it; values that change nothing where it is off."""
-    match op:
-        case Grayscale():
-            return np.where(draw["on"][:, None, None], np.array([LUMA] * 3), np.eye(3)).astype(np.float32)
-        case Solarize():
-            return np.where(draw["on"], op.threshold, 256).astype(np.int32)
-        case GaussianBlur():
-            halves = half_kernels(np.where(draw["on"], draw["sigma"], 0.0), reach(op)).astype(np.float32)
-            used = (halves > LEAST).sum(1)
-            return [np.concatenate([half[1:n][::-1], half[:n]]) for half, n in zip(halves, used, strict=True)]
-
-
 def graph(dali: ModuleType, views: Views, device: str, decoder: Mapping[str, int]) -> tuple[Node, ...]:
-    """The outputs of the pipeline: each view [S, S, 3]. `decoder`: more arguments of the decoder."""
+    """The pipeline's outputs, one node [S, S, 3] per view. `decoder`: more arguments of DALI's decoder."""
     fn, types = dali.fn, dali.types
     image = fn.decoders.image(
         fn.external_source(name="jpeg"),
         device="mixed" if device == "gpu" else "cpu",
         output_type=types.RGB,
-        adjust_orientation=False,  # boxes are drawn for the image as it is stored
-        jpeg_fancy_upsampling=True,  # as libjpeg-turbo does
-        hw_decoder_load=0.0,  # a share of each batch on the other decoder would let neighbors decide over pixels
+        adjust_orientation=False,  # boxes are drawn for the stored orientation
+        jpeg_fancy_upsampling=True,  # as in libjpeg-turbo
+        hw_decoder_load=0.0,  # otherwise the batch's other samples would decide which decoder makes an image's pixels
         **decoder,
     )
     return tuple(_view(dali, view, number, image, device) for number, view in enumerate(views))
 
 
 def _view(dali: ModuleType, view: View, number: int, image: Node, device: str) -> Node:
-    """One view [S, S, 3]: float32 where DALI normalizes, else uint8. The mirror comes last, with the layout."""
+    """One view [S, S, 3]: float32 if DALI normalizes it, else uint8. Mirroring comes last."""
     fn, types = dali.fn, dali.types
     crop, x, mirror = fn.external_source(name=f"crop{number}"), image, None
     for op in split(view)[0]:
@@ -132,14 +65,14 @@ def _view(dali: ModuleType, view: View, number: int, image: Node, device: str) -
             case HorizontalFlip():
                 mirror = crop[8]
             case Grayscale():
-                matrix = fn.external_source(name=_name(op, number))
+                matrix = fn.external_source(name=input_name(op, number))
                 x = fn.coord_transform(x, M=matrix, dtype=types.UINT8)
-            case GaussianBlur():  # one axis at a time, rounded in between as PIL rounds
-                kernel = _drawn(dali, op, number, device)
+            case GaussianBlur():  # one axis at a time, rounded in between as in PIL
+                kernel = _input(dali, op, number, device)
                 for axis in (0, 1):
                     x = fn.filter(x, fn.expand_dims(kernel, axes=[axis]), border="clamp")
             case Solarize():
-                threshold = _drawn(dali, op, number, device)
+                threshold = _input(dali, op, number, device)
                 x = x ^ ((x >= threshold) * types.Constant(255, types.UINT8))
             case Normalize():
                 mean, std = ([255 * v for v in values] for values in (op.mean, op.std))
@@ -148,15 +81,15 @@ def _view(dali: ModuleType, view: View, number: int, image: Node, device: str) -
     return x if mirror is None else fn.flip(x, horizontal=mirror)
 
 
-def _drawn(dali: ModuleType, op: Op, number: int, device: str) -> Node:
-    """The fed parameters of an operator that wants them beside the pixels (named arguments stay on the CPU)."""
-    drawn = dali.fn.external_source(name=_name(op, number))
-    return drawn.gpu() if device == "gpu" else drawn
+def _input(dali: ModuleType, op: Op, number: int, device: str) -> Node:
+    """The fed parameters of `op` as an operand, on the device of the pixels (named arguments stay on the CPU)."""
+    node = dali.fn.external_source(name=input_name(op, number))
+    return node.gpu() if device == "gpu" else node
 
 
 def _crop(dali: ModuleType, op: RandomResizedCrop | ResizeCenterCrop, image: Node, crop: Node) -> Node:
-    """`crop` [CROP_FIELDS] as `crops.crop_params` says. Slicing first keeps pixels outside the box out of the
-    filter."""
+    """`image` cropped and resized by `crop` [CROP_FIELDS] of `crops.crop_params`. Slicing before resizing keeps pixels
+    outside the box out of the filter."""
     fn, types = dali.fn, dali.types
     filter = {"bilinear": types.INTERP_LINEAR, "bicubic": types.INTERP_CUBIC}[op.filter]
     if isinstance(op, RandomResizedCrop):

@@ -1,8 +1,8 @@
-"""The host renderer: what the device renderer does, on the CPU, an image at a time.
+"""The host renderer: does on the CPU, one image at a time, what the device renderer does on whole batches.
 
-An image's three planes of floats stay in a core's cache from its first op to its last, and ops that are off cost
-nothing; so on a CPU this is some 20 times as fast as whole batches of tensors. It takes the same packed parameters and
-gives the device renderer's values to a thousandth of a level, whatever the number of threads.
+The three float planes of an image stay in a core's cache from the first op to the last, and an op that is off costs
+nothing, so on a CPU this is about 20 times as fast as whole batches of tensors. It reads the same packed parameters and
+gives the values of the device renderer to a thousandth of a level, with any number of threads.
 """
 
 import os
@@ -14,17 +14,21 @@ import torch
 from torch import Tensor
 
 from ..spec import ColorJitter, GaussianBlur, Grayscale, HideAndSeek, Normalize, Op, Solarize
-from .device import reach, width
-from .host_kernels import BLUR, GREY, JITTER, MASK, NORMALIZE, SOLARIZE, render_all
+from .host_kernels import BLUR, GRAY, JITTER, MASK, NORMALIZE, SOLARIZE, render_all
+from .packing import reach, width
 
 CODES: dict[type[Op], int] = {
-    **{ColorJitter: JITTER, Grayscale: GREY, GaussianBlur: BLUR},
-    **{Solarize: SOLARIZE, Normalize: NORMALIZE, HideAndSeek: MASK},
+    ColorJitter: JITTER,
+    Grayscale: GRAY,
+    GaussianBlur: BLUR,
+    Solarize: SOLARIZE,
+    Normalize: NORMALIZE,
+    HideAndSeek: MASK,
 }
 
 
 def render(ops: tuple[Op, ...], pixels: Tensor, packed: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """As `device.render`: [N, S, S, 3] uint8 -> [N, 3, S, S] `dtype`, channels_last; on torch's number of threads."""
+    """[N, S, S, 3] uint8 -> [N, 3, S, S] `dtype`, channels_last, as `device.render`; on torch's number of threads."""
     n, size = pixels.shape[:2]
     out = torch.empty((n, size, size, 3))
     program = _program(ops, size)
@@ -44,13 +48,13 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="render")
 
 
-# A forked process inherits the pools but not their threads, and would wait for them for ever.
+# A forked process inherits the pools without their threads and would wait for them forever.
 os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 @cache
 def _program(ops: tuple[Op, ...], size: int) -> tuple[np.ndarray, np.ndarray]:
-    """[ops, 2] codes and first columns of their parameters; [ops, 6] constants."""
+    """Codes of `ops` and the first columns of their parameters, [ops, 2]; their constants, [ops, 6]."""
     table, constants, at = np.zeros((len(ops), 2), np.int64), np.zeros((len(ops), 6), np.float32), 0
     for row, op in enumerate(ops):
         table[row] = CODES[type(op)], at

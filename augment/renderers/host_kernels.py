@@ -1,15 +1,16 @@
-"""What each device op does to one image of planes [3 S S] float32, in numba; `render_all` runs a program on many."""
+"""Numba kernels of the host renderer: each op on the planes of one image, [3 S S] float32; `render_all` runs them."""
 
 from typing import Any
 
 import numpy as np
 from numba import njit
 
+from .packing import SLOTS
+
 _OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": True, "error_model": "numpy", "cache": True}
 F = np.float32
-SLOTS = 6  # of a jitter; see device._turns
-JITTER, GREY, BLUR, SOLARIZE, NORMALIZE, MASK = range(6)
-LEAST = 1e-7  # what of a blur kernel is nothing
+JITTER, GRAY, BLUR, SOLARIZE, NORMALIZE, MASK = range(6)
+NEGLIGIBLE = 1e-7  # outer weights of a blur kernel below this are skipped
 
 
 @njit(inline="always")
@@ -30,18 +31,18 @@ def _wave(high, chroma, at):
 
 @njit(**_OPTIONS)
 def _blend(x, n, factor, mean, luma):
-    """One turn of a jitter; see device._turns."""
-    r, g, b, rest = x[:n], x[n : 2 * n], x[2 * n : 3 * n], F(1) - factor
+    """One blend of a jitter, in place; see packing._blends."""
+    r, g, b, other = x[:n], x[n : 2 * n], x[2 * n : 3 * n], F(1) - factor
     if luma > 0:
         for i in range(n):
-            y = rest * _luma(r[i], g[i], b[i])
+            y = other * _luma(r[i], g[i], b[i])
             r[i], g[i], b[i] = _clip(r[i] * factor + y), _clip(g[i] * factor + y), _clip(b[i] * factor + y)
         return
     add = F(0)
     if mean > 0:
         for i in range(n):
             add += _luma(r[i], g[i], b[i])
-        add *= rest / F(n)
+        add *= other / F(n)
     for i in range(3 * n):
         x[i] = _clip(x[i] * factor + add)
 
@@ -66,7 +67,7 @@ def _hue(x, n, turns):
 
 
 @njit(**_OPTIONS)
-def _grey(x, n):
+def _gray(x, n):
     for i in range(n):
         x[i] = _luma(x[i], x[n + i], x[2 * n + i])
     x[n : 2 * n] = x[:n]
@@ -75,7 +76,7 @@ def _grey(x, n):
 
 @njit(**_OPTIONS)
 def _blur(x, size, half, tmp):
-    """Separable; rows beyond the border repeat it."""
+    """Blur in place, rows then columns; pixels past the border repeat it. `half`: [reach + 1]."""
     reach = len(half) - 1
     pad, n = np.empty(size + 2 * reach, F), size * size
     for c in range(3):
@@ -114,7 +115,7 @@ def _mask(x, size, p):
 
 @njit(**_OPTIONS)
 def _op(x, size, code, const, p, tmp):
-    """One op by its code, constants and packed parameters."""
+    """Run one op in place, by its code, constants and packed parameters `p`."""
     n = size * size
     if code == JITTER:
         for slot in range(SLOTS):
@@ -122,12 +123,12 @@ def _op(x, size, code, const, p, tmp):
                 _hue(x, n, p[3 * SLOTS])
             if p[3 * slot] != 1:
                 _blend(x, n, p[3 * slot], p[3 * slot + 1], p[3 * slot + 2])
-    elif code == GREY:
+    elif code == GRAY:
         if p[0] > 0:
-            _grey(x, n)
+            _gray(x, n)
     elif code == BLUR:
         reach = int(const[0])
-        while reach > 0 and abs(p[reach]) < LEAST:
+        while reach > 0 and abs(p[reach]) < NEGLIGIBLE:
             reach -= 1
         if reach:
             _blur(x, size, p[: reach + 1], tmp)
@@ -145,7 +146,8 @@ def _op(x, size, code, const, p, tmp):
 
 @njit(**_OPTIONS)
 def render_all(source, size, table, consts, params, out):
-    """Images [N, S S 3] uint8 -> out [N, S S 3]; table [ops, 2] holds codes and first columns of params [N, P]."""
+    """Images [N, S S 3] uint8 -> out [N, S S 3] float32. `table` [ops, 2]: the code and the first column of each op in
+    `params` [N, P]; `consts` [ops, 6]: its constants."""
     n = size * size
     x, tmp = np.empty(3 * n, F), np.empty(n, F)
     for row in range(len(source)):

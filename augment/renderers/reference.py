@@ -1,7 +1,7 @@
-"""The reference renderer: PIL and torchvision's functionals, one image at a time. Slow, and the definition of right.
+"""The reference renderer: PIL and torchvision's functionals, one image at a time. Slow; it defines the correct pixels.
 
-Resizing goes across, then down, rounded in between, as PIL's did when the published recipes ran: two calls, since
-Pillow 13 takes the cheaper order, which for bicubic is up to 10 levels away.
+It resizes the width first, then the height, and rounds in between, as PIL did when the published recipes ran. That
+takes two calls, because Pillow 13 picks the cheaper order, which for bicubic differs by up to 10 levels.
 """
 
 import numpy as np
@@ -21,15 +21,16 @@ from ..spec import (
     ResizeCenterCrop,
     Solarize,
     View,
+    built_in_ops,
 )
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 def render(view: View, image: Image.Image, draws: Draws, row: int) -> torch.Tensor:
-    """One RGB image -> [3, S, S] float32, executing row `row` of the draws."""
+    """One RGB image -> [3, S, S] float32, after the built-in ops of `view` by row `row` of the draws."""
     x = torch.empty(0)
-    for op, draw in zip(view, draws, strict=True):
+    for op, draw in zip(built_in_ops(view), draws, strict=True):
         if "on" in draw and not draw["on"][row]:
             continue
         match op:
@@ -71,7 +72,7 @@ def _mask(x: torch.Tensor, side: int, keep: np.ndarray) -> torch.Tensor:
 
 
 def _jitter(image: Image.Image, op: ColorJitter, draw: Draw, row: int) -> Image.Image:
-    """torchvision leaves out what has no strength; a hue shift of 0 would still round through PIL's 8-bit HSV."""
+    """Jitter as torchvision does: a strength of 0 skips the step, since even a hue shift of 0 rounds to 8-bit HSV."""
     strengths = (op.brightness, op.contrast, op.saturation, op.hue)
     turns = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation)
     factors: np.ndarray = draw["factor"][row]

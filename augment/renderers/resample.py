@@ -1,7 +1,7 @@
-"""The device crop: windows of decoded images, cut, resized and mirrored as two batched matrix products.
+"""The device crop: boxes of decoded images, cropped, resized and mirrored by two batched matrix products.
 
-For a GPU that has room where the host has not: the host only decodes, the device cuts any number of views from one
-canvas. The weights are PIL's (triangle or cubic, crop first), computed from the boxes on the device, without syncs.
+For a fast GPU beside a slow host: the host only decodes, and the device crops any number of views from one canvas. The
+weights are those of PIL (triangle or cubic, crop before resize), computed on the device from the boxes, without syncs.
 """
 
 from collections.abc import Iterator
@@ -10,19 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-MOST = 1 << 26  # bytes of a canvas; the products take eight times as much
+MAX_CANVAS = 1 << 26  # bytes; the matrix products take eight times as much
 
 
 def unpack(pixels: Tensor, hw: np.ndarray) -> Iterator[tuple[slice, Tensor]]:
-    """Samples [H, W, 3] one behind the other in flat uint8 `pixels`, of sizes `hw` [N, 2] known to the host ->
-    (which, canvas [n, most H, most W, 3]) part by part, on the device, without syncs."""
+    """Samples [H, W, 3], one after the other in the flat uint8 tensor `pixels`, of sizes `hw` [N, 2] px -> slices of
+    samples, each with its canvas [n, max H, max W, 3], on the device, without syncs. A canvas of several samples has at
+    most MAX_CANVAS bytes."""
     ends = np.concatenate([[0], np.cumsum(3 * hw.astype(np.int64).prod(axis=1))]).tolist()
     begin = 0
     while begin < len(hw):
         end = begin + 1
-        while (
-            end < len(hw) and 3 * (end + 1 - begin) * int(hw[begin : end + 1].max(axis=0).prod(dtype=np.int64)) <= MOST
-        ):
+        while end < len(hw) and _canvas_bytes(hw[begin : end + 1]) <= MAX_CANVAS:
             end += 1
         height, width = hw[begin:end].max(axis=0).tolist()
         out = pixels.new_zeros(end - begin, height, width, 3)
@@ -32,8 +31,12 @@ def unpack(pixels: Tensor, hw: np.ndarray) -> Iterator[tuple[slice, Tensor]]:
         begin = end
 
 
+def _canvas_bytes(hw: np.ndarray) -> int:
+    return 3 * len(hw) * int(hw.max(axis=0).prod(dtype=np.int64))
+
+
 def canvas(images: list[np.ndarray]) -> np.ndarray:
-    """Decoded images [H, W, 3] uint8 in the upper left corners of one [N, most H, most W, 3]."""
+    """Decoded images [H, W, 3] uint8 -> [N, max H, max W, 3], each in the upper left corner."""
     height, width = max(len(image) for image in images), max(image.shape[1] for image in images)
     out = np.zeros((len(images), height, width, 3), np.uint8)
     for place, image in zip(out, images, strict=True):
@@ -42,9 +45,9 @@ def canvas(images: list[np.ndarray]) -> np.ndarray:
 
 
 def resized_crop(pixels: Tensor, boxes: Tensor, size: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Images [N, H, W, 3] uint8 and their cuts [N, CROP_FIELDS] (augment.crops) -> [N, size, size, 3] uint8.
+    """Images [N, H, W, 3] uint8 and their crops [N, CROP_FIELDS] (`augment.crops`) -> [N, size, size, 3] uint8.
 
-    Within 1 level of the host's kernel in float32; float16 products stay within 1 more.
+    Within 1 level of the host's kernel with products in float32, within 2 in float16.
     """
     box = boxes.to(pixels.device, torch.float32).unbind(1)
     cubic = box[9] > 0
@@ -53,27 +56,27 @@ def resized_crop(pixels: Tensor, boxes: Tensor, size: int, dtype: torch.dtype = 
     columns = weights(box[1], box[3], box[5], box[7], box[8] > 0, cubic, pixels.shape[2], size)  # [N, size, W]
     x = pixels.permute(0, 3, 1, 2).to(dtype)  # [N, 3, H, W]
     x = x @ columns.to(dtype).transpose(1, 2)[:, None]  # [N, 3, H, size]
-    x = torch.where(_column(cubic), x.round().clamp(0, 255), x)  # where PIL clips what a cubic overshoots
+    x = torch.where(_column(cubic), x.round().clamp(0, 255), x)  # PIL rounds and clips here; bicubic overshoots
     x = rows.to(dtype)[:, None] @ x  # [N, 3, size, size]
     return (x.float() + 0.5).clamp_(0, 255.5).permute(0, 2, 3, 1).to(torch.uint8)
 
 
 def _column(x: Tensor) -> Tensor:
-    """[N] -> [N, 1, 1, 1]"""
+    """[N] -> [N, 1, 1, 1]."""
     return x[:, None, None, None]
 
 
 def weights(
     start: Tensor, length: Tensor, total: Tensor, first: Tensor, mirrored: Tensor, cubic: Tensor, pixels: int, size: int
 ) -> Tensor:
-    """[N] each -> [N, size, pixels]: what an output pixel takes of each source pixel of one axis; see
-    `crops.crop_params`."""
+    """[N, size, pixels]: the weight of each source pixel in each output pixel, along one axis. The arguments [N] are
+    columns of `crops.crop_params`."""
     out = torch.arange(size, device=start.device, dtype=torch.float32)[None, :]
     out = torch.where(mirrored[:, None], size - 1 - out, out) + first[:, None]  # [N, size]
     scale = (length / total)[:, None]
-    centre = start[:, None] + (out + 0.5) * scale
+    center = start[:, None] + (out + 0.5) * scale
     at = torch.arange(pixels, device=start.device, dtype=torch.float32)[None, None, :] + 0.5  # [1, 1, pixels]
-    x = (at - centre[:, :, None]).abs() / scale.clamp(min=1.0)[:, :, None]
+    x = (at - center[:, :, None]).abs() / scale.clamp(min=1.0)[:, :, None]
     near, far = (1.5 * x - 2.5) * x * x + 1, ((2.5 - 0.5 * x) * x - 4) * x + 2
     bicubic = torch.where(x < 1, near, torch.where(x < 2, far, 0.0))
     taps = torch.where(cubic[:, None, None], bicubic, (1 - x).clamp(min=0.0))

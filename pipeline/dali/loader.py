@@ -17,7 +17,9 @@ from ...augment.draw import Draws, draw
 from ...augment.renderers import device as device_renderer
 from ...augment.renderers import host as host_renderer
 from ...augment.renderers.dali import Renderer, Started, rest
-from ...augment.renderers.dali_graph import Unfit, split
+from ...augment.renderers.dali_graph import split
+from ...augment.renderers.dali_inputs import Unfit
+from ...augment.renderers.packing import pack
 from ...augment.spec import Views, check, size_of
 from ...shards.formats.beton import JPEG
 from ...shards.manifest import Manifest
@@ -121,7 +123,7 @@ class DaliLoader:
         with self.times.spent("render"):
             for view, draws, x in zip(self.views, made.draws, pixels, strict=True):
                 if left := split(view)[1]:
-                    x = render(left, x, self._moved(device_renderer.pack(rest(view, draws), len(x))), self.dtype)
+                    x = render(left, x, self._moved(pack(rest(view, draws), len(x))), self.dtype)
                 views.append(x.to(self.dtype))
         return tuple(views)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...augment.crops import crop_params, rest
 from ...augment.draw import draw, hashed
-from ...augment.renderers.device import pack
+from ...augment.renderers.packing import pack
 from ...augment.spec import Views
 from ...shards.keyed import Purpose
 from ...shards.manifest import Manifest

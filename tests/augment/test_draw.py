@@ -1,4 +1,4 @@
-"""Draws are a pure function of (seed, epoch, view, uid), and follow torchvision's laws."""
+"""Draws are a pure function of (seed, epoch, view, uid) with the distributions of torchvision."""
 
 import numpy as np
 import torch
@@ -8,7 +8,7 @@ from torchvision import transforms
 
 from viewstream.augment.draw import draw, hashed, uniforms
 from viewstream.augment.recipes import moco_v1, moco_v2
-from viewstream.augment.spec import ColorJitter, RandomResizedCrop
+from viewstream.augment.spec import ColorJitter, HideAndSeek, Normalize, RandomResizedCrop
 
 UIDS = np.arange(64, dtype=np.uint64) * np.uint64(0x123456789ABCDEF)
 HW = np.stack([100 + np.arange(64) * 7 % 300, 90 + np.arange(64) * 13 % 400], axis=1)
@@ -27,15 +27,15 @@ def flat(draws, rows=slice(None)):
     epoch=st.integers(-1, 1000),
     number=st.integers(0, 9),
 )
-def test_a_picture_draws_the_same_in_any_batch_and_order(picks, seed, epoch, number):
+def test_an_image_draws_the_same_in_any_batch_and_order(picks, seed, epoch, number):
     key = {"seed": seed, "epoch": epoch, "number": number}
     whole = draw(moco_v2()[0], UIDS, HW, **key)
-    some = draw(moco_v2()[0], UIDS[picks], HW[picks], **key)
-    for a, b in zip(flat(whole, picks), flat(some), strict=True):
+    part = draw(moco_v2()[0], UIDS[picks], HW[picks], **key)
+    for a, b in zip(flat(whole, picks), flat(part), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
-def test_seed_epoch_view_and_picture_each_change_the_draws():
+def test_seed_epoch_view_and_image_each_change_the_draws():
     def boxes(**change):
         key = {"seed": 0, "epoch": 0, "number": 0, **change}
         return draw(moco_v2()[0], UIDS, HW, **key)[0]["box"]
@@ -46,11 +46,11 @@ def test_seed_epoch_view_and_picture_each_change_the_draws():
     assert len(np.unique(draw(moco_v2()[0], UIDS, same_size, seed=0, epoch=0, number=0)[0]["box"], axis=0)) > 60
 
 
-def test_another_recipe_keeps_the_draws_of_the_ops_they_share():
+def test_two_recipes_have_equal_draws_of_the_ops_they_share():
     one = draw(moco_v1()[0], UIDS, HW, seed=0, epoch=0, number=0)
     two = draw(moco_v2()[0], UIDS, HW, seed=0, epoch=0, number=0)
     np.testing.assert_array_equal(one[0]["box"], two[0]["box"])
-    np.testing.assert_array_equal(one[1]["on"], two[2]["on"])  # gray
+    np.testing.assert_array_equal(one[1]["on"], two[2]["on"])  # Grayscale
 
 
 def test_the_hash_is_frozen_so_that_old_runs_stay_reproducible():
@@ -58,6 +58,13 @@ def test_the_hash_is_frozen_so_that_old_runs_stay_reproducible():
     assert keys.tolist() == GOLDEN_KEYS
     box = draw((RandomResizedCrop(224),), UIDS[:3], HW[:3], seed=3, epoch=5, number=1)[0]["box"]
     assert box.tolist() == GOLDEN_BOXES
+
+
+def test_hide_and_seek_draws_are_frozen():
+    view = (RandomResizedCrop(56), Normalize(), HideAndSeek(grids=(14, 28)))
+    drawn = draw(view, np.arange(3, dtype=np.uint64), np.full((3, 2), 90), seed=1, epoch=2, number=0)[2]
+    assert drawn["grid"].tolist() == [28, 28, 14]
+    assert np.packbits(drawn["keep"], axis=1).tolist() == [[0b0111_1111, 255], [0b1110_1111, 255], [238, 40]]
 
 
 def test_uniforms_are_uniform():
@@ -68,9 +75,9 @@ def test_uniforms_are_uniform():
     assert abs(np.corrcoef(u[:-1], u[1:])[0, 1]) < 0.01
 
 
-def test_boxes_follow_the_law_of_torchvisions_random_resized_crop():
+def test_boxes_are_distributed_as_in_torchvisions_random_resized_crop():
     n = 8000
-    for h, w in ((375, 500), (120, 300), (90, 600)):  # the last one nearly always takes the center
+    for h, w in ((375, 500), (120, 300), (90, 600)):  # the last nearly always takes the center
         ours = draw(
             (RandomResizedCrop(224),), np.arange(n, dtype=np.uint64), np.full((n, 2), (h, w)), seed=0, epoch=0, number=0
         )
@@ -93,7 +100,7 @@ def distance(a, b):
     ).max()
 
 
-def test_jitter_follows_the_law_of_torchvisions_color_jitter():
+def test_jitter_is_distributed_as_in_torchvisions_color_jitter():
     n = 8000
     op = ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8)
     d = draw((op,), np.arange(n, dtype=np.uint64), np.full((n, 2), 100), seed=0, epoch=0, number=0)[0]

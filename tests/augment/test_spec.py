@@ -1,4 +1,6 @@
-"""A view that no renderer could execute is refused when it is made."""
+"""A view that no renderer can execute is refused when it is made."""
+
+from dataclasses import dataclass
 
 import pytest
 
@@ -7,15 +9,28 @@ from viewstream.augment.spec import (
     ColorJitter,
     GaussianBlur,
     Grayscale,
+    HideAndSeek,
     HorizontalFlip,
     Normalize,
     RandomResizedCrop,
     ResizeCenterCrop,
+    built_in_ops,
     check,
+    user_ops,
 )
 from viewstream.shards.errors import UserError
 
 END = Normalize()
+
+
+@dataclass(frozen=True)
+class Invert:
+    """An op of the user's own."""
+
+    values: tuple[float, ...] | list[float] = ()
+
+    def __call__(self, x, keyed):
+        return -x
 
 
 @pytest.mark.parametrize(
@@ -33,6 +48,13 @@ END = Normalize()
         ((RandomResizedCrop(8), Grayscale(p=1.2), END), "0..1"),
         ((RandomResizedCrop(8), ColorJitter(0.4, 0.4, 0.4, 0.6), END), "hue"),
         ((ResizeCenterCrop(224, 200), END), "does not fit"),
+        ((Invert(), RandomResizedCrop(8), END), "must begin"),
+        ((RandomResizedCrop(8), Invert()), "must end"),
+        ((RandomResizedCrop(8), Invert(), END), r"has Invert\(values=\(\)\) before Normalize, .* put it last"),
+        ((RandomResizedCrop(8), END, Invert(), HideAndSeek()), "before HideAndSeek"),
+        ((RandomResizedCrop(8), END, Invert), "Invert'>, which is not an op"),
+        ((RandomResizedCrop(8), "Grayscale", END), "'Grayscale', which is not an op"),
+        ((RandomResizedCrop(8), END, Invert([1.0])), "cannot be hashed: make its class a frozen dataclass"),
     ],
 )
 def test_an_impossible_view_is_refused(view, reason):
@@ -40,7 +62,17 @@ def test_an_impossible_view_is_refused(view, reason):
         check((view,))
 
 
-def test_moco_v1_greys_before_it_jitters_and_v2_after():
+def test_a_view_may_end_with_ops_of_the_users_own():
+    def negate(x, keyed):
+        return -x
+
+    own = (Invert(), negate, Invert())
+    for ours in ((RandomResizedCrop(8), END), (RandomResizedCrop(8), Grayscale(), END, HideAndSeek())):
+        (view,) = check(((*ours, *own),))
+        assert (built_in_ops(view), user_ops(view)) == (ours, own)
+
+
+def test_moco_v1_turns_gray_before_it_jitters_and_v2_after():
     assert [type(op) for op in moco_v1()[0]] == [RandomResizedCrop, Grayscale, ColorJitter, HorizontalFlip, Normalize]
     assert [type(op) for op in moco_v2()[0]] == [
         RandomResizedCrop,

@@ -7,7 +7,8 @@ import torch
 from viewstream.augment.crops import crop_params, on_device, rest
 from viewstream.augment.draw import draw
 from viewstream.augment.recipes import views_of
-from viewstream.augment.renderers.device import pack, render
+from viewstream.augment.renderers.device import render
+from viewstream.augment.renderers.packing import pack
 from viewstream.augment.spec import Normalize
 from viewstream.pipeline.choose import open_reader
 from viewstream.pipeline.cut.resize import resized_crop

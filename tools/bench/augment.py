@@ -29,7 +29,7 @@ from torchvision.transforms import v2
 from viewstream.augment.crops import on_device, rest
 from viewstream.augment.draw import draw
 from viewstream.augment.recipes import moco_v2
-from viewstream.augment.renderers import device, host
+from viewstream.augment.renderers import device, host, packing
 from viewstream.augment.spec import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -49,7 +49,7 @@ from viewstream.shards.files import atomic
 from viewstream.shards.manifest import Manifest
 
 JITTER, SIGMA = (0.4, 0.4, 0.4, 0.1), (0.1, 2.0)
-TAPS = 2 * device.reach(GaussianBlur()) + 1
+TAPS = 2 * packing.reach(GaussianBlur()) + 1
 DRAWN = 256  # samples a batch, for the time of a draw
 
 
@@ -84,7 +84,7 @@ def squares(options: Bench) -> np.ndarray:
 def parameters(view: View, samples: int, epoch: int) -> np.ndarray:
     """BatchParams and packed."""
     uid, hw = np.arange(samples, dtype=np.uint64), np.full((samples, 2), 400)
-    return device.pack(rest(view, draw(view, uid, hw, seed=0, epoch=epoch, number=0)), samples)
+    return packing.pack(rest(view, draw(view, uid, hw, seed=0, epoch=epoch, number=0)), samples)
 
 
 def ours(pixels: Tensor, view: View, render: Callable[..., Tensor], epochs: "count[int]") -> Tensor:
@@ -150,7 +150,7 @@ def drawing(view: View, rounds: int) -> dict[str, float]:
     todo: dict[str, Callable[[], Any]] = {type(op).__name__: partial(how, (op,)) for op in ops}
     todo["HideAndSeek after a RandomResizedCrop"] = partial(how, (RandomResizedCrop(224), HideAndSeek()))
     drawn, many = how(view), len(view) - 1  # Normalize draws nothing
-    todo |= {"view": partial(how, view), "pack": partial(device.pack, rest(view, drawn), DRAWN)}
+    todo |= {"view": partial(how, view), "pack": partial(packing.pack, rest(view, drawn), DRAWN)}
     took = seconds(todo, 20 * rounds)
     return {name: took[name] * 1e6 / DRAWN / (many if name in ("view", "pack") else 1) for name in todo}
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from viewstream.augment.crops import crop_params, on_device, rest
 from viewstream.augment.draw import Draws, draw
 from viewstream.augment.recipes import VIEWS
-from viewstream.augment.renderers import device, host, reference, resample
+from viewstream.augment.renderers import device, host, packing, reference, resample
 from viewstream.augment.spec import (
     ColorJitter,
     GaussianBlur,
@@ -135,7 +135,7 @@ def device_crop(view: View, images: Images, draws: Draws) -> Tensor:
 
 
 def coloured(view: View, pixels: Tensor, draws: Draws, render: Callable[..., Tensor] = device.render) -> Tensor:
-    return render(on_device(view), pixels, torch.from_numpy(device.pack(rest(view, draws), len(pixels))))
+    return render(on_device(view), pixels, torch.from_numpy(packing.pack(rest(view, draws), len(pixels))))
 
 
 def dali(view: View, images: Images, draws: Draws) -> Tensor:
@@ -145,7 +145,7 @@ def dali(view: View, images: Images, draws: Draws) -> Tensor:
     files = [b"P6 %d %d 255\n" % image.shape[1::-1] + image.tobytes() for image in images]
     (made,) = dali.Renderer((view,), len(images), threads=1)(files, sides(images), [draws])
     left = dali_graph.split(view)[1]
-    packed = torch.from_numpy(device.pack(dali.rest(view, draws), len(images)))
+    packed = torch.from_numpy(packing.pack(dali.rest(view, draws), len(images)))
     return device.render(left, made, packed) if left else made
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ...augment.draw import hashed
+from ...augment.renderers.keyed import mix, shift_right, signed
 from ...shards.errors import choose
 from ...shards.keyed import STEP, Purpose
 from ...shards.manifest import uid_of
@@ -50,21 +51,6 @@ def bernoulli_masks(
         words = words.pin_memory().to(device, non_blocking=True)
     key, size = words
     index = torch.arange(1, sum(sizes) + 1, device=device)
-    hashes = _mixed(key.repeat_interleave(size, output_size=len(index)) + _signed(int(STEP)) * index)  # [P]
-    moves = _shifted(hashes, 11) >= math.ceil(preserve * 2**53)  # draw.uniforms(hashes) >= preserve, in integers
+    hashes = mix(key.repeat_interleave(size, output_size=len(index)) + signed(int(STEP)) * index)  # [P]
+    moves = shift_right(hashes, 11) >= math.ceil(preserve * 2**53)  # draw.uniforms(hashes) >= preserve, in integers
     return [mask.view(shape) for mask, shape in zip(moves.split(sizes), shapes, strict=True)]
-
-
-def _mixed(x: Tensor) -> Tensor:
-    """keyed.mix of int64 tensors, which wrap like uint64 on every device."""
-    x = (x ^ _shifted(x, 30)) * _signed(0xBF58476D1CE4E5B9)
-    x = (x ^ _shifted(x, 27)) * _signed(0x94D049BB133111EB)
-    return x ^ _shifted(x, 31)
-
-
-def _shifted(x: Tensor, bits: int) -> Tensor:
-    return (x >> bits) & ((1 << (64 - bits)) - 1)  # >> alone would draw the sign along
-
-
-def _signed(word: int) -> int:
-    return word - 2**64 if word >= 2**63 else word

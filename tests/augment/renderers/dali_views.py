@@ -1,4 +1,4 @@
-"""Views by DALI, finished by the device renderer where need be, and how far they are from the reference."""
+"""Views by DALI, finished by the device renderer if DALI leaves ops, and their differences to the reference."""
 
 import functools
 
@@ -11,6 +11,7 @@ from PIL import Image
 from viewstream.augment.draw import draw
 from viewstream.augment.renderers import device, reference
 from viewstream.augment.renderers.dali import Renderer, rest, split
+from viewstream.augment.renderers.packing import pack
 from viewstream.augment.spec import Normalize, size_of
 
 SAMPLES = 24
@@ -38,7 +39,7 @@ def drawn(views, hw, ids):
 
 
 def rendered(views, jpegs, on, ids=None):
-    """Finished views on the CPU, by DALI and where need be the device renderer."""
+    """Finished views on the CPU, by DALI and, if it leaves ops, the device renderer."""
     hw = decoded(jpegs)[1]
     draws = drawn(views, hw, range(len(jpegs)) if ids is None else ids)
     out = []
@@ -47,7 +48,7 @@ def rendered(views, jpegs, on, ids=None):
         assert x.shape == ((len(jpegs), size, size, 3) if left else (len(jpegs), 3, size, size))
         if left:
             assert x.dtype == torch.uint8
-            x = device.render(left, x, torch.from_numpy(device.pack(rest(view, draw_), len(x))).to(x.device))
+            x = device.render(left, x, torch.from_numpy(pack(rest(view, draw_), len(x))).to(x.device))
         assert x.dtype == torch.float32
         assert x.is_contiguous(memory_format=torch.channels_last)
         out.append(x.cpu())
@@ -55,7 +56,7 @@ def rendered(views, jpegs, on, ids=None):
 
 
 def gaps(views, jpegs, on):
-    """Absolute differences to the reference in 8-bit levels, [N, 3, S, S] a view."""
+    """Absolute differences to the reference in 8-bit levels, [N, 3, S, S] per view."""
     images, hw = decoded(jpegs)
     for view, draw_, x in zip(views, drawn(views, hw, range(len(jpegs))), rendered(views, jpegs, on), strict=True):
         theirs = torch.stack([reference.render(view, image, draw_, i) for i, image in enumerate(images)])

@@ -1,4 +1,4 @@
-"""The DALI renderer paints what the reference paints, alone or with the device renderer going on."""
+"""The DALI renderer gives the pixels of the reference, alone or finished by the device renderer."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def levels(x):
     return (x * STD + torch.tensor(NORM.mean).view(3, 1, 1)) * 255
 
 
-def test_dali_takes_what_stands_before_the_first_jitter_and_every_flip():
+def test_dali_executes_the_ops_before_the_first_jitter_and_every_flip():
     jitter, crop = ColorJitter(0.4, 0.4, 0.4, 0.1), RandomResizedCrop(32)
     assert split((crop, Grayscale(), jitter, GaussianBlur(), HorizontalFlip(), NORM)) == (
         (crop, Grayscale(), HorizontalFlip()),
@@ -38,41 +38,40 @@ def test_dali_takes_what_stands_before_the_first_jitter_and_every_flip():
 
 @pytest.mark.parametrize("on", ON)
 @pytest.mark.parametrize("size", [32, 96, 224])
-def test_cuts_are_pils_resize(jpegs, size, on):
+def test_crops_are_those_of_pil(jpegs, size, on):
     firsts: list[Op] = []
     for filter in ("bilinear", "bicubic"):
         firsts += [RandomResizedCrop(size, filter=filter), ResizeCenterCrop(size, round(size * 8 / 7), filter)]
     for gap in gaps(tuple((first, NORM) for first in firsts), jpegs, on):
         assert gap.mean() <= 0.5
-        assert gap.max() <= 8  # in the outermost pixels, where DALI repeats the box's edge
+        assert gap.max() <= 8  # at the border, where DALI repeats the edge of the box
         assert gap[:, :, 1:-1, 1:-1].max() <= 5
 
 
 @pytest.mark.parametrize("on", ON)
 @pytest.mark.parametrize("size", [32, 96, 224])
-def test_each_op_stays_near_the_reference(jpegs, size, on):
+def test_each_op_is_close_to_the_reference(jpegs, size, on):
     ops = {Grayscale(p=1): (0.5, 8), GaussianBlur(p=1): (0.7, 30), GaussianBlur(sigma=(1.0, 2.0), p=1): (0.7, 30)}
-    for gap, (mean, most) in zip(
-        gaps(tuple((RandomResizedCrop(size), o, NORM) for o in ops), jpegs, on), ops.values(), strict=True
-    ):
+    views = tuple((RandomResizedCrop(size), op, NORM) for op in ops)
+    for gap, (mean, largest) in zip(gaps(views, jpegs, on), ops.values(), strict=True):
         assert gap.mean() <= mean
-        assert gap.max() <= most
+        assert gap.max() <= largest
 
 
 @pytest.mark.parametrize("on", ON)
 def test_flip_and_solarize_are_exact(jpegs, on):
-    def one(*ops):  # each as view 0: the same boxes for all
+    def shown(*ops):  # each as view 0: the same boxes for all
         return levels(rendered(((RandomResizedCrop(64), *ops, NORM),), jpegs, on)[0])
 
-    plain = one()
-    torch.testing.assert_close(one(HorizontalFlip(1)), plain.flip(3), rtol=0, atol=0.001)
+    plain = shown()
+    torch.testing.assert_close(shown(HorizontalFlip(1)), plain.flip(3), rtol=0, atol=0.001)
     inverted = torch.where(plain > 127.5, 255 - plain, plain)
-    torch.testing.assert_close(one(Solarize(1)), inverted, rtol=0, atol=0.001)
-    torch.testing.assert_close(one(Solarize(1, 256)), plain, rtol=0, atol=0.001)
+    torch.testing.assert_close(shown(Solarize(1)), inverted, rtol=0, atol=0.001)
+    torch.testing.assert_close(shown(Solarize(1, 256)), plain, rtol=0, atol=0.001)
 
 
 @pytest.mark.parametrize("on", ON)
-def test_an_op_that_is_off_leaves_the_picture_alone(jpegs, on):
+def test_an_op_that_is_off_changes_nothing(jpegs, on):
     (plain,) = rendered(((RandomResizedCrop(64), NORM),), jpegs, on)
     never = (RandomResizedCrop(64), Grayscale(p=0), GaussianBlur(p=0), Solarize(p=0), HorizontalFlip(p=0), NORM)
     assert torch.equal(rendered((never,), jpegs, on)[0], plain)
@@ -85,7 +84,7 @@ def test_an_op_that_is_off_leaves_the_picture_alone(jpegs, on):
 
 @pytest.mark.parametrize("on", ON)
 @pytest.mark.parametrize("size", [32, 96, 224])
-def test_whole_views_stay_within_the_parity_bounds(jpegs, size, on):
+def test_whole_views_are_within_the_parity_bounds(jpegs, size, on):
     byol_like = (
         RandomResizedCrop(size, (0.08, 1.0)),
         GaussianBlur(p=1.0),
@@ -102,14 +101,14 @@ def test_whole_views_stay_within_the_parity_bounds(jpegs, size, on):
 
 
 @pytest.mark.parametrize("on", ON)
-def test_grey_before_the_jitter_and_a_mask_behind_it_are_shared_out(jpegs, on):
+def test_dali_and_the_device_share_the_ops_around_a_jitter(jpegs, on):
     for gap in gaps((moco_v1(64)[0], ssl_small_mask(64)[0]), jpegs, on):
-        assert gap.mean() <= 1.7  # as tests/augment/renderers/test_device.py for MoCo v1
+        assert gap.mean() <= 1.7  # as in test_device.py for MoCo v1
         assert np.percentile(gap.numpy(), 99) <= 8
 
 
 @pytest.mark.parametrize("on", ON)
-def test_a_mask_behind_normalize_goes_on_from_pixels(jpegs, on):
+def test_the_device_takes_over_pixels_for_hide_and_seek(jpegs, on):
     (gap,) = gaps(((RandomResizedCrop(60), Grayscale(), NORM, HideAndSeek(grids=(0, 7, 14))),), jpegs, on)
     assert gap.mean() <= 0.5
     assert gap.max() <= 8

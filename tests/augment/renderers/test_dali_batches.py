@@ -1,4 +1,4 @@
-"""DALI's batches: several views of one decode, samples alike in any batch, damage named."""
+"""Batches of the DALI renderer: several views per decode, equal samples in any batch, damaged JPEGs named."""
 
 import sys
 
@@ -21,7 +21,7 @@ def test_many_views_of_two_sizes_come_from_one_decode(jpegs, on):
 
 
 @pytest.mark.parametrize("on", ON)
-def test_a_sample_renders_alike_in_any_batch_and_outputs_outlive_the_next_call(jpegs, on):
+def test_a_sample_is_the_same_in_any_batch_and_outlives_the_next_call(jpegs, on):
     views = ((RandomResizedCrop(64), GaussianBlur(), Grayscale(), Solarize(), HorizontalFlip(), NORM), *supervised(32))
     whole = rendered(views, jpegs, on)
     kept = [x.clone() for x in whole]

@@ -1,4 +1,4 @@
-"""The device cuts what the host cuts."""
+"""The device crops are those of the host."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from viewstream.pipeline.cut import resize
 
 
 def both(view, images, dtype=torch.float32):
-    """The same cuts by the host's kernel and by matrix products, [N, S, S, 3] int."""
+    """The same crops by the host's kernel and by matrix products, [N, S, S, 3] int each."""
     arrays = [np.asarray(image) for image in images]
     hw, size = np.array([a.shape[:2] for a in arrays]), view[0].size
     draws = draw(view, np.arange(len(images), dtype=np.uint64), hw, seed=0, epoch=0, number=0)
@@ -26,7 +26,7 @@ def both(view, images, dtype=torch.float32):
 
 @pytest.mark.parametrize("filter", ["bilinear", "bicubic"])
 @pytest.mark.parametrize("size", [32, 96, 224])
-def test_crops_flips_and_centres_are_the_hosts_within_a_level(size, filter, photos):
+def test_crops_flips_and_centers_are_within_a_level_of_the_host(size, filter, photos):
     images = photos(16)
     for view in (
         (RandomResizedCrop(size, filter=filter), HorizontalFlip(), Normalize()),
@@ -38,14 +38,14 @@ def test_crops_flips_and_centres_are_the_hosts_within_a_level(size, filter, phot
         assert gap.mean() < 0.05
 
 
-def test_boxes_of_one_pixel_and_large_shrinks_are_cut_alike():
+def test_boxes_of_one_pixel_and_strong_shrinking_are_within_a_level_too():
     rng = np.random.default_rng(0)
     thin = [rng.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in ((1, 50), (50, 1), (2, 3), (700, 900))]
     host, device = both((RandomResizedCrop(24), HorizontalFlip(), Normalize()), thin)
     assert np.abs(host - device).max() <= 1
 
 
-def test_half_precision_costs_at_most_a_level_more(photos):
+def test_half_precision_costs_at_most_one_more_level(photos):
     host, device = both((RandomResizedCrop(64), HorizontalFlip(), Normalize()), photos(16), torch.float16)
     assert np.abs(host - device).max() <= 2
     assert np.abs(host - device).mean() < 0.2
