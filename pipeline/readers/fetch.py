@@ -72,7 +72,7 @@ class RemoteStore(Remote):
                 fs.get_file(at, str(to), callback=callback)
         except OSError as error:
             if error.errno in NO_ROOM:
-                raise UserError(f"no room for {to}: free some, or lower the limit of the cache") from error
+                raise UserError(f"no room for {to}: free some space, or lower the limit of the cache") from error
             raise
 
     def _at(self, path: str) -> tuple[Any, str]:

@@ -91,7 +91,7 @@ def _refuse_changed(manifest: Manifest) -> None:
     if kinds:
         counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
         raise UserError(
-            f"{_holds(manifest)}, and the source files do not serve instead: the build changed some images ({counts}); "
+            f"{_holds(manifest)}, and the source cannot be read instead: the build changed some images ({counts}); "
             f"choose a loader for a format that is there, {REMEDY}"
         )
 

@@ -48,7 +48,7 @@ class ShardPrefetcher:
         self.thread.join(GRACE)
 
     def may_fetch(self, number: int) -> bool:
-        """Whether number `number` of the order is near enough, and fits with all shards that are still needed."""
+        """Whether shard `number` of the order is at most `ahead` away and fits with all that are still needed."""
         needed = self.order.last[: number + 1] >= self.order.first[self.current]
         return number <= self.current + self.ahead and self.sizes[: number + 1][needed].sum() <= self.limit
 

@@ -6,7 +6,8 @@ Local tars are read in place, remote tars from a cache.
 from ...shards.formats.read import open_tar
 from ...shards.manifest import Manifest
 from ..batch import SampleReader
-from .remote import RemoteTarReader, is_remote
+from .remote import is_remote
+from .remote_tar import RemoteTarReader
 
 
 def open_reader(manifest: Manifest) -> SampleReader:

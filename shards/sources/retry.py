@@ -13,10 +13,11 @@ class Stopped(Exception):
 
 
 def retry(attempt: Callable[[], T], pauses: tuple[float, ...] = PAUSES, stop: Event | None = None) -> T:
-    """What `attempt()` returns; after an OSError it is called again, once per pause [s], then its error is raised.
+    """Call `attempt()` until it succeeds, and return its result.
 
-    FileNotFoundError, PermissionError and all that is no OSError are raised at once, because a new try would not help.
-    Stopped before the next try once `stop` is set.
+    After an OSError it is called again, at most once per pause [s]; the last error is raised. FileNotFoundError,
+    PermissionError and every other kind of error are raised at once, because a new try would not help. Stopped is
+    raised before the next try once `stop` is set.
     """
     stop, left = stop or Event(), iter(pauses)
     while not stop.is_set():

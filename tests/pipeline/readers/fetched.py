@@ -3,7 +3,8 @@
 import hashlib
 
 from viewstream.pipeline.readers.fetch import RetryPolicy
-from viewstream.pipeline.readers.remote import AHEAD, RemoteTarReader, open_remote
+from viewstream.pipeline.readers.remote import open_remote
+from viewstream.pipeline.readers.remote_tar import AHEAD, RemoteTarReader
 from viewstream.shards.formats.read import open_tar
 
 QUICK = RetryPolicy(pauses=(0.01, 0.02, 0.04), read_timeout=0.3)

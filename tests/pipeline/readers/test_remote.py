@@ -6,7 +6,8 @@ import fsspec
 import numpy as np
 import pytest
 
-from viewstream.pipeline.readers.remote import RemoteTarReader, open_remote
+from viewstream.pipeline.readers.remote import open_remote
+from viewstream.pipeline.readers.remote_tar import RemoteTarReader
 from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.errors import UserError
 

@@ -16,7 +16,8 @@ from .fetched import assert_same, assert_sound, opened
 READ_ALL = """
 import hashlib, sys
 import numpy as np
-from viewstream.pipeline.readers.remote import RemoteTarReader, open_remote
+from viewstream.pipeline.readers.remote import open_remote
+from viewstream.pipeline.readers.remote_tar import RemoteTarReader
 url, folder, limit, seed = sys.argv[1:]
 reader = RemoteTarReader(open_remote(url, folder, int(limit)))
 m = reader.manifest

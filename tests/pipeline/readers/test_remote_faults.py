@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from viewstream.pipeline.readers.remote import RemoteTarReader, open_remote
+from viewstream.pipeline.readers.remote import open_remote
+from viewstream.pipeline.readers.remote_tar import RemoteTarReader
 from viewstream.shards.errors import UserError
 
 from .fetched import QUICK, assert_same, assert_sound, cached, opened

@@ -11,7 +11,8 @@ import fsspec
 import numpy as np
 import pytest
 
-from viewstream.pipeline.readers.remote import RemoteTarReader, open_remote
+from viewstream.pipeline.readers.remote import open_remote
+from viewstream.pipeline.readers.remote_tar import RemoteTarReader
 from viewstream.pipeline.readers.sequential import SequentialTarReader
 from viewstream.shards.care.index import index
 from viewstream.shards.errors import UserError
