@@ -25,6 +25,7 @@ from ...augment.spec import Views, check, size_of
 from ...shards.errors import UserError, needs
 from ...shards.formats.beton import JPEG
 from ...shards.manifest import Manifest
+from ..batch import SampleReader
 from ..executor import Executor
 from ..plan.order import Plan
 from ..plan.params import batch_params
@@ -77,8 +78,9 @@ class _Hand(Operation):
         return hand
 
 
-class _Cut(Operation):
-    """Sample numbers [N, 1] -> (rows, view 0, view 1, ...). It is its executor's reader, to what ffcv has in memory."""
+class _Cut(Operation, SampleReader):
+    """Sample numbers [N, 1] -> (rows, view 0, view 1, ...). It is its executor's reader, to what ffcv has in memory;
+    ffcv's memory managers prefetch the pages and own the file."""
 
     def __init__(self, manifest: Manifest, views: Views, seed: int, floats: bool):
         super().__init__()
@@ -120,12 +122,6 @@ class _Cut(Operation):
 
     def locate(self, row: int) -> str:
         return f"{self.manifest.beton_path()}, its sample {self.manifest.beton[row]}"
-
-    def prefetch(self, rows: np.ndarray) -> None:
-        """ffcv's memory managers know what comes."""
-
-    def close(self) -> None:
-        """ffcv's memory managers own the file."""
 
 
 class _Pick(Operation):

@@ -1,1 +1,1 @@
-"""Readers of one sample's bytes per storage format, with prefetching, and the cache of remote sets."""
+"""One reader per storage format, with prefetching, and the cache for remote sets."""

@@ -1,13 +1,13 @@
-"""Files of far away in a local folder of limited size, shared by the threads and processes of a machine.
+"""LRU cache of remote files in a local folder of limited size, shared by all threads and processes of a machine.
 
-A file under its own name is whole: it was written and checked as `.partial` first. The locks are the kernel's (flock),
-which drops them when their process dies:
+A file under its own name is complete: it was written and validated as NAME.partial first. All locks are flock locks,
+which the kernel releases when their process dies:
 
-    .alone       exclusive: somebody counts, and removes what was used least recently
-    NAME.lock    exclusive: somebody fetches NAME; it is as long as the room that is kept for it, and takes none
-    NAME         shared: somebody reads it
+    .alone       exclusive: one holder counts the bytes and removes the least recently used files
+    NAME.lock    exclusive: one holder fetches NAME; this file is sparse, and as long as the room reserved for NAME
+    NAME         shared: the holder reads NAME
 
-What nobody has locked may be removed.
+A file without a lock may be removed.
 """
 
 import fcntl
@@ -21,18 +21,15 @@ from threading import Event
 
 from ...shards.errors import UserError
 from ...shards.files import atomic
+from ...shards.sources.retry import Stopped
 
 LOCK, PARTIAL, ALONE = ".lock", ".partial", ".alone"
-POLL = 0.05  # seconds between looks for room
-TOUCH = 0.1  # seconds; a file in use is marked so no more often
-
-
-class Stopped(Exception):
-    """Who wanted a file wants it no longer."""
+POLL = 0.05  # seconds between two looks for room
+TOUCH = 0.1  # seconds; the time of last use is updated no more often
 
 
 class Cache:
-    """At most `limit` bytes of files in `folder`; who finds all of it in use waits, `timeout` seconds at most."""
+    """LRU file cache of at most `limit` bytes; get() waits up to `timeout` seconds while every file is in use."""
 
     def __init__(self, folder: Path, limit: int, timeout: float = 600.0):
         self.folder, self.limit, self.timeout = folder, limit, timeout
@@ -44,8 +41,9 @@ class Cache:
             raise UserError(f"{folder} may not be written: name another cache folder")
 
     def get(self, name: str, length: int, fill: Callable[[Path], None], stop: Event) -> FileIO:
-        """File `name` of `length` bytes, open; it is not removed before it is closed. One that is not there is written
-        by `fill`, once, whoever else wants it. UserError when there is no room; Stopped when `stop` is set."""
+        """File `name` of `length` bytes, open; it is not removed before it is closed. `fill(path)` writes a missing
+        file, once for all threads and processes that ask for it. UserError when there is no room; Stopped when `stop`
+        is set."""
         if length > self.limit:
             raise UserError(
                 f"a file of {length:,} bytes does not fit into a cache of {self.limit:,}: raise the limit of the cache"
@@ -55,61 +53,62 @@ class Cache:
             return file
         with held(self.folder / f"{name}{LOCK}") as lock:
             try:
-                if (file := _leased(path, length)) is not None:  # fetched while this one waited
+                if (file := _leased(path, length)) is not None:  # fetched by another while this one waited
                     return file
                 self._reserve(lock, length, stop)
                 with atomic(path) as written:
                     fill(Path(written.name))
-                    return _lease(Path(written.name))  # before it takes its name, which others may remove
+                    return _lease(Path(written.name))  # before it gets its name, under which others may remove it
             finally:
                 Path(lock.name).unlink()
 
     def _reserve(self, lock: FileIO, length: int, stop: Event) -> None:
-        """Keep `length` bytes for the file of this lock."""
+        """Reserve `length` bytes for the file that this lock belongs to; wait for room."""
         until = time.monotonic() + self.timeout
-        lock.truncate(0)  # a killed process may have left its own
+        lock.truncate(0)  # the reservation of a process that was killed
         while True:
             with held(self.folder / ALONE):
-                taken = self._shrunk(self.limit - length)
+                taken = self._evict(self.limit - length)
                 if taken + length <= self.limit:
                     lock.truncate(length)
                     return
             if time.monotonic() > until:
                 raise UserError(
-                    f"{self.folder} is limited to {self.limit:,} bytes, of which {taken:,} are in use, and {length:,} "
-                    "are wanted: raise the limit of the cache"
+                    f"{self.folder} is limited to {self.limit:,} bytes, {taken:,} of them are in use, and "
+                    f"{length:,} more are needed: raise the limit of the cache"
                 )
             if stop.wait(POLL):
                 raise Stopped
 
-    def _shrunk(self, most: int) -> int:
-        """The bytes of all files, after those used least recently have gone that must, and can."""
+    def _evict(self, limit: int) -> int:
+        """Remove least recently used files until at most `limit` bytes are left or all others are in use; return the
+        bytes that are left."""
         files: list[tuple[int, int, Path]] = []  # time of the last use, bytes
         for path in self.folder.iterdir():
-            with suppress(FileNotFoundError):  # a lock that has just been dropped
+            with suppress(FileNotFoundError):  # a lock that has just been released
                 stat = path.stat()
                 if path.suffix != PARTIAL:
                     files.append((stat.st_mtime_ns, stat.st_size, path))
         total = sum(size for _, size, _ in files)
         for _, size, path in sorted(files):
-            if total > most and path.name != ALONE and _removed(path):
+            if total > limit and path.name != ALONE and _removed(path):
                 total -= size
         return total
 
 
 @contextmanager
 def held(path: Path) -> Iterator[FileIO]:
-    """A file of that name, made if need be, locked against everybody else."""
+    """The file at `path`, created if it is missing and locked exclusively inside the block."""
     while True:
         with FileIO(path, "a+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            if os.fstat(file.fileno()).st_nlink:  # nobody has removed it between look and lock
+            if os.fstat(file.fileno()).st_nlink:  # else another removed it between open and lock
                 yield file
                 return
 
 
 def _leased(path: Path, length: int) -> FileIO | None:
-    """The file, open and marked as used just now; None if it is not there or not whole."""
+    """The file, open, locked and marked as just used; None if it is missing or has another length."""
     try:
         file = _lease(path)
     except FileNotFoundError:
@@ -124,13 +123,14 @@ def _leased(path: Path, length: int) -> FileIO | None:
 
 
 def _lease(path: Path) -> FileIO:
+    """The file, open and with a shared lock."""
     file = FileIO(path, "r")
     fcntl.flock(file, fcntl.LOCK_SH)
     return file
 
 
 def _removed(path: Path) -> bool:
-    """Remove a file, or what a killed process left of one, unless it is locked."""
+    """Remove a file, and the partial file of a lock, unless it is locked; whether it was removed."""
     with suppress(OSError), FileIO(path, "r") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if path.suffix == LOCK:

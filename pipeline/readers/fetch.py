@@ -1,4 +1,4 @@
-"""A file of a remote folder into a local one: tried again while it fails or is not what it should be, then refused."""
+"""Fetch a file of a remote folder into a local file: validate it and try again, or raise a UserError."""
 
 import errno
 from collections import deque
@@ -10,18 +10,18 @@ from typing import Any
 
 from ...shards.errors import UserError, needs
 from ...shards.formats.digest import Digest
-from ...shards.sources.remote import PAUSES, Remote
-from .cache import Stopped
+from ...shards.sources.remote import Remote, as_os_error
+from ...shards.sources.retry import PAUSES, Stopped, retry
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How long a download is waited for, and how often it is tried again."""
+    """How often a fetch is tried again, and how long it waits for a silent server."""
 
     pauses: tuple[float, ...] = PAUSES  # seconds before each new try
-    read_timeout: float = 60.0  # seconds that a web server may send nothing; other protocols have limits of their own
+    read_timeout: float = 60.0  # seconds without data from a web server; other protocols have limits of their own
 
 
 DEFAULT_RETRY = RetryPolicy()
@@ -34,59 +34,65 @@ class RemoteStore(Remote):
     retry: RetryPolicy = DEFAULT_RETRY
 
     def fetch(self, name: str, to: Path, validate: Callable[[Path], str], stop: Event) -> None:
-        """File `name` into the file `to`, in which `validate` finds nothing to name. UserError when it is not to be
-        had; Stopped soon after `stop` is set."""
-        fault = ""
-        for pause in (0.0, *self.retry.pauses):
-            if stop.wait(pause):
-                raise Stopped
-            fault = self._tried(name, to, stop) or validate(to)
-            if not fault:
-                return
-        raise UserError(
-            f"{self.show(name)} could not be fetched in {len(self.retry.pauses) + 1} tries ({fault}): try again, "
-            "and if it stays so, upload this file of the set anew"
-        )
+        """Write file `name` to the file `to`. `validate(to)` returns what is wrong with it, "" for nothing. UserError
+        when no try brings a valid file; Stopped soon after `stop` is set."""
+        shown = self.show(name)
 
-    def _tried(self, name: str, to: Path, stop: Event) -> str:
-        """What went wrong for the moment; UserError for what will not be better next time."""
+        def attempt() -> None:
+            self._get(name, to, stop)
+            if fault := validate(to):
+                raise OSError(fault)
+
+        def cause(error: OSError) -> str:
+            return str(error).removeprefix(f"{shown}: ") or type(error).__name__
+
+        try:
+            retry(attempt, self.retry.pauses, stop)
+        except FileNotFoundError as error:
+            raise UserError(f"{shown} is not there: check that the whole set was uploaded") from error
+        except PermissionError as error:
+            raise UserError(f"{shown} may not be read ({cause(error)}): check your access rights there") from error
+        except OSError as error:
+            raise UserError(
+                f"{shown} could not be fetched in {len(self.retry.pauses) + 1} tries ({cause(error)}): "
+                "try again later, and upload this file of the set again if that does not help"
+            ) from error
+
+    def _get(self, name: str, to: Path, stop: Event) -> None:
+        """One try. OSError when it fails; UserError when the local disk is full; Stopped."""
 
         def stop_if_requested(*_: Any, **__: Any) -> None:
             if stop.is_set():
                 raise Stopped
 
-        fs, at = self._at(name)
-        watch = needs("fsspec.callbacks").Callback(hooks={"stop": stop_if_requested})  # called at every piece
+        callback = needs("fsspec.callbacks").Callback(hooks={"stop": stop_if_requested})  # called for every piece
         try:
-            fs.get_file(at, str(to), callback=watch)
-        except Stopped:
+            with as_os_error(self.show(name)):
+                fs, at = self._at(name)
+                fs.get_file(at, str(to), callback=callback)
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                raise UserError(f"no room for {to}: free some space, or lower the limit of the cache") from error
             raise
-        except Exception as error:  # there is no list of what a protocol raises
-            if isinstance(error, OSError) and error.errno in NO_ROOM:
-                raise UserError(f"no room for {to}: free some, or lower the limit of the cache") from error
-            if isinstance(error, FileNotFoundError):
-                raise UserError(f"{self.show(name)} is not there: is the whole set uploaded?") from error
-            if isinstance(error, PermissionError) or getattr(error, "status", None) in (401, 403):
-                raise UserError(f"{self.show(name)} may not be read ({error}): see to your rights there") from error
-            return f"{type(error).__name__}: {error}".rstrip(": ")
-        return ""
 
     def _at(self, path: str) -> tuple[Any, str]:
-        """A web server gets as long as it takes for a file, whose size nobody knows, but not to be silent."""
+        """As the base class. A web server may take any time for a file, because sizes are not known in advance, but it
+        may not be silent longer than `read_timeout`."""
         fs, at = super()._at(path)
         if self._web:
             read_timeout = self.retry.read_timeout
             limits = needs("aiohttp").ClientTimeout(total=None, sock_connect=read_timeout, sock_read=read_timeout)
-            fs = type(fs)(client_kwargs={"timeout": limits})  # fsspec keeps one of each kind
+            fs = type(fs)(client_kwargs={"timeout": limits})  # fsspec caches one file system per set of arguments
         return fs, at
 
 
 def altered(path: Path, length: int, digest: str, spans: Iterable[tuple[int, int]]) -> str:
-    """How a file differs from one of `length` bytes and `digest`, whose images lie at `spans` (start, length)."""
+    """How a file differs from one of `length` bytes and `digest`, "" if it does not. `spans` (start, length) are its
+    images."""
     size = path.stat().st_size
     if size != length:
         return f"it has {size:,} bytes, not {length:,}"
     with path.open("rb") as file:
         found = Digest(file)
         deque(found.pictures(spans), maxlen=0)
-        return "" if found.end() == digest else "its digest is not the manifest's"
+        return "" if found.end() == digest else "its digest differs from that in the manifest"

@@ -1,9 +1,9 @@
-"""The ffcv reader: a `.beton`, ours or one that ffcv wrote, each sample decoded once.
+"""The ffcv reader: a `.beton` that a build or ffcv wrote; each sample is decoded once.
 
-Header, metadata and pages are read by `shards.formats.beton.Layout`, which tests hold to ffcv's own reader: importing
-ffcv compiles for some ten seconds in every process. Stock ffcv decodes a sample again for every view and resizes with
-OpenCV's INTER_AREA; this reader hands the bytes to the executor that all readers share, so its pixels are theirs. Raw
-samples are handed over as they are.
+`shards.formats.beton.Layout` reads header, metadata and pages, because importing ffcv compiles for some ten seconds in
+every process; a test compares it with ffcv's own reader. Stock ffcv decodes a sample again for every view and resizes
+with OpenCV's INTER_AREA. Here the executor that all readers share decodes and crops, so the pixels are the same as
+through any other reader. Raw samples are passed on as they are.
 """
 
 import os
@@ -19,41 +19,42 @@ SHARE = 4  # the process cache takes this part of the free memory
 
 
 class CachedBetonReader(BetonReader):
-    """A file that fits into free memory is left to the page cache, which is asked to read it whole; of a larger one,
-    what comes next is read ahead, in file order, into this process (ffcv's `os_cache` and process cache)."""
+    """Reads a .beton through a cache, as ffcv's `os_cache` and process cache do. For a file smaller than free memory
+    this is the page cache, which is asked to load the whole file; else the process reads the next rows ahead, in file
+    order."""
 
     def __init__(self, manifest: Manifest):
         super().__init__(manifest)
         path, free = self.files.paths[0], free_memory()
         size, self.mode = path.stat().st_size, self.layout.mode
-        self.room = 0 if size < free else free // SHARE
-        said = f"page cache ({size / 1e9:.1f} GB of {free / 1e9:.1f} GB that are free)"
+        self.room = 0 if size < free else free // SHARE  # bytes of the process cache
+        size_gb, free_gb, room_gb = (f"{number / 1e9:.1f} GB" for number in (size, free, self.room))
         if self.room:
-            said = (
-                f"process cache of {self.room / 1e9:.1f} GB ({size / 1e9:.1f} GB do not fit {free / 1e9:.1f} GB free)"
-            )
+            cache = f"process cache of {room_gb} ({size_gb} do not fit {free_gb} free)"
+        else:
+            cache = f"page cache ({size_gb} of {free_gb} that are free)"
         if int(os.environ.get("RANK", "0")) == 0:
-            print(f"{path.name}: {said}", file=sys.stderr)
+            print(f"{path.name}: {cache}", file=sys.stderr)
         self._prefetcher: RowPrefetcher | None = None
 
     def prefetch(self, rows: np.ndarray) -> None:
-        """Begin to read ahead."""
-        self._end()
+        """Start to read `rows` ahead."""
+        self._stop_prefetching()
         if self.room:
-            where, size = self.layout.where[self.rows], self.layout.size[self.rows]
-            self._prefetcher = RowPrefetcher(super().read, rows, where, size, self.room)
+            offset, size = self.layout.where[self.rows], self.layout.size[self.rows]
+            self._prefetcher = RowPrefetcher(super().read, rows, offset, size, self.room)
         else:
             self.files.prefetch()
 
     def read(self, row: int) -> bytes | np.ndarray:
-        held = self._prefetcher.pop(row) if self._prefetcher else None
-        return super().read(row) if held is None else held
+        data = self._prefetcher.pop(row) if self._prefetcher else None
+        return super().read(row) if data is None else data
 
     def close(self) -> None:
-        self._end()
+        self._stop_prefetching()
         super().close()
 
-    def _end(self) -> None:
+    def _stop_prefetching(self) -> None:
         if self._prefetcher:
             self._prefetcher.close()
             self._prefetcher = None

@@ -1,5 +1,8 @@
-"""The folder reader: a file a sample. The plain reference, and the one that needs the least: a set built with
-`--format folder`, one built with `--keep` beside the files it was made from, or class folders that nobody built."""
+"""The folder reader: one file per sample. It is the reference for the other readers.
+
+It reads three kinds of data: a set built with `--format folder`; a set built with `--keep`, from the source files; and
+class folders of images without a build.
+"""
 
 import hashlib
 from pathlib import Path
@@ -21,8 +24,8 @@ DIGEST = 32  # bytes
 
 
 def open_reader(manifest: Manifest, source: str = "") -> SampleReader:
-    """The files of a set; `source` is the folder that a `--keep` set was built from, needed only where the set has no
-    files of its own. UserError when there is no file that holds a sample's bytes."""
+    """A reader for the files of a set. `source` is the folder that a `--keep` set was built from; only a set without
+    the folder format needs it. UserError when no files hold the samples' bytes."""
     if isinstance(manifest, Plain):
         return PlainFolderReader(manifest)
     if "folder" in manifest.info.formats or not manifest.info.encoding.get("keep"):
@@ -30,8 +33,8 @@ def open_reader(manifest: Manifest, source: str = "") -> SampleReader:
     return KeptSourceReader(manifest, source)
 
 
-class PlainFolderReader:
-    """The images of a folder without a build; odd ones become plain JPEGs as they are read."""
+class PlainFolderReader(SampleReader):
+    """Reads the images of a folder without a build; those that are no plain upright JPEGs are encoded at each read."""
 
     def __init__(self, manifest: Plain):
         self.files, self.names, self.odd = Local(manifest.root), manifest.strings("source"), manifest.odd
@@ -49,83 +52,72 @@ class PlainFolderReader:
     def locate(self, row: int) -> str:
         return self.files.show(self.names[row])
 
-    def prefetch(self, rows: np.ndarray) -> None:
-        """The page cache does well alone."""
 
-    def close(self) -> None:
-        """Every file was closed as it was read."""
-
-
-class KeptSourceReader:
-    """The files that a set was built from, where the set holds them byte for byte. All sizes are compared at opening,
-    a file's digest when it is read for the first time."""
+class KeptSourceReader(SampleReader):
+    """Reads the source files of a set that holds them byte for byte. Compares all sizes when it is opened, and the
+    digest of a file when it is read for the first time."""
 
     def __init__(self, manifest: Manifest, source: str):
         _refuse_changed(manifest)
         self.names = manifest.strings("source")
         self.files = _folder(manifest, source, self.names[0])
-        _refuse_others(manifest, self.files, self.names)
+        _refuse_sizes(manifest, self.files, self.names)
         self._digests = b"".join(manifest.strings("sha256"))
         self._known = np.zeros(len(manifest), bool)
 
     def read(self, row: int) -> bytes:
-        """The source file's bytes; UserError when they are no longer what the set was built from."""
+        """Bytes of the source file; UserError when they differ from those that the set was built from."""
         name = self.names[row]
         try:
             data = self.files.read(name)
         except OSError as error:
             raise UserError(
-                f"cannot read {self.files.show(name)} ({error.strerror or error}): bring it back, {REMEDY}"
+                f"cannot read {self.files.show(name)} ({error.strerror or error}): restore it, {REMEDY}"
             ) from error
         if not self._known[row]:
             if hashlib.sha256(data).digest() != self._digests[DIGEST * row : DIGEST * (row + 1)]:
-                raise UserError(f"{self.files.show(name)} has changed since the set was built: bring it back, {REMEDY}")
+                raise UserError(f"{self.files.show(name)} has changed since the set was built: restore it, {REMEDY}")
             self._known[row] = True
         return data
 
     def locate(self, row: int) -> str:
         return self.files.show(self.names[row])
 
-    def prefetch(self, rows: np.ndarray) -> None:
-        """The page cache does well alone."""
-
-    def close(self) -> None:
-        """Every file was closed as it was read."""
-
 
 def _refuse_changed(manifest: Manifest) -> None:
-    """UserError when the build made other images of some files, which it counted."""
+    """UserError when the build changed some images, which it counted in its report."""
     report = manifest.info.report
     kinds = report["normalised"] | ({"suspect": len(report["suspect"])} if report["suspect"] else {})
     if kinds:
-        said = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+        counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
         raise UserError(
-            f"{_holds(manifest)}, and its source's files will not do: the build made other images of some ({said}); "
-            f"choose a loader for what is there, {REMEDY}"
+            f"{_holds(manifest)}, and the source cannot be read instead: the build changed some images ({counts}); "
+            f"choose a loader for a format that is there, {REMEDY}"
         )
 
 
 def _folder(manifest: Manifest, source: str, name: str) -> Local:
-    """The folder that the images' paths begin in: a half of the source, or all of it."""
+    """The folder that the images' paths start from: the split's folder in the source, or the source itself."""
     if not source:
         raise UserError(
-            f"{_holds(manifest)}, but its source's files as they were: say where they are with --source, {REMEDY}"
+            f"{_holds(manifest)}, but its samples are the source files unchanged: name their folder with --source, "
+            f"{REMEDY}"
         )
-    whole, split = Local(Path(source).expanduser()), manifest.info.subset["split"]
-    for files in (whole.inside(split), whole):
+    root, split = Local(Path(source).expanduser()), manifest.info.subset["split"]
+    for files in (root.inside(split), root):
         if files.exists(name):
             return files
     raise UserError(f"{source} has no {split}/{name}, which the set was built from: name another --source, {REMEDY}")
 
 
-def _refuse_others(manifest: Manifest, files: Local, names: list[str]) -> None:
-    """UserError when files are absent or of other sizes than the set's samples."""
+def _refuse_sizes(manifest: Manifest, files: Local, names: list[str]) -> None:
+    """UserError when files are missing or have other sizes than the samples of the set."""
     sizes = np.fromiter(threaded(Files(files).size, names), np.int64, len(names))
     other = np.flatnonzero(sizes != manifest.bytes)
     if len(other):
         raise UserError(
-            f"{len(other):,} of the {len(names):,} files under {files.show()} are absent or not as they were when the "
-            f"set was built, the first {names[other[0]]}: name another --source, {REMEDY}"
+            f"{len(other):,} of the {len(names):,} files under {files.show()} are missing or have another size than "
+            f"when the set was built, the first {names[other[0]]}: name another --source, {REMEDY}"
         )
 
 

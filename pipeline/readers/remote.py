@@ -1,39 +1,28 @@
-"""Sets behind a URL: tars are fetched into a cache of limited size, a few ahead of the rows that will be read.
-
-Any order can be read if the cache holds the whole set; `WindowShuffle` needs no more than its window of tars.
-"""
+"""Sets at a URL: the manifest is fetched into a cache folder, the tars stay where they are."""
 
 import hashlib
 import json
 import os
 import threading
-from io import FileIO
 from pathlib import Path
 
-import numpy as np
-
-from ...shards.care.verify import tar_spans
 from ...shards.errors import UserError
 from ...shards.files import PAGE, atomic, digest_of
 from ...shards.manifest import TABLE, Manifest
 from ...shards.sources.local import Local
 from ...shards.sources.storage import Storage
-from .cache import Cache, Stopped, held
-from .fetch import DEFAULT_RETRY, RemoteStore, RetryPolicy, altered
-from .shard_prefetch import ShardPrefetcher
-from .shard_use import peak_bytes, shard_use
+from .cache import held
+from .fetch import DEFAULT_RETRY, RemoteStore, RetryPolicy
 
-PLACE = "remote.json"  # beside a manifest that was fetched: where its tars lie, and how many bytes of them are kept
-TARS = "tars"  # the folder of the tars of all sets, beside those of the manifests
+ORIGIN = "remote.json"  # next to a fetched manifest: the URL of its tars, and how many bytes of them may be cached
 LIMIT = 100 * 10**9  # bytes
-AHEAD = 2  # tars that are fetched before their first row is read
 
 
 def open_remote(
     url: str, cache_folder: str | os.PathLike[str], limit: int = LIMIT, retry: RetryPolicy = DEFAULT_RETRY
 ) -> Manifest:
-    """The set behind `url`, its manifest fetched into the cache folder; at most `limit` bytes of tars of all sets will
-    lie there. UserError when there is no complete set, or it is not what its dataset.json says."""
+    """Fetch the manifest of the set at `url` into the cache folder and open it. At most `limit` bytes of tars of all
+    sets will be cached there too. UserError when the set is incomplete or does not match its dataset.json."""
     if "://" not in url:
         raise UserError(f"{url} is no URL: a local set is opened as a folder")
     store = RemoteStore(url.rstrip("/"), retry)
@@ -44,18 +33,19 @@ def open_remote(
     except OSError as error:
         raise UserError(f"{root} cannot be written ({error.strerror}): name another cache folder") from error
     with held(root / ".lock"), atomic(root / PAGE) as page:
-        store.fetch(PAGE, Path(page.name), _unread, never)
+        store.fetch(PAGE, Path(page.name), _page_fault, never)
         digest = json.loads(Path(page.name).read_bytes())["manifest"]
         if not (root / TABLE).exists() or digest_of(root / TABLE) != digest:
             with atomic(root / TABLE) as table:
-                told = f"its sha256 is not what {PAGE} says"
-                store.fetch(TABLE, Path(table.name), lambda path: "" if digest_of(path) == digest else told, never)
-        with atomic(root / PLACE, "w") as place:
-            json.dump({"url": store.url, "limit": limit}, place)
+                fault = f"its sha256 is not what {PAGE} says"
+                store.fetch(TABLE, Path(table.name), lambda path: "" if digest_of(path) == digest else fault, never)
+        with atomic(root / ORIGIN, "w") as origin:
+            json.dump({"url": store.url, "limit": limit}, origin)
     return Manifest.open(root)
 
 
-def _unread(page: Path) -> str:
+def _page_fault(page: Path) -> str:
+    """What is wrong with a dataset.json, "" for nothing."""
     try:
         fields = json.loads(page.read_bytes())
     except ValueError as error:
@@ -64,86 +54,12 @@ def _unread(page: Path) -> str:
 
 
 def is_remote(manifest: Manifest) -> bool:
-    """Was the manifest fetched from elsewhere?"""
-    return (manifest.root / PLACE).exists()
+    """Whether `open_remote` fetched this manifest."""
+    return (manifest.root / ORIGIN).exists()
 
 
-def home(manifest: Manifest) -> Storage:
-    """Where the tars of a set lie: its own folder, or the one that it was fetched from."""
+def tar_storage(manifest: Manifest) -> Storage:
+    """The folder that holds the tars of a set: its own, or the remote folder that it was fetched from."""
     if not is_remote(manifest):
         return Local(manifest.root)
-    return RemoteStore(json.loads((manifest.root / PLACE).read_text())["url"])
-
-
-class RemoteTarReader:
-    """The reader of a set that `open_remote` opened. `ahead` tars are fetched before their first row is read; they
-    count to the limit of the cache."""
-
-    def __init__(self, manifest: Manifest, ahead: int = AHEAD, retry: RetryPolicy = DEFAULT_RETRY):
-        manifest.require("webdataset")
-        if not is_remote(manifest):
-            raise UserError(f"{manifest.root} is a local set: choose the loader webdataset")
-        place = json.loads((manifest.root / PLACE).read_text())
-        self.manifest, self.ahead = manifest, ahead
-        self.store = RemoteStore(place["url"], retry)
-        self.cache = Cache(manifest.root.parent / TARS, place["limit"])
-        self.lines = [line for line in manifest.info.files if line["file"].endswith(".tar")]
-        digests = [f"{line['digest']} {line['file']}" for line in self.lines]  # a set that was built anew has others
-        self.names = [hashlib.sha256(digest.encode()).hexdigest() for digest in digests]  # in the cache
-        self.sizes = np.array([line["bytes"] for line in self.lines], np.int64)
-        self._prefetcher: ShardPrefetcher | None = None
-        self._closed = threading.Event()
-
-    def prefetch(self, rows: np.ndarray) -> None:
-        """Begin to fetch the tars of `rows` [M], in the order of their first use. UserError when the cache cannot hold
-        those that are needed side by side."""
-        self._stop_prefetching()
-        if not len(rows):
-            return
-        order = shard_use(self.manifest.shard[rows])
-        needed = peak_bytes(order.first, np.arange(len(order.shard)), order.last, self.sizes[order.shard])
-        if needed > self.cache.limit:
-            raise UserError(
-                f"this order needs {needed:,} bytes of tars side by side, the cache holds {self.cache.limit:,}: "
-                "raise its limit, or take an order that mixes fewer tars at a time"
-            )
-        self._prefetcher = ShardPrefetcher(order, self.sizes[order.shard], self.ahead, self.cache.limit, self._tar)
-
-    def read(self, row: int) -> bytes:
-        """The JPEG of a row; UserError when its tar is not to be had."""
-        m = self.manifest
-        shard = int(m.shard[row])
-        if reading := self._prefetcher:
-            reading.reached(shard)
-        try:
-            with self._tar(shard, self._closed) as file:
-                return os.pread(file.fileno(), int(m.bytes[row]), int(m.offset[row]))
-        except Stopped as error:
-            raise UserError(f"the loader of {self.store.url} was closed while sample {row} was read") from error
-
-    def locate(self, row: int) -> str:
-        """Where a sample lies, for messages."""
-        return f"{self.store.show(self.lines[self.manifest.shard[row]]['file'])} at byte {self.manifest.offset[row]}"
-
-    def close(self) -> None:
-        """End the reading ahead; nobody reads any more."""
-        self._closed.set()
-        self._stop_prefetching()
-
-    def _tar(self, shard: int, stop: threading.Event) -> FileIO:
-        line = self.lines[shard]
-        name, length, digest = line["file"], line["bytes"], line["digest"]
-
-        def fill(path: Path) -> None:
-            spans = [(span.start, span.length) for span in tar_spans(self.manifest, shard)]
-            self.store.fetch(name, path, lambda path: altered(path, length, digest, spans), stop)
-
-        return self.cache.get(self.names[shard], length, fill, stop)
-
-    def _stop_prefetching(self) -> None:
-        if self._prefetcher:
-            self._prefetcher.close()
-            self._prefetcher = None
-
-
-open_reader = RemoteTarReader
+    return RemoteStore(json.loads((manifest.root / ORIGIN).read_text())["url"])

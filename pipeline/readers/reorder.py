@@ -1,4 +1,4 @@
-"""Samples that come in an order of their own, held in bounded memory until they are read."""
+"""A bounded buffer between samples that arrive in one order and reads in another."""
 
 import threading
 from collections.abc import Generator
@@ -8,19 +8,19 @@ import numpy as np
 
 from ...shards.errors import UserError
 
-GRACE = 5.0  # seconds that ending waits for a source that says nothing; its thread ends by itself then
+GRACE = 5.0  # seconds that close() waits for a silent source; its thread ends by itself later
 Samples = Generator[tuple[int, bytes], None, None]  # (row, JPEG)
 
 
 class ReorderBuffer:
-    """A thread takes `samples` as long as they fit into `room` bytes; up to twice as many for a reader who waits, since
-    threads do not read quite in order. Row i is held until it was taken `times[i]` times; `read_timeout` is how many
-    seconds a reader waits while nothing moves."""
+    """Buffers streamed samples up to `room` bytes, twice that while a reader waits for a later one, because threads do
+    not read exactly in order. A thread fills it from `samples`; row i is held until it was taken `times[i]` times. A
+    read waits at most `read_timeout` seconds without any change."""
 
     def __init__(self, samples: Samples, times: np.ndarray, room: int, read_timeout: float):
         self.samples, self.times, self.room, self.read_timeout = samples, times, room, read_timeout
         self.held: dict[int, bytes] = {}
-        self.bytes = 0  # of what is held
+        self.bytes = 0  # that are held
         self.awaited: set[int] = set()
         self.error: UserError | None = None
         self.ended = False
@@ -29,7 +29,7 @@ class ReorderBuffer:
         self.thread.start()
 
     def take(self, row: int) -> bytes:
-        """A sample, once it has come; UserError when it will not."""
+        """Wait for a sample and return it; UserError when it cannot come."""
         with self.changed:
             while row not in self.held:
                 self._await(row)
@@ -42,7 +42,7 @@ class ReorderBuffer:
             return data
 
     def close(self) -> None:
-        """End the thread, and whoever waits."""
+        """End the thread, and every read that waits with a UserError."""
         with self.changed:
             self.ended = True
             self.held.clear()
@@ -50,11 +50,11 @@ class ReorderBuffer:
         self.thread.join(GRACE)
 
     def _await(self, row: int) -> None:
-        """Until something moves."""
+        """Wait for the next change; UserError when this row cannot come."""
         if self.ended:
-            raise UserError(f"the loader was closed while sample {row} was waited for")
+            raise UserError(f"the loader was closed while a read waited for sample {row}")
         if not self.times[row]:
-            raise UserError(f"sample {row} was not expected, or not as often: read what prefetch() was told")
+            raise UserError(f"sample {row} was not expected, or not as often: read the rows passed to prefetch()")
         if self.error:
             raise self.error
         if row not in self.awaited:
@@ -62,8 +62,8 @@ class ReorderBuffer:
             self.changed.notify_all()
         if not self.changed.wait(self.read_timeout):
             raise UserError(
-                f"nothing has come for {self.read_timeout:g} s while sample {row} was waited for: is what its tar "
-                "streams from still there?"
+                f"nothing has arrived for {self.read_timeout:g} s while a read waited for sample {row}: check that the "
+                "source of its tar still responds"
             )
 
     def _run(self) -> None:
@@ -78,7 +78,7 @@ class ReorderBuffer:
                 self.changed.notify_all()
 
     def _put(self, row: int, data: bytes) -> bool:
-        """Hold a sample, once there is room; False when nobody wants it any more."""
+        """Wait for room and hold a sample; False once the buffer is closed."""
         with self.changed:
             self.changed.wait_for(lambda: self.ended or self.awaited or self.bytes + len(data) <= self.room)
             if self.ended:
@@ -86,7 +86,7 @@ class ReorderBuffer:
             if self.bytes + len(data) > 2 * self.room:
                 raise UserError(
                     f"{self.bytes:,} bytes of samples came before sample {min(self.awaited)} and were not read: "
-                    "read in the order that prefetch() was told, or give a larger window"
+                    "read in the order passed to prefetch(), or give a larger window"
                 )
             self.held[row] = data
             self.bytes += len(data)

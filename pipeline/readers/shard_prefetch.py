@@ -1,4 +1,4 @@
-"""Reading ahead: a thread that fetches the tars of an order before their rows are read."""
+"""Fetch the tars of an order in a thread before their rows are read."""
 
 import threading
 from collections.abc import Callable
@@ -7,14 +7,15 @@ from io import FileIO
 import numpy as np
 
 from ...shards.errors import UserError
-from .cache import Stopped
+from ...shards.sources.retry import Stopped
 from .shard_use import ShardUse
 
-GRACE = 5.0  # seconds that ending waits for a silent server; the thread ends by itself then
+GRACE = 5.0  # seconds that close() waits for a silent server; the thread ends by itself later
 
 
 class ShardPrefetcher:
-    """A thread that fetches tars in the order of their first use, at most `ahead` before the one that is read."""
+    """A thread that calls `get(shard, stop)` for the shards of `order`, at most `ahead` past the one that is read.
+    The tars that are needed at a time, of `sizes` [K] bytes in that order, are kept to `limit` bytes."""
 
     def __init__(
         self,
@@ -26,41 +27,41 @@ class ShardPrefetcher:
     ):
         self.order, self.sizes, self.ahead, self.limit, self.get = order, sizes, ahead, limit, get
         self.number = {shard: number for number, shard in enumerate(order.shard.tolist())}
-        self.at = 0  # the visit that reading has come to
+        self.current = 0  # place in `order` of the shard that is read
         self.changed, self.stop = threading.Condition(), threading.Event()
         self.thread = threading.Thread(target=self._run, name="viewstream-fetch", daemon=True)
         self.thread.start()
 
     def reached(self, shard: int) -> None:
-        """A row of this shard is read now."""
+        """Report that a row of this shard is read now."""
         number = self.number.get(shard, 0)
-        if number > self.at:
+        if number > self.current:
             with self.changed:
-                self.at = max(self.at, number)
+                self.current = max(self.current, number)
                 self.changed.notify()
 
     def close(self) -> None:
-        """End the thread, at the next piece of what it fetches."""
+        """End the thread at the next piece that it receives."""
         with self.changed:
             self.stop.set()
             self.changed.notify()
         self.thread.join(GRACE)
 
+    def may_fetch(self, number: int) -> bool:
+        """Whether shard `number` of the order is at most `ahead` away and fits with all that are still needed."""
+        needed = self.order.last[: number + 1] >= self.order.first[self.current]
+        return number <= self.current + self.ahead and self.sizes[: number + 1][needed].sum() <= self.limit
+
     def _run(self) -> None:
         for number, shard in enumerate(self.order.shard.tolist()):
             with self.changed:
-                self.changed.wait_for(lambda number=number: self.stop.is_set() or self._near(number))
+                self.changed.wait_for(lambda number=number: self.stop.is_set() or self.may_fetch(number))
             if self.stop.is_set():
                 return
-            if number >= self.at:
+            if number >= self.current:
                 try:
                     self.get(shard, self.stop).close()
                 except Stopped:
                     return
-                except UserError:  # whoever reads a row of it asks again, and is told if it is still so
+                except UserError:  # a read of its rows fetches it again and gets the error, if there still is one
                     continue
-
-    def _near(self, number: int) -> bool:
-        """May this visit's tar be fetched now? It and all that are still needed must fit."""
-        needed = self.order.last[: number + 1] >= self.order.first[self.at]
-        return number <= self.at + self.ahead and self.sizes[: number + 1][needed].sum() <= self.limit

@@ -1,4 +1,4 @@
-"""When an order of rows comes to which shard: what a reader that reads ahead must know."""
+"""Which shards an order of rows uses, and from when to when."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ class ShardUse(NamedTuple):
 
 
 def shard_use(shard: np.ndarray) -> ShardUse:
-    """Of the shards [M] of the rows of an order."""
+    """First and last use of each shard, from the shard [M] of each row of an order."""
     number, first = np.unique(shard, return_index=True)
     last = last_use(shard)[1]
     order = np.argsort(first)
@@ -28,8 +28,8 @@ def last_use(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def peak_bytes(first: np.ndarray, begin: np.ndarray, last: np.ndarray, size: np.ndarray) -> int:
-    """The most bytes that are needed at a time: things of `size` [n], each one from the first use of visit `begin` [n]
-    to position `last` [n]; `first` [K] as in ShardUse."""
+    """Maximum number of bytes that are needed at a time. Item i of `size[i]` bytes is needed from the first use of
+    shard `begin[i]` of a ShardUse to position `last[i]`; `first` [K] is that of the ShardUse."""
     change = np.zeros(len(first) + 1, np.int64)
     np.add.at(change, begin, size)
     np.subtract.at(change, np.searchsorted(first, last, side="right"), size)

@@ -1,14 +1,15 @@
-"""The webdataset reader: members of tars by the offsets that the manifest keeps, in exact global order.
+"""The webdataset reader: members of tars at the offsets in the manifest, in any order.
 
-Local tars are read as they lie, remote ones out of a cache.
+Local tars are read in place, remote tars from a cache.
 """
 
 from ...shards.formats.read import open_tar
 from ...shards.manifest import Manifest
 from ..batch import SampleReader
-from .remote import RemoteTarReader, is_remote
+from .remote import is_remote
+from .remote_tar import RemoteTarReader
 
 
 def open_reader(manifest: Manifest) -> SampleReader:
-    """The tars of a set, wherever it was opened from."""
+    """A reader for the tars of a local or remote set."""
     return RemoteTarReader(manifest) if is_remote(manifest) else open_tar(manifest)

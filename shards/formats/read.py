@@ -1,6 +1,6 @@
-"""The bytes of a built set by row, from any thread, with numpy and pyarrow alone.
+"""Readers for tar, .beton and folder: samples by row, from any thread, with numpy and pyarrow alone.
 
-`open_tar`, `open_beton` and `open_folder` return a reader with `read(row)` and `close()`.
+`open_tar`, `open_beton` and `open_folder` return a `SampleReader`.
 """
 
 import errno
@@ -13,12 +13,13 @@ import numpy as np
 from ..errors import UserError
 from ..manifest import Manifest
 from .beton import RAW, Layout
+from .reader import SampleReader
 
 
 class OpenFiles:
-    """`pread` on files that stay open: no shared position, no lock, no copy of the file in this process.
+    """Files that stay open and are read with `pread`: no shared position, no lock, no copy of the file in memory.
 
-    Not mmap: a file cut short under a mapping kills the process, a short read is an error that can name the sample.
+    Not mmap: truncating a mapped file kills the process, while a short read is an error that names the file.
     """
 
     def __init__(self, paths: list[Path]):
@@ -26,12 +27,12 @@ class OpenFiles:
         self._files = [_open(path) for path in paths]
 
     def read(self, file: int, offset: int, length: int) -> bytes:
-        """`length` bytes of file number `file`; UserError when it ends before them."""
+        """`length` bytes at `offset` of file number `file`; UserError when the file ends before."""
         data = os.pread(self._files[file].fileno(), length, offset)
         if len(data) < length:
             raise UserError(
                 f"{self.paths[file]} ends at byte {offset + len(data)}, inside a sample: the file is truncated, "
-                f"`python tools/verify_shards.py {self.paths[file].parent} --repair` mends it"
+                f"`python tools/verify_shards.py {self.paths[file].parent} --repair` repairs it"
             )
         return data
 
@@ -53,12 +54,12 @@ def _open(path: Path) -> FileIO:
             raise UserError(f"cannot open {path}: too many open files, raise the limit with `ulimit -n`") from error
         raise UserError(
             f"cannot open {path} ({error.strerror}): the set is incomplete, "
-            f"`python tools/verify_shards.py {path.parent} --repair` mends it"
+            f"`python tools/verify_shards.py {path.parent} --repair` repairs it"
         ) from error
 
 
-class TarReader:
-    """JPEG members of local tars, by the offsets that the manifest keeps."""
+class TarReader(SampleReader):
+    """Reads JPEG members of local tars at the offsets in the manifest."""
 
     def __init__(self, manifest: Manifest):
         manifest.require("webdataset")
@@ -71,15 +72,12 @@ class TarReader:
     def locate(self, row: int) -> str:
         return f"{self.files.paths[self.manifest.shard[row]]} at byte {self.manifest.offset[row]}"
 
-    def prefetch(self, rows: np.ndarray) -> None:
-        """The page cache does well alone."""
-
     def close(self) -> None:
         self.files.close()
 
 
-class BetonReader:
-    """Samples of a .beton by the number that the manifest keeps for each row; no ffcv needed."""
+class BetonReader(SampleReader):
+    """Reads samples of a .beton by their number in the manifest; needs no ffcv."""
 
     def __init__(self, manifest: Manifest):
         manifest.require("ffcv")
@@ -100,20 +98,17 @@ class BetonReader:
     def locate(self, row: int) -> str:
         return f"{self.files.paths[0]}, its sample {self.rows[row]}"
 
-    def prefetch(self, rows: np.ndarray) -> None:
-        """The page cache does well alone."""
-
     def close(self) -> None:
         self.files.close()
 
 
-class FolderReader:
-    """Files by key."""
+class FolderReader(SampleReader):
+    """Reads one file per sample, named by its key."""
 
     def __init__(self, manifest: Manifest):
         manifest.require("folder")
         self.manifest = manifest
-        _ = manifest.keys  # read once, before threads ask for paths
+        _ = manifest.keys  # loaded now, before threads ask for paths
 
     def read(self, row: int) -> bytes:
         path = self.manifest.path(row)
@@ -122,17 +117,11 @@ class FolderReader:
         except OSError as error:
             raise UserError(
                 f"cannot read {path} ({error.strerror}): the set is incomplete, "
-                f"`python tools/verify_shards.py {self.manifest.root} --repair` mends it"
+                f"`python tools/verify_shards.py {self.manifest.root} --repair` repairs it"
             ) from error
 
     def locate(self, row: int) -> str:
         return str(self.manifest.path(row))
-
-    def prefetch(self, rows: np.ndarray) -> None:
-        """The page cache does well alone."""
-
-    def close(self) -> None:
-        """Every file was closed as it was read."""
 
 
 open_tar, open_beton, open_folder = TarReader, BetonReader, FolderReader

@@ -1,29 +1,27 @@
-"""A folder behind a URL as a storage: any file system that fsspec knows.
+"""A folder at a URL as a storage, through any file system that fsspec knows.
 
-Every protocol has errors of its own; here they all become OSError. What fails for a moment is tried again, because a
-image that a net did not bring would else count as a damaged one.
+Each protocol raises its own errors; all of them become OSError here. Failed reads are tried again, because an image
+lost to a network failure would otherwise count as damaged.
 """
 
 import html
 import io
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import Any, BinaryIO, cast
 from urllib.parse import quote, unquote
 
 from ..errors import UserError, needs
 from .local import Entry, safe, whole
+from .retry import PAUSES, Stopped, retry
 
-T = TypeVar("T")
-PAUSES = (0.5, 2.0, 8.0)  # seconds before a read is tried again
-BUFFER = 1 << 16
+BUFFER = 1 << 16  # bytes
 
 
 @dataclass(frozen=True)
 class Remote:
-    """It holds the URL alone: each process and thread gets a connection of its own. Methods are those of Local."""
+    """The methods of Local for a URL. Holds no connection, so each process and thread opens its own."""
 
     url: str
 
@@ -34,36 +32,36 @@ class Remote:
         return Remote(self.show(folder))
 
     def entries(self, folder: str = "") -> list[Entry]:
-        with _said(self.show(folder)):
+        with as_os_error(self.show(folder)):
             fs, path = self._at(folder)
             found = fs.ls(f"{path}/" if self._web else path, detail=True)
         listed = {e["name"].rstrip("/"): e["type"] == "directory" for e in found}
         entries = [Entry(name.rpartition("/")[2], is_dir) for name, is_dir in listed.items() if name != path]
-        if self._web:  # links of an index page, some of which lead to its other orders
+        if self._web:  # links of an index page; those with "?" sort it differently
             entries = [Entry(unquote(html.unescape(name)), is_dir) for name, is_dir in entries if "?" not in name]
         return [e for e in entries if e.name]
 
     def exists(self, path: str) -> bool:
-        with _said(self.show(path)):
+        with as_os_error(self.show(path)):
             fs, at = self._at(path)
             return fs.exists(at)
 
     def size(self, path: str) -> int:
-        with _said(self.show(path)):
+        with as_os_error(self.show(path)):
             fs, at = self._at(path)
-            return int(fs.size(at) or 0)  # a server need not say
+            return int(fs.size(at) or 0)  # a server may not report it
 
     def read(self, path: str, start: int = 0, length: int | None = None) -> bytes:
         def get() -> bytes:
-            with _said(self.show(path)):
+            with as_os_error(self.show(path)):
                 fs, at = self._at(path)
                 return fs.cat_file(at) if length is None else fs.cat_file(at, start, start + length)
 
-        data = _patient(get)
+        data = retry(get, PAUSES)
         return data if length is None else whole(data, self.show(path), start, length)
 
     def open(self, path: str) -> BinaryIO:
-        with _said(self.show(path)):
+        with as_os_error(self.show(path)):
             fs, at = self._at(path)
             file = fs.open(at, "rb")
             try:
@@ -78,7 +76,7 @@ class Remote:
         return self.url.startswith(("http://", "https://"))
 
     def _at(self, path: str) -> tuple[Any, str]:
-        """The file system, which fsspec keeps, and what it calls a path."""
+        """The file system, which fsspec caches, and its name for a path."""
         core = needs("fsspec.core")
         try:
             fs, root = core.url_to_fs(self.url)
@@ -112,11 +110,11 @@ class _File(io.RawIOBase):
         at = self._file.tell()
 
         def get() -> bytes:
-            with _said(self._name):
+            with as_os_error(self._name):
                 self._file.seek(at)
                 return self._file.read(len(buffer))
 
-        data = _patient(get)
+        data = retry(get, PAUSES)
         buffer[: len(data)] = data
         return len(data)
 
@@ -126,25 +124,16 @@ class _File(io.RawIOBase):
         super().close()
 
 
-def _patient(get: Callable[[], T]) -> T:
-    for pause in PAUSES:
-        try:
-            return get()
-        except (FileNotFoundError, PermissionError):
-            raise
-        except OSError:
-            time.sleep(pause)
-    return get()
-
-
 @contextmanager
-def _said(what: str) -> Iterator[None]:
+def as_os_error(name: str) -> Iterator[None]:
+    """Turn the errors of any protocol into OSError with the file's name; 401 and 403 become PermissionError.
+    UserError, MemoryError and Stopped pass."""
     try:
         yield
     except FileNotFoundError as error:
-        raise FileNotFoundError(2, "there is no such file", what) from error
-    except (OSError, UserError, MemoryError):
+        raise FileNotFoundError(2, "there is no such file", name) from error
+    except (OSError, UserError, MemoryError, Stopped):
         raise
-    except Exception as error:  # see above: there is no list of what a protocol raises
+    except Exception as error:  # there is no list of what a protocol raises
         refused = getattr(error, "status", None) in (401, 403)
-        raise (PermissionError if refused else OSError)(f"{what}: {type(error).__name__}: {error}") from error
+        raise (PermissionError if refused else OSError)(f"{name}: {type(error).__name__}: {error}") from error

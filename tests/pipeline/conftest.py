@@ -1,13 +1,12 @@
-"""Sets in small tars and of odd images, a server of tars, loaders that are closed in the end."""
+"""Sets in small tars and of odd images, a web server for tars, loaders that are closed at the end."""
 
-import http.server
 import threading
 
 import pytest
 
 from viewstream.shards.building.build import BuildOptions, build
 
-from .server import Moody
+from .server import FaultyServer
 from .zoo import ODD, USUAL, grown, kept
 
 HELPERS = ("dali.dali_loaders", "readers.fetched", "adapters.ffcv_loaders")
@@ -16,27 +15,21 @@ pytest.register_assert_rewrite(*(f"{__package__}.{name}" for name in HELPERS))
 
 @pytest.fixture(scope="session")
 def many(pets, tmp_path_factory):
-    """The pets in several small tars."""
+    """The pets in many small tars."""
     out = tmp_path_factory.mktemp("sets") / "many"
-    made = build(BuildOptions(source=pets, out=out, format=("webdataset",), shard_size="60KB", workers=1))
-    assert len(made.tars()) > 5
-    return made
+    manifest = build(BuildOptions(source=pets, out=out, format=("webdataset",), shard_size="60KB", workers=1))
+    assert len(manifest.tars()) > 5
+    return manifest
 
 
 @pytest.fixture
 def server(many):
-    """A server of that set."""
-    made = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0),
-        lambda *a: Moody(*a, directory=str(many.root)),  # type: ignore
-    )
-    made.asked, made.faults, made.over = [], {}, threading.Event()
-    made.url = f"http://127.0.0.1:{made.server_port}/many"
-    threading.Thread(target=made.serve_forever, args=(0.01,), daemon=True).start()
-    yield made
-    made.over.set()
-    made.shutdown()
-    made.server_close()
+    """A web server for the set `many`."""
+    with FaultyServer(many.root) as running:
+        threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
+        yield running
+        running.over.set()
+        running.shutdown()
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +39,7 @@ def image(photos):
 
 @pytest.fixture(scope="session")
 def zoo(tmp_path_factory, image):
-    """Usual and odd images, 52 in all."""
+    """52 images, usual and odd."""
     return grown(tmp_path_factory.mktemp("plain") / "zoo", USUAL | ODD, image, each=2)
 
 
@@ -63,13 +56,13 @@ def usual(tmp_path_factory, image):
 
 @pytest.fixture(scope="session")
 def usual_kept(usual, tmp_path_factory):
-    """Built from `usual` with --keep, as tars only."""
+    """The set built from `usual` with --keep, as tars only."""
     return kept(usual, tmp_path_factory.mktemp("sets") / "usual")
 
 
 @pytest.fixture
 def stream(built):
-    """(views, loader, ...) -> an open loader, DALI's unless told otherwise, closed in the end."""
+    """(views, kind, ...) -> a loader of that kind, DaliLoader by default, closed at the end of the test."""
     from viewstream.pipeline.choose import open_reader
     from viewstream.pipeline.dali.loader import DaliLoader
     from viewstream.pipeline.plan.order import Plan

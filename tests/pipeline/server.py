@@ -1,17 +1,40 @@
-"""A web server in moods."""
+"""A web server whose faults the test chooses."""
 
 import http.server
+import threading
+from functools import partial
 from pathlib import Path
 
 
-class Moody(http.server.SimpleHTTPRequestHandler):
-    """Sends whole files; `faults` {name: kinds} says what goes wrong, a kind a request; `asked` counts requests."""
+class FaultyServer(http.server.ThreadingHTTPServer):
+    """Sends the files of a folder; `faults` {name: kinds} lists the faults of the next requests for a file, `asked`
+    all names that were requested."""
+
+    def __init__(self, folder):
+        super().__init__(("127.0.0.1", 0), partial(FaultyHandler, directory=str(folder)))
+        self.url = f"http://127.0.0.1:{self.server_port}/many"
+        self.asked, self.faults = [], {}
+        self.changed, self.over = threading.Condition(), threading.Event()
+
+    def note(self, name):
+        with self.changed:
+            self.asked.append(name)
+            self.changed.notify_all()
+
+    def wait_for_request(self, name, timeout=30):
+        with self.changed:
+            assert self.changed.wait_for(lambda: name in self.asked, timeout), f"no request for {name}"
+
+
+class FaultyHandler(http.server.SimpleHTTPRequestHandler):
+    """Sends whole files, or the fault that is next for this file."""
 
     def do_GET(self):
         name = self.path.rpartition("/")[2]
-        self.server.asked.append(name)
+        self.server.note(name)
         kinds = self.server.faults.get(name, [])
-        data = (Path(self.directory) / name).read_bytes() if (Path(self.directory) / name).exists() else None
+        path = Path(self.directory) / name
+        data = path.read_bytes() if path.exists() else None
         kind = kinds.pop(0) if kinds else ""
         if data is None or kind in ("500", "403"):
             return self.send_error(int(kind or 404))

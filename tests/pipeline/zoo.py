@@ -1,4 +1,4 @@
-"""Class folders of usual and odd images."""
+"""Class folders with usual and odd images."""
 
 import io
 
@@ -8,17 +8,18 @@ from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.plain import HEAD
 
 
-def saved(image, form="JPEG", **how):
+def saved(image, form="JPEG", **options):
     file = io.BytesIO()
-    image.save(file, form, **how)
+    image.save(file, form, **options)
     return file.getvalue()
 
 
-def exif(turn, more=0):
-    page = Image.Exif()
-    page[0x0112] = turn
-    page[0x010E] = "x" * more
-    return page
+def exif(orientation, more=0):
+    """EXIF data with an orientation and `more` bytes of text."""
+    data = Image.Exif()
+    data[0x0112] = orientation
+    data[0x010E] = "x" * more
+    return data
 
 
 ODD = {
@@ -28,7 +29,7 @@ ODD = {
     "png": lambda i: saved(i, "PNG"),
     "palette": lambda i: saved(i.quantize(64), "PNG"),
     "rotated": lambda i: saved(i, exif=exif(6)),
-    "mirrored": lambda i: saved(i, exif=exif(5, more=HEAD)),  # behind headers longer than a look at the head
+    "mirrored": lambda i: saved(i, exif=exif(5, more=HEAD)),  # headers longer than HEAD
 }
 USUAL = {
     "upright": lambda i: saved(i, exif=exif(1)),
@@ -41,7 +42,7 @@ USUAL = {
 
 
 def grown(root, kinds, image, each=1):
-    """An ImageFolder of two classes, `each` images of each kind in both."""
+    """An ImageFolder of two classes, with `each` images of each kind in both."""
     for name in ("ant", "bee"):
         folder = root / "train" / name
         folder.mkdir(parents=True)
@@ -52,5 +53,5 @@ def grown(root, kinds, image, each=1):
 
 
 def kept(source, out):
-    """Built with --keep, as tars only."""
+    """A set built with --keep, as tars only."""
     return build(BuildOptions(source=source, out=out, keep=True, format=("webdataset",), workers=1))

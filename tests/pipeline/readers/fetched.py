@@ -1,9 +1,10 @@
-"""Readers to remote tars, and what they fetched."""
+"""Readers for remote tars, and checks of what they fetched."""
 
 import hashlib
 
 from viewstream.pipeline.readers.fetch import RetryPolicy
-from viewstream.pipeline.readers.remote import AHEAD, RemoteTarReader, open_remote
+from viewstream.pipeline.readers.remote import open_remote
+from viewstream.pipeline.readers.remote_tar import AHEAD, RemoteTarReader
 from viewstream.shards.formats.read import open_tar
 
 QUICK = RetryPolicy(pauses=(0.01, 0.02, 0.04), read_timeout=0.3)
@@ -14,19 +15,18 @@ def opened(server, folder, limit=10**9, ahead=AHEAD):
 
 
 def assert_same(reader, manifest, rows=None):
-    plain = open_tar(manifest)
-    for row in range(len(manifest)) if rows is None else rows:
-        assert reader.read(int(row)) == plain.read(int(row))
-    plain.close()
+    with open_tar(manifest) as plain:
+        for row in range(len(manifest)) if rows is None else rows:
+            assert reader.read(int(row)) == plain.read(int(row))
 
 
 def cached(folder):
-    """Names of whole files."""
+    """Names of complete files."""
     return {p.name for p in (folder / "tars").iterdir() if "." not in p.name}
 
 
 def assert_sound(folder, manifest):
-    """Every file in the cache is one of the set's tars, whole; nothing else lies there."""
+    """The cache holds only complete tars of the set."""
     good = {hashlib.sha256(tar.read_bytes()).digest() for tar in manifest.tars()}
     for path in (folder / "tars").iterdir():
         assert path.name == ".alone" or hashlib.sha256(path.read_bytes()).digest() in good

@@ -1,4 +1,4 @@
-"""Orders in blocks of tars, and what readers read in them."""
+"""Orders in blocks of tars, and what readers return for them."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +9,7 @@ from viewstream.shards.formats.read import open_tar
 
 
 def blocks(shard, window, seed):
-    """All rows: tars in a drawn order, samples mixed within `window` of them."""
+    """All rows: tars in a random order, samples shuffled within `window` of them."""
     rng = np.random.default_rng(seed)
     tars = rng.permutation(int(shard.max()) + 1)
     parts = [np.flatnonzero(np.isin(shard, tars[at : at + window])) for at in range(0, len(tars), window)]
@@ -17,14 +17,12 @@ def blocks(shard, window, seed):
 
 
 def plain(manifest, rows):
-    reader = open_tar(manifest)
-    data = [reader.read(row) for row in rows.tolist()]
-    reader.close()
-    return data
+    with open_tar(manifest) as reader:
+        return [reader.read(row) for row in rows.tolist()]
 
 
 def streamed(reader, rows, threads=1):
-    """What the reader reads of an epoch, in order."""
+    """The samples that the reader returns for one epoch, in order."""
     reader.prefetch(rows)
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(reader.read, rows.tolist()))

@@ -1,4 +1,4 @@
-"""The ffcv reader reads what ffcv's own reader says lies there, by way of the page cache or its own."""
+"""The ffcv reader finds what ffcv's own reader finds, through the page cache and through its own cache."""
 
 import importlib.util
 import shutil
@@ -14,7 +14,7 @@ from viewstream.shards.formats.beton import Layout
 
 @pytest.mark.full
 @pytest.mark.skipif(importlib.util.find_spec("ffcv") is None, reason="ffcv is not installed: nothing to compare with")
-def test_the_layout_is_what_ffcvs_reader_finds(built):
+def test_the_layout_equals_that_of_ffcvs_reader(built):
     from ffcv.reader import Reader
 
     theirs, ours = Reader(str(built.beton_path())), Layout.of(built.beton_path())
@@ -26,7 +26,7 @@ def test_the_layout_is_what_ffcvs_reader_finds(built):
     assert [table[int(at)] for at in ours.where] == ours.size.tolist()
 
 
-def test_a_file_that_fits_is_left_to_the_page_cache_and_another_is_read_ahead(built, monkeypatch, capsys):
+def test_a_file_that_fits_uses_the_page_cache_and_a_larger_one_is_read_ahead(built, monkeypatch, capsys):
     rows = np.random.default_rng(0).permutation(len(built))
     reader = ffcv.CachedBetonReader(built)
     assert "page cache (" in capsys.readouterr().err
@@ -43,23 +43,23 @@ def test_a_file_that_fits_is_left_to_the_page_cache_and_another_is_read_ahead(bu
     assert not any(thread.name == "viewstream-ahead" for thread in threading.enumerate())
 
 
-def test_reading_ahead_holds_no_more_than_it_may_and_forgets_what_was_missed():
+def test_the_prefetcher_keeps_to_its_limit_and_drops_missed_rows():
     rows, size = np.arange(3000) % 2500, np.full(2500, 10)
-    most, made = [0], []  # its thread reads before its name is bound here
+    held, prefetchers = [0], []  # the thread reads before `prefetcher` is bound
 
     def read(row):
-        most.extend(one._bytes for one in made)
+        held.extend(prefetcher._bytes for prefetcher in prefetchers)
         return b"%d" % row
 
-    ahead = RowPrefetcher(read, rows, np.arange(2500)[::-1], size, 500)
-    made.append(ahead)
+    prefetcher = RowPrefetcher(read, rows, np.arange(2500)[::-1], size, 500)
+    prefetchers.append(prefetcher)
     for row in rows.tolist():
-        assert ahead.pop(row) in (None, b"%d" % row)
-    ahead.close()
-    assert max(most) <= 510
+        assert prefetcher.pop(row) in (None, b"%d" % row)
+    prefetcher.close()
+    assert max(held) <= 510
 
 
-def test_free_memory_is_the_machines_or_the_containers(tmp_path):
+def test_free_memory_is_the_lower_of_machine_and_container(tmp_path):
     (tmp_path / "meminfo").write_text("MemTotal: 100 kB\nMemAvailable: 50 kB\n")
     assert free_memory(tmp_path, tmp_path / "meminfo") == 50 * 1024
     (tmp_path / "memory.max").write_text("40000\n")

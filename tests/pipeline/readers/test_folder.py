@@ -1,4 +1,4 @@
-"""Images in files, of a plain folder, a built set or a kept source, are the same batches."""
+"""A plain folder, a built set and a kept source give the same batches."""
 
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -16,11 +16,11 @@ from viewstream.shards.plain import KEPT, plain
 
 
 def batches(manifest, reader, views):
-    stream = ViewLoader(manifest, Plan(len(manifest), 12, seed=5), views, reader, threads=2)
+    loader = ViewLoader(manifest, Plan(len(manifest), 12, seed=5), views, reader, threads=2)
     try:
-        return list(stream.epoch(3))
+        return list(loader.epoch(3))
     finally:
-        stream.close()
+        loader.close()
 
 
 def assert_same(one, two):
@@ -31,7 +31,7 @@ def assert_same(one, two):
         assert all(torch.equal(v, w) for v, w in zip(a.views, b.views, strict=True))
 
 
-def test_a_plain_folder_gives_the_bytes_that_a_build_stores_odd_pictures_too(zoo, zoo_built):
+def test_a_plain_folder_gives_the_bytes_that_a_build_stores_for_odd_images_too(zoo, zoo_built):
     reader, built = open_reader(plain(zoo)), open_reader(zoo_built)
     assert isinstance(reader, PlainFolderReader)
     assert isinstance(built, FolderReader)
@@ -40,14 +40,14 @@ def test_a_plain_folder_gives_the_bytes_that_a_build_stores_odd_pictures_too(zoo
 
 
 @pytest.mark.parametrize("recipe", [moco_v2, evaluation])
-def test_a_plain_folder_and_a_built_one_show_the_same_batches(zoo, zoo_built, recipe):
+def test_a_plain_folder_and_a_built_one_give_the_same_batches(zoo, zoo_built, recipe):
     folder = plain(zoo)
     assert_same(
         batches(folder, open_reader(folder), recipe(32)), batches(zoo_built, open_reader(zoo_built), recipe(32))
     )
 
 
-def test_a_set_that_kept_its_source_is_read_from_there_and_shows_the_same_batches(usual, usual_kept):
+def test_a_kept_source_gives_the_same_batches(usual, usual_kept):
     reader = open_reader(usual_kept, str(usual))
     assert isinstance(reader, KeptSourceReader)
     for row, name in enumerate(usual_kept.strings("source")):
@@ -56,7 +56,7 @@ def test_a_set_that_kept_its_source_is_read_from_there_and_shows_the_same_batche
     assert_same(batches(usual_kept, reader, moco_v2(32)), batches(folder, open_reader(folder), moco_v2(32)))
 
 
-def test_every_door_is_read_from_many_threads(zoo, zoo_built, usual, usual_kept):
+def test_every_reader_serves_many_threads(zoo, zoo_built, usual, usual_kept):
     for manifest, source in ((plain(zoo), ""), (zoo_built, ""), (usual_kept, str(usual))):
         reader = open_reader(manifest, source)
         alone = [reader.read(row) for row in range(len(manifest))]
@@ -65,7 +65,7 @@ def test_every_door_is_read_from_many_threads(zoo, zoo_built, usual, usual_kept)
             assert list(pool.map(again.read, list(range(len(manifest))) * 3)) == alone * 3
 
 
-def test_looking_and_reading_leave_the_warnings_of_others_alone(zoo):
+def test_looks_and_reads_leave_the_warning_filters_alone(zoo):
     before = list(warnings.filters)
     reader = open_reader(plain(zoo))
     with ThreadPoolExecutor(8) as pool:
@@ -73,7 +73,7 @@ def test_looking_and_reading_leave_the_warnings_of_others_alone(zoo):
     assert list(warnings.filters) == before
 
 
-def test_every_door_says_where_a_sample_lies(zoo, zoo_built, usual, usual_kept):
+def test_every_reader_locates_a_sample(zoo, zoo_built, usual, usual_kept):
     for manifest, source in ((plain(zoo), ""), (zoo_built, ""), (usual_kept, str(usual))):
         reader = open_reader(manifest, source)
         with open(reader.locate(5), "rb") as file:

@@ -1,4 +1,4 @@
-"""A folder that nobody built: its manifest, and what is no such folder."""
+"""A plain folder of images: its manifest, and which folders are refused."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from viewstream.shards.errors import UserError
 from viewstream.shards.plain import plain
 
 
-def test_a_plain_folder_is_described_as_a_build_that_keeps_it_describes_it(zoo, zoo_built):
+def test_a_plain_folder_has_the_manifest_of_a_build_with_keep(zoo, zoo_built):
     made = plain(zoo)
     for column in ("uid", "label", "height", "width", "bytes"):
         assert np.array_equal(getattr(made, column), getattr(zoo_built, column)), column
@@ -18,7 +18,7 @@ def test_a_plain_folder_is_described_as_a_build_that_keeps_it_describes_it(zoo, 
         assert getattr(made.info, field) == getattr(zoo_built.info, field), field
 
 
-def test_pictures_alone_are_unlabeled(usual):
+def test_images_without_class_folders_are_unlabeled(usual):
     made = plain(usual / "train" / "ant")
     assert (made.label == -1).all()
     assert (made.info.classes, made.info.counts, len(made)) == ((), (), 18)
@@ -35,7 +35,7 @@ def test_pictures_alone_are_unlabeled(usual):
         ("a.tar", "webdataset"),
     ],
 )
-def test_what_is_no_folder_of_pictures_is_refused(tmp_path, where, cause):
+def test_a_source_without_a_folder_of_images_is_refused(tmp_path, where, cause):
     (tmp_path / "empty" / "train" / "ant").mkdir(parents=True)
     with pytest.raises(UserError, match=cause):
         plain(where if "://" in where else tmp_path / where)

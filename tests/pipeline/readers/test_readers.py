@@ -1,4 +1,4 @@
-"""Every reader shows the same pixels, and a damaged or missing piece is named."""
+"""Every reader gives the same pixels and names a damaged or missing file."""
 
 import importlib.util
 import os
@@ -24,27 +24,24 @@ NEEDS = {"webdataset-stream": "webdataset"}
 def reader(name):
     package = NEEDS.get(name)
     absent = package is not None and importlib.util.find_spec(package) is None
-    return pytest.param(
-        name, marks=pytest.mark.skipif(absent, reason=f"{package} is not installed: that reader is left out")
-    )
+    return pytest.param(name, marks=pytest.mark.skipif(absent, reason=f"{package} is not installed"))
 
 
 ALL = [reader(name) for name in READERS]
 
 
 def kind(name):
-    """The format that a reader reads: tars are streamed as well."""
+    """The format that a reader reads; two readers read tars."""
     return name.partition("-")[0]
 
 
 def batches(manifest, name, views, plan=None, epoch=0, start=0, threads=2):
-    stream = ViewLoader(
-        manifest, plan or Plan(len(manifest), 16, seed=5), views, open_reader(name, manifest), threads=threads
-    )
+    plan = plan or Plan(len(manifest), 16, seed=5)
+    loader = ViewLoader(manifest, plan, views, open_reader(name, manifest), threads=threads)
     try:
-        return list(stream.epoch(epoch, start))
+        return list(loader.epoch(epoch, start))
     finally:
-        stream.close()
+        loader.close()
 
 
 def assert_same(one, two):
@@ -57,7 +54,7 @@ def assert_same(one, two):
 
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("recipe", [moco_v1, moco_v2, evaluation])
-def test_every_door_shows_the_same_pixels(built, name, recipe):
+def test_every_reader_gives_the_same_pixels(built, name, recipe):
     assert_same(batches(built, name, recipe(32)), batches(built, "folder", recipe(32)))
 
 
@@ -79,10 +76,10 @@ def test_an_epoch_from_a_start_is_the_tail_of_the_whole_epoch(built):
     assert_same(batches(built, "folder", moco_v2(32), start=4), batches(built, "folder", moco_v2(32))[4:])
 
 
-def test_the_same_picture_draws_the_same_in_a_subset(built, pets, tmp_path):
+def test_an_image_has_the_same_draws_in_a_subset(built, pets, tmp_path):
     from viewstream.shards.building.build import BuildOptions, build
 
-    for name in ("eel", "fox"):  # a source with fewer classes: other rows, other labels, the same keys
+    for name in ("eel", "fox"):  # fewer classes: other rows and labels, the same keys
         shutil.copytree(pets / "train" / name, tmp_path / "source" / "train" / name)
     part = build(BuildOptions(source=tmp_path / "source", out=tmp_path / "part", workers=1))
     row_of = {key: row for row, key in enumerate(built.keys)}
@@ -94,20 +91,20 @@ def test_the_same_picture_draws_the_same_in_a_subset(built, pets, tmp_path):
         assert all(torch.equal(v, w) for v, w in zip(batch.views, again.views, strict=True))
 
 
-def test_an_evaluation_loader_shows_every_image_once_even_when_nothing_divides(built):
+def test_an_evaluation_loader_yields_every_image_once_for_any_batch_and_world_size(built):
     plans = [Plan(len(built), 3 * 7, 3, rank, tail="exact") for rank in range(3)]
     seen = [i for plan in plans for b in batches(built, "folder", evaluation(16), plan) for i in b.index.tolist()]
     assert sorted(seen) == list(range(len(built)))
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_beton_or_tar_whose_order_differs_from_the_ids_still_shows_the_right_pictures(built, name):
-    turned = np.arange(len(built))[::-1]
-    columns = {c: getattr(built, c)[turned] for c in ("uid", "label", "height", "width", "bytes", "shard", "offset")}
-    other = replace(built, **columns, beton=built.beton[turned])
-    other.__dict__["keys"] = [built.keys[i] for i in turned]
+def test_a_storage_order_that_differs_from_the_rows_gives_the_right_images(built, name):
+    reverse = np.arange(len(built))[::-1]
+    columns = {c: getattr(built, c)[reverse] for c in ("uid", "label", "height", "width", "bytes", "shard", "offset")}
+    other = replace(built, **columns, beton=built.beton[reverse])
+    other.__dict__["keys"] = [built.keys[i] for i in reverse]
     for batch in batches(other, name, evaluation(16)):
-        rows = turned[batch.index.numpy()]
+        rows = reverse[batch.index.numpy()]
         whole = ViewLoader(built, Plan(len(built), 16), evaluation(16), open_reader("folder", built))
         again = whole.batch(rows, epoch=0)
         whole.close()
@@ -165,22 +162,22 @@ def test_an_unknown_loader_suggests_the_nearest(built):
         open_reader("fcv", built)
 
 
-def test_breaking_out_of_an_epoch_leaves_no_thread_or_file_behind(built):
+def test_breaking_out_of_an_epoch_leaves_no_thread_or_open_file(built):
     before, files = threading.active_count(), len(os.listdir("/proc/self/fd"))
-    stream = ViewLoader(built, Plan(len(built), 8), moco_v2(32), open_reader("webdataset", built), threads=2)
-    for _ in stream.epoch(0):
+    loader = ViewLoader(built, Plan(len(built), 8), moco_v2(32), open_reader("webdataset", built), threads=2)
+    for _ in loader.epoch(0):
         break
-    assert len(list(stream.epoch(1))) == len(built) // 8  # and goes on working
-    stream.close()
+    assert len(list(loader.epoch(1))) == len(built) // 8  # the loader still works
+    loader.close()
     assert threading.active_count() == before
     assert len(os.listdir("/proc/self/fd")) == files
 
 
-def test_a_plan_for_more_samples_than_there_are_is_refused_when_the_stream_is_made(built):
+def test_a_plan_for_more_samples_than_there_are_is_refused_when_the_loader_is_made(built):
     with pytest.raises(UserError, match=r"the plan orders 97 samples, pets-full-train holds 96"):
         ViewLoader(built, Plan(len(built) + 1, 8), moco_v2(32), open_reader("webdataset", built), threads=1)
 
 
-def test_an_impossible_view_is_refused_when_the_stream_is_made(built):
+def test_an_impossible_view_is_refused_when_the_loader_is_made(built):
     with pytest.raises(UserError, match="must begin"):
         ViewLoader(built, Plan(len(built), 8), ((Normalize(),),), open_reader("webdataset", built), threads=1)

@@ -1,4 +1,4 @@
-"""Sets behind a URL: the same bytes as of the local set, fetched once."""
+"""Sets at a URL: the same bytes as those of the local set, fetched once."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -6,7 +6,8 @@ import fsspec
 import numpy as np
 import pytest
 
-from viewstream.pipeline.readers.remote import RemoteTarReader, open_remote
+from viewstream.pipeline.readers.remote import open_remote
+from viewstream.pipeline.readers.remote_tar import RemoteTarReader
 from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.errors import UserError
 
@@ -29,7 +30,7 @@ def test_a_remote_set_reads_the_same_bytes_and_fetches_each_tar_once(server, man
     assert server.asked.count("manifest.parquet") == 1
 
 
-def test_any_file_system_of_fsspec_will_do(many, tmp_path):
+def test_any_file_system_of_fsspec_works(many, tmp_path):
     store = fsspec.filesystem("memory")
     store.put(str(many.root), "/many", recursive=True)
     try:
@@ -41,22 +42,22 @@ def test_any_file_system_of_fsspec_will_do(many, tmp_path):
         store.rm("/many", recursive=True)
 
 
-def test_a_local_path_and_a_local_set_are_told_apart_from_remote_ones(many, tmp_path):
+def test_a_local_path_and_a_local_set_are_refused(many, tmp_path):
     with pytest.raises(UserError, match="is no URL"):
         open_remote(str(many.root), tmp_path)
     with pytest.raises(UserError, match="is a local set"):
         RemoteTarReader(many)
 
 
-def test_a_set_that_was_built_anew_replaces_the_cached_one(pets, tmp_path):
+def test_a_set_that_was_built_again_replaces_the_cached_one(pets, tmp_path):
     def make(quality):
         out = tmp_path / f"q{quality}"
         return build(BuildOptions(source=pets, out=out, format=("webdataset",), quality=quality, workers=1))
 
     store = fsspec.filesystem("memory")
     for made in (make(90), make(60)):
-        store.put(str(made.root), "/anew", recursive=True)
-        reader = RemoteTarReader(open_remote("memory://anew", tmp_path / "cache"))
+        store.put(str(made.root), "/again", recursive=True)
+        reader = RemoteTarReader(open_remote("memory://again", tmp_path / "cache"))
         assert_same(reader, made)
         reader.close()
-        store.rm("/anew", recursive=True)
+        store.rm("/again", recursive=True)

@@ -1,18 +1,19 @@
-"""Servers that fail: tried again, or said in a line, and nothing wrong is kept."""
+"""Failing servers: requests are tried again, an error names the cause in one line, and no bad file is kept."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from viewstream.pipeline.readers.remote import RemoteTarReader, open_remote
+from viewstream.pipeline.readers.remote import open_remote
+from viewstream.pipeline.readers.remote_tar import RemoteTarReader
 from viewstream.shards.errors import UserError
 
 from .fetched import QUICK, assert_same, assert_sound, cached, opened
 
 
 @pytest.mark.parametrize("kind", ["500", "drop", "stall", "short", "long", "flip"])
-def test_what_goes_wrong_for_a_moment_is_tried_again(server, many, tmp_path, kind):
+def test_a_temporary_fault_is_tried_again(server, many, tmp_path, kind):
     tar = many.tars()[many.shard[0]].name
     server.faults = {"dataset.json": ["500"], "manifest.parquet": [kind], tar: [kind, kind]}
     reader = opened(server, tmp_path)
@@ -27,7 +28,7 @@ def test_what_goes_wrong_for_a_moment_is_tried_again(server, many, tmp_path, kin
     ("kind", "cause"),
     [("500", "500"), ("drop", "Payload"), ("short", "bytes, not"), ("long", "bytes, not"), ("flip", "digest")],
 )
-def test_what_stays_wrong_is_said_in_a_line_and_leaves_nothing(server, many, tmp_path, kind, cause):
+def test_a_lasting_fault_is_an_error_of_one_line_and_leaves_no_file(server, many, tmp_path, kind, cause):
     reader = opened(server, tmp_path)
     tar = many.tars()[many.shard[0]].name
     server.faults = {tar: [kind] * 4}
@@ -36,11 +37,11 @@ def test_what_stays_wrong_is_said_in_a_line_and_leaves_nothing(server, many, tmp
     assert "\n" not in str(caught.value)
     assert not cached(tmp_path)
     assert_sound(tmp_path, many)
-    assert_same(reader, many, [0])  # and once the server is well, so is the reader
+    assert_same(reader, many, [0])  # the reader works again once the server does
     reader.close()
 
 
-def test_what_will_not_be_better_next_time_is_not_tried_again(server, many, tmp_path):
+def test_a_permanent_fault_is_not_tried_again(server, many, tmp_path):
     server.faults = {"dataset.json": ["403"]}
     with pytest.raises(UserError, match=r"dataset.json may not be read"):
         open_remote(server.url, tmp_path, retry=QUICK)
@@ -48,12 +49,12 @@ def test_what_will_not_be_better_next_time_is_not_tried_again(server, many, tmp_
     reader = RemoteTarReader(open_remote(server.url, tmp_path, retry=gone), 0, gone)
     reader.lines[0] = {**reader.lines[0], "file": "gone.tar"}
     row = int(np.flatnonzero(many.shard == 0)[0])
-    with pytest.raises(UserError, match=r"gone.tar is not there: is the whole set uploaded"):
+    with pytest.raises(UserError, match=r"gone.tar is not there: check that the whole set was uploaded"):
         reader.read(row)
     reader.close()
 
 
-def test_a_manifest_that_is_not_what_its_page_says_is_refused(server, many, tmp_path):
+def test_a_manifest_that_does_not_match_its_page_is_refused(server, many, tmp_path):
     server.faults = {"manifest.parquet": ["flip"] * 4}
     with pytest.raises(
         UserError, match=r"manifest.parquet could not be fetched .*sha256 is not what dataset.json says"

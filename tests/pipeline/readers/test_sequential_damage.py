@@ -18,7 +18,7 @@ from .streams import plain, streamed, streaming
 
 @pytest.fixture
 def copy(many, tmp_path):
-    """One to damage."""
+    """A copy of the set to damage."""
     shutil.copytree(many.root, tmp_path / "copy")
     return Manifest.open(tmp_path / "copy")
 
@@ -27,23 +27,23 @@ def name_of(manifest, row):
     return re.escape(f"sample {row} ({manifest.keys[row]}) cannot be streamed from {manifest.tars()[0]}")
 
 
-@pytest.mark.parametrize("where", ["picture", "header"])
-def test_a_tar_that_was_cut_off_names_the_first_sample_behind_the_cut(copy, where):
+@pytest.mark.parametrize("where", ["image", "header"])
+def test_a_truncated_tar_names_the_first_sample_that_is_lost(copy, where):
     rows = np.flatnonzero(copy.shard == 0)
     rows = rows[np.argsort(copy.offset[rows])]
     hit, at = int(rows[2]), int(copy.offset[rows[2]])
-    os.truncate(copy.tars()[0], at + 100 if where == "picture" else at - 700)
+    os.truncate(copy.tars()[0], at + 100 if where == "image" else at - 700)
     reader = SequentialTarReader(copy, 2)
     reader.prefetch(rows)
     assert [reader.read(row) for row in rows[:2].tolist()] == plain(copy, rows[:2])
-    with pytest.raises(UserError, match=rf"{name_of(copy, hit)} .*: is the tar whole\?"):
+    with pytest.raises(UserError, match=rf"{name_of(copy, hit)} .*: check the tar"):
         reader.read(int(rows[3]))
     reader.close()
     assert not streaming()
 
 
 def rewritten(path, change):
-    """The same tar, each member through change(name, data) -> data or None."""
+    """Rewrite a tar with `change(name, data)` applied to each member; None drops it."""
     with tarfile.open(path) as tar:
         members = [(m.name, tar.extractfile(m).read()) for m in tar]  # type: ignore
     with tarfile.open(path, "w") as tar:
@@ -54,15 +54,15 @@ def rewritten(path, change):
                 tar.addfile(member, io.BytesIO(data))
 
 
-@pytest.mark.parametrize("fate", ["gone", "short", "long"])
-def test_a_sample_that_is_missing_or_of_another_length_is_named(copy, fate):
+@pytest.mark.parametrize("fault", ["missing", "short", "long"])
+def test_a_sample_that_is_missing_or_has_another_length_is_named(copy, fault):
     rows = np.flatnonzero(copy.shard == 0)
     hit = int(rows[1])
-    change = {"gone": lambda data: None, "short": lambda data: data[:-1], "long": lambda data: data + b"x"}[fate]
+    change = {"missing": lambda data: None, "short": lambda data: data[:-1], "long": lambda data: data + b"x"}[fault]
     rewritten(copy.tars()[0], lambda name, data: change(data) if name == f"{copy.keys[hit]}.jpg" else data)
     reader = SequentialTarReader(copy, 2)
-    cause = "is not in the tar" if fate == "gone" else r"has \d+ bytes, not \d+"
-    with pytest.raises(UserError, match=rf"{name_of(copy, hit)} \(it {cause}\): is the tar whole"):
+    cause = "is not in the tar" if fault == "missing" else r"has \d+ bytes, not \d+"
+    with pytest.raises(UserError, match=rf"{name_of(copy, hit)} \(it {cause}\): check the tar"):
         streamed(reader, rows)
     reader.close()
 

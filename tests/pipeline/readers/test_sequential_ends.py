@@ -1,7 +1,6 @@
-"""Streams that stall, are broken off or closed end, and leave no thread or file behind."""
+"""Streams that stall, are abandoned or closed come to an end and leave no thread or open file."""
 
 import os
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -13,17 +12,17 @@ from viewstream.shards.errors import UserError
 from .streams import blocks, plain, streaming
 
 
-def test_a_stream_that_stalls_is_named_and_does_not_hold_up_closing(many):
+def test_a_stream_that_stalls_is_named_and_can_be_closed(many):
     rows = np.flatnonzero(many.shard == 0)
     reader = SequentialTarReader(many, 2, pipe="head -c 9000 /dev/zero; exec sleep 0.5 # {file}", read_timeout=0.1)
     reader.prefetch(rows)
-    with pytest.raises(UserError, match=r"nothing has come for 0.1 s while sample 0 was waited for"):
+    with pytest.raises(UserError, match=r"nothing has arrived for 0.1 s while a read waited for sample 0"):
         reader.read(int(rows[0]))
     reader.close()
     assert not streaming()
 
 
-def test_breaking_out_of_an_epoch_leaves_no_thread_or_file_behind(many):
+def test_breaking_out_of_an_epoch_leaves_no_thread_or_open_file(many):
     files = len(os.listdir("/proc/self/fd"))
     reader = SequentialTarReader(many, 3)
     for epoch in range(3):
@@ -35,13 +34,15 @@ def test_breaking_out_of_an_epoch_leaves_no_thread_or_file_behind(many):
     assert len(os.listdir("/proc/self/fd")) == files
 
 
-def test_closing_sends_whoever_waits_away(many):
+def test_closing_ends_a_waiting_read(many):
     reader = SequentialTarReader(many, 3, pipe="exec sleep 0.3 # {file}")
     reader.prefetch(np.arange(len(many)))
+    buffer = reader._buffer
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(reader.read, 0)
-        time.sleep(0.05)
+        with buffer.changed:
+            assert buffer.changed.wait_for(lambda: 0 in buffer.awaited, 30)
         reader.close()
-        with pytest.raises(UserError, match="was closed while sample 0"):
+        with pytest.raises(UserError, match="was closed while a read waited for sample 0"):
             waiting.result(5)
     assert not streaming()

@@ -1,4 +1,4 @@
-"""Tars are streamed from near and far: disks, web servers, commands, other people's names."""
+"""Tars are streamed from disks, web servers and commands, also tars that other tools wrote."""
 
 import http.server
 import io
@@ -11,7 +11,8 @@ import fsspec
 import numpy as np
 import pytest
 
-from viewstream.pipeline.readers.remote import RemoteTarReader, open_remote
+from viewstream.pipeline.readers.remote import open_remote
+from viewstream.pipeline.readers.remote_tar import RemoteTarReader
 from viewstream.pipeline.readers.sequential import SequentialTarReader
 from viewstream.shards.care.index import index
 from viewstream.shards.errors import UserError
@@ -20,7 +21,7 @@ from .streams import blocks, plain, streamed
 
 
 class Ranged(http.server.SimpleHTTPRequestHandler):
-    """Sends parts of files."""
+    """Sends ranges of files."""
 
     def do_GET(self):
         asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range") or "")
@@ -38,19 +39,19 @@ class Ranged(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-def test_every_door_of_tars_reads_the_same_bytes_from_near_and_far(many, tmp_path):
+def test_every_reader_of_tars_reads_the_same_bytes_from_local_and_remote_sets(many, tmp_path):
     rows, store = blocks(many.shard, 2, 3), fsspec.filesystem("memory")
-    store.put(str(many.root), "/near", recursive=True)
+    store.put(str(many.root), "/remote", recursive=True)
     try:
-        far = open_remote("memory://near", tmp_path)
-        for reader in (RemoteTarReader(far), SequentialTarReader(far, 4), SequentialTarReader(many, 4)):
+        remote = open_remote("memory://remote", tmp_path)
+        for reader in (RemoteTarReader(remote), SequentialTarReader(remote, 4), SequentialTarReader(many, 4)):
             assert streamed(reader, rows, 2) == plain(many, rows)
             reader.close()
     finally:
-        store.rm("/near", recursive=True)
+        store.rm("/remote", recursive=True)
 
 
-def test_tars_of_a_web_server_are_streamed(many, tmp_path):
+def test_tars_on_a_web_server_are_streamed(many, tmp_path):
     with http.server.ThreadingHTTPServer(
         ("127.0.0.1", 0),
         lambda *a: Ranged(*a, directory=str(many.root)),  # type: ignore
@@ -63,7 +64,7 @@ def test_tars_of_a_web_server_are_streamed(many, tmp_path):
         server.shutdown()
 
 
-def test_a_command_can_bring_the_tars(many):
+def test_a_command_can_write_the_tars(many):
     rows = blocks(many.shard, 2, 4)
     reader = SequentialTarReader(many, 4, pipe=f"cat {many.root}/{{file}}")
     assert streamed(reader, rows) == plain(many, rows)
@@ -74,7 +75,7 @@ def test_a_command_can_bring_the_tars(many):
     broken.close()
 
 
-def test_tars_of_other_people_are_streamed_by_their_own_names(many, tmp_path):
+def test_tars_of_other_tools_are_streamed_by_their_own_names(many, tmp_path):
     for number in range(2):
         with tarfile.open(tmp_path / f"other-{number}.tar", "w") as tar:
             for row in np.flatnonzero(many.shard == number).tolist():

@@ -1,0 +1,98 @@
+"""The reader of remote tars: they are fetched into a cache of limited size, a few of them before their rows are read.
+
+A cache that holds the whole set allows any order; `WindowShuffle` needs only the tars of its window.
+"""
+
+import hashlib
+import json
+import os
+import threading
+from io import FileIO
+from pathlib import Path
+
+import numpy as np
+
+from ...shards.care.verify import tar_spans
+from ...shards.errors import UserError
+from ...shards.manifest import Manifest
+from ...shards.sources.retry import Stopped
+from ..batch import SampleReader
+from .cache import Cache
+from .fetch import DEFAULT_RETRY, RemoteStore, RetryPolicy, altered
+from .remote import ORIGIN, is_remote
+from .shard_prefetch import ShardPrefetcher
+from .shard_use import peak_bytes, shard_use
+
+TARS = "tars"  # the folder for the tars of all sets, next to the folders of the manifests
+AHEAD = 2  # tars that are fetched before their first row is read
+
+
+class RemoteTarReader(SampleReader):
+    """Reads a set that `open_remote` opened. Up to `ahead` tars are fetched before their first row is read; they count
+    toward the limit of the cache."""
+
+    def __init__(self, manifest: Manifest, ahead: int = AHEAD, retry: RetryPolicy = DEFAULT_RETRY):
+        manifest.require("webdataset")
+        if not is_remote(manifest):
+            raise UserError(f"{manifest.root} is a local set: choose the loader webdataset")
+        origin = json.loads((manifest.root / ORIGIN).read_text())
+        self.manifest, self.ahead = manifest, ahead
+        self.store = RemoteStore(origin["url"], retry)
+        self.cache = Cache(manifest.root.parent / TARS, origin["limit"])
+        self.lines = [line for line in manifest.info.files if line["file"].endswith(".tar")]
+        digests = [f"{line['digest']} {line['file']}" for line in self.lines]  # others after the set is built again
+        self.names = [hashlib.sha256(digest.encode()).hexdigest() for digest in digests]  # in the cache
+        self.sizes = np.array([line["bytes"] for line in self.lines], np.int64)
+        self._prefetcher: ShardPrefetcher | None = None
+        self._closed = threading.Event()
+
+    def prefetch(self, rows: np.ndarray) -> None:
+        """Start to fetch the tars of `rows` [M], in the order of their first use. UserError when the cache cannot hold
+        all tars that are needed at a time."""
+        self._stop_prefetching()
+        if not len(rows):
+            return
+        order = shard_use(self.manifest.shard[rows])
+        needed = peak_bytes(order.first, np.arange(len(order.shard)), order.last, self.sizes[order.shard])
+        if needed > self.cache.limit:
+            raise UserError(
+                f"this order needs {needed:,} bytes of tars at a time, the cache holds {self.cache.limit:,}: "
+                "raise its limit, or choose an order that mixes fewer tars"
+            )
+        self._prefetcher = ShardPrefetcher(order, self.sizes[order.shard], self.ahead, self.cache.limit, self._tar)
+
+    def read(self, row: int) -> bytes:
+        """JPEG of a row; UserError when its tar cannot be fetched."""
+        m = self.manifest
+        shard = int(m.shard[row])
+        if prefetcher := self._prefetcher:
+            prefetcher.reached(shard)
+        try:
+            with self._tar(shard, self._closed) as file:
+                return os.pread(file.fileno(), int(m.bytes[row]), int(m.offset[row]))
+        except Stopped as error:
+            raise UserError(f"the loader of {self.store.url} was closed while sample {row} was read") from error
+
+    def locate(self, row: int) -> str:
+        return f"{self.store.show(self.lines[self.manifest.shard[row]]['file'])} at byte {self.manifest.offset[row]}"
+
+    def close(self) -> None:
+        """End the prefetching; reads that wait get a UserError."""
+        self._closed.set()
+        self._stop_prefetching()
+
+    def _tar(self, shard: int, stop: threading.Event) -> FileIO:
+        """A tar in the cache, open; it is fetched first if it is not there."""
+        line = self.lines[shard]
+        name, length, digest = line["file"], line["bytes"], line["digest"]
+
+        def fill(path: Path) -> None:
+            spans = [(span.start, span.length) for span in tar_spans(self.manifest, shard)]
+            self.store.fetch(name, path, lambda path: altered(path, length, digest, spans), stop)
+
+        return self.cache.get(self.names[shard], length, fill, stop)
+
+    def _stop_prefetching(self) -> None:
+        if self._prefetcher:
+            self._prefetcher.close()
+            self._prefetcher = None

@@ -1,0 +1,33 @@
+"""The base class of all readers: one sample's bytes by its row in the manifest."""
+
+from abc import ABC, abstractmethod
+from typing import Self
+
+import numpy as np
+
+
+class SampleReader(ABC):
+    """Reads one data set in one storage format; `with reader:` closes it. A subclass writes `read` and `locate`."""
+
+    @abstractmethod
+    def read(self, row: int) -> bytes | np.ndarray:
+        """JPEG of a manifest row, or its pixels [H, W, 3] uint8 where the format stores them raw. Many threads call
+        this at once. UserError names a sample that is missing or truncated."""
+
+    @abstractmethod
+    def locate(self, row: int) -> str:
+        """File that holds a sample and its position there, for messages."""
+
+    def prefetch(self, rows: np.ndarray) -> None:  # noqa: B027
+        """Rows [M] int64 that will be read next, in about this order. Empty by default: the page cache serves local
+        files well without a hint."""
+
+    def close(self) -> None:  # noqa: B027
+        """Close the files; no read may follow. Empty by default: a reader that opens a file per sample keeps none
+        open."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
