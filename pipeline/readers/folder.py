@@ -25,7 +25,7 @@ def open_reader(manifest: Manifest, source: str = "") -> SampleReader:
     files of its own. UserError when there is no file that holds a sample's bytes."""
     if isinstance(manifest, Plain):
         return PlainFolderReader(manifest)
-    if "folder" in manifest.info.formats or not manifest.info.encoding.get("keep"):
+    if "folder" in manifest.info.formats or manifest.info.kind != "kept":
         return FolderReader(manifest)
     return KeptSourceReader(manifest, source)
 

@@ -38,7 +38,7 @@ class SequentialTarReader:
         self.tars = [line for line in manifest.info.files if line["file"].endswith(".tar")]
         self.room = sum(sorted(line["bytes"] for line in self.tars)[-window:])  # bytes held at most
         _ = manifest.keys  # read once, before the thread asks for names
-        self.members = manifest.strings("source") if manifest.info.encoding.get("indexed") else None
+        self.members = manifest.strings("source") if manifest.info.kind == "indexed" else None
         self._buffer: ReorderBuffer | None = None
 
     def prefetch(self, rows: np.ndarray) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UserError
+from ..info import JSON
 from ..lists import class_names, known, read, shown
-from ..manifest import JSON, Manifest
+from ..manifest import Manifest
 from .published import CLASSSETS, class_listing
 
 SEED = 2020  # of the published shuffle

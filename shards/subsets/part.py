@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import UserError
+from ..info import JSON
 from ..lists import known, parse, read
-from ..manifest import JSON
 from ..sources.source import Source
 from .classsets import class_set, remap
 from .draws import drawn, places
