@@ -52,7 +52,7 @@ def webdataset(where: str | os.PathLike[str], split: str) -> Source:
     if len(labels) and labelled(labels, where):
         classes = tuple(page.get("classes", ())) or named_by(labels, folders) or numbered(labels)
         if labels.max() >= len(classes):
-            raise UserError(f"{where} has a label {labels.max()}, its {PAGE} names {len(classes)} classes")
+            raise UserError(f"{where} has a label {labels.max()}, its {PAGE} names {len(classes)} classes: mend it")
     at = np.frombuffer(places, np.int64).reshape(-1, 3)
     return arranged(where, split, Ranges(files, tuple(tars)), classes, labels, paths, at)
 

@@ -1,15 +1,15 @@
-"""Tars made in memory."""
+"""Makes tars in memory."""
 
 import io
 import tarfile
 
 
 def tar(members, form=tarfile.GNU_FORMAT):
-    """The bytes of a tar of (name, bytes)."""
+    """(name, bytes) of each member -> the bytes of a tar."""
     file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w", format=form) as made:
+    with tarfile.open(fileobj=file, mode="w", format=form) as archive:
         for name, data in members:
             info = tarfile.TarInfo(name)
             info.size = len(data)
-            made.addfile(info, io.BytesIO(data))
+            archive.addfile(info, io.BytesIO(data))
     return file.getvalue()
