@@ -21,7 +21,7 @@ def metavar(hint: Any) -> str:
 
 
 def converter(hint: Any, minimum: float | None = None) -> Callable[[str], Any]:
-    """The function from a word to a value of type `hint`; its ArgumentTypeErrors become argparse's, with the flag."""
+    """The function from a word to a value of type `hint`; argparse adds the flag to its ArgumentTypeErrors."""
     literals, hint = _literals(hint), _main_type(hint)
 
     def convert(word: str) -> Any:

@@ -16,7 +16,7 @@ from .records import ROWS
 
 
 class UnitWriter:
-    """Appends blocks to the files of one unit; None for a format that is not built. `number` is the tar's."""
+    """Appends blocks to the files of one unit, which goes into tar `number`; None for a format that is not built."""
 
     def __init__(
         self, number: int, tar: TarWriter | None, beton: BetonWriter | None, folder: FolderWriter | None
