@@ -60,7 +60,7 @@ class Manifest:
     shard: np.ndarray  # [N] int32
     offset: np.ndarray  # [N] int64
     beton: np.ndarray  # [N] int64
-    text: dict[str, list[str]] | None = None  # string columns of a set that is in memory alone (memory.py)
+    text: dict[str, list[str]] | None = None  # string columns of a set that is only in memory (memory.py)
 
     @classmethod
     def open(cls, root: str | os.PathLike[str]) -> "Manifest":

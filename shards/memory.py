@@ -1,4 +1,4 @@
-"""A data set that is described in memory alone: for a reader of your own, and for tests."""
+"""Data sets that are described only in memory: for a reader of your own, and for tests."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -60,7 +60,7 @@ def plain(root: str | os.PathLike[str], split: str = "train") -> Plain:
     kind = "remote" if "://" in where else kind_of(where, split)
     if kind not in KINDS:
         raise UserError(
-            f"{where} is a {kind} source, images are read straight from local folders alone: "
+            f"{where} is a {kind} source, but images are read directly only from local folders: "
             f"`python tools/build_shards.py --source {where}` makes a set of it"
         )
     source = open_source(where, split, kind)
@@ -111,7 +111,7 @@ def damaged(files: Local, path: str, error: Exception) -> UserError:
 
 
 def _at_ends(files: Local, path: str) -> Look | None:
-    """What the ends of a file tell; None unless they show that it is kept as it is."""
+    """What the ends of a file show; None unless the file would be kept as it is."""
     with files.open(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size <= HEAD:

@@ -88,7 +88,7 @@ def _write_units(writer: SetWriter, units: list[Unit], encoder: BlockEncoder, op
     done = len(writer.records)
     ready, todo = sum(map(len, units[:done])), units[done:]
     if ready:
-        print(f"{ready:,} images are there from an earlier run")
+        print(f"{ready:,} images were finished in an earlier run")
     blocks = [(unit, block) for unit in todo for block in unit.blocks()]
     workers = max(1, min(options.workers or cores(), len(blocks)))
     work = (unit.samples(block) for unit, block in blocks)

@@ -28,7 +28,7 @@ class Record:
     """A finished unit."""
 
     rows: pa.Table  # of schema ROWS
-    digest: str  # of the unit's plan: the record is valid for that unit alone
+    digest: str  # of the unit's plan: the record is valid only for that unit
     tar: JSON | None  # file, bytes, samples, digest; None when every sample was skipped, or no tars are built
     beton: tuple[int, int]  # page size, and where the next sample goes
     kinds: dict[str, int]  # what was normalized

@@ -1,4 +1,4 @@
-"""All figures of a built set as a table for people; needs numpy alone."""
+"""All figures of a built set as a table for people; needs only numpy."""
 
 from collections.abc import Iterator
 from typing import Any

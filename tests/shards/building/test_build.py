@@ -66,7 +66,7 @@ def test_the_output_is_byte_identical_for_one_to_three_workers(keep, options, tm
     assert {"dataset.json", "manifest.parquet", "pets-full-train.beton"} < found[0].keys()
 
 
-def test_raw_pixels_in_the_beton_equal_those_of_the_jpegs_and_a_keyed_coin_chooses_them(options, tmp_path):
+def test_a_keyed_coin_chooses_images_whose_pixels_are_raw_in_the_beton(options, tmp_path):
     made = build(options(raw_fraction=0.4, format=("ffcv", "folder")))
     reader = open_beton(made)
     raw = 0

@@ -76,7 +76,7 @@ def test_finished_shards_are_not_made_again(tmp_path, grow, digests, capsys):
     before = {path: path.stat().st_mtime_ns for path in out.glob("*.tar")}
     assert len(before) >= 3
     undisturbed(tree, out)
-    assert "images are there from an earlier run" in capsys.readouterr().out
+    assert "images were finished in an earlier run" in capsys.readouterr().out
     assert before.items() <= {path: path.stat().st_mtime_ns for path in out.glob("*.tar")}.items()
 
 

@@ -1,4 +1,4 @@
-"""Shards that other programs wrote become a set by a description alone."""
+"""Shards that other programs wrote become a set when they are described."""
 
 import io
 import tarfile
