@@ -52,7 +52,7 @@ def _has_classes(folder: Path, split: str) -> bool:
 def open_reader(name: str, manifest: Manifest, source: str = "") -> SampleReader:
     """The reader `name` of a data set; `source` is the folder that a `--keep` set was built from, for the folder
     reader. UserError for an unknown name, a missing package or a format not built."""
-    if "plain" in manifest.info.formats and name != "folder":
+    if manifest.info.kind == "plain" and name != "folder":
         raise UserError(
             f"{manifest.root} is a folder of images, not a built set: read it with --loader folder, "
             f"or build it with `python tools/build_shards.py --source {manifest.root}`"

@@ -127,7 +127,7 @@ class Executor:
 
 def damaged(manifest: Manifest, reader: SampleReader, row: int, why: str) -> UserError:
     """The error of a sample that does not decode: which it is, where it lies, what mends it."""
-    built = "plain" not in manifest.info.formats
+    built = manifest.info.kind != "plain"
     remedy = f"`python tools/verify_shards.py {manifest.root} --repair` mends it" if built else "mend or remove it"
     return UserError(
         f"sample {row} ({manifest.keys[row]}) is damaged ({why}), it lies in {reader.locate(row)}: "

@@ -1,4 +1,4 @@
-"""Work spread over processes or threads, its results in order."""
+"""Runs work in processes or threads; results come back in order."""
 
 import math
 import multiprocessing
@@ -17,13 +17,13 @@ from tqdm import tqdm
 
 from .errors import UserError
 
-CHUNK, THREADS = 64, 16  # a disk far away answers each thread as late as one
+CHUNK, THREADS = 64, 16  # 16 requests in flight: on a network disk latency is the limit, not bandwidth
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 def cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Those that this process may use: by its affinity and by its container's quota (cgroup v2 or v1)."""
+    """Number of cores that this process may use, by its affinity and its container's quota (cgroup v2 or v1)."""
     allowed = len(os.sched_getaffinity(0))
     for files in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
         try:
@@ -36,10 +36,11 @@ def cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
 
 
 def in_order(work: Callable[[T], R], items: Iterable[T], workers: int) -> Generator[R, None, None]:
-    """`work(item)` for each item, in order, at most `workers` + 2 items ahead of the reader: that bounds the memory.
+    """Yield `work(item)` for each item, in order; at most `workers` + 2 items ahead of the caller, to bound the memory.
 
-    Processes, not threads: the codecs release the interpreter's lock, the Python around them does not (re-encoding on
-    two cores: 212 img/s against 121-142). They are spawned, so the caller may have threads; a dead one is an error.
+    Processes, not threads: the codecs release the interpreter's lock, the Python code around them does not (re-encoding
+    on two cores: 212 img/s against 121-142). They are spawned, so the caller may have threads. UserError when a process
+    dies.
     """
     if workers == 1:
         yield from map(work, items)
@@ -60,7 +61,7 @@ def in_order(work: Callable[[T], R], items: Iterable[T], workers: int) -> Genera
 
 
 def threaded(work: Callable[[T], R], items: Sequence[T]) -> Generator[R, None, None]:
-    """`work(item)` for each item, in order, by threads, with a bar; the first error ends it."""
+    """Yield `work(item)` for each item, in order, from threads, with a progress bar; the first error ends it."""
 
     def some(at: int) -> list[R]:
         return [work(item) for item in items[at : at + CHUNK]]
@@ -76,7 +77,7 @@ def threaded(work: Callable[[T], R], items: Sequence[T]) -> Generator[R, None, N
 
 
 def _begin() -> None:
-    """A worker leaves Ctrl-C to its parent, and does not outlive it."""
+    """Start a worker process: it leaves Ctrl-C to its parent and exits when the parent does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_follow, daemon=True).start()
 

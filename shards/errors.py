@@ -1,4 +1,4 @@
-"""What a person did wrong, said in one line: fact, reason, remedy. Every room may import this module."""
+"""Errors for the user: one line with fact, reason and remedy. Every room may import this module."""
 
 import difflib
 import importlib
@@ -7,11 +7,11 @@ from types import ModuleType
 
 
 class UserError(ValueError):
-    """A mistake a person can mend; programs print it and exit with code 2, without a stack trace."""
+    """An error that the user can fix; programs print it and exit with code 2, without a stack trace."""
 
 
 def choose(kind: str, name: str, options: Iterable[str]) -> str:
-    """`name` if it is one of `options`; otherwise UserError with the nearest names and the whole list."""
+    """Return `name` if it is one of `options`; otherwise raise UserError with the nearest names and the whole list."""
     options = list(options)
     if name in options:
         return name
@@ -20,7 +20,7 @@ def choose(kind: str, name: str, options: Iterable[str]) -> str:
     raise UserError(f"unknown {kind} {name!r}: {hint}there are {', '.join(options)}")
 
 
-# Package -> the extra of this project that brings it.
+# Package -> the extra of this project that installs it.
 EXTRAS: dict[str, str] = {
     "nvidia": "dali",
     "ffcv": "ffcv",
@@ -36,14 +36,14 @@ for _package in ("torch", "torchvision", "kornia", "numba", "timm", "webdataset"
 
 
 def missing(error: ModuleNotFoundError) -> UserError | None:
-    """What to do about a package of one of our extras that is not there; None for any other module."""
-    if error.name not in EXTRAS:  # a module inside an installed package, say: its own message says more than ours
+    """The UserError for a package of one of our extras that is not installed; None for any other module."""
+    if error.name not in EXTRAS:  # e.g. a module inside an installed package: its own message says more than ours
         return None
     return UserError(f"{error.name} is not installed: pip install 'viewstream[{EXTRAS[error.name]}]' brings it")
 
 
 def needs(module: str) -> ModuleType:
-    """Import a module of an extra, or say which one installs it."""
+    """Import a module of an extra; UserError names the extra that installs it."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:

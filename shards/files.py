@@ -13,14 +13,19 @@ from typing import IO, Any
 from .errors import UserError
 
 PAGE = "dataset.json"  # written last: a folder that has it is a complete set
-BUILDING = "building"  # a folder, there from a build's first to its last moment: the set's folder is ours to clean
+BUILDING = "building"  # present while a build runs; it marks the folder as ours, so leftovers may be deleted
 OPTIONS = "options.json"
+
+
+def partial_path(path: Path) -> Path:
+    """The name of a file that is not complete yet."""
+    return path.with_name(path.name + ".partial")
 
 
 @contextmanager
 def atomic(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
-    """A file to write under a partial name; it takes its own name, synced, when the block ends well, or goes."""
-    partial = path.with_name(path.name + ".partial")
+    """Open a file under a partial name; when the block ends well it is synced and renamed, otherwise deleted."""
+    partial = partial_path(path)
     try:
         with partial.open(mode) as file:
             yield file
@@ -39,11 +44,11 @@ def digest_of(path: Path) -> str:
 
 
 @contextmanager
-def workplace(out: Path, options: dict[str, Any]) -> Iterator[Path]:
-    """Folder `out/building` for the records of one build, which may be going on from an earlier one's.
+def build_folder(out: Path, options: dict[str, Any]) -> Iterator[Path]:
+    """Folder `out/building` for the records of one build, new or left by an earlier build with the same options.
 
-    Refused when `out` holds anything that no build wrote, a complete set, or a build with other options. When the build
-    fails, what it finished stays; when it finished nothing, nothing stays.
+    UserError when `out` holds files that no build wrote, a complete set, or a build with other options. When the build
+    fails, finished shards stay; when none is finished, `out` is emptied.
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file: name a folder with --out")
@@ -54,25 +59,25 @@ def workplace(out: Path, options: dict[str, Any]) -> Iterator[Path]:
         raise UserError(f"{out} holds files that no build wrote: name a new or an empty folder with --out")
     try:
         building.mkdir(parents=True, exist_ok=True)
-        mark = (building / OPTIONS).open("a+")
+        options_file = (building / OPTIONS).open("a+")
     except OSError as error:
         raise UserError(f"{out} cannot be written ({error.strerror}): name another folder with --out") from error
-    with mark:
-        _lock(mark, out)
-        if not os.fstat(mark.fileno()).st_nlink:  # another build ended between look and lock
+    with options_file:
+        _lock(options_file, out)
+        if not os.fstat(options_file.fileno()).st_nlink:  # another build ended between opening and locking
             raise UserError(f"another build has just finished {out}: name another --out")
-        _same_options(mark, out, options)
+        _same_options(options_file, out, options)
         try:
             yield building
         except BaseException as error:
             finished = len(list(building.glob("*.parquet")))
             if not finished:
                 clear(out)
-                with suppress(OSError):  # a mount point stays
+                with suppress(OSError):  # `out` may be a mount point
                     out.rmdir()
-            kept = f"; {finished} shards are finished, the same command goes on from there" if finished else ""
+            kept = f"; {finished} shards are finished, the same command continues from there" if finished else ""
             if isinstance(error, OSError):
-                reason = f"writing {out} failed ({error}): is there room, and may you write?{kept}"
+                reason = f"writing {out} failed ({error}): check free space and write permission{kept}"
                 raise UserError(reason) from error
             if kept and isinstance(error, UserError):
                 raise UserError(f"{error}{kept}") from error
@@ -81,7 +86,7 @@ def workplace(out: Path, options: dict[str, Any]) -> Iterator[Path]:
 
 
 def clear(folder: Path, keep: Container[Path] = ()) -> None:
-    """Remove what is in a folder, but for `keep`."""
+    """Delete what a folder holds, except the paths in `keep`."""
     for path in folder.iterdir():
         if path in keep:
             continue
@@ -91,32 +96,35 @@ def clear(folder: Path, keep: Container[Path] = ()) -> None:
             path.unlink()
 
 
-def _lock(mark: IO[str], out: Path) -> None:
+def _lock(file: IO[str], out: Path) -> None:
     try:
-        fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel drops it when its process dies
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel releases it when this process dies
     except BlockingIOError as error:
         raise UserError(f"another build is writing {out}: wait for it, or name another --out") from error
 
 
-def _same_options(mark: IO[str], out: Path, options: dict[str, Any]) -> None:
-    """Shards of different options are never mixed; a mark torn by a crash stands for a build that had just begun."""
-    mark.seek(0)
+def _same_options(file: IO[str], out: Path, options: dict[str, Any]) -> None:
+    """Refuse a build with other options than those in `file`; without options in it, write these.
+
+    A file torn by a crash means that a build had just begun: its records, if any, are deleted.
+    """
+    file.seek(0)
     text = json.dumps(options, indent=1, sort_keys=True, default=str)
+    now = json.loads(text)
     try:
-        before = json.loads(mark.read())
+        before = json.loads(file.read())
     except ValueError:
         before = None
     if before is None:
         for record in (out / BUILDING).glob("*.parquet"):
             record.unlink()
-        mark.truncate(0)
-        mark.write(text)
-        mark.flush()
-        os.fsync(mark.fileno())
-    elif before != json.loads(text):
-        now = json.loads(text)
-        odd = [f"{k} was {before.get(k)}, is {now.get(k)}" for k in sorted(now) if before.get(k) != now.get(k)]
+        file.truncate(0)
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    elif before != now:
+        changed = [f"{k} was {before.get(k)}, is {now.get(k)}" for k in sorted(now) if before.get(k) != now.get(k)]
         raise UserError(
-            f"{out} holds an unfinished build with other options ({'; '.join(odd)}): finish it with those, "
+            f"{out} holds an unfinished build with other options ({'; '.join(changed)}): finish it with those, "
             "name another --out, or remove that folder"
         )

@@ -1,4 +1,4 @@
-"""Keyed hashes: orders that do not depend on a file system's, and the purposes that hashes are drawn for."""
+"""Keyed hashes: the storage order, which does not depend on the file system, and the purposes of all hashes."""
 
 from enum import IntEnum, unique
 
@@ -6,12 +6,12 @@ import numpy as np
 
 from .manifest import uid_of
 
-STEP = np.uint64(0x9E3779B97F4A7C15)  # splitmix64's
+STEP = np.uint64(0x9E3779B97F4A7C15)  # the increment of splitmix64
 
 
 @unique
 class Purpose(IntEnum):
-    """The word of a hash that tells its use, so that no two uses share numbers. Frozen: old runs stay reproducible."""
+    """The word of a hash that names its use, so that no two uses share numbers. Frozen: old runs stay reproducible."""
 
     RESEED = 0  # (seed, step, purpose, rank): torch's own generator, for dropout
     SHUFFLE_BN = 1  # (seed, step, purpose, position)
@@ -20,15 +20,15 @@ class Purpose(IntEnum):
     SHARD_ORDER = 101  # (seed, epoch, purpose, shard)
     CLASS_ORDER = 102  # (seed, purpose, cycle, class)
     IMAGE_ORDER = 103  # (seed, purpose, class, pass, id)
-    REPLACEMENT = 104  # (seed, epoch, purpose, tries, uid): what takes a damaged sample's place
-    CORNERS = 108  # (seed, epoch, purpose, uid): the quarters of two crops that do not meet
+    REPLACEMENT = 104  # (seed, epoch, purpose, tries, uid): which sample replaces a damaged one
+    CORNERS = 108  # (seed, epoch, purpose, uid): the quarters of two crops that do not overlap
     PATCH = 109  # (seed, epoch, purpose, uid, view): where a patch of noise goes
     UNIFORMITY = 110  # (seed, purpose, row): the subsets that uniformity is measured on
 
 
 def mix(x: np.ndarray) -> np.ndarray:
-    """splitmix64's finaliser: uint64 in, uint64 out, every input bit in every output bit."""
-    x = x ^ (x >> np.uint64(30))  # a new array, which the next steps may write to
+    """The finalizer of splitmix64: uint64 -> uint64; every output bit depends on every input bit."""
+    x = x ^ (x >> np.uint64(30))  # a new array: the next steps write in place
     x *= np.uint64(0xBF58476D1CE4E5B9)
     x ^= x >> np.uint64(27)
     x *= np.uint64(0x94D049BB133111EB)
@@ -43,5 +43,5 @@ def keys(uid: np.ndarray, seed: int, purpose: str) -> np.ndarray:
 
 
 def shuffled(uid: np.ndarray, seed: int, purpose: str) -> np.ndarray:
-    """[N] int64 positions in keyed order."""
+    """[N] uint64 -> [N] int64: the positions in keyed order."""
     return np.argsort(keys(uid, seed, purpose), kind="stable")

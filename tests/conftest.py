@@ -1,4 +1,4 @@
-"""What several rooms' tests share: small built sets, real input where it is at hand, programs run as users run them."""
+"""Fixtures that several folders of tests share: small built sets, real input, programs run as users run them."""
 
 import os
 import subprocess
@@ -13,12 +13,12 @@ from PIL import Image
 from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.manifest import Manifest
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported: tiny networks only wait for more threads
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch reads it at import: tiny networks get no faster with more threads
 ROOT = Path(__file__).parents[1]
 
 
 def photo(rng: np.random.Generator, height: int, width: int) -> Image.Image:
-    """Smooth colors, edges and a little grain: enough like a photograph for filters and codecs."""
+    """An image of smooth colors, edges and a little noise: enough like a photograph for filters and codecs."""
     coarse = Image.fromarray(rng.integers(0, 256, (7, 9, 3), dtype=np.uint8))
     smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)).astype(np.int16)
     edges = 40 * ((np.arange(width) // 23 + np.arange(height)[:, None] // 17) % 2)[..., None]
@@ -27,12 +27,12 @@ def photo(rng: np.random.Generator, height: int, width: int) -> Image.Image:
 
 @pytest.fixture(scope="session")
 def photos() -> Callable[[int], list[Image.Image]]:
-    """(count) -> images of mixed sizes and shapes, some of them gray."""
+    """(count) -> images of mixed sizes and shapes; one in eight is gray."""
 
     def make(count: int) -> list[Image.Image]:
         rng = np.random.default_rng(1)
-        made = [photo(rng, *map(int, rng.integers(40, 320, 2))) for _ in range(count)]
-        return [p.convert("L").convert("RGB") if i % 8 == 7 else p for i, p in enumerate(made)]
+        images = [photo(rng, *map(int, rng.integers(40, 320, 2))) for _ in range(count)]
+        return [p.convert("L").convert("RGB") if i % 8 == 7 else p for i, p in enumerate(images)]
 
     return make
 
@@ -66,14 +66,14 @@ def built_val(pets: Path, tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 
 @pytest.fixture(scope="session")
 def program() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """(script and its words, ranks=1) -> the finished process, run as a user would, by torchrun for several ranks."""
+    """(script and its arguments, ranks=1) -> the finished process; torchrun starts several ranks."""
 
-    def call(*words: object, ranks: int = 1, **environment: str) -> subprocess.CompletedProcess[str]:
+    def call(*argv: object, ranks: int = 1, **environment: str) -> subprocess.CompletedProcess[str]:
         start = [sys.executable]
         if ranks > 1:
             start = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
         return subprocess.run(
-            [*start, *map(str, words)],
+            [*start, *map(str, argv)],
             cwd=ROOT,
             env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
             capture_output=True,
@@ -86,7 +86,7 @@ def program() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of real input; tests that want it skip where it is not."""
+    """The folder of real input; tests that need it are skipped where it is absent."""
     folder = Path(os.environ.get("VIEWSTREAM_SHARED") or ROOT.parent / "shared")
     if not folder.is_dir():
         pytest.skip(f"no real input: {folder} is absent, $VIEWSTREAM_SHARED can name it")

@@ -21,7 +21,8 @@ from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.cli import parse, run
 from viewstream.shards.engine import cores, in_order
 from viewstream.shards.errors import UserError
-from viewstream.shards.manifest import JSON, Manifest
+from viewstream.shards.info import JSON
+from viewstream.shards.manifest import Manifest
 
 BLOCK = 128  # images a worker takes at once
 RECORD = "static.json"

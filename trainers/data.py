@@ -13,7 +13,8 @@ from ..pipeline.batch import Loader
 from ..pipeline.choose import open_loader, open_set
 from ..pipeline.plan.order import Plan
 from ..shards.errors import UserError
-from ..shards.manifest import Manifest, newest
+from ..shards.info import newest
+from ..shards.manifest import Manifest
 from ..shards.subsets.classsets import only
 from .ranks import rank, world_size
 

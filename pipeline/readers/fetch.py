@@ -94,5 +94,5 @@ def altered(path: Path, length: int, digest: str, spans: Iterable[tuple[int, int
         return f"it has {size:,} bytes, not {length:,}"
     with path.open("rb") as file:
         found = Digest(file)
-        deque(found.pictures(spans), maxlen=0)
+        deque(found.images(spans), maxlen=0)
         return "" if found.end() == digest else "its digest differs from that in the manifest"

@@ -28,7 +28,7 @@ def open_reader(manifest: Manifest, source: str = "") -> SampleReader:
     the folder format needs it. UserError when no files hold the samples' bytes."""
     if isinstance(manifest, Plain):
         return PlainFolderReader(manifest)
-    if "folder" in manifest.info.formats or not manifest.info.encoding.get("keep"):
+    if "folder" in manifest.info.formats or manifest.info.kind != "kept":
         return FolderReader(manifest)
     return KeptSourceReader(manifest, source)
 

@@ -39,7 +39,7 @@ class SequentialTarReader(SampleReader):
         self.tars = [line for line in manifest.info.files if line["file"].endswith(".tar")]
         self.room = sum(sorted(line["bytes"] for line in self.tars)[-window:])  # bytes
         _ = manifest.keys  # loaded now, before the thread asks for names
-        self.members = manifest.strings("source") if manifest.info.encoding.get("indexed") else None
+        self.members = manifest.strings("source") if manifest.info.kind == "indexed" else None
         self._buffer: ReorderBuffer | None = None
 
     def prefetch(self, rows: np.ndarray) -> None:

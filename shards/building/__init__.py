@@ -1,1 +1,1 @@
-"""From a source to a finished set: layout, encoding of blocks, writing, records for resuming."""
+"""Builds a set from a source: layout, encoding of blocks, writing, records for resuming."""

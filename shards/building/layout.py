@@ -1,4 +1,4 @@
-"""Which image lies where, and how the work is cut: known before the first image is read."""
+"""Which image goes into which tar, and how the work is split: known before the first image is read."""
 
 import hashlib
 import itertools
@@ -15,9 +15,9 @@ from ..sources.source import Source
 from ..subsets.part import Part
 
 BLOCK_SAMPLES, BLOCK_BYTES = 64, 16_000_000
-BYTES_A_PIXEL = 0.25  # of max_side squared: a photograph of 4:3 at quality 90
-BYTES_A_SHORT_PIXEL = 0.42  # of short_side squared: the same
-TAR_BYTES_A_SAMPLE = 3 * 512 + 3 * 512  # headers, and the rest of last blocks
+BYTES_PER_PIXEL = 0.25  # per max_side squared: a photograph of 4:3 at quality 90
+BYTES_PER_SHORT_PIXEL = 0.42  # per short_side squared: the same photograph
+TAR_BYTES_PER_SAMPLE = 3 * 512 + 3 * 512  # headers, and padding of the last blocks
 
 
 class Sample(NamedTuple):
@@ -30,13 +30,13 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Unit:
-    """The samples of one planned tar: what a build finishes at a time, and what resuming keeps or makes again."""
+    """The samples of one planned tar. A build finishes one unit at a time; resuming keeps a unit or makes it again."""
 
     source: Source
     rows: np.ndarray  # [n] int64 in the source, storage order
     label: np.ndarray  # [n] int32
     size: np.ndarray  # [n] int64 bytes in the source
-    total: int  # samples of all units: a .beton begins with a table of them, which moves what follows
+    total: int  # samples of all units: their table at the start of a .beton shifts what follows
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -47,7 +47,7 @@ class Unit:
         return [Sample(paths[row], places[row], c) for row, c in zip(rows, label, strict=True)]
 
     def blocks(self) -> list[slice]:
-        """What one worker does at a time: at most 64 samples, 16 MB of source or a single larger image."""
+        """The parts that one worker does at a time: at most 64 samples, 16 MB of source or a single larger image."""
         starts, room = [0], BLOCK_BYTES
         for at, size in enumerate(self.size.tolist()):
             if at > starts[-1] and (size > room or at - starts[-1] == BLOCK_SAMPLES):
@@ -57,7 +57,7 @@ class Unit:
         return [slice(*ends) for ends in itertools.pairwise([*starts, len(self)])]
 
     def digest(self) -> str:
-        """Of everything that decides this unit's bytes, but for the options and the pixels themselves."""
+        """A hash of everything that decides this unit's bytes, except the options and the pixels themselves."""
         text = "\n".join(
             f"{self.source.paths[row]}\t{label}\t{size}"
             for row, label, size in zip(self.rows.tolist(), self.label.tolist(), self.size.tolist(), strict=True)
@@ -66,29 +66,31 @@ class Unit:
 
 
 def layout(source: Source, part: Part, encoding: Encoding, shard_bytes: int, seed: int) -> list[Unit]:
-    """Storage order is a keyed shuffle, cut where the expected bytes fill a shard. A function of the source's sizes and
-    the options alone, never of encoded sizes: so any unit can be made without the others."""
+    """The units of a build: a keyed shuffle of the samples, divided where the expected bytes fill a shard.
+
+    Depends on the source's sizes and the options alone, never on encoded sizes, so any unit can be made without the
+    others."""
     order = shuffled(source.uids(part.rows), seed, "storage")
     rows, label = part.rows[order], part.label[order]
     size = np.array([source.reader.size(source.places[row]) for row in rows.tolist()], np.int64)
-    ends = np.cumsum(np.minimum(size, _most(encoding)) + TAR_BYTES_A_SAMPLE)
-    shard = np.concatenate([[0], ends[:-1]]) // shard_bytes
-    cuts = np.flatnonzero(np.diff(shard)) + 1
-    parts = (np.split(column, cuts) for column in (rows, label, size))
+    filled = np.cumsum(np.minimum(size, _expected_bytes(encoding)) + TAR_BYTES_PER_SAMPLE)
+    shard = np.concatenate([[0], filled[:-1]]) // shard_bytes
+    ends = np.flatnonzero(np.diff(shard)) + 1
+    parts = (np.split(column, ends) for column in (rows, label, size))
     return [Unit(source, *columns, total=len(rows)) for columns in zip(*parts, strict=True)]
 
 
-def _most(encoding: Encoding) -> int:
-    """Bytes that an image is expected to take at most."""
+def _expected_bytes(encoding: Encoding) -> int:
+    """The size that an encoded image is expected to have at most, in bytes."""
     if encoding.keep:
         return np.iinfo(np.int64).max
     if encoding.short_side:
-        return int(BYTES_A_SHORT_PIXEL * encoding.short_side**2)
-    return int(BYTES_A_PIXEL * encoding.max_side**2)
+        return int(BYTES_PER_SHORT_PIXEL * encoding.short_side**2)
+    return int(BYTES_PER_PIXEL * encoding.max_side**2)
 
 
 def bytes_of(text: str) -> int:
-    """`256MB` -> 256_000_000; KB, MB and GB are powers of ten."""
+    """`256MB` -> 256_000_000; KB, MB and GB are powers of ten; UserError for anything else."""
     match = re.fullmatch(r"(\d+)\s*([KMG]?)B?", text.strip(), re.IGNORECASE)
     if not match or not int(match[1]):
         raise UserError(f"--shard-size {text!r} is not a size: write it like 256MB")

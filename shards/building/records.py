@@ -1,59 +1,65 @@
-"""What a build has finished: a record a unit, written after the unit's bytes are on the disk.
+"""What a build has finished: one record per unit, written when the unit's bytes are on the disk.
 
-A record holds the unit's manifest rows, the checksum of its tar and the state of the `.beton` behind it. An interrupted
-build goes on behind its last record; records are folded into the manifest when all are there.
+A record holds the unit's manifest rows, the digest of its tar, and the state of the `.beton` after it. An interrupted
+build continues after its last record; when all records exist they are merged into the manifest.
 """
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..files import atomic
 from ..formats.tar import index_path
-from ..manifest import JSON, SCHEMA
+from ..info import JSON
+from ..manifest import SCHEMA
 
 NOTE = b"viewstream"
-ROWS = pa.schema(
+ROWS = pa.schema(  # SCHEMA, and what the .beton needs to continue: where its bytes are, how many, decoded or not
     [*SCHEMA, ("where", pa.int64()), ("stored", pa.int64()), ("raw", pa.bool_()), ("pixels", pa.binary(32))]
-)  # the .beton's own
+)
 
 
-class Record(NamedTuple):
+@dataclass(frozen=True)
+class Record:
     """A finished unit."""
 
-    rows: pa.Table  # of ROWS
-    digest: str  # of the unit's plan: a record counts only for the unit that it was made of
+    rows: pa.Table  # of schema ROWS
+    digest: str  # of the unit's plan: the record is valid only for that unit
     tar: JSON | None  # file, bytes, samples, digest; None when every sample was skipped, or no tars are built
     beton: tuple[int, int]  # page size, and where the next sample goes
-    kinds: dict[str, int]
-    suspect: list[JSON]
-    skipped: list[JSON]
+    kinds: dict[str, int]  # what was normalized
+    suspect: tuple[JSON, ...]  # source and cause
+    skipped: tuple[JSON, ...]  # source and cause
 
     def write(self, folder: Path, number: int) -> None:
-        note = json.dumps({name: value for name, value in self._asdict().items() if name != "rows"})
+        """Write the record of unit `number`."""
+        note = {name: value for name, value in vars(self).items() if name != "rows"}
         with atomic(_path(folder, number)) as file:
-            pq.write_table(self.rows.replace_schema_metadata({NOTE: note}), file, compression="zstd")
+            rows = self.rows.replace_schema_metadata({NOTE: json.dumps(note)})
+            pq.write_table(rows, file, compression="zstd")
 
 
 def read(folder: Path, digests: Sequence[str]) -> tuple[list[Record], int]:
-    """The records of the first units, as far as they are there, of these digests, and with their tars beside `folder`;
-    and how many did not fit. Those are gone: what lies behind another unit than before must never count again."""
+    """The records of the first units, up to one that is absent, has another digest than `digests` or lacks its tar.
+
+    Later records are deleted, because their bytes would follow those of another unit; returns how many these were.
+    """
     records: list[Record] = []
     for number, digest in enumerate(digests):
         record = _read(_path(folder, number))
         if record is None or record.digest != digest or not _has_tar(folder.parent, record):
             break
         records.append(record)
-    return records, forget(folder, behind=len(records))
+    return records, forget(folder, first=len(records))
 
 
-def forget(folder: Path, behind: int = 0) -> int:
-    """Only the first `behind` units count as finished from now on; how many more there were."""
-    paths = [path for path in folder.glob("*.parquet") if int(path.stem) >= behind]
+def forget(folder: Path, first: int = 0) -> int:
+    """Delete the records of units `first` and later; how many there were."""
+    paths = [path for path in folder.glob("*.parquet") if int(path.stem) >= first]
     for path in paths:
         path.unlink()
     return len(paths)
@@ -70,7 +76,8 @@ def _read(path: Path) -> Record | None:
     try:
         table = pq.read_table(path)
         note = json.loads(table.schema.metadata[NOTE])
-        return Record(table.replace_schema_metadata(None), **{**note, "beton": tuple(note["beton"])})
+        note |= {name: tuple(note[name]) for name in ("beton", "suspect", "skipped")}
+        return Record(table.replace_schema_metadata(None), **note)
     except (OSError, pa.ArrowException, ValueError, KeyError, TypeError):
         return None  # absent or torn: the unit is made again
 

@@ -1,1 +1,1 @@
-"""What is done with a set that exists: verify, repair, index, describe."""
+"""Programs for sets that exist: verify, repair, index, describe."""

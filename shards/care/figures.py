@@ -1,13 +1,14 @@
-"""All that can be counted of a built set, as a table for people; numpy alone."""
+"""All figures of a built set as a table for people; needs only numpy."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from ..manifest import DatasetInfo, Manifest
+from ..info import DatasetInfo, class_counts
+from ..manifest import Manifest
 
-SHOTS = (("many", "> 100"), ("medium", "20..100"), ("few", "< 20"))  # training images a class, ImageNet-LT's bands
+SHOTS = (("many", "> 100"), ("medium", "20..100"), ("few", "< 20"))  # training images per class (ImageNet-LT)
 ENDS = {"webdataset": ".tar", "ffcv": ".beton"}
 WORDS = {"keep": "plain JPEGs kept as they were", "indexed": "as the files were when they were indexed"}
 POINTS = (5, 25, 50, 75, 95)  # percentiles
@@ -15,12 +16,12 @@ Row = tuple[str, str]
 
 
 def shots(counts: np.ndarray) -> np.ndarray:
-    """[C] images a class -> [C] position in SHOTS."""
+    """[C] images per class -> [C] position in SHOTS."""
     return 2 - np.digitize(counts, (20, 101))
 
 
 def table(manifest: Manifest) -> str:
-    """All figures, a line each."""
+    """All figures of a set, one per line."""
     info = manifest.info
     lines = [("name", info.name), ("split", info.split), ("samples", f"{len(manifest):,}")]
     lines += [*_classes(manifest), *_bytes(manifest), *_sizes(manifest), *_origin(info)]
@@ -28,8 +29,8 @@ def table(manifest: Manifest) -> str:
 
 
 def counted(manifest: Manifest) -> np.ndarray:
-    """[C] samples of each class; the unlabeled belong to none."""
-    return np.bincount(manifest.label[manifest.label >= 0], minlength=len(manifest.info.classes))
+    """[C] samples of each class; unlabeled samples belong to none."""
+    return np.array(class_counts(manifest.label, manifest.info.classes), np.int64)
 
 
 def _classes(manifest: Manifest) -> Iterator[Row]:
@@ -42,7 +43,7 @@ def _classes(manifest: Manifest) -> Iterator[Row]:
     yield "classes", f"{len(filled):,} filled of {len(counts):,}"
     middle = f"mean {filled.mean():,.1f}, median {np.median(filled):,.1f}"
     yield "a class", f"most {filled.max():,}, least {filled.min():,}, {middle}, total {total:,} samples"
-    if manifest.info.split == "train":  # the bands are of training images a class
+    if manifest.info.split == "train":  # the bands are defined on training images
         for i, (name, bounds) in enumerate(SHOTS):
             own = filled[shots(filled) == i]
             share = f"{own.sum() / total:6.1%} of samples"
@@ -56,7 +57,7 @@ def _bytes(manifest: Manifest) -> Iterator[Row]:
     yield "bytes", f"{total} of images"
     yield "a sample", f"mean {mean}, median {_size(middle)}, 5 % {_size(low)}, 95 % {_size(high)}"
     for form in manifest.info.formats:
-        files = manifest.bytes  # of a folder, whose files dataset.json does not list
+        files = manifest.bytes  # dataset.json does not list the files of a folder
         if form in ENDS:
             files = [f["bytes"] for f in manifest.info.files if f["file"].endswith(ENDS[form])]
         yield form, f"{len(files):,} file{'s' * (len(files) != 1)}, {_size(np.sum(files))}"
@@ -70,22 +71,22 @@ def _sizes(manifest: Manifest) -> Iterator[Row]:
 
 
 def _origin(info: DatasetInfo) -> Iterator[Row]:
-    how = (WORDS.get(key) or f"{key.replace('_', ' ')} {value}" for key, value in info.encoding.items())
-    yield "encoding", ", ".join(how)
+    encoding = (WORDS.get(key) or f"{key.replace('_', ' ')} {value}" for key, value in info.encoding.items())
+    yield "encoding", ", ".join(encoding)
     yield "normalised", ", ".join(f"{kind} {n:,}" for kind, n in info.report["normalised"].items()) or "0"
     for kind in ("suspect", "skipped", "missing"):
         yield kind, f"{len(info.report.get(kind, ())):,}"
     yield "subset", info.subset["name"]
     for key, value in info.subset.items():
         if key != "name":
-            yield "", f"{key} {_said(value)}"
+            yield "", f"{key} {_text(value)}"
     yield "tool", info.tool
 
 
-def _said(value: Any) -> str:
+def _text(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_said(one)}" for key, one in value.items())
-    return "; ".join(map(_said, value)) if isinstance(value, list) else str(value)
+        return ", ".join(f"{key} {_text(item)}" for key, item in value.items())
+    return "; ".join(map(_text, value)) if isinstance(value, list) else str(value)
 
 
 def number_of_classes(classes: int) -> str:
@@ -93,7 +94,7 @@ def number_of_classes(classes: int) -> str:
 
 
 def _size(number: float) -> str:
-    """Powers of ten, as disks are sold."""
+    """A number of bytes in GB, MB or KB, which are powers of ten, as for disks."""
     for unit, scale in (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
         if number >= scale:
             return f"{number / scale:,.1f} {unit}"

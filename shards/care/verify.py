@@ -1,4 +1,4 @@
-"""Is a set still what was built? Every file and every sample against the digests that the build wrote down."""
+"""Verifies a set: compares every file and every sample with the digests that the build recorded."""
 
 import hashlib
 from collections.abc import Iterator
@@ -20,24 +20,27 @@ from ..manifest import TABLE, Manifest
 
 
 class Damage(NamedTuple):
-    """A file that is not as it was built."""
+    """A file that differs from what was built."""
 
-    file: str  # in the set's folder
+    file: str  # path in the set's folder
     cause: str
-    rows: tuple[int, ...]  # samples that are hit, as far as that is known
+    rows: tuple[int, ...]  # samples that are damaged, as far as that is known
 
 
 class Span(NamedTuple):
-    """A sample in a file."""
+    """Where a sample is in a file, in bytes."""
 
     row: int
     start: int
     length: int
-    whole: bool  # its bytes are the JPEG that the manifest has the digest of
+    whole: bool  # its bytes are the JPEG whose digest the manifest has, not pixels
 
 
 def verify(manifest: Manifest, workers: int = 0) -> list[Damage]:
-    """All that is damaged or absent, in the order of `dataset.json`; reads everything once, shows samples a second."""
+    """All files that are damaged or absent, in the order of `dataset.json`.
+
+    Reads everything once and shows samples per second. UserError when the manifest itself is damaged.
+    """
     digests = manifest.strings("sha256")
     found: list[Damage] = []
     if manifest.info.manifest and digest_of(manifest.root / TABLE) != manifest.info.manifest:
@@ -48,13 +51,13 @@ def verify(manifest: Manifest, workers: int = 0) -> list[Damage]:
         if "folder" in manifest.info.formats:
             rows = np.array_split(np.arange(len(manifest)), 1 + len(manifest) // 1000)
             tasks += [partial(_folder, manifest, part, digests, bar) for part in rows]
-        for damages in pool.map(lambda task: list(task()), tasks):  # hashing and reading leave the interpreter's lock
+        for damages in pool.map(lambda task: list(task()), tasks):  # hashing and reading release the interpreter's lock
             found += damages
     return found + list(_indices(manifest))
 
 
 def _archive(manifest: Manifest, number: int, digests: list[bytes], bar: "tqdm[Any]") -> Iterator[Damage]:
-    """A tar or .beton, read once from end to end."""
+    """Check a tar or .beton, read once from end to end."""
     line = manifest.info.files[number]
     path = manifest.root / line["file"]
     try:
@@ -70,24 +73,24 @@ def _archive(manifest: Manifest, number: int, digests: list[bytes], bar: "tqdm[A
 
 
 def _read_through(file: IO[bytes], spans: list[Span], digests: list[bytes], bar: "tqdm[Any]") -> tuple[str, list[int]]:
-    """The digest of the file, and rows whose bytes differ."""
+    """The digest of the file, and the rows whose bytes differ."""
     digest, broken = Digest(file), []
-    for span, one in zip(spans, digest.pictures((s.start, s.length) for s in spans), strict=True):
-        if span.whole and one != digests[span.row]:
+    for span, sha256 in zip(spans, digest.images((s.start, s.length) for s in spans), strict=True):
+        if span.whole and sha256 != digests[span.row]:
             broken.append(span.row)
         bar.update()
     return digest.end(), broken
 
 
 def tar_spans(manifest: Manifest, number: int) -> Iterator[Span]:
-    """The samples of a tar, in its order."""
+    """The samples of tar `number`, in file order."""
     rows = np.flatnonzero(manifest.shard == number)
     for row in rows[np.argsort(manifest.offset[rows])].tolist():
         yield Span(row, int(manifest.offset[row]), int(manifest.bytes[row]), True)
 
 
 def beton_spans(manifest: Manifest, path: Path) -> Iterator[Span]:
-    """The samples of a .beton, in its order."""
+    """The samples of a .beton, in file order."""
     layout = Layout.of(path)
     row_of = dict(zip(manifest.beton.tolist(), range(len(manifest)), strict=True))
     for at in np.argsort(layout.where).tolist():
@@ -108,16 +111,16 @@ def _folder(manifest: Manifest, rows: np.ndarray, digests: list[bytes], bar: "tq
 
 
 def _indices(manifest: Manifest) -> Iterator[Damage]:
-    """What lies beside the tars follows from the manifest."""
+    """Check the index files of the tars, whose texts follow from the manifest."""
     for path, text in index_texts(manifest):
         if not path.exists() or path.read_bytes() != text.encode():
             yield Damage(path.name, "differs from the manifest" if path.exists() else "is absent", ())
 
 
 def index_texts(manifest: Manifest) -> Iterator[tuple[Path, str]]:
-    """Each index file of the tars and what it must say."""
+    """Each index file of the tars, and its text; none for indexed sets, which have no such files of ours."""
     tars = manifest.tars()
-    if not tars or manifest.info.encoding.get("indexed"):
+    if not tars or manifest.info.kind == "indexed":
         return
     m = manifest
     for number, tar in enumerate(tars):

@@ -1,1 +1,1 @@
-"""One image's bytes to the JPEG that is stored."""
+"""Turns one image's bytes into the JPEG that is stored."""

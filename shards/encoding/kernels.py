@@ -1,4 +1,4 @@
-"""The two passes of `shrink` in numba; the only module of this room that needs it."""
+"""The two passes of `shrink` in numba; the only module of this folder that needs numba."""
 
 from typing import Any
 
@@ -8,14 +8,15 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-HALF = 1 << 21  # of 22-bit fixed point
+HALF = 1 << 21  # one half in 22-bit fixed point
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "cache": True}
 
 
 @intrinsic
 def _blend(typingctx, image, start, weights, first, taps, row, at):
-    """row[at..at+3] = clip((half + sum over k of weights[first + k] * image[start + 3k..+3]) >> 22): a pixel's three
-    channels as a vector of four, the fourth lane being the next pixel's first and overwritten by it."""
+    """row[at..at+3] = clip((half + sum over k of weights[first + k] * image[start + 3k..+3]) >> 22).
+
+    A pixel's three channels are a vector of four lanes; the next pixel overwrites the fourth lane with its first."""
     signature = types.void(image, start, weights, first, taps, row, at)
 
     def codegen(context, b, sig, args):
@@ -34,9 +35,9 @@ def _blend(typingctx, image, start, weights, first, taps, row, at):
             weight = b.shuffle_vector(b.insert_element(blank, weight, ir.Constant(lane, 0)), blank, spread)
             b.store(b.add(b.load(total), b.mul(pixel, weight)), total)
         value = b.ashr(b.load(total), ir.Constant(quad, [22] * 4))
-        zero, most = ir.Constant(quad, [0] * 4), ir.Constant(quad, [255] * 4)
-        value = b.select(b.icmp_signed("<", value, zero), zero, value)
-        value = b.select(b.icmp_signed(">", value, most), most, value)
+        low, high = ir.Constant(quad, [0] * 4), ir.Constant(quad, [255] * 4)
+        value = b.select(b.icmp_signed("<", value, low), low, value)
+        value = b.select(b.icmp_signed(">", value, high), high, value)
         b.store(b.trunc(value, small), b.bitcast(b.gep(row_p, [at_v]), small.as_pointer()), align=1)
         return context.get_dummy_value()
 
@@ -45,7 +46,7 @@ def _blend(typingctx, image, start, weights, first, taps, row, at):
 
 @njit(**_OPTIONS)
 def columns(image, begin, weights, out):
-    """[H, W, 3] -> [H, n, 3]: the pass along each row."""
+    """The pass along each row: image [H, W, 3] -> out [H, n, 3], uint8."""
     height, width, n, taps = image.shape[0], image.shape[1], begin.shape[0], weights.shape[1]
     flat, coefficients, result = image.reshape(-1), weights.reshape(-1), out.reshape(-1)
     line, source = np.empty(3 * n + 4, np.uint8), np.zeros(3 * (width + taps) + 4, np.uint8)
@@ -58,15 +59,15 @@ def columns(image, begin, weights, out):
 
 @njit(**_OPTIONS)
 def rows(image, begin, weights, out):
-    """[H, B] -> [n, B]: the pass across rows of B bytes."""
-    height, wide, n, taps = image.shape[0], image.shape[1], begin.shape[0], weights.shape[1]
-    total = np.empty(wide, np.int32)
+    """The pass across rows of B bytes: image [H, B] -> out [n, B], uint8."""
+    height, size, n, taps = image.shape[0], image.shape[1], begin.shape[0], weights.shape[1]
+    total = np.empty(size, np.int32)
     for y in range(n):
         total[:] = HALF
         for k in range(min(taps, height - begin[y])):
             line, weight = image[begin[y] + k], weights[y, k]
-            for i in range(wide):
+            for i in range(size):
                 total[i] += weight * np.int32(line[i])
         target = out[y]
-        for i in range(wide):
+        for i in range(size):
             target[i] = np.uint8(min(max(total[i] >> 22, 0), 255))

@@ -1,9 +1,9 @@
-"""Shrinking as PIL does it, bit for bit, more than twice as fast where numba is installed.
+"""Shrinks images as PIL does, bit for bit, and more than twice as fast where numba is installed.
 
-PIL's antialiased bicubic works on 8-bit pixels with 22-bit fixed-point weights, a pass along the rows and one across
-them, rounding in between. The kernels do the same arithmetic, a pixel's channels (then a row's bytes) side by side in
-vector registers. The passes are asked of PIL one by one, because their order depends on its version: so a build gives
-the same bytes with and without numba, and with every PIL.
+PIL's antialiased bicubic works on 8-bit pixels with 22-bit fixed-point weights: one pass along the rows, one across
+them, with rounding in between. The numba kernels do the same arithmetic on a pixel's channels (then on a row's bytes)
+side by side in vector registers. Without numba PIL runs each pass by itself, because the order of its passes depends on
+its version. So a build gives the same bytes with and without numba, and with every version of PIL.
 """
 
 from functools import cache
@@ -12,14 +12,14 @@ from importlib.util import find_spec
 import numpy as np
 from PIL import Image
 
-PRECISION = 22  # bits of a weight; 8 for the pixel and 2 for what overshoots make 32
-SUPPORT = 2.0  # px on each side, of the bicubic filter
-A = -0.5  # its parameter
+PRECISION = 22  # bits of a weight; with 8 for the pixel and 2 for overshoot, 32 in all
+SUPPORT = 2.0  # px on each side: the reach of the bicubic filter
+A = -0.5  # the parameter of the bicubic filter
 NUMBA = find_spec("numba") is not None
 
 
 def shrink(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
-    """[H, W, 3] uint8 -> [height, width, 3] uint8, neither side longer than before."""
+    """[H, W, 3] uint8 -> [height, width, 3] uint8; height <= H, width <= W."""
     if not NUMBA:
         narrow = Image.fromarray(pixels).resize((width, len(pixels)), Image.Resampling.BICUBIC)
         return np.asarray(narrow.resize((width, height), Image.Resampling.BICUBIC))
@@ -36,14 +36,14 @@ def shrink(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
 
 @cache
 def taps(old: int, new: int) -> tuple[np.ndarray, np.ndarray]:
-    """For each of `new` px the first of `old` px that it sees [new], and 22-bit weights [new, most taps]."""
+    """For each of `new` px: the first of `old` px that it depends on [new], and 22-bit weights [new, taps]."""
     scale = max(old / new, 1.0)
     reach = SUPPORT * scale
-    centre = (np.arange(new) + 0.5) * (old / new)
-    low = np.maximum((centre - reach + 0.5).astype(np.int64), 0)  # toward zero, as C does
-    high = np.minimum((centre + reach + 0.5).astype(np.int64), old)
+    center = (np.arange(new) + 0.5) * (old / new)
+    low = np.maximum((center - reach + 0.5).astype(np.int64), 0)  # toward zero, as C does
+    high = np.minimum((center + reach + 0.5).astype(np.int64), old)
     at = np.arange(int(np.ceil(reach)) * 2 + 1)
-    x = np.abs((at + low[:, None] - centre[:, None] + 0.5) * (1.0 / scale))
+    x = np.abs((at + low[:, None] - center[:, None] + 0.5) * (1.0 / scale))
     near, far = ((A + 2.0) * x - (A + 3.0)) * x * x + 1, (((x - 5) * x + 8) * x - 4) * A
     weights = np.where(x < 1.0, near, np.where(x < 2.0, far, 0.0))
     weights[at >= (high - low)[:, None]] = 0.0

@@ -1,14 +1,14 @@
-"""ffcv's `.beton`, version 2, written by one deterministic writer; row i of the manifest is sample i of the file.
+"""ffcv's `.beton`, version 2: reads its tables, and writes it deterministically; row i of the manifest is sample i.
 
-    0        header        24 bytes    version 2, fields 2, page size, samples, where the allocations are
+    0        header        24 bytes    version 2, fields 2, page size, samples, start of the allocations
     24       fields        2 x 1041    type, name, arguments: an RGB image (2) `image`, an integer (1) `label`
-    2106     samples       N x 24      mode 0 = JPEG or 1 = pixels, width, height, where its bytes are; label
-    ...      images                  one behind the other; none crosses a multiple of the page size
-    ...      allocations   N x 24      sample, where, how many bytes; to the end of the file
+    2106     samples       N x 24      mode 0 = JPEG or 1 = pixels, width, height, start of its bytes; label
+    ...      images                    one after the other; none crosses a multiple of the page size
+    ...      allocations   N x 24      sample, start, number of bytes; to the end of the file
 
-A page is what ffcv's process cache reads at once. Pages are counted from the start of the file and need no padding at
-either end, so a small set stays small. When a sample outgrows the page, the page size doubles: what lies inside a page
-lies inside the page twice as large. ffcv is the reader and the oracle; nothing of it is needed to write.
+ffcv's process cache reads one page at a time. Pages are counted from the start of the file and need no padding at
+either end, so a small set stays small. When a sample is larger than the page, the page size doubles: samples inside one
+page are inside one page of twice the size too. ffcv is not needed to write; tests compare with its reader.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ import numpy as np
 
 from ..errors import UserError
 
-PAGE = 1 << 23  # bytes; ffcv's own default, at least 2 MiB and a power of two
+PAGE = 1 << 23  # bytes; the default of ffcv, which asks for a power of two of at least 2 MiB
 HEADER = np.dtype(
     [("version", "<u2"), ("fields", "<u2"), ("page", "<u4"), ("samples", "<u8"), ("allocations", "<u8")], align=True
 )
@@ -35,36 +35,35 @@ SAMPLE = np.dtype(  # the image's 13 bytes, 3 of padding, the label
     }
 )
 ALLOCATION = np.dtype([("sample", "<u8"), ("where", "<u8"), ("bytes", "<u8")])
-IMAGE, INTEGER = 2, 1
-
-
+IMAGE, INTEGER = 2, 1  # field types
 JPEG, RAW = 0, 1  # modes of a sample
-PICTURE = np.dtype([("mode", "u1"), ("width", "<u2"), ("height", "<u2"), ("where", "<u8")])
-KINDS = {0: "<f8", INTEGER: "<i8", IMAGE: PICTURE, 4: "<u8", 6: "<u8"}  # what ffcv keeps of a sample, by field type
+IMAGE_VALUE = np.dtype([("mode", "u1"), ("width", "<u2"), ("height", "<u2"), ("where", "<u8")])
+VALUES = {0: "<f8", INTEGER: "<i8", IMAGE: IMAGE_VALUE, 4: "<u8", 6: "<u8"}  # field type -> its part of a sample
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each sample of a finished `.beton` lies, ours or one that ffcv wrote."""
+    """The tables of a finished `.beton`, ours or one that ffcv wrote."""
 
     mode: np.ndarray  # [N] JPEG or RAW
     height: np.ndarray  # [N] px
     width: np.ndarray  # [N] px
-    where: np.ndarray  # [N] byte
+    where: np.ndarray  # [N] first byte
     size: np.ndarray  # [N] bytes
-    label: np.ndarray  # [N] of the first integer field; -1 without one
+    label: np.ndarray  # [N] the first integer field; -1 without one
 
     @classmethod
     def of(cls, path: Path) -> "Layout":
-        """Read the tables at both ends; UserError when the file is none, cut short, or has no image field."""
+        """Read the tables at both ends of a file; UserError when it is no .beton, truncated, or has no image field."""
         try:
             with path.open("rb") as file:
                 head = np.frombuffer(file.read(HEADER.itemsize), HEADER)[0]
                 if head["version"] != 2:
                     raise ValueError(f"version {head['version']}, not 2")
                 types = np.frombuffer(file.read(FIELD.itemsize * int(head["fields"])), FIELD)["type"].tolist()
-                kinds = np.dtype([(f"f{n}", KINDS.get(t, "<u8,<u8")) for n, t in enumerate(types)], align=True)
-                rows = np.frombuffer(file.read(kinds.itemsize * int(head["samples"])), kinds)
+                fields = [(f"f{n}", VALUES.get(t, "<u8,<u8")) for n, t in enumerate(types)]
+                sample = np.dtype(fields, align=True)
+                rows = np.frombuffer(file.read(sample.itemsize * int(head["samples"])), sample)
                 file.seek(int(head["allocations"]))
                 table = np.frombuffer(file.read(), ALLOCATION)
             image = rows[f"f{types.index(IMAGE)}"]
@@ -79,18 +78,19 @@ class Layout:
 
 
 class BetonWriter:
-    """A `.beton` in the making for at most `most` samples; `add` returns the sample's number."""
+    """Writes a `.beton` of at most `capacity` samples to an open file."""
 
-    def __init__(self, file: IO[bytes], most: int) -> None:
+    def __init__(self, file: IO[bytes], capacity: int) -> None:
         self.file, self.page, self.samples = file, PAGE, 0
-        self.rows = np.zeros(most, SAMPLE)
-        self.sizes = np.zeros(most, np.uint64)
-        self.digests = np.zeros((most, 32), np.uint8)
+        self.rows = np.zeros(capacity, SAMPLE)
+        self.sizes = np.zeros(capacity, np.uint64)
+        self.digests = np.zeros((capacity, 32), np.uint8)
         self.position = HEADER.itemsize + 2 * FIELD.itemsize + self.rows.nbytes
 
     def add(
         self, data: bytes | memoryview, sha256: bytes, height: int, width: int, label: int, mode: int = JPEG
     ) -> int:
+        """Append a sample, the bytes of a JPEG or of RAW pixels, and return its number; `sha256` is that of `data`."""
         size, number = len(data), self.samples
         while size > self.page:
             self.page *= 2
@@ -106,19 +106,19 @@ class BetonWriter:
         return number
 
     def restore(self, rows: np.ndarray, sizes: np.ndarray, digests: np.ndarray, page: int, position: int) -> None:
-        """Go on behind samples that lie in the file already; what lies behind them is dropped."""
+        """Continue after samples that are in the file already; bytes after them are dropped."""
         self.samples = len(rows)
         self.rows[: len(rows)], self.sizes[: len(rows)], self.digests[: len(rows)] = rows, sizes, digests
         self.page, self.position = page, position
         self.file.truncate(position)
 
     def sync(self) -> None:
-        """What was added is on the disk when this returns."""
+        """Flush what was added to the disk."""
         self.file.flush()
         os.fsync(self.file.fileno())
 
     def end(self) -> str:
-        """Write the tables; the file's digest, as in digest.py."""
+        """Write the tables; the digest of the file (digest.py)."""
         rows, sizes = self.rows[: self.samples], self.sizes[: self.samples]
         allocations = np.zeros(self.samples, ALLOCATION)
         allocations["sample"], allocations["where"], allocations["bytes"] = np.arange(len(rows)), rows["where"], sizes
@@ -129,9 +129,9 @@ class BetonWriter:
         self.file.seek(0)
         self.file.write(head)
         digest, at = hashlib.sha256(head), len(head)
-        for where, size, one in zip(rows["where"].tolist(), sizes.tolist(), self.digests, strict=False):
+        for where, size, sha256 in zip(rows["where"].tolist(), sizes.tolist(), self.digests, strict=False):
             digest.update(bytes(where - at))
-            digest.update(one.tobytes())
+            digest.update(sha256.tobytes())
             at = where + size
         digest.update(bytes(self.position - at) + allocations.tobytes())
         return digest.hexdigest()

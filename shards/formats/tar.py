@@ -1,7 +1,7 @@
-"""WebDataset tars: for each sample the members `key.jpg`, `key.cls`, `key.json`. Same samples, same bytes, always.
+"""WebDataset tars: for each sample the members `key.jpg`, `key.cls`, `key.json`. The same samples give the same bytes.
 
-Beside each tar lies DALI's index of it (`.idx`, the layout of its wds2idx), beside all of them one list of the tars as
-the wids library reads it, so that other readers need no scan.
+Each tar has DALI's index (`.idx`, in the layout of its wds2idx), and the set has one list of its tars as the wids
+library reads it, so that other readers need no scan.
 """
 
 import hashlib
@@ -11,16 +11,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
 
-from ..manifest import JSON
+from ..info import JSON
 
 BLOCK = tarfile.BLOCKSIZE
-FIXED = b"0000644\0" + b"0000000\0" * 2  # mode, owner, group: nothing of the machine gets in
-TAIL = b"0" + bytes(100) + b"ustar\x0000" + bytes(247)  # a plain file of nobody
-CONSTANT = sum(FIXED) + 11 * ord("0") + 8 * ord(" ") + sum(TAIL)  # of the checksum: all but name and size
+FIXED = b"0000644\0" + b"0000000\0" * 2  # mode, owner, group: nothing that depends on the machine
+TAIL = b"0" + bytes(100) + b"ustar\x0000" + bytes(247)  # a plain file without an owner's name
+CONSTANT = sum(FIXED) + 11 * ord("0") + 8 * ord(" ") + sum(TAIL)  # checksum without name and size
 
 
 def header(name: str, size: int) -> bytes:
-    """The 512 bytes before a member: what `tarfile` makes for USTAR, five times as fast; a sample has three."""
+    """The 512 bytes before a member: as `tarfile` makes them for USTAR, but five times as fast; a sample has three."""
     raw, length = name.encode().ljust(100, b"\0"), b"%011o" % size
     if len(raw) > 100 or len(length) > 11:
         raise AssertionError(f"{name} of {size} bytes does not fit USTAR")  # keys are short, images below 8 GB
@@ -29,43 +29,43 @@ def header(name: str, size: int) -> bytes:
 
 
 def members(key: str, label: int, height: int, width: int) -> tuple[bytes, bytes]:
-    """The small members behind a JPEG: `.cls` and `.json`."""
+    """The contents of the small members after a JPEG: `.cls` and `.json`."""
     name = json.dumps(key, ensure_ascii=False)
     page = f'{{"key": {name}, "label": {label}, "height": {height}, "width": {width}}}'
     return str(label).encode(), page.encode()
 
 
 def around(key: str, label: int, size: int, height: int, width: int) -> tuple[bytes, bytes]:
-    """What stands before and behind a sample's JPEG of `size` bytes."""
-    behind = [bytes(-size % BLOCK)]
+    """The tar bytes before and after a sample's JPEG of `size` bytes."""
+    after = [bytes(-size % BLOCK)]
     for suffix, data in zip(("cls", "json"), members(key, label, height, width), strict=True):
-        behind += [header(f"{key}.{suffix}", len(data)), data, bytes(-len(data) % BLOCK)]
-    return header(f"{key}.jpg", size), b"".join(behind)
+        after += [header(f"{key}.{suffix}", len(data)), data, bytes(-len(data) % BLOCK)]
+    return header(f"{key}.jpg", size), b"".join(after)
 
 
 class TarWriter:
-    """An open tar that samples are appended to; its digest as in digest.py."""
+    """Appends samples to an open tar and computes its digest (digest.py)."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file, self.bytes, self.digest = file, 0, hashlib.sha256()
 
     def write(self, data: memoryview | bytes, digested: bytes) -> None:
-        """Append samples; `digested` is the same with digests in place of JPEGs."""
+        """Append the members of samples; `digested` is `data` with digests in place of JPEGs."""
         self.file.write(data)
         self.digest.update(digested)
         self.bytes += len(data)
 
     def end(self) -> None:
-        """Two empty blocks, and the rest of a record."""
-        rest = bytes(2 * BLOCK + -(self.bytes + 2 * BLOCK) % tarfile.RECORDSIZE)
-        self.write(rest, rest)
+        """Append what ends a tar: two empty blocks, and zeros up to a full record."""
+        padding = bytes(2 * BLOCK + -(self.bytes + 2 * BLOCK) % tarfile.RECORDSIZE)
+        self.write(padding, padding)
 
 
 def dali_index(rows: Iterable[tuple[str, int, int, int, int, int]]) -> str:
     """DALI's index of a tar with samples (key, label, height, width, offset of the JPEG, its bytes), in order."""
     lines = []
     for key, label, height, width, offset, size in rows:
-        parts, name = [], "_".join(key.split())  # DALI cuts at white space, and shows the name in messages only
+        parts, name = [], "_".join(key.split())  # DALI splits lines at white space; it uses the name only in messages
         for suffix, length in zip(
             ("jpg", "cls", "json"), (size, *map(len, members(key, label, height, width))), strict=True
         ):
@@ -76,7 +76,7 @@ def dali_index(rows: Iterable[tuple[str, int, int, int, int, int]]) -> str:
 
 
 def wids_index(name: str, tars: Iterable[JSON]) -> str:
-    """The list of tars as wids reads it."""
+    """The list of tars in the format of wids."""
     shards: list[dict[str, Any]] = [
         {"url": tar["file"], "nsamples": tar["samples"], "filesize": tar["bytes"]} for tar in tars
     ]
@@ -85,5 +85,5 @@ def wids_index(name: str, tars: Iterable[JSON]) -> str:
 
 
 def index_path(tar: Path) -> Path:
-    """Where the DALI index of a tar lies."""
+    """The path of a tar's DALI index."""
     return tar.with_suffix(".idx")

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UserError
+from ..info import JSON
 from ..lists import check_known, parse, read
-from ..manifest import JSON
 from ..sources.source import Source
 from .draws import drawn
 from .fetch import listing

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UserError
+from ..info import JSON
 from ..lists import check_known, class_names, read, shown
-from ..manifest import JSON, Manifest
+from ..manifest import Manifest
 from .fetch import class_listing
 from .published import CLASSSETS
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UserError
+from ..info import JSON
 from ..keyed import keys, shuffled
-from ..manifest import JSON, uid_of
+from ..manifest import uid_of
 from ..sources.source import Source
 from .fetch import file_in, listing, lists_folder
 from .published import CLASSES, PUBLISHED

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import UserError
-from ..manifest import JSON
+from ..info import JSON
 from ..sources.source import Source
 from .classsets import class_set, remap
 from .draws import keyed_rank

@@ -1,4 +1,4 @@
-"""Small trees of real JPEGs, packed as every kind of source, and a server of them."""
+"""Small trees of JPEGs, packed as every kind of source, and a server for them."""
 
 import http.server
 import io
@@ -19,7 +19,7 @@ from .sources.packed import KINDS, pack
 from .sources.server import Ranged
 
 
-def _picture(seed: int, height: int = 60, width: int = 80) -> np.ndarray:
+def _smooth_pixels(seed: int, height: int = 60, width: int = 80) -> np.ndarray:
     rng = np.random.default_rng(seed)
     small = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
     smooth = np.asarray(small.resize((width, height), Image.Resampling.BICUBIC)).astype(np.int16)
@@ -27,12 +27,12 @@ def _picture(seed: int, height: int = 60, width: int = 80) -> np.ndarray:
 
 
 def _jpeg(seed: int, height: int = 60, width: int = 80) -> bytes:
-    return simplejpeg.encode_jpeg(_picture(seed, height, width), 92)
+    return simplejpeg.encode_jpeg(_smooth_pixels(seed, height, width), 92)
 
 
-def _saved(image: Image.Image, form: str, **how: object) -> bytes:
+def _saved(image: Image.Image, form: str, **kwargs: object) -> bytes:
     file = io.BytesIO()
-    image.save(file, form, **how)
+    image.save(file, form, **kwargs)
     return file.getvalue()
 
 
@@ -48,26 +48,26 @@ def _grow(root: Path, counts: dict[str, int], split: str = "train", side: int = 
 
 
 @pytest.fixture(scope="session")
-def picture() -> Callable[..., np.ndarray]:
+def smooth_pixels() -> Callable[..., np.ndarray]:
     """(seed, height, width) -> [H, W, 3] uint8, smooth with a little noise: like a photograph to a codec."""
-    return _picture
+    return _smooth_pixels
 
 
 @pytest.fixture(scope="session")
 def jpeg() -> Callable[..., bytes]:
-    """(seed, height, width) -> such an image as a JPEG."""
+    """(seed, height, width) -> `smooth_pixels` as a JPEG."""
     return _jpeg
 
 
 @pytest.fixture(scope="session")
 def saved() -> Callable[..., bytes]:
-    """(PIL image, format, options) -> what PIL writes."""
+    """(PIL image, format, options) -> the file that PIL writes, as bytes."""
     return _saved
 
 
 @pytest.fixture(scope="session")
 def grow() -> Callable[..., Path]:
-    """(root, {class: pictures}, split, side) -> root, with files `class_n.JPEG` of various sizes."""
+    """(root, {class: number of images}, split, side) -> root, with files `class_n.JPEG` of various sizes."""
     return _grow
 
 
@@ -89,7 +89,7 @@ def tree(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def options(tree: Path, tmp_path: Path) -> Callable[..., BuildOptions]:
-    """Options for `tree` into a new folder, one process unless told otherwise."""
+    """(changes) -> options for `tree` into a new folder, by default with one process."""
 
     def make(**changes: object) -> BuildOptions:
         return BuildOptions(**{"source": str(tree), "out": tmp_path / "out", "workers": 1, **changes})  # pyright: ignore
@@ -99,13 +99,13 @@ def options(tree: Path, tmp_path: Path) -> Callable[..., BuildOptions]:
 
 @pytest.fixture
 def no_lists(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of the user's environment says where published lists are."""
+    """Without the environment variable that names a folder of published lists."""
     monkeypatch.delenv("VIEWSTREAM_LISTS", raising=False)
 
 
 @pytest.fixture(scope="module")
 def wnids(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three of ImageNet's classes, one file with an odd name."""
+    """Three classes with names as in ImageNet; one file has an odd name."""
     tree = _grow(tmp_path_factory.mktemp("wnids"), {f"n0000000{c}": 5 + c for c in range(3)}, side=24)
     (tree / "train" / "n00000001" / "n00000001_0.JPEG").rename(tree / "train" / "n00000001" / "é ü.JPEG")
     return tree
@@ -113,14 +113,14 @@ def wnids(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def packed(wnids: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
-    """A folder with `wnids` as every kind, and where in it each lies."""
+    """A folder with `wnids` as every kind of source, and the path of each kind in it."""
     root = tmp_path_factory.mktemp("packed")
     return root, {kind: f"{kind}/{pack(wnids, kind, root / kind)}".rstrip("/") for kind in KINDS}
 
 
 @pytest.fixture(scope="module")
 def serve(packed: tuple[Path, dict[str, str]]) -> Iterator[Callable[..., str]]:
-    """(handler) -> the URL of a server of the packed folder."""
+    """(handler) -> the URL of a new server of the packed folder."""
     servers = []
 
     def start(handler: type[Ranged] = Ranged) -> str:

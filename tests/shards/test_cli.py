@@ -1,4 +1,4 @@
-"""The command as people type it, in a process of its own; and fields of every form, read from words."""
+"""Command lines: the builder as users run it, in a process of its own; and fields of every type, from words."""
 
 import os
 import subprocess
@@ -16,10 +16,10 @@ from viewstream.shards.manifest import Manifest
 SCRIPT = Path(__file__).parents[2] / "tools" / "build_shards.py"
 
 
-def call(*words: object, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def call(*argv: object, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     env = {k: v for k, v in os.environ.items() if not k.startswith("VIEWSTREAM_") and k != "IMAGENET"} | environment
     return subprocess.run(
-        [sys.executable, str(SCRIPT), *map(str, words)], cwd=folder, env=env, text=True, capture_output=True, timeout=60
+        [sys.executable, str(SCRIPT), *map(str, argv)], cwd=folder, env=env, text=True, capture_output=True, timeout=60
     )
 
 
@@ -61,7 +61,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(words, answer, tree, tmp_path):
     assert not (tmp_path / "data").exists()
 
 
-def test_a_damaged_picture_is_one_line_too_with_workers(tree, tmp_path):
+def test_a_damaged_image_is_one_line_too_with_workers(tree, tmp_path):
     (tree / "train" / "cat" / "cat_4.JPEG").write_bytes(b"garbage")
     done = call("--source", tree, "--workers", 2, folder=tmp_path)
     assert done.returncode == 2
@@ -79,22 +79,22 @@ def test_help_fits_a_screen_and_shows_an_example():
 
 @dataclass(frozen=True)
 class Fields:
-    """A field of every form"""
+    """Fields of every type"""
 
     dir: Annotated[Path, "a folder, 100 % of it", Positional] = Path()
     draw_subset: Annotated[bool | Literal["release", "paper"], "true alone, or a word"] = False
     name: Annotated[str, "any text"] = "pets"
     out: Annotated[Path | None, "a path or none"] = None
     rate: Annotated[float, "a number", 0] = 0.5
-    picture: Annotated[bool, "yes or no"] = True
+    shuffle: Annotated[bool, "yes or no"] = True
     views: Annotated[str, "a recipe", Renamed("recipe")] = "moco_v2"
 
 
 def fields(*words: str) -> Fields:
-    return parse(Fields(), argv=words, description="What fields become.")[0]
+    return parse(Fields(), argv=words, description="Fields as flags.")[0]
 
 
-def test_a_positional_word_fills_its_field_wherever_it_stands():
+def test_a_positional_word_fills_its_field_at_any_place():
     assert fields("here") == Fields(dir=Path("here"))
     assert fields("--rate", "2", "here").dir == fields("here", "--rate", "2").dir == Path("here")
     with pytest.raises(UserError, match="required: DIR"):
@@ -105,7 +105,7 @@ def test_a_positional_word_fills_its_field_wherever_it_stands():
         fields("here", "--rat", "2")
 
 
-def test_a_flag_is_true_alone_and_may_take_one_of_its_words():
+def test_a_flag_is_true_alone_or_takes_one_of_its_words():
     assert fields("here").draw_subset is False
     assert fields("here", "--draw-subset").draw_subset is True
     assert fields("here", "--draw-subset", "--rate", "2").draw_subset is True
@@ -115,23 +115,23 @@ def test_a_flag_is_true_alone_and_may_take_one_of_its_words():
         fields("here", "--draw-subset", "releas")
 
 
-def test_text_paths_numbers_and_switches_are_read_as_before():
-    words = ("--name", "cats", "--out", "a/b", "--rate", "0", "--no-picture")
-    assert fields("here", *words) == Fields(Path("here"), name="cats", out=Path("a/b"), rate=0.0, picture=False)
+def test_text_paths_numbers_and_switches_become_values():
+    words = ("--name", "cats", "--out", "a/b", "--rate", "0", "--no-shuffle")
+    assert fields("here", *words) == Fields(Path("here"), name="cats", out=Path("a/b"), rate=0.0, shuffle=False)
     with pytest.raises(UserError, match="--rate: 'fast' is not of the form X"):
         fields("here", "--rate", "fast")
     with pytest.raises(UserError, match="--rate: -1 is less than 0"):
         fields("here", "--rate=-1")
 
 
-def test_a_renamed_flag_keeps_its_old_name_which_help_tells(capsys):
+def test_a_renamed_flag_keeps_its_old_name_and_help_names_it(capsys):
     assert fields("here", "--recipe", "byol").views == fields("here", "--views", "byol").views == "byol"
     with pytest.raises(SystemExit):
         fields("--help")
     assert "a recipe (moco_v2); --recipe is its old name" in " ".join(capsys.readouterr().out.split())
 
 
-def test_help_names_the_place_the_words_and_the_defaults(capsys):
+def test_help_names_positional_words_choices_and_defaults(capsys):
     with pytest.raises(SystemExit):
         fields("--help")
     shown = capsys.readouterr().out

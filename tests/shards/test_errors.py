@@ -1,4 +1,4 @@
-"""Mistakes are said in one line: the nearest names, the extra that is missing."""
+"""Mistakes are reported in one line: the nearest names, the extra that is missing."""
 
 import pytest
 
@@ -16,11 +16,10 @@ def test_an_unknown_name_suggests_the_nearest_and_lists_all():
     [("torch", "train"), *(pytest.param(name, "train", marks=pytest.mark.full) for name in ("numba", "webdataset"))],
 )
 def test_a_missing_package_is_an_error_that_names_its_extra(program, built, tmp_path, package, extra):
-    absent = tmp_path / f"{package}.py"  # comes before the real one on the path and fails as if that were not there
+    absent = tmp_path / f"{package}.py"  # first on the path, so the real package seems not to be installed
     absent.write_text(f'raise ModuleNotFoundError("No module named {package}", name="{package}")')
-    words = ("--data", built.root, "--loader", "webdataset-stream", "--batch-size", 32, "--queue", 64,
-             "--out", tmp_path / "run")  # fmt: skip
-    done = program("trainers/train.py", *words, PYTHONPATH=str(tmp_path))
+    argv = ["--data", built.root, "--loader", "webdataset-stream", "--batch-size", 32, "--queue", 64]
+    done = program("trainers/train.py", *argv, "--out", tmp_path / "run", PYTHONPATH=str(tmp_path))
     assert done.returncode == 2
     assert done.stderr == f"error: {package} is not installed: pip install 'viewstream[{extra}]' brings it\n"
 
@@ -33,10 +32,10 @@ def test_a_module_that_is_no_extra_of_ours_keeps_its_own_error():
 def test_a_mistake_is_one_line_and_the_trace_shows_its_cause(program, tmp_path):
     torn = tmp_path / "last.pt"
     torn.write_bytes(b"not a checkpoint")
-    words = ("trainers/evaluate.py", "--checkpoint", torn, "--device", "cpu")
-    said, traced = program(*words), program(*words, VIEWSTREAM_TRACE="1")
-    assert said.returncode == 2
-    assert said.stderr.startswith(f"error: {torn}")
-    assert said.stderr.count("\n") == 1
+    argv = ("trainers/evaluate.py", "--checkpoint", torn, "--device", "cpu")
+    short, traced = program(*argv), program(*argv, VIEWSTREAM_TRACE="1")
+    assert short.returncode == 2
+    assert short.stderr.startswith(f"error: {torn}")
+    assert short.stderr.count("\n") == 1
     assert "UnpicklingError" in traced.stderr
     assert "direct cause" in traced.stderr

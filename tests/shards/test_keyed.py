@@ -1,15 +1,23 @@
-"""The words of hashes are frozen: an old run's order, coins and draws stay reproducible."""
+"""The numbers of hash purposes are frozen: the order, masks and draws of old runs stay reproducible."""
 
 from viewstream.shards.keyed import Purpose
 
 FROZEN = {
-    **{"RESEED": 0, "SHUFFLE_BN": 1, "POSITIVES": 2, "MASKS": 3},
-    **{"SHARD_ORDER": 101, "CLASS_ORDER": 102, "IMAGE_ORDER": 103, "REPLACEMENT": 104},
-    **{"CORNERS": 108, "PATCH": 109, "UNIFORMITY": 110},
+    "RESEED": 0,
+    "SHUFFLE_BN": 1,
+    "POSITIVES": 2,
+    "MASKS": 3,
+    "SHARD_ORDER": 101,
+    "CLASS_ORDER": 102,
+    "IMAGE_ORDER": 103,
+    "REPLACEMENT": 104,
+    "CORNERS": 108,
+    "PATCH": 109,
+    "UNIFORMITY": 110,
 }
 
 
-def test_every_purpose_has_its_own_number_which_stays():
+def test_every_purpose_keeps_its_own_number():
     found = {purpose.name: purpose.value for purpose in Purpose}
     assert found.items() >= FROZEN.items()
     assert len(set(found.values())) == len(found)

@@ -1,4 +1,4 @@
-"""The description of a set: what is written is what opens, and what is not whole does not."""
+"""The description of a set: it opens as it was written, and only when the set is complete."""
 
 import json
 
@@ -8,7 +8,9 @@ import pytest
 from viewstream.shards.building.build import build
 from viewstream.shards.care.summary import summary
 from viewstream.shards.errors import UserError
-from viewstream.shards.manifest import Manifest, newest, uid_of
+from viewstream.shards.info import newest
+from viewstream.shards.manifest import Manifest, uid_of
+from viewstream.shards.plain import plain
 
 
 def test_a_manifest_opens_as_it_was_written(options):
@@ -22,7 +24,7 @@ def test_a_manifest_opens_as_it_was_written(options):
     assert len(set(again.keys)) == 40
 
 
-def test_a_uid_is_the_keys_own_and_never_changes():
+def test_a_uid_depends_on_the_key_alone_and_never_changes():
     assert uid_of("n01440764/n01440764_18") == 17523703844427814674
 
 
@@ -32,27 +34,36 @@ def test_a_half_built_damaged_or_foreign_folder_does_not_open(options, tmp_path)
     made = build(options())
     page = made.root / "dataset.json"
     text = page.read_text()
-    for broken, words in [
+    for broken, message in [
         (text[:100], "is damaged"),
         (text.replace('"version": 1', '"version": 9'), "has version 9, this code reads 1"),
         (text.replace('"samples": 40,', '"samples": 41,', 1), "has 40 rows, dataset.json says 41"),
     ]:
         page.write_text(broken)
-        with pytest.raises(UserError, match=words):
+        with pytest.raises(UserError, match=message):
             Manifest.open(made.root)
     page.unlink()
     with pytest.raises(UserError, match="not a complete data set"):
         Manifest.open(made.root)
 
 
-def test_a_set_says_which_format_it_lacks(options):
+def test_a_set_names_the_format_that_it_lacks(options):
     made = build(options(format=("webdataset",)))
     made.require("webdataset")
     with pytest.raises(UserError, match=r"holds webdataset, not ffcv: build it with .*--format ffcv"):
         made.require("ffcv")
 
 
-def test_an_unlabeled_set_is_built_and_refuses_what_needs_labels(tmp_path, jpeg, options):
+@pytest.mark.parametrize(("keep", "kind"), [(False, "encoded"), (True, "kept")])
+def test_a_set_knows_how_its_images_got_their_bytes(keep, kind, options, tree):
+    made = build(options(keep=keep))
+    assert made.info.kind == Manifest.open(made.root).info.kind == kind
+    assert made.take(np.arange(3), made.label[:3], made.info.classes).info.kind == kind
+    assert "kind" not in json.loads((made.root / "dataset.json").read_text())
+    assert plain(tree).info.kind == "plain"
+
+
+def test_an_unlabeled_set_is_built_and_refused_where_labels_are_needed(tmp_path, jpeg, options):
     (tmp_path / "flat").mkdir()
     for n in range(3):
         (tmp_path / "flat" / f"some image {n}.jpg").write_bytes(jpeg(n))
@@ -76,7 +87,7 @@ def test_the_newest_complete_set_of_a_split_is_found(options, tmp_path, tree, gr
     assert newest(tmp_path / "sets", "val").name == "c"
 
 
-def test_dataset_json_is_for_people_too(options):
+def test_dataset_json_is_readable(options):
     page = json.loads((build(options()).root / "dataset.json").read_text())
     assert page["classes"] == ["cat", "dog", "eel", "fox"]
     assert page["tool"].startswith("viewstream ")

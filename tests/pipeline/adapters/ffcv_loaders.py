@@ -1,6 +1,5 @@
 """ffcv's own Loader with our stages, and `ViewLoader` beside it."""
 
-from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -56,7 +55,4 @@ def assert_same(theirs, ours):
 def turned(manifest):
     """The same samples under other ids, so that an id is not its number in the .beton."""
     order = np.random.default_rng(3).permutation(len(manifest))
-    columns = {name: getattr(manifest, name)[order] for name in ("uid", "label", "height", "width", "bytes", "beton")}
-    other = replace(manifest, **columns)
-    other.__dict__["keys"] = [manifest.keys[i] for i in order]
-    return other
+    return manifest.take(order, manifest.label[order], manifest.info.classes)

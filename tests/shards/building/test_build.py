@@ -1,4 +1,4 @@
-"""One pass, every format: same bytes everywhere, the same for every worker count, whole or absent."""
+"""Builds: the same bytes in every format and for any number of workers."""
 
 import dataclasses
 import hashlib
@@ -39,7 +39,7 @@ def test_every_format_holds_the_bytes_that_the_manifest_describes(options):
         assert made.uid[row] == uid_of(key)
     for file in made.info.files:
         data = (made.root / file["file"]).read_bytes()
-        for row in range(len(made)):  # digest.py's law, the slow way
+        for row in range(len(made)):  # the definition in digest.py, the slow way
             data = data.replace(made.path(row).read_bytes(), hashlib.sha256(made.path(row).read_bytes()).digest())
         assert hashlib.sha256(data).hexdigest() == file["digest"]
         assert (made.root / file["file"]).stat().st_size == file["bytes"]
@@ -56,10 +56,8 @@ def test_labels_counts_and_sources_are_those_of_the_tree(options, tree):
 
 
 @pytest.mark.parametrize("keep", [False, True])
-def test_the_output_is_byte_identical_for_one_two_and_three_workers(keep, options, tmp_path, monkeypatch, digests):
-    monkeypatch.setattr(
-        "viewstream.shards.building.layout.BLOCK_SAMPLES", 6
-    )  # enough blocks for three workers to mix up
+def test_the_output_is_byte_identical_for_one_to_three_workers(keep, options, tmp_path, monkeypatch, digests):
+    monkeypatch.setattr("viewstream.shards.building.layout.BLOCK_SAMPLES", 6)  # many blocks for three workers
     found = []
     for workers in (1, 2, 3):
         choice = options(workers=workers, out=tmp_path / f"out{workers}", format=ALL, keep=keep, shard_size="50KB")
@@ -68,7 +66,7 @@ def test_the_output_is_byte_identical_for_one_two_and_three_workers(keep, option
     assert {"dataset.json", "manifest.parquet", "pets-full-train.beton"} < found[0].keys()
 
 
-def test_raw_pixels_in_the_beton_are_those_of_the_jpegs_and_chosen_by_a_keyed_coin(options, tmp_path):
+def test_a_keyed_coin_chooses_images_whose_pixels_are_raw_in_the_beton(options, tmp_path):
     made = build(options(raw_fraction=0.4, format=("ffcv", "folder")))
     reader = open_beton(made)
     raw = 0
@@ -85,8 +83,8 @@ def test_raw_pixels_in_the_beton_are_those_of_the_jpegs_and_chosen_by_a_keyed_co
 
 
 def test_the_builder_runs_with_the_core_install_alone():
-    words = "import sys, viewstream.shards.building.build, viewstream.shards.care.summary; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", words], text=True, capture_output=True, check=True)
+    code = "import sys, viewstream.shards.building.build, viewstream.shards.care.summary; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True)
     assert not {"torch", "torchvision", "ffcv", "cv2", "numba", "webdataset"} & set(done.stdout.split())
 
 
@@ -104,7 +102,7 @@ def test_stock_webdataset_reads_the_tars(options):
     assert [(p["height"], p["width"]) for p in (json.loads(r["json"]) for r in rows)] == [tuple(s) for s in made.hw]
 
 
-def test_the_tars_are_plain_ustar_and_hold_nothing_of_the_machine(options):
+def test_the_tars_are_plain_ustar_and_do_not_depend_on_the_machine(options):
     for path in build(options()).tars():
         assert path.stat().st_size % tarfile.RECORDSIZE == 0
         with tarfile.open(path) as tar:
@@ -115,8 +113,8 @@ def test_the_tars_are_plain_ustar_and_hold_nothing_of_the_machine(options):
         assert [m.name.rpartition(".")[2] for m in members] == ["jpg", "cls", "json"] * (len(members) // 3)
 
 
-@pytest.mark.parametrize(("count", "grey"), [(80, 2), pytest.param(500, 9, marks=pytest.mark.full)])
-def test_real_pictures_become_a_set(count, grey, shared, tmp_path, options):
+@pytest.mark.parametrize(("count", "gray"), [(80, 2), pytest.param(500, 9, marks=pytest.mark.full)])
+def test_real_images_become_a_set(count, gray, shared, tmp_path, options):
     with tarfile.open(shared / "data" / "imagenet-sample.tar") as tar:
         members = [m for m in tar.getmembers() if m.isfile()][-count:]
         tar.extractall(tmp_path / "imagenet", members)  # Python 3.11.2 knows no filter
@@ -124,6 +122,6 @@ def test_real_pictures_become_a_set(count, grey, shared, tmp_path, options):
     assert len(made) == count
     assert Counter(made.info.counts) == {1: count}
     assert made.hw.max() == 400
-    assert made.info.report == {"check": "decode", "normalised": {"grey": grey}, "suspect": [], "skipped": []}
+    assert made.info.report == {"check": "decode", "normalised": {"grey": gray}, "suspect": [], "skipped": []}
     assert 30e3 < made.bytes.mean() < 45e3
     assert dataclasses.asdict(made.info)["encoding"] == {"max_side": 400, "quality": 90}

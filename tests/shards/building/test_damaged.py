@@ -12,7 +12,7 @@ from viewstream.shards.engine import in_order
 from viewstream.shards.errors import UserError
 
 
-def test_a_damaged_picture_stops_the_build_by_name_or_is_skipped_and_listed(options, tree, tmp_path):
+def test_a_damaged_image_stops_the_build_by_name_or_is_skipped_and_listed(options, tree, tmp_path):
     whole = build(options(out=tmp_path / "whole"))
     bad = {"cat/cat_3.JPEG": b"", "dog/dog_1.JPEG": b"garbage" * 50}
     bad["eel/eel_2.JPEG"] = (tree / "train" / "eel" / "eel_2.JPEG").read_bytes()[:-30]
@@ -29,15 +29,15 @@ def test_a_damaged_picture_stops_the_build_by_name_or_is_skipped_and_listed(opti
     assert "skipped" in summary(made)
 
 
-def test_a_source_of_damaged_pictures_alone_leaves_nothing(options, tree, tmp_path):
+def test_a_source_of_damaged_images_alone_leaves_nothing(options, tree, tmp_path):
     for path in (tree / "train").rglob("*.JPEG"):
-        path.write_bytes(b"no picture")
+        path.write_bytes(b"no image")
     with pytest.raises(UserError, match=r"all 40 images are damaged, the first by: it is no image .*right source\?$"):
         build(options(on_error="skip"))
     assert not (tmp_path / "out").exists()
 
 
-def test_a_kept_picture_whose_pixels_the_beton_holds_must_decode(options, tree):
+def test_a_kept_image_whose_pixels_the_beton_holds_must_decode(options, tree):
     path = tree / "train" / "cat" / "cat_3.JPEG"
     path.write_bytes(path.read_bytes()[:700] + b"\xff\xd9")
     raw = {"keep": True, "raw_fraction": 1.0, "format": ("ffcv",)}
@@ -48,7 +48,7 @@ def test_a_kept_picture_whose_pixels_the_beton_holds_must_decode(options, tree):
     assert not verify(made)
 
 
-def test_pipes_devices_and_holes_are_damaged_pictures_not_a_hang(options, tree):
+def test_pipes_devices_and_holes_are_damaged_images_not_a_hang(options, tree):
     folder = tree / "train" / "cat"
     os.mkfifo(folder / "pipe.JPEG")
     (folder / "zero.JPEG").symlink_to("/dev/zero")
@@ -59,8 +59,8 @@ def test_pipes_devices_and_holes_are_damaged_pictures_not_a_hang(options, tree):
     assert "is a pipe or a device, not a file" in causes["cat/pipe.JPEG"]
 
 
-def test_odd_pictures_are_counted_in_the_report(options, tree, picture, saved):
-    image = Image.fromarray(picture(1))
+def test_odd_images_are_counted_in_the_report(options, tree, smooth_pixels, saved):
+    image = Image.fromarray(smooth_pixels(1))
     (tree / "train" / "cat" / "cat_0.JPEG").write_bytes(saved(image, "PNG"))
     (tree / "train" / "cat" / "cat_1.JPEG").write_bytes(saved(image.convert("CMYK"), "JPEG"))
     (tree / "train" / "dog" / "dog_1.JPEG").write_bytes(saved(image.convert("L"), "JPEG"))

@@ -1,4 +1,4 @@
-"""A build's options: the sides, sizes and order that they give, and what is refused before anything is written."""
+"""Options of a build: the sizes and the order that they give, and values that are refused before writing."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from viewstream.shards.subsets.options import SubsetOptions
 
 
 @pytest.mark.parametrize("side", [{"max_side": 40}, {"short_side": 40}])
-def test_pictures_shrink_to_the_asked_side_and_never_grow(side, options, tree, jpeg):
+def test_images_shrink_to_the_given_side_and_never_grow(side, options, tree, jpeg):
     (tree / "train" / "cat" / "cat_0.JPEG").write_bytes(jpeg(1, 20, 30))
     made = build(options(**side))
     sides = made.hw.max(1) if "max_side" in side else made.hw.min(1)
@@ -25,6 +25,7 @@ def test_pictures_shrink_to_the_asked_side_and_never_grow(side, options, tree, j
 def test_keep_stores_the_files_own_bytes(check, options, tree):
     made = build(options(keep=True, check=check, format=("folder",)))
     assert made.info.report["check"] == check
+    assert made.info.kind == "kept"
     for row, path in enumerate(made.strings("source")):
         assert made.path(row).read_bytes() == (tree / "train" / path).read_bytes()
     assert (made.shard == -1).all()
@@ -40,7 +41,7 @@ def test_the_val_split_is_built_by_itself(options, tree, grow):
     assert len(made) == 7
 
 
-def test_what_lies_in_which_tar_does_not_depend_on_encoded_sizes(options, tmp_path):
+def test_which_tar_holds_an_image_does_not_depend_on_encoded_sizes(options, tmp_path):
     shards = []
     for quality in (20, 95):
         made = build(options(quality=quality, out=tmp_path / f"q{quality}", shard_size="50KB"))
@@ -60,14 +61,14 @@ def test_storage_order_mixes_the_classes_and_follows_the_seed_not_the_subset(opt
     assert part.info.subset["from"] == "draw"
 
 
-def test_sizes_are_read_as_people_write_them():
+def test_shard_sizes_are_read_with_units():
     assert [bytes_of(text) for text in ("256MB", "1 gb", "7K", "512")] == [256_000_000, 10**9, 7000, 512]
     with pytest.raises(UserError, match="write it like 256MB"):
         bytes_of("many")
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "message"),
     [
         ({"format": ()}, "names nothing to write"),
         ({"quality": 0}, "take 1 to 100"),
@@ -78,8 +79,8 @@ def test_sizes_are_read_as_people_write_them():
         ({"source": Path("nowhere")}, "nowhere/train does not exist: a source is laid out as"),
     ],
 )
-def test_options_that_cannot_work_are_refused_before_anything_is_written(changes, words, options, tmp_path):
-    with pytest.raises(UserError, match=words):
+def test_options_that_cannot_work_are_refused_before_anything_is_written(changes, message, options, tmp_path):
+    with pytest.raises(UserError, match=message):
         build(options(**changes))
     assert not (tmp_path / "out").exists()
 

@@ -1,4 +1,4 @@
-"""A build that dies at any moment goes on where it stopped, and ends as if nothing had happened."""
+"""A build that dies at any moment continues where it stopped; the result is that of an uninterrupted build."""
 
 import os
 import random
@@ -26,8 +26,8 @@ build(BuildOptions(source=sys.argv[1], out=Path(sys.argv[2]), workers=int(sys.ar
 
 
 def start(source: Path, out: Path, workers: int = 1) -> "subprocess.Popen[str]":
-    words = [sys.executable, "-c", PROGRAM, source, out, workers]
-    return subprocess.Popen(list(map(str, words)), text=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    argv = [sys.executable, "-c", PROGRAM, source, out, workers]
+    return subprocess.Popen(list(map(str, argv)), text=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
 
 
 def undisturbed(source: Path, out: Path) -> Manifest:
@@ -49,8 +49,9 @@ def test_a_build_killed_at_any_moment_ends_byte_identical(kills, tmp_path, grow,
             child.send_signal(signal.SIGKILL)
             killed += 1
         child.wait()
-        if (out / "dataset.json").exists():  # it came through before the blow: begin anew
-            undisturbed(tree, out) if (out / "building").exists() else None
+        if (out / "dataset.json").exists():  # it finished before it was killed: start again
+            if (out / "building").exists():
+                undisturbed(tree, out)
             assert digests(out) == whole
             out.rename(tmp_path / f"done{killed}")
         else:
@@ -60,7 +61,7 @@ def test_a_build_killed_at_any_moment_ends_byte_identical(kills, tmp_path, grow,
     assert not (out / "building").exists()
 
 
-def test_what_is_finished_is_not_made_again(tmp_path, grow, digests, capsys):
+def test_finished_shards_are_not_made_again(tmp_path, grow, digests, capsys):
     tree = grow(tmp_path / "pets", {f"pet{n}": 60 for n in range(8)}, side=200)
     out = tmp_path / "out"
     child = start(tree, out)
@@ -75,7 +76,7 @@ def test_what_is_finished_is_not_made_again(tmp_path, grow, digests, capsys):
     before = {path: path.stat().st_mtime_ns for path in out.glob("*.tar")}
     assert len(before) >= 3
     undisturbed(tree, out)
-    assert "images are there from an earlier run" in capsys.readouterr().out
+    assert "images were finished in an earlier run" in capsys.readouterr().out
     assert before.items() <= {path: path.stat().st_mtime_ns for path in out.glob("*.tar")}.items()
 
 
@@ -99,7 +100,7 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path, grow):
     child.send_signal(signal.SIGINT)
     child.communicate(timeout=60)
     kept = list((tmp_path / "out" / "building").glob("*.parquet"))
-    assert kept or (tmp_path / "out" / "dataset.json").exists()  # on a busy machine the build may win the race
+    assert kept or (tmp_path / "out" / "dataset.json").exists()  # on a busy machine the build may finish first
     assert undisturbed(tree, tmp_path / "out")
 
 
@@ -109,29 +110,28 @@ def limited() -> None:
 
 
 @pytest.mark.parametrize("where", ["limit", pytest.param("tmpfs", marks=pytest.mark.full)])
-def test_a_full_disk_is_a_clear_error_and_a_state_to_go_on_from(where, tmp_path, grow, digests):
+def test_a_full_disk_is_a_clear_error_and_the_build_can_continue(where, tmp_path, grow, digests):
     tree = grow(tmp_path / "pets", {f"pet{n}": 60 for n in range(4)}, side=120)
     whole = digests(undisturbed(tree, tmp_path / "whole").root)
     out = tmp_path / "small" / "out"
     out.parent.mkdir()
-    words = list(map(str, [sys.executable, "-m", "viewstream.tools.build_shards", "--source", tree, "--out", out,
-                           "--shard-size", "100KB", "--format", ",".join(ALL), "--raw-fraction", "0.2",
-                           "--workers", "1"]))  # fmt: skip
+    command = [sys.executable, "-m", "viewstream.tools.build_shards", "--source", str(tree), "--out", str(out)]
+    command += ["--shard-size", "100KB", "--format", ",".join(ALL), "--raw-fraction", "0.2", "--workers", "1"]
     mounted = where == "tmpfs"
     if mounted:
         mount = ["mount", "-t", "tmpfs", "-o", "size=900k", "tmpfs", str(out.parent)]
         if os.geteuid() or subprocess.run(mount, capture_output=True).returncode:
             pytest.skip("mounting a small tmpfs needs root")
     try:
-        failed = subprocess.run(words, capture_output=True, text=True, preexec_fn=None if mounted else limited)
+        failed = subprocess.run(command, capture_output=True, text=True, preexec_fn=None if mounted else limited)
         assert failed.returncode == 2, failed.stderr
-        assert "is there room, and may you write?" in failed.stderr
+        assert "check free space and write permission" in failed.stderr
         assert "Traceback" not in failed.stderr
         assert not (out / "dataset.json").exists()
         if mounted:
-            assert "shards are finished, the same command goes on from there" in failed.stderr
+            assert "shards are finished, the same command continues from there" in failed.stderr
             subprocess.run(["mount", "-o", "remount,size=50m", str(out.parent)], check=True)
-        subprocess.run(words, check=True, capture_output=True)
+        subprocess.run(command, check=True, capture_output=True)
         assert digests(out) == whole
     finally:
         if mounted:

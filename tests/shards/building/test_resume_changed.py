@@ -1,4 +1,4 @@
-"""An unfinished build whose options, source or shards have changed since: nothing is mixed."""
+"""Unfinished builds whose options, source or shards have changed since: nothing is mixed."""
 
 import numpy as np
 import pytest
@@ -15,13 +15,13 @@ def test_shards_of_other_options_or_another_source_are_never_mixed(tmp_path, gro
     sound = late.read_bytes()
     late.write_bytes(b"damaged")
     options = BuildOptions(source=str(tree), out=tmp_path / "out", shard_size="100KB", workers=1)
-    with pytest.raises(UserError, match=r"pet3_59.JPEG is damaged.*shards are finished, the same command goes on"):
+    with pytest.raises(UserError, match=r"pet3_59.JPEG is damaged.*shards are finished, the same command continues"):
         build(options)
     made = sorted(p.name for p in (tmp_path / "out").iterdir())
     with pytest.raises(UserError, match=r"unfinished build with other options \(quality was 90, is 80\)"):
         build(BuildOptions(**{**vars(options), "quality": 80}))
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == made
-    late.write_bytes(sound)  # another size: what follows is cut differently
+    late.write_bytes(sound)  # another size: later shards hold other images
     early = tree / "train" / "pet0" / "pet0_0.JPEG"
     early.write_bytes(jpeg(9, 300, 300))
     build(options)
@@ -30,8 +30,8 @@ def test_shards_of_other_options_or_another_source_are_never_mixed(tmp_path, gro
     assert digests(tmp_path / "out") == digests(build(whole).root)
 
 
-def test_records_behind_a_changed_shard_never_come_back(tmp_path, grow, digests, jpeg):
-    """Twice interrupted, the source changed in between: what lay behind the change is made again."""
+def test_records_after_a_changed_shard_never_come_back(tmp_path, grow, digests, jpeg):
+    """Interrupted twice, and the source changed in between: shards after the change are made again."""
     tree = grow(tmp_path / "pets", {f"pet{n}": 60 for n in range(4)}, side=100)
     options = BuildOptions(source=str(tree), out=tmp_path / "out", shard_size="100KB", workers=1)
     paths = build(BuildOptions(**{**vars(options), "out": tmp_path / "order"})).strings("source")
@@ -42,7 +42,7 @@ def test_records_behind_a_changed_shard_never_come_back(tmp_path, grow, digests,
         build(options)
     size = first.stat().st_size
     again = jpeg(77, 90, 90)
-    first.write_bytes(again + bytes(abs(size - len(again)) % 7 + 1))  # another size, cut alike behind it
+    first.write_bytes(again + bytes(abs(size - len(again)) % 7 + 1))  # another size, but the same images per shard
     second = tree / "train" / paths[len(paths) // 3]
     kept = second.read_bytes()
     second.write_bytes(b"damaged".ljust(len(kept)))
@@ -54,7 +54,7 @@ def test_records_behind_a_changed_shard_never_come_back(tmp_path, grow, digests,
     assert digests(tmp_path / "out") == digests(build(BuildOptions(**{**vars(options), "out": tmp_path / "w"})).root)
 
 
-def test_a_picture_more_in_the_source_moves_the_beton_and_is_noticed(tmp_path, grow, digests, jpeg):
+def test_a_new_image_in_the_source_moves_the_beton_and_is_noticed(tmp_path, grow, digests, jpeg):
     tree = grow(tmp_path / "pets", {f"pet{n}": 60 for n in range(4)}, side=100)
     options = BuildOptions(source=str(tree), out=tmp_path / "out", shard_size="100KB", workers=1)
     order = build(BuildOptions(**{**vars(options), "out": tmp_path / "order"}))
@@ -66,7 +66,7 @@ def test_a_picture_more_in_the_source_moves_the_beton_and_is_noticed(tmp_path, g
     late.write_bytes(sound)
     names = [f"pet3/more_{n}" for n in range(99)]
     places = keys(np.array([uid_of(name) for name in names], np.uint64), 0, "storage")
-    last = names[int(places.argmax())]  # comes behind every finished shard
+    last = names[int(places.argmax())]  # stored after every finished shard
     (tree / "train" / f"{last}.JPEG").write_bytes(jpeg(1))
     build(options)
     assert digests(tmp_path / "out") == digests(build(BuildOptions(**{**vars(options), "out": tmp_path / "w"})).root)

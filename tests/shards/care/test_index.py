@@ -1,4 +1,4 @@
-"""Shards that others wrote become a set by a description alone."""
+"""Shards that other programs wrote become a set when they are described."""
 
 import io
 import tarfile
@@ -17,31 +17,32 @@ from viewstream.shards.formats.read import open_beton, open_tar
 
 @pytest.fixture
 def theirs(tmp_path, jpeg):
-    """Tars as webdataset's own writer makes them, and the JPEGs by key."""
+    """A folder of tars from webdataset's own writer, and the JPEGs by key."""
     webdataset = pytest.importorskip("webdataset", reason="webdataset is not installed")
     folder = tmp_path / "theirs"
     folder.mkdir()
-    made = {}
+    images = {}
     for shard in range(2):
         with webdataset.TarWriter(str(folder / f"some-{shard}.tar")) as tar:
             for n in range(5):
                 key = f"sample{shard}{n}"
-                made[key] = jpeg(n + 5 * shard, 40 + n, 50)
-                tar.write({"__key__": key, "jpg": made[key], "cls": n % 3})
-    return folder, made
+                images[key] = jpeg(n + 5 * shard, 40 + n, 50)
+                tar.write({"__key__": key, "jpg": images[key], "cls": n % 3})
+    return folder, images
 
 
 def test_tars_of_webdatasets_writer_become_a_set(theirs, digests):
-    folder, pictures = theirs
+    folder, images = theirs
     before = digests(folder)
     made = index(folder, workers=1)
     assert {name: sha for name, sha in digests(folder).items() if name.endswith(".tar")} == before
     reader = open_tar(made)
-    assert [reader.read(row) for row in range(10)] == [pictures[key] for key in made.keys]
+    assert [reader.read(row) for row in range(10)] == [images[key] for key in made.keys]
     assert made.label.tolist() == [0, 1, 2, 0, 1] * 2
     assert made.info.classes == ("0", "1", "2")
     assert made.hw[3].tolist() == [43, 50]
     assert made.info.formats == ("webdataset",)
+    assert made.info.kind == "indexed"
     assert verify(made) == []
     with pytest.raises(UserError, match="describes these files already"):
         index(folder)
@@ -49,11 +50,11 @@ def test_tars_of_webdatasets_writer_become_a_set(theirs, digests):
 
 @pytest.mark.skipif(not find_spec("ffcv"), reason="ffcv is not installed")
 @pytest.mark.parametrize("mode", ["raw", "jpg"])
-def test_a_beton_of_ffcvs_writer_becomes_a_set(mode, tmp_path, picture):
+def test_a_beton_of_ffcvs_writer_becomes_a_set(mode, tmp_path, smooth_pixels):
     from ffcv.fields import FloatField, IntField, RGBImageField
     from ffcv.writer import DatasetWriter
 
-    images = [Image.fromarray(picture(n, 40 + n, 60)) for n in range(12)]
+    images = [Image.fromarray(smooth_pixels(n, 40 + n, 60)) for n in range(12)]
     (tmp_path / "theirs").mkdir()
     fields = {"label": IntField(), "weight": FloatField(), "image": RGBImageField(write_mode=mode)}
     writer = DatasetWriter(str(tmp_path / "theirs" / "some.beton"), fields, num_workers=1)
@@ -82,7 +83,7 @@ class _Rows:
         return n % 4, 0.5, self.images[n]
 
 
-def test_tars_and_a_beton_of_the_same_pictures_share_one_id_space(options):
+def test_tars_and_a_beton_of_the_same_images_share_one_id_space(options):
     made = build(options(shard_size="50KB"))
     (made.root / "dataset.json").unlink()
     again = index(made.root, workers=1)
@@ -93,9 +94,9 @@ def test_tars_and_a_beton_of_the_same_pictures_share_one_id_space(options):
     assert again.info.classes == made.info.classes
 
 
-def test_what_loaders_cannot_decode_is_named_or_left_out(theirs, saved, picture):
+def test_what_loaders_cannot_decode_is_named_or_left_out(theirs, saved, smooth_pixels):
     folder, _ = theirs
-    cmyk = saved(Image.fromarray(picture(1)).convert("CMYK"), "JPEG")
+    cmyk = saved(Image.fromarray(smooth_pixels(1)).convert("CMYK"), "JPEG")
     with tarfile.open(folder / "some-2.tar", "w") as tar:
         for name, data in (("odd.jpg", cmyk), ("odd.cls", b"1"), ("cut.jpg", b"\xff\xd8"), ("cut.cls", b"0")):
             info = tarfile.TarInfo(name)

@@ -1,4 +1,4 @@
-"""What is no longer as it was built is found and, byte by byte, made again."""
+"""Files that differ from what was built are found and made again, byte by byte."""
 
 import random
 import re
@@ -21,7 +21,7 @@ def flip(path, at):
     path.write_bytes(data)
 
 
-def test_a_sound_set_is_said_to_be_sound(options, program):
+def test_a_sound_set_passes(options, program):
     made = build(options(format=ALL, shard_size="50KB"))
     assert verify(made) == []
     done = program(SCRIPT, made.root)
@@ -46,7 +46,7 @@ def test_any_flipped_byte_of_any_file_is_found(options):
     assert verify(made) == []
 
 
-def test_the_samples_that_are_hit_are_named(options, program):
+def test_the_damaged_samples_are_named(options, program):
     made = build(options(format=("webdataset", "folder")))
     flip(made.tars()[0], int(made.offset[7]) + 20)
     (damage,) = verify(made)
@@ -57,7 +57,7 @@ def test_the_samples_that_are_hit_are_named(options, program):
     assert "--repair makes them again" in done.stderr
 
 
-def test_what_another_format_has_whole_needs_no_source(options, program, digests):
+def test_images_that_another_format_has_whole_need_no_source(options, program, digests):
     made = build(options(format=ALL, shard_size="50KB"))
     before = digests(made.root)
     for tar in made.tars():
@@ -70,7 +70,7 @@ def test_what_another_format_has_whole_needs_no_source(options, program, digests
 
 
 @pytest.mark.parametrize("keep", [False, True])
-def test_repair_makes_again_what_is_broken_and_nothing_else(keep, options, program, digests, tree):
+def test_repair_makes_damaged_files_again_and_nothing_else(keep, options, program, digests, tree):
     made = build(options(format=ALL, shard_size="50KB", keep=keep, raw_fraction=0.3))
     before = digests(made.root)
     tars = made.tars()
@@ -88,7 +88,7 @@ def test_repair_makes_again_what_is_broken_and_nothing_else(keep, options, progr
     assert tars[1].stat().st_mtime_ns == untouched
 
 
-def test_what_no_format_has_whole_comes_from_the_source_or_not_at_all(options, program, digests, tree):
+def test_images_that_no_format_has_whole_come_from_the_source(options, program, digests, tree):
     made = build(options(format=("webdataset",), shard_size="50KB"))
     before = digests(made.root)
     made.tars()[0].write_bytes(b"gone")
@@ -97,13 +97,13 @@ def test_what_no_format_has_whole_comes_from_the_source_or_not_at_all(options, p
     assert "name what it was built from with --source" in done.stderr
     lost = made.strings("source")[0]
     sound = (tree / "train" / lost).read_bytes()
-    for replaced, words in ((None, "lacks 1 images"), (sound[:-9], "is damaged"), (b"", "is damaged")):
+    for replaced, message in ((None, "lacks 1 images"), (sound[:-9], "is damaged"), (b"", "is damaged")):
         (tree / "train" / lost).unlink(missing_ok=True)
         if replaced is not None:
             (tree / "train" / lost).write_bytes(replaced)
         done = program(SCRIPT, made.root, "--repair", "--source", tree)
         assert done.returncode == 2
-        assert re.search(words, done.stderr), done.stderr
+        assert re.search(message, done.stderr), done.stderr
     other = next(p for p in (tree / "train" / "fox").iterdir())
     (tree / "train" / lost).write_bytes(other.read_bytes())
     done = program(SCRIPT, made.root, "--repair", "--source", tree)

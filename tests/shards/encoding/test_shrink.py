@@ -1,4 +1,4 @@
-"""A build's pixels do not depend on whether numba is there."""
+"""The pixels of a build do not depend on whether numba is installed."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def by_pil(pixels, height, width):
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 500), st.integers(1, 500), st.data())
-def test_the_kernels_are_pils_to_the_last_bit(height, width, data):
+def test_the_kernels_equal_pil_to_the_last_bit(height, width, data):
     small = data.draw(st.integers(1, height)), data.draw(st.integers(1, width))
     rng = np.random.default_rng(height * width)
     for pixels in (rng.integers(0, 256, (height, width, 3)), 255 * rng.integers(0, 2, (height, width, 3))):

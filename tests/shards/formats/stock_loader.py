@@ -1,6 +1,6 @@
-"""What ffcv's own Loader makes of a .beton: centers of 48 px and labels, into an .npz. FILE os|process OUT
+"""Reads a .beton with ffcv's own Loader and writes centers of 48 px and labels to an .npz. FILE os|process OUT
 
-A process of its own: ffcv changes a type of numba's (byte arrays, which it wants read-only) for the whole process.
+It runs as a process of its own, because ffcv changes a numba type (byte arrays become read-only) for the whole process.
 """
 
 import sys

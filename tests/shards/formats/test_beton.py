@@ -1,4 +1,4 @@
-"""Our `.beton` to stock ffcv: its reader, its loader and both of its caches."""
+"""Stock ffcv reads our `.beton`: its reader, its loader and both of its caches."""
 
 import io
 from importlib.util import find_spec
@@ -9,7 +9,7 @@ import pytest
 import simplejpeg
 
 from viewstream.shards.building.build import build
-from viewstream.shards.formats import beton as page_writer
+from viewstream.shards.formats import beton as module
 from viewstream.shards.formats.beton import BetonWriter
 
 pytestmark = pytest.mark.skipif(not find_spec("ffcv"), reason="ffcv is not installed")
@@ -32,7 +32,7 @@ def test_its_types_have_the_layout_that_we_write():
     from ffcv import types
     from ffcv.fields import IntField, RGBImageField
 
-    ours = (page_writer.HEADER, page_writer.FIELD, page_writer.SAMPLE, page_writer.ALLOCATION)
+    ours = (module.HEADER, module.FIELD, module.SAMPLE, module.ALLOCATION)
     fields = [RGBImageField(), IntField()]
     stock = (types.HeaderType, types.FieldDescType, types.get_metadata_type(fields), types.ALLOC_TABLE_TYPE)
     assert [t.itemsize for t in ours] == [t.itemsize for t in stock]
@@ -40,7 +40,7 @@ def test_its_types_have_the_layout_that_we_write():
         [t.fields[n][1] for n in t.names] for t in (stock[0], stock[1], stock[3])
     ]
     assert not any(bytes(field.to_binary()[0]).strip(b"\0") for field in fields)
-    assert [types.TYPE_ID_HANDLER[n] for n in (page_writer.IMAGE, page_writer.INTEGER)] == [RGBImageField, IntField]
+    assert [types.TYPE_ID_HANDLER[n] for n in (module.IMAGE, module.INTEGER)] == [RGBImageField, IntField]
 
 
 @pytest.mark.full
@@ -48,7 +48,7 @@ def test_its_types_have_the_layout_that_we_write():
 def test_its_loader_shows_the_pixels_of_our_bytes(cache, options, monkeypatch, tmp_path, program):
     import cv2
 
-    monkeypatch.setattr(page_writer, "PAGE", 1 << 13)  # so that 40 samples take many pages, and some outgrow one
+    monkeypatch.setattr(module, "PAGE", 1 << 13)  # so 40 samples take many pages, and some are larger than one
     made = build(options(format=("ffcv", "folder")))
     beton, out = made.root / made.info.files[-1]["file"], tmp_path / "shown.npz"
     done = program(Path(__file__).with_name("stock_loader.py"), beton, cache, out)
@@ -66,7 +66,7 @@ def test_its_loader_shows_the_pixels_of_our_bytes(cache, options, monkeypatch, t
 
 
 def test_no_sample_crosses_a_page_and_a_large_one_doubles_it(monkeypatch):
-    monkeypatch.setattr(page_writer, "PAGE", 1 << 12)
+    monkeypatch.setattr(module, "PAGE", 1 << 12)
     rng = np.random.default_rng(0)
     sizes = [*rng.integers(1, 3000, 50).tolist(), 10_000, 5, *rng.integers(1, 9000, 20).tolist()]
     file = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Damaged lists of images: as a source, and as the choice of a subset."""
+"""Damaged lists of images: as a source, and as the list of a subset."""
 
 import gzip
 import random
@@ -6,52 +6,66 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from .source import BAD, NAMES, Laid, Lay, Spoilt, cut, garbled, tree, written
+from .source import BAD, NAMES, Damage, Laid, Lay, cut, garbled, tree, written
 
 LABELS = (*"a٣²", "-1", "-", "--1", "1.0", "10000001", "9" * 25, "9" * 5000, "0x1", "5000")
+LINES = {
+    "missing-field": "dog/dog_1.JPEG",
+    "twice": f"{NAMES[3]} 1",
+    "absent": "dog/no.JPEG 1",
+    "up": "../dog/dog_1.JPEG 1",
+    "inside": "dog/../cat/x.JPEG 1",
+    "zero": "dog/a\0b.JPEG 1",
+    "long": f"dog/{'x' * 5000}.JPEG 1",
+    "deep": f"{'d/' * 3000}x.JPEG 1",
+    "only-slash": "/ 1",
+    "space": "dog/a b.JPEG 1",
+    "fields": "dog/dog_1.JPEG 1 2 3 4",
+    "half": "train/ 1",
+    "folder": "dog 1",
+    "nbsp": "dog/dog_1.JPEG\u00a01",
+    "separator": "dog/dog_1.JPEG\u2028 1",
+    "bom": "\ufeffdog/dog_1.JPEG 1",
+    "surrogate": "dog/\U0001f408.JPEG 1",
+    **{f"label-{n}": f"{BAD} {word}" for n, word in enumerate(LABELS)},
+}
 
 
-def texts() -> dict[str, Spoilt]:
+def texts() -> Iterator[tuple[str, Damage]]:
     lines = [f"{name} {int(name[0] == 'd')}" for name in NAMES]
-    odd = {
-        "missing-field": "dog/dog_1.JPEG", "twice": lines[3], "absent": "dog/no.JPEG 1", "up": "../dog/dog_1.JPEG 1",
-        "inside": "dog/../cat/x.JPEG 1", "zero": "dog/a\0b.JPEG 1", "long": f"dog/{'x' * 5000}.JPEG 1",
-        "deep": f"{'d/' * 3000}x.JPEG 1", "only-slash": "/ 1", "space": "dog/a b.JPEG 1",
-        "fields": "dog/dog_1.JPEG 1 2 3 4",
-        "half": "train/ 1", "folder": "dog 1", "nbsp": "dog/dog_1.JPEG\u00a01", "separator": "dog/dog_1.JPEG\u2028 1",
-        "bom": "\ufeffdog/dog_1.JPEG 1", "surrogate": "dog/\U0001f408.JPEG 1",
-    }  # fmt: skip
-    odd |= {f"label-{n}": f"{BAD} {word}" for n, word in enumerate(LABELS)}
-    found: dict[str, Spoilt] = {name: "\n".join([*lines[:4], line, lines[5]]).encode() for name, line in odd.items()}
     whole = "\n".join(lines).encode()
-    found |= {
-        "empty": b"",
-        "blank": b"\n \n",
-        "nbsp-alone": "\u00a0\n".encode(),
-        "bom-alone": b"\xef\xbb\xbf",
-        "zeros": bytes(50),
-    }
-    found |= {f"noise{n}": lambda rng: rng.randbytes(rng.randrange(1, 2000)) for n in range(4)}
-    found |= {f"cut{n}": partial(cut, whole, first=1) for n in range(4)}
-    found |= {f"garbled{n}": partial(garbled, whole, most=5) for n in range(8)}
-    return found | {"utf16": "\n".join(lines).encode("utf-16"), "all-zero-names": b"a\0b 0\nc\0d 1\n"}
+    for name, line in LINES.items():
+        yield name, "\n".join([*lines[:4], line, lines[5]]).encode()
+    yield "empty", b""
+    yield "blank", b"\n \n"
+    yield "nbsp-alone", "\u00a0\n".encode()
+    yield "bom-alone", b"\xef\xbb\xbf"
+    yield "zeros", bytes(50)
+    for n in range(4):
+        yield f"noise{n}", lambda rng: rng.randbytes(rng.randrange(1, 2000))
+        yield f"cut{n}", partial(cut, whole, first=1)
+    for n in range(8):
+        yield f"garbled{n}", partial(garbled, whole, length=5)
+    yield "utf16", "\n".join(lines).encode("utf-16")
+    yield "all-zero-names", b"a\0b 0\nc\0d 1\n"
 
 
 def lists() -> Iterator[tuple[str, Lay]]:
-    def lay(data: Spoilt, root: Path, rng: random.Random) -> Laid:
-        where, pictures = written(root / "list.txt", data, rng), str(tree(root) / "train")
-        return Laid(where, "list.txt|dog|d/d|cat|a.b", {"root": pictures}, count=None)
+    def lay(data: Damage, root: Path, rng: random.Random) -> Laid:
+        where, folder = written(root / "list.txt", data, rng), str(tree(root) / "train")
+        named = ("list.txt", "dog", "cat/", "d/d/d/", "a.b")
+        return Laid(where, named, {"root": folder}, count=None)
 
-    for name, data in texts().items():
+    for name, data in texts():
         yield name, partial(lay, data)
 
 
 def subsets() -> Iterator[tuple[str, Lay]]:
-    def lay(data: Spoilt, file: str, root: Path, rng: random.Random) -> Laid:
+    def lay(data: Damage, file: str, root: Path, rng: random.Random) -> Laid:
         subset = str(written(root / file, data, rng))
-        return Laid(tree(root), file, subset=subset, count=None)
+        return Laid(tree(root), (file,), subset=subset, count=None)
 
-    for name, data in texts().items():
+    for name, data in texts():
         yield name, partial(lay, data, "some.txt")
     packed = gzip.compress("\n".join(f"{name} 1" for name in NAMES).encode(), mtime=0)
     for n in range(5):

@@ -1,4 +1,4 @@
-"""A damaged source of six images: what is right in it, what spoils it, and what may be said of it."""
+"""A damaged source of six images: the sound images, ways to damage bytes, and what a build may do with the source."""
 
 import io
 import random
@@ -11,18 +11,18 @@ from PIL import Image
 
 
 class Laid(NamedTuple):
-    """A damaged source on the disk, and what may be said of it."""
+    """A damaged source on the disk, and what a build may do with it."""
 
     source: Path
-    named: str  # what a message must name: the sample or the file
+    named: tuple[str, ...]  # a refusal names one of these: the sample or the file; () = the build is not refused
     options: dict[str, Any] = {}  # noqa: RUF012
     subset: str = "full"
-    count: int | None = 6  # images that are stored or listed as skipped; None = the container does not say
-    known: bool = False  # damaged images are seen for sure: the build may not pass them
+    count: int | None = 6  # images that are stored or listed as skipped; None = depends on the damage
+    known: bool = False  # every build detects the damage
 
 
 Lay = Callable[[Path, random.Random], Laid]
-Spoilt = bytes | Callable[[random.Random], bytes]
+Damage = bytes | Callable[[random.Random], bytes]
 
 
 def photo(seed: int) -> Image.Image:
@@ -31,9 +31,9 @@ def photo(seed: int) -> Image.Image:
     return coarse.resize((40 + seed, 36), Image.Resampling.BICUBIC)
 
 
-def saved(image: Image.Image, form: str, **how: Any) -> bytes:
+def saved(image: Image.Image, form: str, **kwargs: Any) -> bytes:
     file = io.BytesIO()
-    image.save(file, form, **how)
+    image.save(file, form, **kwargs)
     return file.getvalue()
 
 
@@ -52,17 +52,18 @@ def tree(root: Path, files: dict[str, bytes] = GOOD) -> Path:
 
 
 def cut(data: bytes, rng: random.Random, first: int = 0, spare: int = 0) -> bytes:
-    """The beginning of it, without the last `spare` bytes at least."""
+    """The first bytes of `data`: at least `first`, and without the last `spare` bytes."""
     return data[: rng.randrange(first, len(data) - spare)]
 
 
-def garbled(data: bytes, rng: random.Random, first: int = 0, last: int | None = None, most: int = 20) -> bytes:
+def garbled(data: bytes, rng: random.Random, first: int = 0, last: int | None = None, length: int = 20) -> bytes:
+    """`data` with at most `length` random bytes at one place that starts between `first` and `last`."""
     broken, end = bytearray(data), len(data) if last is None else last
-    at, many = rng.randrange(first, end), rng.randint(1, most)
-    broken[at : at + many] = rng.randbytes(len(broken[at : at + many]))
+    at, count = rng.randrange(first, end), rng.randint(1, length)
+    broken[at : at + count] = rng.randbytes(len(broken[at : at + count]))
     return bytes(broken)
 
 
-def written(path: Path, data: Spoilt, rng: random.Random) -> Path:
+def written(path: Path, data: Damage, rng: random.Random) -> Path:
     path.write_bytes(data(rng) if callable(data) else data)
     return path

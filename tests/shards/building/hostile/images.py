@@ -1,4 +1,4 @@
-"""Trees with a damaged image: cut, garbled, lying headers, odd EXIF."""
+"""Trees with a damaged image: truncated, garbled, with false headers, with odd EXIF."""
 
 import random
 import struct
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from .source import BAD, GOOD, JPEGS, Laid, Lay, Spoilt, cut, garbled, photo, saved, tree
+from .source import BAD, GOOD, JPEGS, Damage, Laid, Lay, cut, garbled, photo, saved, tree
 
 MODES = {
     "encode": {},
@@ -18,7 +18,7 @@ MODES = {
 
 
 def claims(height: int, width: int, form: str) -> bytes:
-    """A small file whose header says that the image is as large as this."""
+    """A small file whose header claims this height and width."""
     data = saved(photo(9), form)
     if form == "JPEG":
         at = data.index(b"\xff\xc0") + 5
@@ -36,13 +36,13 @@ def with_exif(block: bytes) -> bytes:
 
 
 def tiff(*entries: tuple[int, int, int, int], then: int = 0) -> bytes:
-    """EXIF of (tag, type, count, value) and the place of the next list."""
+    """EXIF with entries (tag, type, count, value); `then` is the offset of the next list of entries."""
     body = b"".join(struct.pack("<HHII", *entry) for entry in entries)
     return b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + body + struct.pack("<I", then)
 
 
-def damaged_pictures() -> Iterator[tuple[str, Spoilt, bool]]:
-    """(name, bytes, whether every mode must see it)"""
+def damaged_images() -> Iterator[tuple[str, Damage, bool]]:
+    """Yield (name, bytes, whether every mode must detect the damage)."""
     plain = JPEGS[4]
     scan = plain.index(b"\xff\xda") + 14
     fixed = {"empty": b"", "start": plain[:2], "ends": plain[:2] + plain[-2:], "headers": plain[:scan] + b"\xff\xd9"}
@@ -81,12 +81,12 @@ def damaged_pictures() -> Iterator[tuple[str, Spoilt, bool]]:
         yield f"exif-garbled{n}", lambda rng: with_exif(garbled(tiff((0x0112, 3, 1, 6)), rng, 6)), False
 
 
-def pictures() -> Iterator[tuple[str, Lay]]:
-    def lay(data: Spoilt, mode: str, sure: bool, root: Path, rng: random.Random) -> Laid:
+def images() -> Iterator[tuple[str, Lay]]:
+    def lay(data: Damage, mode: str, sure: bool, root: Path, rng: random.Random) -> Laid:
         where = tree(root, {**GOOD, BAD: data(rng) if callable(data) else data})
-        return Laid(where, BAD, MODES[mode], known=sure)
+        return Laid(where, (BAD,), MODES[mode], known=sure)
 
-    for number, (name, data, sure) in enumerate(damaged_pictures()):
+    for number, (name, data, sure) in enumerate(damaged_images()):
         modes = list(MODES)[:3] if sure and "noise" not in name else [list(MODES)[number % len(MODES)]]
         for mode in modes:
             yield f"{name}-{mode}", partial(lay, data, mode, sure)

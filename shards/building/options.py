@@ -1,0 +1,67 @@
+"""A build's options, and the encoding that they ask for."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from ..encoding.encode import Encoding
+from ..errors import UserError
+from ..info import JSON
+
+# Options that do not decide the bytes of a finished unit: an interrupted build may continue with other ones.
+FREE = {"out", "workers", "on_error", "source", "root"}
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """Which images, how stored, and where"""
+
+    source: Annotated[
+        str | Path,
+        "folder, archive, list file or URL of the images ($IMAGENET, else data/imagenet); its kind is detected",
+    ] = ""
+    source_type: Annotated[
+        str, "imagefolder, flat, ilsvrc, parquet, tsv, webdataset or list, if not detected right"
+    ] = ""
+    root: Annotated[str, "folder of the images of a list file (the folder of the list)"] = ""
+    out: Annotated[Path | None, "new folder for the set (data/shards/SOURCE-SUBSET-SPLIT)"] = None
+    split: Annotated[Literal["train", "val"] | None, "which half of the source (train, or the half of the subset)"] = (
+        None
+    )
+    format: Annotated[tuple[Literal["webdataset", "ffcv", "folder"], ...], "what to write"] = ("webdataset", "ffcv")
+    max_side: Annotated[int, "shrink the longer side to this many px"] = 400
+    short_side: Annotated[int, "shrink the shorter side to this many px instead"] = 0
+    quality: Annotated[int, "JPEG quality, 1-100"] = 90
+    keep: Annotated[bool, "store plain JPEGs as they are, at full size"] = False
+    check: Annotated[Literal["headers", "decode"], "with --keep: check headers and end marker, or decode all"] = (
+        "headers"
+    )
+    raw_fraction: Annotated[float, "share of the images whose pixels the .beton holds decoded", 0.0] = 0.0
+    on_error: Annotated[Literal["fail", "skip"], "what to do about a damaged image"] = "fail"
+    shard_size: Annotated[str, "approximate size of a tar"] = "256MB"
+    workers: Annotated[int, "processes; 0 = one per core", 0] = 0
+    seed: Annotated[int, "seed of the storage order and of --draw-subset"] = 0
+
+
+def encoding_of(options: BuildOptions) -> Encoding:
+    """How the images are to be stored; UserError for options that cannot work."""
+    if not options.format:
+        raise UserError("--format names nothing to write: give webdataset, ffcv or folder, or several with commas")
+    if not 1 <= options.quality <= 100:
+        raise UserError(f"--quality {options.quality} is not a JPEG quality: take 1 to 100, 90 is usual")
+    if min(options.max_side, options.short_side + 1) < 1:
+        raise UserError("--max-side and --short-side leave no pixels: take 400 or 256, or --keep for full size")
+    if not 0 <= options.raw_fraction <= 1:
+        raise UserError(f"--raw-fraction {options.raw_fraction} is not a share: take 0 to 1")
+    max_side = 0 if options.short_side else options.max_side
+    return Encoding(options.keep, max_side, options.short_side, options.quality, options.check)
+
+
+def described(options: BuildOptions) -> JSON:
+    """How the images were stored, for `dataset.json`: only the options that had an effect."""
+    page: JSON = {"quality": options.quality}
+    if options.keep:
+        page |= {"keep": True, "check": options.check}
+    else:
+        page |= {"short_side": options.short_side} if options.short_side else {"max_side": options.max_side}
+    return page | ({"raw_fraction": options.raw_fraction, "seed": options.seed} if options.raw_fraction else {})

@@ -1,0 +1,97 @@
+"""Whole copies of a set's images, from its other formats or from its source."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from ..encoding.encode import Encoding, encode
+from ..encoding.headers import Damaged
+from ..errors import UserError
+from ..formats.beton import Layout
+from ..manifest import Manifest
+from ..sources.source import Source
+
+
+class Copies:
+    """Finds each sample's JPEG wherever it is whole."""
+
+    def __init__(self, manifest: Manifest, open_source: Callable[[], Source], scratch: Path) -> None:
+        self.manifest, self.open_source, self.scratch = manifest, open_source, scratch
+        self.digests = manifest.strings("sha256")
+        self.layout = None
+        if "ffcv" in manifest.info.formats:
+            with suppress(UserError):  # then the .beton cannot give copies
+                self.layout = Layout.of(manifest.beton_path())
+        self.encoded: dict[int, bytes] = {}  # row -> JPEG encoded from the source, for the file in work
+
+    def fetch(self, rows: Iterable[int]) -> None:
+        """Prepare `jpeg` for these rows: encode from the source what no format holds.
+
+        UserError when the source does not give the bytes that were built.
+        """
+        self.encoded = {}
+        lost = [row for row in rows if self._stored(row) is None]
+        if not lost:
+            return
+        source = self.open_source()
+        names = self.manifest.strings("source")
+        position = {path: at for at, path in enumerate(source.paths)}
+        if absent := [names[row] for row in lost if names[row] not in position]:
+            raise UserError(
+                f"{source.name} lacks {len(absent)} images of the set, the first {absent[0]}: is it the right source?"
+            )
+        at = np.array([position[names[row]] for row in lost], np.int64)
+        if source.stage:
+            source = source.stage(source, self.scratch, at)
+        encoding = built_encoding(self.manifest)
+        for row, place in zip(lost, (source.places[n] for n in at.tolist()), strict=True):
+            try:
+                jpeg = encode(source.reader.read(place), encoding).jpeg
+            except (Damaged, OSError, ValueError) as error:
+                raise UserError(f"{names[row]} in {source.name} is damaged ({error}): mend it first") from error
+            if hashlib.sha256(jpeg).digest() != self.digests[row]:
+                raise UserError(
+                    f"{names[row]} in {source.name} no longer gives the bytes that were built (another image, or "
+                    "another version of simplejpeg or pillow): build the set again"
+                )
+            self.encoded[row] = jpeg
+
+    def jpeg(self, row: int) -> bytes:
+        """The JPEG of a row that was fetched."""
+        data = self.encoded.get(row) or self._stored(row)
+        assert data is not None
+        return data
+
+    def _stored(self, row: int) -> bytes | None:
+        for path, offset, length in self._places(row):
+            with suppress(OSError), path.open("rb") as file:
+                data = os.pread(file.fileno(), length, offset)
+                if hashlib.sha256(data).digest() == self.digests[row]:
+                    return data
+        return None
+
+    def _places(self, row: int) -> Iterator[tuple[Path, int, int]]:
+        """(file, first byte, length) of a sample in each format."""
+        m, size = self.manifest, int(self.manifest.bytes[row])
+        if m.shard[row] >= 0:
+            yield m.tars()[m.shard[row]], int(m.offset[row]), size
+        if self.layout is not None:
+            yield m.beton_path(), int(self.layout.where[m.beton[row]]), size
+        if "folder" in m.info.formats:
+            yield m.path(row), 0, size
+
+
+def built_encoding(manifest: Manifest) -> Encoding:
+    """How a set's images were encoded."""
+    page = manifest.info.encoding
+    return Encoding(
+        keep=manifest.info.kind == "kept",
+        max_side=page.get("max_side", 0),
+        short_side=page.get("short_side", 0),
+        quality=page["quality"],
+        check=page.get("check", "decode"),
+    )

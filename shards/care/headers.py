@@ -1,0 +1,54 @@
+"""What the images of existing files tell about themselves, and whether loaders can read them."""
+
+import hashlib
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import simplejpeg
+from tqdm import tqdm
+
+from ..encoding.headers import may_turn
+from ..engine import cores, in_order
+from ..sources.source import Reader
+
+BLOCK = 256  # images per call of a worker
+COLORS = ("YCbCr", "Gray", "RGB")
+
+
+class Header(NamedTuple):
+    """What an image's own bytes tell."""
+
+    height: int  # px; 0 when the header cannot be read, and for pixels
+    width: int
+    sha256: bytes
+    turned: bool  # by EXIF, which readers ignore
+    cause: str  # why loaders could not read it, or ""
+
+
+def read_headers(reader: Reader, places: np.ndarray, raw: np.ndarray, workers: int) -> list[Header]:
+    """The header of each image at `places` [N, 3] (Ranges' places); `raw` [N] bool: it is pixels, not a JPEG."""
+    blocks = [(places[at : at + BLOCK], raw[at : at + BLOCK]) for at in range(0, len(places), BLOCK)]
+    found: list[Header] = []
+    with tqdm(total=len(places), unit="img", disable=None) as bar:
+        for headers in in_order(partial(_block, reader), blocks, max(1, min(workers or cores(), len(blocks)))):
+            found += headers
+            bar.update(len(headers))
+    return found
+
+
+def _block(reader: Reader, block: tuple[np.ndarray, np.ndarray]) -> list[Header]:
+    return [_header(reader, place, bool(raw)) for place, raw in zip(*block, strict=True)]
+
+
+def _header(reader: Reader, place: np.ndarray, raw: bool) -> Header:
+    height = width = 0
+    data, cause = b"", ""
+    try:
+        data = reader.read(place)
+        if not raw:
+            height, width, color, _ = simplejpeg.decode_jpeg_header(data)
+            cause = "" if color in COLORS else f"its colors are {color}"
+    except (OSError, ValueError) as error:
+        cause = str(error)
+    return Header(int(height), int(width), hashlib.sha256(data).digest(), not raw and may_turn(data), cause)

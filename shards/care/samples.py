@@ -1,0 +1,95 @@
+"""The samples of tars, or of a `.beton`, that exist already, as columns of a manifest."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from ..formats.beton import RAW, Layout
+from ..manifest import SCHEMA, uid_of
+from ..sources.local import Local
+from ..sources.readers import Ranges
+from ..sources.source import key_of
+from ..sources.webdataset import webdataset
+from .headers import Header, read_headers
+
+
+@dataclass(frozen=True)
+class Samples:
+    """N samples in the order of their files."""
+
+    files: list[Path]  # in the order of `shard`, or the .beton
+    classes: tuple[str, ...]
+    keys: list[str]
+    source: list[str]
+    label: np.ndarray  # [N] int32
+    bytes: np.ndarray  # [N] int64
+    shard: np.ndarray  # [N] int32, -1 = in a .beton
+    offset: np.ndarray  # [N] int64, -1 = in a .beton
+    beton: np.ndarray  # [N] int64, -1 = in a tar
+    headers: list[Header]
+
+    def table(self) -> pa.Table:
+        """The rows of a manifest, of SCHEMA."""
+        columns = {
+            "uid": list(map(uid_of, self.keys)),
+            "key": self.keys,
+            "label": self.label,
+            "source": self.source,
+            "height": [header.height for header in self.headers],
+            "width": [header.width for header in self.headers],
+            "bytes": self.bytes,
+            "sha256": [header.sha256 for header in self.headers],
+            "shard": self.shard,
+            "offset": self.offset,
+            "beton": self.beton,
+        }
+        return pa.table(columns, schema=SCHEMA)
+
+
+def tar_samples(root: Path, split: str, workers: int) -> Samples:
+    """The samples of the tars in folder `root`; unlabeled or labeled as webdataset reads them."""
+    source = webdataset(str(root), split)
+    assert isinstance(source.reader, Ranges)
+    places = np.asarray(source.places)
+    order = np.lexsort((places[:, 1], places[:, 0]))
+    places = places[order]
+    paths = [source.paths[row] for row in order.tolist()]
+    return Samples(
+        files=[root / name for name in source.reader.files],
+        classes=source.classes,
+        keys=[key_of(path) for path in paths],
+        source=paths,
+        label=source.label[order],
+        bytes=places[:, 2],
+        shard=places[:, 0].astype(np.int32),
+        offset=places[:, 1],
+        beton=np.full(len(places), -1),
+        headers=read_headers(source.reader, places, np.zeros(len(places), bool), workers),
+    )
+
+
+def beton_samples(path: Path, workers: int) -> Samples:
+    """The samples of a .beton, which have numbers for names."""
+    layout = Layout.of(path)
+    count, raw = len(layout.where), layout.mode == RAW
+    places = np.stack([np.zeros(count, np.int64), layout.where.astype(np.int64), layout.size.astype(np.int64)], 1)
+    headers = read_headers(Ranges(Local(path.parent), (path.name,)), places, raw, workers)
+    for n in np.flatnonzero(raw).tolist():
+        headers[n] = headers[n]._replace(height=int(layout.height[n]), width=int(layout.width[n]))
+    keys = [f"{path.stem}/{n:08d}" for n in range(count)]
+    label = layout.label.astype(np.int32)
+    labeled = count and label.min() >= 0
+    return Samples(
+        files=[path],
+        classes=tuple(map(str, range(int(label.max()) + 1))) if labeled else (),
+        keys=keys,
+        source=keys,
+        label=label,
+        bytes=places[:, 2],
+        shard=np.full(count, -1, np.int32),
+        offset=np.full(count, -1),
+        beton=np.arange(count),
+        headers=headers,
+    )

@@ -1,0 +1,112 @@
+"""What an image file's headers tell, before anything is decoded."""
+
+import io
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import simplejpeg
+from PIL import Image, UnidentifiedImageError
+
+END = b"\xff\xd9"  # a JPEG's last marker
+APP1, SCAN = 0xE1, 0xDA  # markers before EXIF and before the pixels
+ORIENTATION = 0x0112  # the EXIF tag
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+MODES = {"L": "grey", "LA": "grey", "P": "palette", "RGBA": "alpha", "1": "bilevel", "I;16": "16-bit grey"}
+ODD_SAMPLING = "odd sampling"
+MAX_PIXELS = 89_478_485  # PIL's limit, above which it warns; it refuses twice as many: small files can claim any size
+JPEGS = ("JPEG", "MPO")  # MPO: a JPEG with more images after the first
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # PIL would start other programs for some others
+_FILTERS = threading.Lock()
+
+
+class Damaged(Exception):
+    """The bytes are not a whole image; the message is the cause."""
+
+
+def cause_of(error: Exception) -> str:
+    """One line for a decoder's error."""
+    return str(error).replace("\n", " ") or type(error).__name__
+
+
+def plain_size(data: bytes) -> tuple[int, int] | None:
+    """Height and width, in px, of a whole color JPEG without EXIF, by its headers; None when `opened` has to look."""
+    if not data.endswith(END) or may_turn(data):
+        return None
+    try:
+        height, width, color, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError:
+        return None
+    size = int(height), int(width)
+    return size if color == "YCbCr" and size[0] * size[1] <= MAX_PIXELS else None
+
+
+def may_turn(data: bytes) -> bool:
+    """Whether a JPEG has EXIF before its pixels, or has headers that do not show it."""
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        if data[at + 1] == SCAN:
+            return False
+        if data[at + 1] == APP1 and data[at + 4 : at + 8] == b"Exif":
+            return True
+        at += 2 + int.from_bytes(data[at + 2 : at + 4])
+    return True
+
+
+def opened(data: bytes) -> tuple[Image.Image, tuple[str, ...]]:
+    """The image, opened but not decoded, and in which ways it is no plain JPEG; Damaged when it is no image."""
+    if not data:
+        raise Damaged("the file is empty")
+    try:
+        with _quietly():
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError as error:  # its own message names an object in memory
+        raise Damaged("it is no image of a known format") from error
+    except Exception as error:  # decoders raise anything on hostile bytes
+        raise Damaged(cause_of(error)) from error
+    kinds = []
+    if image.format not in JPEGS:
+        kinds.append((image.format or "unknown").lower())
+    elif image.mode == "RGB" and (unusual := _unusual(data)):
+        kinds.append(unusual)
+    if image.mode != "RGB":
+        kinds.append(MODES.get(image.mode, image.mode.lower()))
+    if orientation(image) in TURNS:
+        kinds.append("rotated")
+    return image, tuple(kinds)
+
+
+def orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8 in a valid file; 1 = upright, also without EXIF."""
+    if "exif" not in image.info:
+        return 1
+    try:
+        with _quietly():
+            return image.getexif().get(ORIENTATION, 1)
+    except Exception:  # unreadable EXIF says nothing about the pixels: other readers ignore it too
+        return 1
+
+
+def _unusual(data: bytes) -> str:
+    """What fast decoders may not expect of a color JPEG, or ""."""
+    try:
+        return "" if simplejpeg.decode_jpeg_header(data)[2] == "YCbCr" else "stored as rgb"
+    except ValueError:  # sampling factors that turbojpeg has no name for; PIL's decoder takes any
+        return ODD_SAMPLING
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Silence warnings about odd metadata: only the pixels matter. One thread at a time, because each restores the
+    process's warning filters."""
+    with _FILTERS, warnings.catch_warnings(action="ignore"):
+        yield

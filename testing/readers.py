@@ -1,0 +1,92 @@
+"""The laws of a sample reader."""
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import simplejpeg
+
+from ..shards.formats.reader import SampleReader
+from ..shards.manifest import Manifest
+from .laws import require
+
+THREADS = 8
+DESCRIPTORS = Path("/proc/self/fd")
+
+
+def check_reader(open_reader: Callable[[], SampleReader], manifest: Manifest, *, samples: int = 64) -> None:
+    """BrokenLaw unless readers keep their laws on the first `samples` rows of `manifest`.
+
+    `open_reader` returns a new reader of that manifest at each call. It is closed here.
+    """
+    rows = np.arange(min(samples, len(manifest)))
+    before = _held()
+    reader = open_reader()
+    alone = [_bytes(reader, manifest, row) for row in rows.tolist()]
+    again = [_bytes(reader, manifest, row) for row in rows.tolist()]
+    require(again == alone, reader, "a row has the same bytes every time it is read", _first(alone, again))
+    for row in rows.tolist():
+        place = reader.locate(row)
+        require(bool(isinstance(place, str) and place), reader, "locate names where a sample is stored", repr(place))
+    with ThreadPoolExecutor(THREADS) as pool:
+        threaded = list(pool.map(lambda row: _bytes(reader, manifest, row), rows.tolist()))
+    require(threaded == alone, reader, "read is safe from many threads", _first(alone, threaded))
+    _check_prefetch(reader, manifest, rows, alone)
+    reader.close()
+    after = _held()
+    require(after <= before, reader, "close ends all threads and files", f"left open: {sorted(after - before)}")
+
+
+def _check_prefetch(reader: SampleReader, manifest: Manifest, rows: np.ndarray, right: list[bytes]) -> None:
+    """An epoch in another order, after one that was broken off."""
+    order = np.random.default_rng(0).permutation(rows)
+    reader.prefetch(order[::-1].copy())
+    _bytes(reader, manifest, int(order[-1]))
+    reader.prefetch(order)
+    found = {row: _bytes(reader, manifest, row) for row in order.tolist()}
+    told = [found[row] for row in rows.tolist()]
+    require(told == right, reader, "prefetch changes no bytes, also after an epoch was broken off", _first(right, told))
+
+
+def _bytes(reader: SampleReader, manifest: Manifest, row: int) -> bytes:
+    """The sample as bytes, after its form was checked: a JPEG, or pixels [H, W, 3] uint8, of the manifest's size."""
+    data = reader.read(row)
+    law = "read returns a JPEG as bytes, or pixels [H, W, 3] uint8"
+    if isinstance(data, np.ndarray):
+        require(
+            data.dtype == np.uint8 and data.ndim == 3 and data.shape[2] == 3, reader, law, f"row {row}: {data.shape}"
+        )
+        size = data.shape[:2]
+    else:
+        require(isinstance(data, bytes | memoryview), reader, law, f"row {row}: {type(data).__name__}")
+        try:
+            size = simplejpeg.decode_jpeg_header(bytes(data))[:2]
+        except ValueError as error:
+            require(False, reader, law, f"row {row}: {error}")
+            raise AssertionError from error
+    want = tuple(manifest.hw[row].tolist())
+    require(
+        tuple(size) == want, reader, "a sample has the manifest's height and width", f"row {row}: {size}, not {want}"
+    )
+    return data.tobytes() if isinstance(data, np.ndarray) else bytes(data)
+
+
+def _first(right: list[bytes], found: list[bytes]) -> str:
+    """The first position that differs."""
+    return next(
+        (f"first at row {i}" for i, pair in enumerate(zip(right, found, strict=True)) if pair[0] != pair[1]), ""
+    )
+
+
+def _held() -> set[str]:
+    """Names of the threads that run and paths of the files that are open."""
+    threads = {f"thread {thread.name}" for thread in threading.enumerate()}
+    files = (
+        {os.readlink(link) for link in DESCRIPTORS.iterdir() if link.is_symlink()} if DESCRIPTORS.exists() else set()
+    )
+    return threads | {
+        f"file {path}" for path in files if path.startswith("/") and not path.startswith(("/proc", "/dev"))
+    }

@@ -1,0 +1,50 @@
+"""Records of finished units: they read back as they were written, and count only for their own unit."""
+
+import dataclasses
+
+import pytest
+
+from viewstream.shards.building import records
+from viewstream.shards.building.records import ROWS, Record
+
+SKIPPED = ({"source": "cat/a.jpg", "cause": "the file is empty"},)
+
+
+@pytest.fixture
+def three(tmp_path):
+    """A folder with the records of three units without tars."""
+    made = [
+        Record(ROWS.empty_table(), f"digest{n}", None, (1 << 23, 2106 + n), {"png": n}, (), SKIPPED) for n in range(3)
+    ]
+    for number, record in enumerate(made):
+        record.write(tmp_path, number)
+    return tmp_path, made
+
+
+def test_a_record_reads_back_as_it_was_written_and_cannot_change(three):
+    folder, made = three
+    assert records.read(folder, ["digest0", "digest1", "digest2"]) == (made, 0)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        made[0].digest = "other"  # pyright: ignore
+
+
+def test_records_after_one_of_another_unit_are_deleted(three):
+    folder, made = three
+    assert records.read(folder, ["digest0", "other", "digest2"]) == (made[:1], 2)
+    assert [path.name for path in folder.iterdir()] == ["000000.parquet"]
+
+
+def test_a_torn_record_counts_as_absent(three):
+    folder, made = three
+    path = folder / "000001.parquet"
+    path.write_bytes(path.read_bytes()[:-20])
+    assert records.read(folder, ["digest0", "digest1", "digest2"]) == (made[:1], 2)
+
+
+def test_a_record_whose_tar_is_absent_does_not_count(three):
+    folder, made = three
+    building = folder / "building"
+    building.mkdir()
+    tar = {"file": "pets-000000.tar", "bytes": 10240, "samples": 0, "digest": ""}
+    dataclasses.replace(made[0], tar=tar).write(building, 0)
+    assert records.read(building, ["digest0"]) == ([], 1)
