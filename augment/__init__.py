@@ -1,1 +1,100 @@
-"""What a view is (`spec`), the numbers drawn for it (`draw`), and the programs that make its pixels (`renderers`)."""
+"""What a view is, its recipes, its draws, and the programs that render it.
+
+Everything here but `KeyedGenerator` uses numpy alone; `KeyedGenerator` imports torch when it is first used.
+"""
+
+from typing import TYPE_CHECKING
+
+from ..shards.faces import hand_on
+from .draw import draw
+from .recipes import (
+    VIEWS,
+    byol,
+    dino,
+    evaluation,
+    inat,
+    inat_evaluation,
+    ltaug,
+    moco_v1,
+    moco_v2,
+    seed,
+    seed_moco_v1,
+    seed_moco_v2,
+    seed_patches,
+    slaug,
+    ssl_small,
+    ssl_small_cj1,
+    ssl_small_mask,
+    supervised,
+    swav,
+    transfer,
+    transfer_cifar,
+    transfer_evaluation,
+    transfer_finetune,
+    views_of,
+)
+from .spec import (
+    ColorJitter,
+    GaussianBlur,
+    Grayscale,
+    HideAndSeek,
+    HorizontalFlip,
+    Normalize,
+    Op,
+    RandomResizedCrop,
+    ResizeCenterCrop,
+    Solarize,
+    UserOp,
+    View,
+    Views,
+    check,
+    size_of,
+)
+
+if TYPE_CHECKING:
+    from .renderers.user_ops import KeyedGenerator
+
+__all__ = [
+    "VIEWS",
+    "ColorJitter",
+    "GaussianBlur",
+    "Grayscale",
+    "HideAndSeek",
+    "HorizontalFlip",
+    "KeyedGenerator",
+    "Normalize",
+    "Op",
+    "RandomResizedCrop",
+    "ResizeCenterCrop",
+    "Solarize",
+    "UserOp",
+    "View",
+    "Views",
+    "byol",
+    "check",
+    "dino",
+    "draw",
+    "evaluation",
+    "inat",
+    "inat_evaluation",
+    "ltaug",
+    "moco_v1",
+    "moco_v2",
+    "seed",
+    "seed_moco_v1",
+    "seed_moco_v2",
+    "seed_patches",
+    "size_of",
+    "slaug",
+    "ssl_small",
+    "ssl_small_cj1",
+    "ssl_small_mask",
+    "supervised",
+    "swav",
+    "transfer",
+    "transfer_cifar",
+    "transfer_evaluation",
+    "transfer_finetune",
+    "views_of",
+]
+__getattr__ = hand_on(__name__, {"KeyedGenerator": ".renderers.user_ops"})

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ROOMS = {
     "shards": set(),
-    "augment": {"shards.errors", "shards.keyed"},
+    "augment": {"shards.errors", "shards.faces", "shards.keyed"},
     "pipeline": {"shards", "augment"},
     "trainers": {"shards", "augment", "pipeline"},
     "tools": {"shards", "augment", "pipeline", "trainers"},

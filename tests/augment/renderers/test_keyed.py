@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from viewstream.augment import draw
+from viewstream.augment.draw import fold, hashed
 from viewstream.augment.renderers import keyed
 from viewstream.shards.keyed import mix
 
@@ -31,7 +31,7 @@ def test_mix_and_shift_equal_those_of_uint64(words):
 
 @given(words=WORDS, word=st.integers(0, 2**63 - 1))
 def test_fold_equals_that_of_the_draws(words, word):
-    expected = draw.fold(np.array(words, np.uint64), word).tolist()
+    expected = fold(np.array(words, np.uint64), word).tolist()
     assert bits(keyed.fold(tensor(words), word)) == expected
     assert bits(keyed.fold(tensor(words), torch.tensor(word))) == expected
 
