@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from viewstream.augment.draw import fold, hashed
+from viewstream.augment.draw import fold
 from viewstream.augment.renderers import keyed
 from viewstream.shards.keyed import mix
 
