@@ -1,6 +1,6 @@
-"""From a manifest to batches of views: order, loaders, the executor they share.
+"""From a manifest to batches of views: sample order, readers and loaders.
 
-For other people's loops: `as_dataset` for torch's DataLoader, `ffcv_ops` for ffcv's.
+For training loops on torch's `DataLoader` there is `as_dataset`, for those on ffcv's `Loader` `adapters.ffcv_ops`.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -41,7 +41,7 @@ class Executor:
         self.reader, self.manifest, self.workers = reader, manifest, Workers(threads)
         self.sizes = np.array(sizes, np.int64)  # of the views, px
         self._largest = int((manifest.height.astype(np.int64) * manifest.width).max()) * 3
-        self._pool = ThreadPoolExecutor(self.workers.most, thread_name_prefix="viewstream")
+        self._pool = ThreadPoolExecutor(self.workers.max_threads, thread_name_prefix="viewstream")
         self._local = threading.local()
 
     def bytes_for(self, samples: int) -> int:
@@ -85,7 +85,7 @@ class Executor:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _start(self, rows: np.ndarray, room: Room, use: Use) -> list[Task]:
-        step = -(-len(rows) // (self.workers.most * CHUNKS)) or 1
+        step = -(-len(rows) // (self.workers.max_threads * CHUNKS)) or 1
         parts = [range(at, min(at + step, len(rows))) for at in range(0, len(rows), step)]
         return [self._pool.submit(self._chunk, rows, part, room, use) for part in parts]
 

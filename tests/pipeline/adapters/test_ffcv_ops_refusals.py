@@ -24,7 +24,7 @@ def test_what_does_not_fit_the_plan_is_refused(built):
 def test_samples_that_share_a_number_in_the_file_are_refused(built):
     from viewstream.pipeline.adapters.ffcv_ops import pipelines
 
-    with pytest.raises(UserError, match=r"90 samples of .* have another's number"):
+    with pytest.raises(UserError, match=r"90 samples of .* share a number"):
         pipelines(replace(built, beton=built.beton % 6), moco_v2(32), Plan(len(built), 16))
 
 
