@@ -29,6 +29,7 @@ from ...shards.manifest import Manifest
 from ..choose import open_reader
 from ..cut.resize import warm_up
 from ..executor import Executor
+from ..host_batch import CroppedViews
 from ..plan.order import Order, Plan, Tail
 from ..plan.params import BatchParams, batch_params
 from ..workers import share_of_cores
@@ -151,6 +152,4 @@ def crop_now(executor: Executor, params: BatchParams, pixels: np.ndarray) -> lis
     fails."""
     if failed := executor.wait(executor.crop(params.rows, params.boxes, pixels)).failed:
         raise next(iter(failed.values()))
-    n, sizes = len(params.rows), executor.sizes.tolist()
-    blocks = torch.from_numpy(pixels).split([3 * s * s * n for s in sizes])
-    return [block.view(n, s, s, 3) for block, s in zip(blocks, sizes, strict=True)]
+    return CroppedViews(torch.from_numpy(pixels), executor.sizes.tolist()).views()

@@ -3,9 +3,9 @@
 For sets of `tools/make_static.py` and of ssl-small (spec small_sts A.7), whose images may be gray or CMYK.
 """
 
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from ...augment.crops import crop_params
 from ...augment.recipes import evaluation
 from ...augment.renderers.host import render
 from ...augment.spec import Normalize
-from ...shards.engine import cores
+from ...shards.engine import cores, prefetch
 from ...shards.errors import UserError, choose
 from ..batch import Batch
 from ..cut.resize import resized_crop, warm_up
@@ -65,19 +65,18 @@ class StaticSet:
 
     def epoch(self, number: int = 0, start: int = 0) -> Iterator[Batch]:
         """Batches `start`.. of the set; all epochs are the same."""
-        coming: deque[tuple[np.ndarray, list[Future[np.ndarray]]]] = deque()
-        for ids in self.plan.ids(number, start):
-            coming.append((ids, [self._pool.submit(self._read, self.items[i]) for i in ids]))
-            if len(coming) > AHEAD:
-                yield self._batch(*coming.popleft())
-        while coming:
-            yield self._batch(*coming.popleft())
+        with closing(prefetch(self.plan.ids(number, start), self._start, AHEAD)) as started:
+            for ids, reads in started:
+                yield self._batch(ids, reads)
 
     def close(self) -> None:
         """End the threads; reads that have not begun are dropped."""
         self._pool.shutdown(cancel_futures=True)
 
-    def _batch(self, ids: np.ndarray, reads: list[Future[np.ndarray]]) -> Batch:
+    def _start(self, ids: np.ndarray) -> list[Future[np.ndarray]]:
+        return [self._pool.submit(self._read, self.items[i]) for i in ids]
+
+    def _batch(self, ids: np.ndarray, reads: Sequence[Future[np.ndarray]]) -> Batch:
         pixels = np.empty((3, len(ids), self.size, self.size, 3), np.uint8)
         for i, read in enumerate(reads):
             pixels[:, i] = read.result()

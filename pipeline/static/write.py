@@ -22,9 +22,9 @@ from ...augment.spec import HideAndSeek, Normalize, RandomResizedCrop, View, Vie
 from ...shards.errors import UserError
 from ...shards.manifest import Manifest
 from ..batch import SampleReader
-from ..choose import READERS, open_reader
+from ..choose import open_any_reader
 from ..cut.resize import resized_crop
-from ..executor import damaged
+from ..damage import damaged
 from ..plan.params import batch_params
 
 EPOCH = 0
@@ -121,8 +121,7 @@ def one_thread() -> Iterator[None]:
 @cache
 def _opened(data: Path) -> tuple[Manifest, SampleReader, list[str]]:
     manifest = Manifest.open(data)
-    form = next(name for name in READERS if name in manifest.info.formats)
-    return manifest, open_reader(form, manifest), names_of(manifest)
+    return manifest, open_any_reader(manifest), names_of(manifest)
 
 
 def _decoded(manifest: Manifest, reader: SampleReader, row: int) -> np.ndarray:

@@ -69,9 +69,10 @@ def usual_kept(usual, tmp_path_factory):
 
 @pytest.fixture
 def stream(built):
-    """(views, loader, ...) -> an open loader, DALI's unless told otherwise, closed in the end."""
+    """(views, loader class, ...) -> an open loader, `DaliLoader` by default; all are closed at the end."""
     from viewstream.pipeline.choose import open_reader
     from viewstream.pipeline.dali.loader import DaliLoader
+    from viewstream.pipeline.options import LoaderOptions
     from viewstream.pipeline.plan.order import Plan
 
     opened = []
@@ -79,7 +80,7 @@ def stream(built):
     def make(views, kind=DaliLoader, plan=None, manifest=built, reader="webdataset", **more):
         reader = open_reader(reader, manifest) if isinstance(reader, str) else reader
         plan = plan or Plan(len(manifest), 16, seed=5)
-        opened.append(kind(manifest, plan, views, reader, **{"threads": 2, **more}))
+        opened.append(kind(manifest, plan, views, reader, LoaderOptions(**{"threads": 2, **more})))
         return opened[-1]
 
     yield make

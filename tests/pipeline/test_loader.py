@@ -12,8 +12,7 @@ import torch
 
 from viewstream.augment.recipes import evaluation, moco_v2, seed_patches
 from viewstream.augment.spec import IMAGENET_STD
-from viewstream.pipeline.choose import open_reader
-from viewstream.pipeline.loader import ViewLoader
+from viewstream.pipeline.choose import open_loader
 from viewstream.pipeline.plan.order import Plan
 from viewstream.pipeline.workers import Gate, Workers, share_of_cores
 from viewstream.shards.engine import cores
@@ -25,20 +24,15 @@ STD = torch.tensor(IMAGENET_STD).view(3, 1, 1)
 
 def streamed(manifest, views, reader="webdataset", plan=None, epoch=0, **options):
     plan = plan or Plan(len(manifest), 16, seed=5)
-    stream = ViewLoader(manifest, plan, views, open_reader(reader, manifest), threads=2, **options)
-    try:
-        return stream, list(stream.epoch(epoch))
-    finally:
-        stream.close()
+    with closing(open_loader(reader, manifest, plan, views, threads=2, **options)) as loader:
+        return loader, list(loader.epoch(epoch))
 
 
 def shown(manifest, views, rows, **options):
     """Those rows as epoch 0 shows them."""
-    stream = ViewLoader(
-        manifest, Plan(len(manifest), 16, seed=5), views, open_reader("webdataset", manifest), **options
-    )
-    with closing(stream):
-        return stream.batch(rows, 0)
+    plan = Plan(len(manifest), 16, seed=5)
+    with closing(open_loader("webdataset", manifest, plan, views, **options)) as loader:
+        return loader.batch(rows, 0)
 
 
 def spoiled(built, folder, rows, reader):
@@ -95,7 +89,7 @@ def test_a_replaced_sample_shows_its_own_views_and_label(built, tmp_path):
 def test_evaluation_replaces_nothing_and_the_error_names_sample_place_and_remedy(built, tmp_path):
     broken = spoiled(built, tmp_path, [17], "webdataset")
     plan = Plan(len(built), 16, tail="exact")
-    with pytest.raises(UserError, match=r"sample 17 .* lies in .*\.tar at byte \d+: .*--repair"):
+    with pytest.raises(UserError, match=r"sample 17 .* stored in .*\.tar at byte \d+: .*--repair"):
         streamed(broken, evaluation(32), plan=plan, skip=True)
 
 

@@ -1,5 +1,6 @@
 """ffcv's own Loader with our stages, and `ViewLoader` beside it."""
 
+from contextlib import closing
 from dataclasses import replace
 from importlib.util import find_spec
 
@@ -7,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from viewstream.pipeline.choose import open_reader
-from viewstream.pipeline.loader import ViewLoader
+from viewstream.pipeline.choose import open_loader
 
 FFCV = [  # importing ffcv alone takes ten seconds
     pytest.mark.full,
@@ -37,11 +37,8 @@ def kept(loader):
 
 
 def streamed(manifest, views, plan, epoch=0, start=0):
-    stream = ViewLoader(manifest, plan, views, open_reader("ffcv", manifest), threads=2)
-    try:
-        return list(stream.epoch(epoch, start))
-    finally:
-        stream.close()
+    with closing(open_loader("ffcv", manifest, plan, views, threads=2)) as loader:
+        return list(loader.epoch(epoch, start))
 
 
 def assert_same(theirs, ours):

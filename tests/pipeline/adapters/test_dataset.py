@@ -5,6 +5,8 @@ import pickle
 import shutil
 import subprocess
 import sys
+from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +15,7 @@ from torch.utils.data import DataLoader
 
 from viewstream.augment.recipes import evaluation, moco_v2, swav
 from viewstream.pipeline import as_dataset
-from viewstream.pipeline.choose import open_reader
-from viewstream.pipeline.loader import ViewLoader
+from viewstream.pipeline.choose import open_loader
 from viewstream.pipeline.plan.order import Plan
 from viewstream.pipeline.plan.orders import Balanced
 from viewstream.shards.errors import UserError
@@ -22,27 +23,12 @@ from viewstream.shards.manifest import Manifest
 
 FORK = pytest.param(2, "fork", marks=pytest.mark.full)
 SPAWN = pytest.param(2, "spawn", marks=pytest.mark.full)
-KILLED = """
-import os, signal, sys
-from torch.utils.data import DataLoader
-from viewstream.augment.recipes import evaluation
-from viewstream.pipeline import as_dataset
-from viewstream.shards import Manifest
-
-dataset, batches = as_dataset(Manifest.open(sys.argv[1]), evaluation(16), batch=4)
-running = iter(DataLoader(dataset, batch_sampler=batches, num_workers=2))
-next(running)
-os.kill(running._workers[0].pid, signal.SIGKILL)
-list(running)
-"""
+KILLED = Path(__file__).parent / "killed_worker.py"
 
 
 def streamed(manifest, views, plan, epoch, start=0):
-    stream = ViewLoader(manifest, plan, views, open_reader("folder", manifest), threads=2)
-    try:
-        return list(stream.epoch(epoch, start))
-    finally:
-        stream.close()
+    with closing(open_loader("folder", manifest, plan, views, threads=2)) as loader:
+        return list(loader.epoch(epoch, start))
 
 
 def loaded(manifest, views, workers=0, start=None, **words):
@@ -160,10 +146,8 @@ def test_a_damaged_sample_is_named_through_any_worker(built, tmp_path, workers, 
 
 
 @pytest.mark.full
-def test_a_killed_worker_is_an_error_and_no_wait(built):
-    ended = subprocess.run(
-        [sys.executable, "-c", KILLED, str(built.root)], capture_output=True, text=True, timeout=120, check=False
-    )
+def test_a_killed_worker_is_an_error_and_no_wait(built, program):
+    ended = program(KILLED, built.root)
     assert ended.returncode == 1
     assert "Traceback" in ended.stderr  # torch's: that a worker was killed, or that its connection is lost
 

@@ -9,9 +9,12 @@ import pytest
 from viewstream.augment.recipes import moco_v2, seed_patches
 from viewstream.pipeline.choose import open_reader
 from viewstream.pipeline.dali.loader import DaliLoader, hints
+from viewstream.pipeline.options import LoaderOptions
 from viewstream.pipeline.plan.order import Plan
 
 from .dali_loaders import dali
+
+TWO_THREADS = LoaderOptions(threads=2)
 
 
 def usage():
@@ -22,7 +25,7 @@ def usage():
 @dali
 def test_breaking_out_of_an_epoch_leaves_no_thread_file_or_pipeline_behind(built):
     def some(epochs):
-        loader = DaliLoader(built, Plan(len(built), 8), moco_v2(32), open_reader("webdataset", built), threads=2)
+        loader = DaliLoader(built, Plan(len(built), 8), moco_v2(32), open_reader("webdataset", built), TWO_THREADS)
         for epoch in range(epochs):
             for _ in loader.epoch(epoch):
                 break
