@@ -15,9 +15,9 @@ Crops = Literal["auto", "host", "device"]
 class LoaderOptions:
     """The options of `ViewLoader` and `DaliLoader`; `open_loader` takes them as keywords.
 
-    `crops`: who crops. `device` relieves a host with few cores; pixels are within 1 level of the host's. DALI always
-    crops by itself. `skip`: replace a damaged sample by another one, the same through every reader, and count it in
-    the loader's `skipped`; a plan with the tail `exact` never replaces.
+    `crops` says who crops: `device` relieves a host with few cores, its pixels are within 1 level of those of `host`.
+    DALI always crops by itself. `skip` replaces a damaged sample by another one, the same through every reader, and
+    adds it to the loader's `skipped`; a plan with the tail `exact` never replaces.
     """
 
     device: torch.device | str = "cpu"  # where the views are rendered

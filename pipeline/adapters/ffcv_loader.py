@@ -43,7 +43,7 @@ class Order(TraversalOrder):
                 f"create it with batch_size={share}"
             )
         if len(loader.indices) != reader.num_samples:
-            raise UserError("the plan decides which samples an epoch has: create the Loader without indices")
+            raise UserError("the plan chooses the samples: create the Loader without indices")
         self.loader = loader
         if isinstance(loader.memory_manager, Mapped):
             # ffcv compiles its reader with a signature that marks numba's type of byte arrays as read-only. After that

@@ -1,4 +1,4 @@
-"""Sets in small tars and of odd images, a server of tars, loaders that are closed in the end."""
+"""Sets in small tars and of odd images, a server of tars, loaders that are closed at the end."""
 
 import http.server
 import threading
@@ -68,7 +68,7 @@ def usual_kept(usual, tmp_path_factory):
 
 
 @pytest.fixture
-def stream(built):
+def make_loader(built):
     """(views, loader class, ...) -> an open loader, `DaliLoader` by default; all are closed at the end."""
     from viewstream.pipeline.choose import open_reader
     from viewstream.pipeline.dali.loader import DaliLoader

@@ -1,11 +1,11 @@
-"""A web server in moods."""
+"""A web server that fails on request."""
 
 import http.server
 from pathlib import Path
 
 
 class Moody(http.server.SimpleHTTPRequestHandler):
-    """Sends whole files; `faults` {name: kinds} says what goes wrong, a kind a request; `asked` counts requests."""
+    """Sends whole files; `faults` {name: kinds} lists what goes wrong, one kind per request; `asked` lists requests."""
 
     def do_GET(self):
         name = self.path.rpartition("/")[2]

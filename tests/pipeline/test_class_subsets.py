@@ -1,4 +1,4 @@
-"""Some classes of a built set, without a build: the same images through every reader, numbered anew."""
+"""Some classes of a built set, without a build: the same images through every reader, with new labels."""
 
 import shutil
 from contextlib import closing
@@ -36,7 +36,7 @@ def views_by_uid(reader, data):
         }
 
 
-def test_some_classes_of_a_set_are_what_a_build_of_them_would_be(built, pets, names, tmp_path):
+def test_some_classes_of_a_set_equal_a_build_of_them(built, pets, names, tmp_path):
     part = only(built, str(names))
     made = build(BuildOptions(source=pets, out=tmp_path / "made", workers=1), SubsetOptions(classes=str(names)))
     assert part.info.classes == made.info.classes == ("eel", "fox")
@@ -48,7 +48,7 @@ def test_some_classes_of_a_set_are_what_a_build_of_them_would_be(built, pets, na
 
 
 @pytest.mark.parametrize("reader", ["webdataset", "webdataset-stream", "ffcv", "folder"])
-def test_every_door_shows_the_pictures_of_a_part_as_it_shows_them_in_the_whole(built, names, reader):
+def test_every_reader_shows_the_images_of_a_part_as_in_the_whole(built, names, reader):
     part = only(built, str(names))
     whole, some = views_by_uid("webdataset", built), views_by_uid(reader, part)
     assert len(some) == len(part) == 48
@@ -57,7 +57,7 @@ def test_every_door_shows_the_pictures_of_a_part_as_it_shows_them_in_the_whole(b
         assert all(torch.equal(a, b) for a, b in zip(views, whole[uid][1:], strict=True))
 
 
-def test_class_folders_that_nobody_built_have_parts_too(pets, names, tmp_path):
+def test_class_folders_without_a_build_have_parts_too(pets, names, tmp_path):
     shutil.copytree(pets, tmp_path / "pets")
     data = plain(tmp_path / "pets")
     part = only(data, str(names))
@@ -75,7 +75,7 @@ def test_two_halves_are_the_whole_and_have_nothing_in_common(built):
     assert [half.info.name.removeprefix(built.info.name) for half in halves] == ["-clsset2", "-clsset2_comp"]
 
 
-def test_a_class_that_is_not_there_is_named(built, tmp_path):
+def test_an_absent_class_is_named(built, tmp_path):
     (tmp_path / "cold.txt").write_text("yak\n")
     with pytest.raises(UserError, match=r"cold.txt names 1 classes that are not among the 4 here .*yak"):
         only(built, str(tmp_path / "cold.txt"))

@@ -28,7 +28,7 @@ ODD = {
     "png": lambda i: saved(i, "PNG"),
     "palette": lambda i: saved(i.quantize(64), "PNG"),
     "rotated": lambda i: saved(i, exif=exif(6)),
-    "mirrored": lambda i: saved(i, exif=exif(5, more=HEAD)),  # behind headers longer than a look at the head
+    "mirrored": lambda i: saved(i, exif=exif(5, more=HEAD)),  # its headers are longer than what is read of the head
 }
 USUAL = {
     "upright": lambda i: saved(i, exif=exif(1)),

@@ -1,4 +1,4 @@
-"""ffcv's own Loader with our stages, and `ViewLoader` beside it."""
+"""ffcv's own Loader with our stages, and our own loader for comparison."""
 
 from contextlib import closing
 from dataclasses import replace
@@ -16,16 +16,16 @@ FFCV = [  # importing ffcv alone takes ten seconds
 ]
 
 
-def staged(manifest, views, plan, floats=True, more=None, **words):
+def staged(manifest, views, plan, floats=True, more=None, **options):
     """A Loader and its order."""
     from ffcv.loader import Loader
 
     from viewstream.pipeline.adapters.ffcv_ops import pipelines
 
     stages = pipelines(manifest, views, plan, floats=floats)
-    words = {"batch_size": plan.batch // plan.world_size, "num_workers": 2, **words}
+    options = {"batch_size": plan.batch // plan.world_size, "num_workers": 2, **options}
     asked = {**stages.pipelines, **(more or {})}
-    return Loader(str(manifest.beton_path()), order=stages.order, pipelines=asked, **words), stages.order
+    return Loader(str(manifest.beton_path()), order=stages.order, pipelines=asked, **options), stages.order
 
 
 def kept(loader):
@@ -51,7 +51,7 @@ def assert_same(theirs, ours):
 
 
 def turned(manifest):
-    """The same samples under other ids, so that an id is not its number in the .beton."""
+    """The same samples with other ids, so that an id differs from its number in the .beton."""
     order = np.random.default_rng(3).permutation(len(manifest))
     columns = {name: getattr(manifest, name)[order] for name in ("uid", "label", "height", "width", "bytes", "beton")}
     other = replace(manifest, **columns)

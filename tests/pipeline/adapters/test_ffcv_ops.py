@@ -1,4 +1,4 @@
-"""Our draws inside ffcv's own Loader: ViewLoader's pixels, batch by batch."""
+"""Our views inside ffcv's own Loader: the pixels of ViewLoader, batch by batch."""
 
 import numpy as np
 import pytest
@@ -16,14 +16,14 @@ pytestmark = FFCV
 @pytest.mark.parametrize(
     ("recipe", "os_cache"), [(moco_v2, True), *(pytest.param(swav, c, marks=pytest.mark.full) for c in (True, False))]
 )
-def test_its_loader_shows_what_stream_shows_epoch_after_epoch(built, recipe, os_cache):
+def test_its_loader_shows_the_views_of_ours_epoch_after_epoch(built, recipe, os_cache):
     made, plan = turned(built), Plan(len(built), 16, seed=5)
     loader, _ = staged(made, recipe(32), plan, os_cache=os_cache)
     for epoch in range(2):
         assert_same(kept(loader), streamed(made, recipe(32), plan, epoch))
 
 
-def test_numba_compiles_what_writes_bytes_after_a_loader_with_a_mapped_file(built):
+def test_numba_compiles_code_that_writes_bytes_after_a_mapped_file(built):
     import numba
 
     def copied(source):
@@ -35,7 +35,7 @@ def test_numba_compiles_what_writes_bytes_after_a_loader_with_a_mapped_file(buil
     assert numba.njit(copied)(source).tolist() == [0, 1, 2]
     loader, _ = staged(built, moco_v2(32), Plan(len(built), 16), os_cache=True)
     next(iter(loader))
-    source.flags.writeable = False  # another type: compiled anew
+    source.flags.writeable = False  # another type, compiled again
     assert numba.njit(copied)(source).tolist() == [0, 1, 2]
 
 
@@ -47,7 +47,7 @@ def test_each_of_two_ranks_gets_its_share(built):
 
 
 @pytest.mark.full
-def test_bytes_go_through_stages_of_its_own(built):
+def test_uint8_views_go_through_stages_of_ffcv(built):
     from ffcv.fields.decoders import IntDecoder
     from ffcv.transforms import Squeeze, ToTensor
 
@@ -84,7 +84,7 @@ def test_a_resumed_epoch_is_the_tail_of_the_whole_and_the_next_one_is_whole(buil
 
 
 @pytest.mark.full
-def test_two_epochs_under_way_at_once_keep_their_draws(built):
+def test_two_epochs_at_once_keep_their_draws(built):
     plan = Plan(len(built), 16, seed=5)
     loader, _ = staged(built, moco_v2(32), plan)
     one, two = iter(loader), iter(loader)
@@ -94,7 +94,7 @@ def test_two_epochs_under_way_at_once_keep_their_draws(built):
 
 
 @pytest.mark.full
-def test_an_evaluation_shows_every_picture_once_over_all_ranks(built):
+def test_an_evaluation_shows_each_image_once_over_all_ranks(built):
     seen = []
     for rank in range(3):
         loader, _ = staged(built, evaluation(16), Plan(len(built), 93, 3, rank, tail="exact"), drop_last=False)
