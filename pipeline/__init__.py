@@ -1,6 +1,6 @@
 """From a manifest to batches of views: sample order, readers and loaders.
 
-For training loops on torch's `DataLoader` there is `as_dataset`, for those on ffcv's `Loader` `adapters.ffcv_ops`.
+`as_dataset` serves training loops on torch's `DataLoader`, `adapters.ffcv_ops` those on ffcv's `Loader`.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -28,6 +28,12 @@ def damaged(manifest: Manifest, reader: SampleReader, row: int, reason: str) -> 
     )
 
 
+def check_size(manifest: Manifest, reader: SampleReader, row: int, height: int, width: int) -> None:
+    """Raise the error of a sample whose size is not the manifest's, for which its boxes are drawn."""
+    if [height, width] != (size := manifest.hw[row].tolist()):
+        raise damaged(manifest, reader, row, f"it is {height} x {width} px, the manifest says {size}")
+
+
 class Replacer:
     """Replaces damaged samples, the same way for every reader and loader, if `allowed`; `skipped` has the reasons."""
 

@@ -12,12 +12,17 @@ from typing import NamedTuple
 
 import numpy as np
 import simplejpeg
+import torch
+from torch import Tensor
 
 from ..shards.errors import UserError
 from ..shards.manifest import Manifest
 from .batch import SampleReader
 from .cut.resize import resized_crops
-from .damage import damaged
+from .damage import check_size, damaged
+from .host_batch import CroppedViews
+from .plan.params import BatchParams
+from .timing import THREADED, Times
 from .workers import Workers
 
 CHUNKS = 4  # tasks per thread and batch: small enough to even out slow images, large enough to cost nothing
@@ -41,6 +46,7 @@ class Executor:
     def __init__(self, reader: SampleReader, manifest: Manifest, sizes: Sequence[int], threads: int = 0):
         self.reader, self.manifest, self.workers = reader, manifest, Workers(threads)
         self.sizes = np.array(sizes, np.int64)  # of the views, px
+        self.times = Times()
         self._largest = int((manifest.height.astype(np.int64) * manifest.width).max()) * 3
         self._pool = ThreadPoolExecutor(self.workers.max_threads, thread_name_prefix="viewstream")
         self._local = threading.local()
@@ -72,12 +78,21 @@ class Executor:
 
         return self._start(rows, target, use)
 
-    def wait(self, tasks: Sequence[Task]) -> Chunk:
-        """Wait for the tasks of a batch; their reports as one."""
-        chunks = [task.result() for task in tasks]
-        failed = {i: error for chunk in chunks for i, error in chunk.failed.items()}
-        read, decode, crop = (sum(chunk.spent[stage] for chunk in chunks) for stage in range(3))
-        return Chunk((read, decode, crop), dict(sorted(failed.items())))
+    def crop_now(self, params: BatchParams, out: np.ndarray) -> list[Tensor]:
+        """Crop a batch into the flat uint8 `out`: its views, each [N, S, S, 3], over that memory. UserError if a sample
+        fails."""
+        if failed := self.wait(self.crop(params.rows, params.boxes, out)):
+            raise next(iter(failed.values()))
+        return CroppedViews(torch.from_numpy(out), self.sizes.tolist()).views()
+
+    def wait(self, tasks: Sequence[Task]) -> dict[int, UserError]:
+        """Wait for the tasks of a batch and count their time: the errors by position in the batch, ascending."""
+        with self.times.spent("wait"):
+            chunks = [task.result() for task in tasks]
+        for chunk in chunks:
+            for stage, seconds in zip(THREADED, chunk.spent, strict=True):
+                self.times[stage] += seconds  # pyright: ignore
+        return dict(sorted(item for chunk in chunks for item in chunk.failed.items()))
 
     def close(self) -> None:
         """End the threads; tasks that have not begun are canceled."""
@@ -118,7 +133,5 @@ class Executor:
             image = data if isinstance(data, np.ndarray) else simplejpeg.decode_jpeg(data, buffer=target)
         except (ValueError, RuntimeError) as error:
             raise damaged(self.manifest, self.reader, row, str(error)) from error
-        if image.shape[:2] != (self.manifest.height[row], self.manifest.width[row]):
-            reason = f"it is {image.shape[0]} x {image.shape[1]} px, the manifest says {self.manifest.hw[row].tolist()}"
-            raise damaged(self.manifest, self.reader, row, reason)
+        check_size(self.manifest, self.reader, row, *image.shape[:2])
         return image

@@ -14,7 +14,6 @@ from ..augment.renderers import device as device_renderer
 from ..augment.renderers import host as host_renderer
 from ..augment.spec import Views, check, size_of
 from ..shards.engine import prefetch
-from ..shards.errors import UserError
 from ..shards.manifest import Manifest
 from .batch import Batch, SampleReader
 from .copy import copied_ahead, side_stream
@@ -25,7 +24,6 @@ from .host_batch import BufferPool, CroppedViews, DecodedImages, HostBatch
 from .options import DEFAULTS, LoaderOptions
 from .plan.order import Plan
 from .plan.params import BatchParams, batch_params, batch_params_ahead
-from .timing import Times
 
 AHEAD = 2  # batches that are read, decoded and cropped while one is consumed
 
@@ -49,11 +47,12 @@ class ViewLoader:
         self.device, self.dtype = torch.device(options.device), options.dtype
         self.crop_on_device = options.crop_on_device
         self.sizes = [size_of(view) for view in views]
-        self.times, self.replacer = Times(), Replacer(manifest, plan, options.skip)
+        self.replacer = Replacer(manifest, plan, options.skip)
         self._side = side_stream(self.device)
         self._buffers = BufferPool(pinned=self.device.type == "cuda", varying=self.crop_on_device)
         warm_up()
         self.executor = Executor(reader, manifest, self.sizes, options.threads)
+        self.times = self.executor.times
 
     def __len__(self) -> int:
         return len(self.plan)
@@ -126,7 +125,7 @@ class ViewLoader:
     def _complete(self, pending: Pending, tasks: Sequence[Task], epoch: int) -> Pending:
         """Wait for a batch; if samples of it are damaged, for one with replacements."""
         for tries in count():
-            if not (failed := self._wait(tasks)):
+            if not (failed := self.executor.wait(tasks)):
                 break
             rows = self.replacer.replace(pending.params.rows, failed, epoch, tries)
             self._buffers.give_back(pending.buffer)
@@ -136,13 +135,6 @@ class ViewLoader:
         self.times["samples"] += samples
         self.executor.workers.done(samples)
         return pending
-
-    def _wait(self, tasks: Sequence[Task]) -> dict[int, UserError]:
-        with self.times.spent("wait"):
-            spent, failed = self.executor.wait(tasks)
-        for stage, seconds in zip(("read", "decode", "cut"), spent, strict=True):
-            self.times[stage] += seconds  # pyright: ignore
-        return failed
 
     def _render(self, host: HostBatch) -> Batch:
         render = host_renderer.render if self.device.type == "cpu" else device_renderer.render

@@ -85,7 +85,7 @@ def in_order(work: Callable[[T], R], items: Iterable[T], workers: int) -> Genera
             for _, (task,) in started:
                 yield task.result()
     except BrokenProcessPool as error:
-        raise UserError("a worker process died, perhaps for want of memory: try again with fewer --workers") from error
+        raise UserError("a worker process died, perhaps for lack of memory: try again with fewer --workers") from error
 
 
 def threaded(work: Callable[[T], R], items: Sequence[T]) -> Generator[R, None, None]:

@@ -29,9 +29,8 @@ from ...shards.manifest import Manifest
 from ..choose import open_reader
 from ..cut.resize import warm_up
 from ..executor import Executor
-from ..host_batch import CroppedViews
 from ..plan.order import Order, Plan, Tail
-from ..plan.params import BatchParams, batch_params
+from ..plan.params import batch_params
 from ..workers import share_of_cores
 
 Address = tuple[int, int]  # epoch, manifest row
@@ -89,7 +88,8 @@ class Samples(Dataset[Item]):
 
     def _rendered(self, epoch: int, rows: np.ndarray) -> Iterator[Item]:
         params = batch_params(self.manifest, self.views, rows, self.seed, epoch)
-        cropped = crop_now(self.executor(), params, np.empty(self.executor().bytes_for(len(rows)), np.uint8))
+        executor = self.executor()
+        cropped = executor.crop_now(params, np.empty(executor.bytes_for(len(rows)), np.uint8))
         views = [
             host_renderer.render(on_device(view), pixels, packed)
             for view, pixels, packed in zip(self.views, cropped, params.packed, strict=True)
@@ -145,11 +145,3 @@ class Steps(Sampler[list[Address]]):
         for rows in self.plan.ids(epoch, self.start):
             if len(rows):
                 yield [(epoch, row) for row in rows.tolist()]
-
-
-def crop_now(executor: Executor, params: BatchParams, pixels: np.ndarray) -> list[Tensor]:
-    """Crop a batch into the flat uint8 `pixels`: its views, each [N, S, S, 3], over that memory. UserError if a sample
-    fails."""
-    if failed := executor.wait(executor.crop(params.rows, params.boxes, pixels)).failed:
-        raise next(iter(failed.values()))
-    return CroppedViews(torch.from_numpy(pixels), executor.sizes.tolist()).views()

@@ -28,7 +28,6 @@ from ...shards.manifest import Manifest
 from ..executor import Executor
 from ..plan.order import Plan
 from ..plan.params import batch_params
-from .dataset import crop_now
 from .ffcv_loader import Order, forward_errors
 
 Operation: Any = needs("ffcv.pipeline.operation").Operation
@@ -108,7 +107,7 @@ class _Crop(Operation):
                 sizes = [size_of(view) for view in self.views]
                 self.executor = Executor(self, self.manifest, sizes, running.loader.num_workers)
             self.storage = running.storage_state
-            views = crop_now(self.executor, params, memory.reshape(-1))
+            views = self.executor.crop_now(params, memory.reshape(-1))
         if self.floats:
             ops = map(on_device, self.views)
             views = [render(*arguments) for arguments in zip(ops, views, params.packed, strict=True)]

@@ -47,7 +47,7 @@ def bare(views: Views, count: int, mode: str) -> Views:
     if any(isinstance(op, HideAndSeek) for view in views for op in view):
         raise UserError("a mask hides normalized pixels, a JPEG has none: choose a recipe without a mask")
     if mode != "normal" and (count != 2 or not all(isinstance(view[0], RandomResizedCrop) for view in views)):
-        raise UserError(f"--mode {mode} draws two crops together: give --views 2 and a recipe with random crops")
+        raise UserError(f"--mode {mode} draws two crops together: give --views 2 and a recipe of random crops")
     in_turn = [views[i % len(views)] for i in range(count)]
     return tuple(tuple(op for op in view if not isinstance(op, Normalize)) for view in in_turn)
 
