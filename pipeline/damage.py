@@ -29,7 +29,7 @@ def damaged(manifest: Manifest, reader: SampleReader, row: int, reason: str) -> 
 
 
 def check_size(manifest: Manifest, reader: SampleReader, row: int, height: int, width: int) -> None:
-    """Raise the error of a sample whose size is not the manifest's, for which its boxes are drawn."""
+    """Raise the error of a sample whose size differs from the manifest, since boxes are drawn for that size."""
     if [height, width] != (size := manifest.hw[row].tolist()):
         raise damaged(manifest, reader, row, f"it is {height} x {width} px, the manifest says {size}")
 
