@@ -1,6 +1,6 @@
-"""From a manifest to batches of views: order, loaders, the executor they share.
+"""From a manifest to batches of views: sample order, readers and loaders.
 
-For other people's loops: `as_dataset` for torch's DataLoader, `ffcv_ops` for ffcv's.
+`as_dataset` serves training loops on torch's `DataLoader`, `adapters.ffcv_ops` those on ffcv's `Loader`.
 """
 
 from typing import TYPE_CHECKING, Any

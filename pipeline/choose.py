@@ -1,5 +1,4 @@
-"""A data set, a reader, a loader by name. The tables are all the registry there is; what they name is imported on
-use."""
+"""A data set by its place, a reader or a loader by its name. Modules that the tables name are imported on use."""
 
 import importlib
 from pathlib import Path
@@ -12,7 +11,8 @@ from ..shards.errors import UserError, choose
 from ..shards.files import PAGE
 from ..shards.manifest import Manifest
 from .batch import SampleReader
-from .loader import Crops, ViewLoader
+from .loader import ViewLoader
+from .options import Crops, LoaderOptions
 from .plan.order import Plan
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ CACHE = Path("data/cache")
 
 
 def open_set(where: str, split: str = "train", cache: Path = CACHE, limit: int = 100 * 10**9) -> Manifest:
-    """A built set, local or behind a URL (`limit` bytes of its tars are kept in `cache`), or class folders of images
-    that nobody built. UserError when it is none of these."""
+    """A built set, local or at a URL (`cache` keeps up to `limit` bytes of its tars), or class folders of images.
+    UserError if `where` is none of these."""
     if "://" in where:
         from .readers.remote import open_remote
 
@@ -44,7 +44,7 @@ def open_set(where: str, split: str = "train", cache: Path = CACHE, limit: int =
 
 
 def _has_classes(folder: Path, split: str) -> bool:
-    """Folders of class folders, not what an unfinished build leaves."""
+    """Whether these are class folders, not the remains of an unfinished build."""
     half = folder / split
     return half.is_dir() or not any((folder / name).exists() for name in ("building", "folder", "manifest.parquet"))
 
@@ -62,8 +62,13 @@ def open_reader(name: str, manifest: Manifest, source: str = "") -> SampleReader
     return opener(manifest, source) if name == "folder" else opener(manifest)
 
 
+def open_any_reader(manifest: Manifest) -> SampleReader:
+    """The first reader of READERS for which a built set has files. UserError for a folder of images."""
+    return open_reader(next((name for name in READERS if name in manifest.info.formats), ""), manifest)
+
+
 def open_loader(
-    name: str,
+    reader: str | SampleReader,
     manifest: Manifest,
     plan: Plan,
     views: Views,
@@ -75,20 +80,22 @@ def open_loader(
     skip: bool = False,
     source: str = "",
 ) -> "ViewLoader | DaliLoader":
-    """The loader `name`: a `ViewLoader` over its reader, or DALI over the first reader there is. Words as
-    ViewLoader's."""
-    choose("loader", name, LOADERS)
-    if name == "webdataset-stream" and skip:
+    """A `ViewLoader` over a reader, by its name in READERS or an object of your own, which the loader then closes.
+
+    "dali" is a `DaliLoader` over the first reader for which the set has files; over a reader of your own, create it
+    yourself. `source` is that of `open_reader`, the other keywords are those of `LoaderOptions`.
+    """
+    options = LoaderOptions(device=device, dtype=dtype, threads=threads, crops=crops, skip=skip)
+    if not isinstance(reader, str):
+        return ViewLoader(manifest, plan, views, reader, options)
+    choose("loader", reader, LOADERS)
+    if reader == "webdataset-stream" and skip:
         raise UserError(
-            "--loader webdataset-stream reads what its order asks for and nothing else, so no other image can take "
-            "a damaged one's place: choose --loader webdataset with --on-error skip"
+            "--loader webdataset-stream reads only the samples of its order, so no other image can replace a damaged "
+            "one: choose --loader webdataset with --on-error skip"
         )
-    if name != "dali":
-        reader = open_reader(name, manifest, source)
-        return ViewLoader(
-            manifest, plan, views, reader, device=device, dtype=dtype, threads=threads, crops=crops, skip=skip
-        )
+    if reader != "dali":
+        return ViewLoader(manifest, plan, views, open_reader(reader, manifest, source), options)
     from .dali.loader import DaliLoader
 
-    reader = open_reader(next((d for d in READERS if d in manifest.info.formats), "dali"), manifest, source)
-    return DaliLoader(manifest, plan, views, reader, device=device, dtype=dtype, threads=threads, skip=skip)
+    return DaliLoader(manifest, plan, views, open_any_reader(manifest), options)

@@ -1,10 +1,9 @@
-"""The loader: plan -> draws -> executor -> device -> renderer. Every reader but DALI's comes through here."""
+"""The loader over any reader: plan -> draws -> executor -> device -> renderer."""
 
-import sys
-from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from typing import Literal, NamedTuple
+from itertools import count
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,73 +12,60 @@ from torch import Tensor
 from ..augment.crops import on_device
 from ..augment.renderers import device as device_renderer
 from ..augment.renderers import host as host_renderer
-from ..augment.renderers import resample
 from ..augment.spec import Views, check, size_of
+from ..shards.engine import prefetch
 from ..shards.manifest import Manifest
 from .batch import Batch, SampleReader
-from .copy import Host, ahead, side_stream
+from .copy import copied_ahead, side_stream
 from .cut.resize import warm_up
+from .damage import Replacer
 from .executor import Executor, Task
+from .host_batch import BufferPool, CroppedViews, DecodedImages, HostBatch
+from .options import DEFAULTS, LoaderOptions
 from .plan.order import Plan
-from .plan.params import BatchParams, batch_params, batch_params_ahead, replacements
-from .timing import Times
-from .workers import share_of_cores
+from .plan.params import BatchParams, batch_params, batch_params_ahead
 
-AHEAD = 2  # batches in the making while one is consumed
-TRIES = 10  # replacements in turn before a damaged sample ends the epoch after all
-FEW_CORES = 12  # of a GPU's process: with fewer, `auto` leaves the crops to the GPU
-Crops = Literal["auto", "host", "device"]
+AHEAD = 2  # batches that are read, decoded and cropped while one is consumed
 
 
-class Made(NamedTuple):
-    """A batch on its way: the host tensors, the tasks that still fill them, and the memory of the pixels."""
+class Pending(NamedTuple):
+    """A batch whose pixels are not complete yet, and the buffer that they are written to."""
 
-    host: Host
-    tasks: list[Task]
-    room: Tensor
+    params: BatchParams
+    host: HostBatch
+    buffer: Tensor
 
 
 class ViewLoader:
-    """A Loader over any reader. In flight: AHEAD + 1 batches of uint8 views, or of whole images where the device crops.
-
-    `threads` 0: the number that pays is found in the first seconds. `skip`: a damaged sample is replaced by a keyed
-    other one, the same through every reader, and counted in `skipped`; an exact plan never replaces.
-    `crops`: who cuts; `device` spares a host that is short of cores (pixels within 1 level of the host's).
-    """
+    """A Loader over any reader. In memory: AHEAD + 1 batches of uint8 views, or of whole images if the device crops."""
 
     def __init__(
-        self,
-        manifest: Manifest,
-        plan: Plan,
-        views: Views,
-        reader: SampleReader,
-        *,
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
-        threads: int = 0,
-        crops: Crops = "auto",
-        skip: bool = False,
+        self, manifest: Manifest, plan: Plan, views: Views, reader: SampleReader, options: LoaderOptions = DEFAULTS
     ):
         plan.fit(len(manifest), manifest.info.name)
-        self.manifest, self.plan, self.views = manifest, plan, check(views)
-        self.device, self.dtype = torch.device(device), dtype
-        self.reader, self.side = reader, side_stream(self.device)
+        self.manifest, self.plan, self.views, self.reader = manifest, plan, check(views), reader
+        self.device, self.dtype = torch.device(options.device), options.dtype
+        self.crop_on_device = options.crop_on_device
         self.sizes = [size_of(view) for view in views]
-        self.crop_on_device = crops == "device" or (
-            crops == "auto" and self.device.type == "cuda" and share_of_cores() < FEW_CORES
-        )
-        self.skip, self.skipped = skip and plan.tail != "exact", dict[int, str]()
-        self.times, self._spare = Times(), list[Tensor]()
+        self.replacer = Replacer(manifest, plan, options.skip)
+        self._side = side_stream(self.device)
+        self._buffers = BufferPool(pinned=self.device.type == "cuda", varying=self.crop_on_device)
         warm_up()
-        self.executor = Executor(reader, manifest, self.sizes, threads)
+        self.executor = Executor(reader, manifest, self.sizes, options.threads)
+        self.times = self.executor.times
 
     def __len__(self) -> int:
         return len(self.plan)
 
+    @property
+    def skipped(self) -> dict[int, str]:
+        """Damaged rows that were replaced, and why."""
+        return self.replacer.skipped
+
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Batches `start`.. of epoch `number`, on the device, rendered."""
         with closing(self.host_batches(number, start)) as batches:
-            for host in ahead(batches, self.side, self.times):
+            for host in copied_ahead(batches, self._side, self.times):
                 with self.times.spent("render"):
                     batch = self._render(host)
                 yield batch
@@ -87,115 +73,73 @@ class ViewLoader:
     def batch(self, rows: np.ndarray, epoch: int) -> Batch:
         """Samples `rows` [N] as an epoch shows them, whatever its order."""
         self.reader.prefetch(rows)
-        made = self._make(batch_params(self.manifest, self.views, rows, self.plan.seed, epoch))
-        (host,) = ahead(iter([self._finish(made, epoch).host]), self.side, self.times)
+        pending = self._allocate(batch_params(self.manifest, self.views, rows, self.plan.seed, epoch))
+        complete = self._complete(pending, self._start(pending), epoch)
+        (host,) = copied_ahead(iter([complete.host]), self._side, self.times)
         return self._render(host)
 
     def close(self) -> None:
-        """End the threads and close the files."""
+        """End the threads and close the reader."""
         self.executor.close()
         self.reader.close()
 
-    def host_batches(self, number: int, start: int = 0) -> Generator[Host, None, None]:
-        """What `epoch` renders: uint8 pixels on the host, with the parameters of what is still to be done. On a CPU
-        pixels are valid until the next batch is asked for: fresh memory would cost a tenth of the time."""
+    def host_batches(self, number: int, start: int = 0) -> Generator[HostBatch, None, None]:
+        """The input of `epoch`: uint8 pixels on the host with the parameters of the remaining ops. On a CPU the pixels
+        are valid until the next batch is asked for, whose memory they share."""
         steps = list(self.plan.ids(number, start))
         self.reader.prefetch(np.concatenate([*steps, np.empty(0, np.int64)]))
-        coming = batch_params_ahead(self.manifest, self.views, steps, self.plan.seed, number)
-        making: deque[Made] = deque()
-        try:
-            for _ in range(len(steps) + AHEAD):
-                if (what := self._next(coming)) is not None:
-                    making.append(self._make(what))
-                if len(making) > AHEAD or (what is None and making):
-                    made = self._finish(making.popleft(), number)
-                    try:
-                        yield made.host
-                    finally:
-                        self._give_back(made)
-        finally:  # an early break or an error: let the threads go before their buffers do
-            for made in making:
-                for task in made.tasks:
-                    task.cancel()
-            for made in making:
-                for task in made.tasks:
-                    if not task.cancelled():
-                        task.exception()
-                self._give_back(made)
+        pending = map(self._allocate, self._params(steps, number))
+        with closing(prefetch(pending, self._start, AHEAD)) as started:
+            for batch, tasks in started:
+                complete = self._complete(batch, tasks, number)
+                try:
+                    yield complete.host
+                finally:
+                    self._buffers.give_back(complete.buffer)
 
-    def _next(self, coming: Iterator[BatchParams]) -> BatchParams | None:
-        with self.times.spent("draw"):
-            return next(coming, None)
+    def _params(self, steps: list[np.ndarray], epoch: int) -> Iterator[BatchParams]:
+        params = batch_params_ahead(self.manifest, self.views, steps, self.plan.seed, epoch)
+        for _ in steps:
+            with self.times.spent("draw"):
+                batch = next(params)
+            yield batch
 
-    def _make(self, what: BatchParams) -> Made:
-        hw = self.manifest.hw[what.rows]
-        length = (
-            int(3 * hw.astype(np.int64).prod(axis=1).sum()) if self.crop_on_device else self.executor.bytes_for(len(hw))
-        )
-        room = self._room(length)
-        pixels, index = room[:length], torch.from_numpy(what.rows)
-        boxes = torch.from_numpy(what.boxes if self.crop_on_device else what.boxes[:0])
-        host = Host(pixels, boxes, what.packed, what.target, index, hw)
+    def _allocate(self, params: BatchParams) -> Pending:
+        hw = self.manifest.hw[params.rows]
+        decoded = int(3 * hw.astype(np.int64).prod(axis=1).sum())
+        length = decoded if self.crop_on_device else self.executor.bytes_for(len(hw))
+        buffer = self._buffers.take(length)
         if self.crop_on_device:
-            return Made(host, self.executor.decode(what.rows, pixels.numpy()), room)
-        return Made(host, self.executor.crop(what.rows, what.boxes, pixels.numpy()), room)
-
-    def _give_back(self, made: Made) -> None:
-        if self.device.type == "cpu":  # a GPU's copy may still be under way, and torch keeps pinned memory anyway
-            self._spare.append(made.room)
-
-    def _room(self, length: int) -> Tensor:
-        """Memory for `length` bytes: some that was used before, if it is large enough."""
-        while self._spare:
-            if len(room := self._spare.pop()) >= length:
-                return room
-        more = length // 8 if self.crop_on_device else 0  # sizes differ from batch to batch
-        return torch.empty(length + more, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
-
-    def _finish(self, made: Made, epoch: int) -> Made:
-        for tries in range(TRIES + 1):
-            with self.times.spent("wait"):
-                spent, failed = self.executor.wait(made.tasks)
-            for stage, seconds in zip(("read", "decode", "cut"), spent, strict=True):
-                self.times[stage] += seconds  # pyright: ignore
-            if not failed:
-                break
-            if not self.skip or tries == TRIES:
-                raise next(iter(failed.values()))
-            rows = made.host.index.numpy()
-            self._count_skipped({int(rows[at]): str(error) for at, error in failed.items()})
-            rows = replacements(self.manifest, rows, [*failed], self.plan.seed, epoch, tries)
-            made = self._make(batch_params(self.manifest, self.views, rows, self.plan.seed, epoch))
-        n = len(made.host.index)
-        self.times["samples"] += n
-        self.executor.workers.done(n)
-        return made
-
-    def _count_skipped(self, failed: dict[int, str]) -> None:
-        for row, why in failed.items():
-            if row not in self.skipped:
-                print(f"skipped: {why}", file=sys.stderr)
-            self.skipped[row] = why
-
-    def _render(self, host: Host) -> Batch:
-        n = len(host.index)
-        render = host_renderer.render if self.device.type == "cpu" else device_renderer.render
-        if self.crop_on_device:
-            blocks = self._crop_on_device(host)
+            pixels = DecodedImages(buffer[:length], hw, torch.from_numpy(params.boxes), self.sizes)
         else:
-            flat = host.pixels.split([3 * s * s * n for s in self.sizes])
-            blocks = [x.view(n, s, s, 3) for x, s in zip(flat, self.sizes, strict=True)]
+            pixels = CroppedViews(buffer[:length], self.sizes)
+        host = HostBatch(pixels, params.packed, params.target, torch.from_numpy(params.rows))
+        return Pending(params, host, buffer)
+
+    def _start(self, pending: Pending) -> list[Task]:
+        params, flat = pending.params, pending.host.pixels.flat.numpy()
+        if self.crop_on_device:
+            return self.executor.decode(params.rows, flat)
+        return self.executor.crop(params.rows, params.boxes, flat)
+
+    def _complete(self, pending: Pending, tasks: Sequence[Task], epoch: int) -> Pending:
+        """Wait for a batch; if samples of it are damaged, for one with replacements."""
+        for tries in count():
+            if not (failed := self.executor.wait(tasks)):
+                break
+            rows = self.replacer.replace(pending.params.rows, failed, epoch, tries)
+            self._buffers.give_back(pending.buffer)
+            pending = self._allocate(batch_params(self.manifest, self.views, rows, self.plan.seed, epoch))
+            tasks = self._start(pending)
+        samples = len(pending.params.rows)
+        self.times["samples"] += samples
+        self.executor.workers.done(samples)
+        return pending
+
+    def _render(self, host: HostBatch) -> Batch:
+        render = host_renderer.render if self.device.type == "cpu" else device_renderer.render
         views = tuple(
-            render(on_device(view), block, packed, self.dtype)
-            for view, block, packed in zip(self.views, blocks, host.packed, strict=True)
+            render(on_device(view), pixels, packed, self.dtype)
+            for view, pixels, packed in zip(self.views, host.pixels.views(), host.packed, strict=True)
         )
         return Batch(views, host.target, host.index)
-
-    def _crop_on_device(self, host: Host) -> list[Tensor]:
-        """Each view [N, S, S, 3] uint8, cut on the device; half precision costs it a level."""
-        half = torch.float16 if self.device.type == "cuda" else torch.float32
-        blocks = [host.pixels.new_empty(len(host.index), s, s, 3) for s in self.sizes]
-        for part, canvas in resample.unpack(host.pixels, host.hw):
-            for v, block in enumerate(blocks):
-                block[part] = resample.resized_crop(canvas, host.boxes[part, v], block.shape[1], half)
-        return blocks

@@ -1,6 +1,6 @@
-"""How many threads decode: as many as were asked for, or as many as turn out to pay.
+"""How many threads decode: the number asked for, or one that is measured in the first seconds.
 
-The number never changes a pixel, so it may be found out while training goes on.
+The number never changes a pixel, so it may change during training.
 """
 
 import os
@@ -9,17 +9,17 @@ import time
 
 from ..shards.engine import cores
 
-TRIAL = 0.7  # seconds that a number of threads is busy before it is judged
-ENOUGH = 0.97  # of the best rate: fewer threads that reach it are taken
+TRIAL = 0.7  # busy seconds before a number of threads is judged
+ENOUGH = 0.97  # share of the best rate; the fewest threads that reach it are taken
 
 
 def share_of_cores() -> int:
-    """Cores for this process: those it may use, shared with the other ranks of this machine."""
+    """Cores for this process: those it may use, divided by the ranks on this machine."""
     return max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 class Gate:
-    """Lets `limit` threads in at a time, and knows for how long any was inside."""
+    """Lets at most `limit` threads in at a time and measures how long any thread was inside."""
 
     def __init__(self, limit: int):
         self.limit, self._inside = limit, 0
@@ -41,7 +41,7 @@ class Gate:
             self._free.notify()
 
     def set(self, limit: int) -> None:
-        """From now on."""
+        """Change the limit; threads that are inside stay."""
         with self._free:
             self.limit = limit
             self._free.notify_all()
@@ -53,30 +53,31 @@ class Gate:
 
 
 class Workers:
-    """The gate of a pool. `asked` 0: tries half the cores, all, and twice as many in the first seconds."""
+    """The gate of a thread pool. With `threads` 0 it tries half the cores, all of them, and twice as many."""
 
-    def __init__(self, asked: int = 0):
+    def __init__(self, threads: int = 0):
         share = share_of_cores()
-        self._todo = [] if asked else sorted({max(1, share // 2), share, 2 * share})
-        self.most = asked or self._todo[-1]
-        self.gate = Gate(asked or self._todo[0])
+        self._candidates = [] if threads else sorted({max(1, share // 2), share, 2 * share})
+        self.max_threads = threads or self._candidates[-1]
+        self.gate = Gate(threads or self._candidates[0])
         self._rates: dict[int, float] = {}
         self._samples, self._began = 0, 0.0
 
     @property
     def settled(self) -> bool:
-        """Whether the number stays as it is."""
-        return not self._todo
+        """Whether the number no longer changes."""
+        return not self._candidates
 
     def done(self, samples: int) -> None:
-        """A batch of so many is ready."""
+        """Count a finished batch of `samples`; judge the number of threads after TRIAL seconds."""
         if self.settled:
             return
         self._samples += samples
         spent = self.gate.busy() - self._began
         if spent < TRIAL:
             return
-        self._rates[self._todo.pop(0)] = self._samples / spent
+        self._rates[self._candidates.pop(0)] = self._samples / spent
         self._samples, self._began = 0, self.gate.busy()
-        best = max(self._rates.values())
-        self.gate.set(self._todo[0] if self._todo else min(n for n, r in self._rates.items() if r >= ENOUGH * best))
+        enough = ENOUGH * max(self._rates.values())
+        fewest = min(threads for threads, rate in self._rates.items() if rate >= enough)
+        self.gate.set(self._candidates[0] if self._candidates else fewest)

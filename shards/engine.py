@@ -1,4 +1,4 @@
-"""Runs work in processes or threads; results come back in order."""
+"""Work on several processes or threads, with results in order."""
 
 import math
 import multiprocessing
@@ -7,11 +7,12 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import wait
+from contextlib import closing
+from multiprocessing import connection
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
@@ -23,7 +24,7 @@ R = TypeVar("R")
 
 
 def cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Number of cores that this process may use, by its affinity and its container's quota (cgroup v2 or v1)."""
+    """Cores that this process may use, by its affinity and its container's quota (cgroup v2 or v1)."""
     allowed = len(os.sched_getaffinity(0))
     for files in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
         try:
@@ -35,49 +36,76 @@ def cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     return max(1, allowed)
 
 
-def in_order(work: Callable[[T], R], items: Iterable[T], workers: int) -> Generator[R, None, None]:
-    """Yield `work(item)` for each item, in order; at most `workers` + 2 items ahead of the caller, to bound the memory.
+def cancel(tasks: Sequence[Future[Any]]) -> None:
+    """Cancel the tasks that have not begun and wait for the others."""
+    wait([task for task in tasks if not task.cancel()])
 
-    Processes, not threads: the codecs release the interpreter's lock, the Python code around them does not (re-encoding
-    on two cores: 212 img/s against 121-142). They are spawned, so the caller may have threads. UserError when a process
-    dies.
+
+def prefetch(
+    items: Iterable[T],
+    start: Callable[[T], Sequence[Future[R]]],
+    depth: int,
+    stop: Callable[[Sequence[Future[Any]]], None] = cancel,
+) -> Generator[tuple[T, Sequence[Future[R]]], None, None]:
+    """Each item with its tasks, in order; `start(item)` submits the tasks, `depth` items ahead of the consumer.
+
+    Tasks may still run when they are yielded. On an early close or an error, `stop` ends the tasks of all items that
+    the consumer has not gone past, so that no task outlives the memory that it writes to.
+    """
+    started: deque[tuple[T, Sequence[Future[R]]]] = deque()
+    try:
+        for item in items:
+            started.append((item, start(item)))
+            if len(started) > depth:
+                yield started[0]  # held until the consumer asks for the next
+                started.popleft()
+        while started:
+            yield started[0]
+            started.popleft()
+    finally:
+        stop([task for _, tasks in started for task in tasks])
+
+
+def in_order(work: Callable[[T], R], items: Iterable[T], workers: int) -> Generator[R, None, None]:
+    """`work(item)` for each item, in order, by processes. At most `workers` + 2 items are in memory.
+
+    Processes, not threads: the codecs release the interpreter's lock, the Python around them does not (re-encoding on
+    two cores: 212 img/s against 121-142). They are spawned, so the caller may have threads. UserError if one dies.
     """
     if workers == 1:
         yield from map(work, items)
         return
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_begin)
-    ahead: deque[Future[R]] = deque()
-    try:
-        for item in items:
-            ahead.append(pool.submit(work, item))
-            if len(ahead) > workers + 1:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-    except BrokenProcessPool as error:
-        raise UserError("a worker process died, perhaps for want of memory: try again with fewer --workers") from error
-    finally:
+
+    def stop(_: object) -> None:  # not `cancel`: the thread that breaks a pool fails at a task that was canceled
         pool.shutdown(cancel_futures=True)
+
+    try:
+        with closing(prefetch(items, lambda item: [pool.submit(work, item)], workers + 1, stop)) as started:
+            for _, (task,) in started:
+                yield task.result()
+    except BrokenProcessPool as error:
+        raise UserError("a worker process died, perhaps for lack of memory: try again with fewer --workers") from error
 
 
 def threaded(work: Callable[[T], R], items: Sequence[T]) -> Generator[R, None, None]:
-    """Yield `work(item)` for each item, in order, from threads, with a progress bar; the first error ends it."""
+    """`work(item)` for each item, in order, by threads, with a progress bar. The first error ends it."""
 
-    def some(at: int) -> list[R]:
+    def chunk(at: int) -> list[R]:
         return [work(item) for item in items[at : at + CHUNK]]
 
     pool = ThreadPoolExecutor(THREADS)
     try:
         with tqdm(total=len(items), unit="img", disable=None) as bar:
-            for made in pool.map(some, range(0, len(items), CHUNK)):
-                yield from made
-                bar.update(len(made))
+            for results in pool.map(chunk, range(0, len(items), CHUNK)):
+                yield from results
+                bar.update(len(results))
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def _begin() -> None:
-    """Start a worker process: it leaves Ctrl-C to its parent and exits when the parent does."""
+    """Let a worker ignore Ctrl-C, which its parent handles, and end with its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_follow, daemon=True).start()
 
@@ -85,5 +113,5 @@ def _begin() -> None:
 def _follow() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
-    wait([parent.sentinel])
+    connection.wait([parent.sentinel])
     os._exit(1)

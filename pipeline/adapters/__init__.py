@@ -1,1 +1,1 @@
-"""The stream of views inside other people's loaders: torch's DataLoader and ffcv's Loader."""
+"""Our views inside torch's `DataLoader` and ffcv's `Loader`."""

@@ -1,4 +1,4 @@
-"""Shards and recipes for other people's loops: a map-style dataset and its batch sampler, for a stock `DataLoader`.
+"""A map-style dataset and its batch sampler, for training loops on torch's `DataLoader`.
 
     dataset, batches = as_dataset(manifest, moco_v2(224), batch=256)
     loader = DataLoader(dataset, batch_sampler=batches, num_workers=8)
@@ -6,8 +6,8 @@
         batches.set_epoch(epoch)
         for views, target, index in loader: ...
 
-The sampler addresses a sample as (epoch, row), so workers need no state and the views are `ViewLoader`'s. `ViewLoader`
-is the faster loader: its threads pickle nothing, and its views need no copy into a batch.
+The sampler addresses a sample as (epoch, row), so workers need no state and views equal those of `ViewLoader`, which
+is faster: its threads pickle nothing, and its views need no copy into a batch.
 """
 
 import os
@@ -30,10 +30,10 @@ from ..choose import open_reader
 from ..cut.resize import warm_up
 from ..executor import Executor
 from ..plan.order import Order, Plan, Tail
-from ..plan.params import BatchParams, batch_params
+from ..plan.params import batch_params
 from ..workers import share_of_cores
 
-Place = tuple[int, int]  # epoch, manifest row
+Address = tuple[int, int]  # epoch, manifest row
 Item = tuple[tuple[Tensor, ...], int, int]  # views, each [3, S, S] float32; class, -1 where unlabeled; manifest row
 
 
@@ -49,14 +49,14 @@ def as_dataset(
     tail: Tail = "drop",
     order: Order | None = None,
 ) -> tuple["Samples", "Steps"]:
-    """A dataset and the batch sampler of this rank; `batch` is global, the other words are `Plan`'s and
-    `open_reader`'s.
+    """A dataset and the batch sampler of this rank; `batch` is global, `loader` names a reader of `open_reader`, the
+    other arguments are those of `Plan`.
 
     UserError for an impossible plan or view, a format that was not built, and, while reading, a damaged sample.
     """
     if loader == "webdataset-stream":
         raise UserError(
-            "webdataset-stream is told an epoch's order beforehand, and a DataLoader's worker knows its own batches: "
+            "webdataset-stream needs an epoch's order in advance, a DataLoader worker knows only its own batches: "
             "choose the loader webdataset, or open_loader in place of DataLoader"
         )
     plan = Plan(len(manifest), batch, world_size, rank, seed, tail, order)
@@ -64,39 +64,40 @@ def as_dataset(
 
 
 class Samples(Dataset[Item]):
-    """(epoch, row) -> that sample's views, class and row. Each process opens the files for itself."""
+    """(epoch, row) -> that sample's views, class and row. Each process opens its own files."""
 
     def __init__(self, manifest: Manifest, views: Views, loader: str, seed: int):
         self.manifest, self.views, self.loader, self.seed = manifest, check(views), loader, seed
-        self._open: tuple[int, Executor] | None = None  # the process that opened it
-        self.executor()  # what cannot be opened is said here, and kernels are compiled here, not by every worker
+        self._open: tuple[int, Executor] | None = None  # process id and its executor
+        self.executor()  # a set that cannot be opened fails here; kernels are compiled here, not in each worker
         warm_up()
         host_renderer.render((Normalize(),), torch.zeros(1, 1, 1, 3, dtype=torch.uint8), torch.zeros(1, 0))
 
     def __len__(self) -> int:
         return len(self.manifest)
 
-    def __getitem__(self, place: Place) -> Item:
-        return self.__getitems__([place])[0]
+    def __getitem__(self, address: Address) -> Item:
+        return self.__getitems__([address])[0]
 
-    def __getitems__(self, places: list[Place]) -> list[Item]:
-        """A batch at once, as DataLoader asks for it: draws cost a fiftieth of what they cost one by one."""
+    def __getitems__(self, addresses: list[Address]) -> list[Item]:
+        """A batch at once, as DataLoader asks for it; drawing for single samples would cost fifty times as much."""
         items: list[Item] = []
-        for epoch, run in groupby(places, itemgetter(0)):
-            items += self._rendered(epoch, np.array([row for _, row in run], np.int64))
+        for epoch, group in groupby(addresses, itemgetter(0)):
+            items += self._rendered(epoch, np.array([row for _, row in group], np.int64))
         return items
 
     def _rendered(self, epoch: int, rows: np.ndarray) -> Iterator[Item]:
-        what = batch_params(self.manifest, self.views, rows, self.seed, epoch)
-        blocks = crop_now(self.executor(), what, np.empty(self.executor().bytes_for(len(rows)), np.uint8))
+        params = batch_params(self.manifest, self.views, rows, self.seed, epoch)
+        executor = self.executor()
+        cropped = executor.crop_now(params, np.empty(executor.bytes_for(len(rows)), np.uint8))
         views = [
-            host_renderer.render(on_device(view), block, packed)
-            for view, block, packed in zip(self.views, blocks, what.packed, strict=True)
+            host_renderer.render(on_device(view), pixels, packed)
+            for view, pixels, packed in zip(self.views, cropped, params.packed, strict=True)
         ]
-        return zip(zip(*views, strict=True), what.target.tolist(), rows.tolist(), strict=True)
+        return zip(zip(*views, strict=True), params.target.tolist(), rows.tolist(), strict=True)
 
     def executor(self) -> Executor:
-        """This process's reader, opened at first use; a DataLoader's worker decodes with one thread."""
+        """This process's executor and reader, opened at first use; a DataLoader worker decodes with one thread."""
         if self._open is None or self._open[0] != os.getpid():
             threads = 1 if get_worker_info() else share_of_cores()
             reader = open_reader(self.loader, self.manifest)
@@ -104,7 +105,7 @@ class Samples(Dataset[Item]):
         return self._open[1]
 
     def close(self) -> None:
-        """End this process's threads and close its files; the next sample opens them anew."""
+        """End this process's threads and close its files; the next sample opens them again."""
         if self._open is not None and self._open[0] == os.getpid():
             self._open[1].close()
             self._open[1].reader.close()
@@ -114,23 +115,23 @@ class Samples(Dataset[Item]):
         return self.__dict__ | {"_open": None}
 
 
-class Steps(Sampler[list[Place]]):
-    """The batches of one rank, each a list of places. An empty one, with which `exact` may end, is left out."""
+class Steps(Sampler[list[Address]]):
+    """The batches of one rank, each a list of addresses. An empty last batch of an `exact` plan is left out."""
 
     def __init__(self, plan: Plan):
         self.plan, self.epoch, self.begun = plan, 0, (0, 0)
 
     def set_epoch(self, epoch: int) -> None:
-        """Go through `epoch` from now on."""
+        """Yield the batches of `epoch` from now on."""
         self.epoch = epoch
 
     def resume(self, epoch: int, step: int) -> None:
-        """Go on with `epoch` behind its first `step` batches; other epochs are whole."""
+        """Continue `epoch` after its first `step` batches; other epochs are whole."""
         self.epoch, self.begun = epoch, (epoch, step)
 
     @property
     def start(self) -> int:
-        """The first step that the next pass will take."""
+        """The first step of the next pass."""
         return self.begun[1] if self.epoch == self.begun[0] else 0
 
     def __len__(self) -> int:
@@ -139,16 +140,8 @@ class Steps(Sampler[list[Place]]):
             steps = -(-(plan.positions - plan.rank * (plan.batch // plan.world_size)) // plan.batch)
         return max(0, steps - self.start)
 
-    def __iter__(self) -> Iterator[list[Place]]:
+    def __iter__(self) -> Iterator[list[Address]]:
         epoch = self.epoch
-        some = (rows.tolist() for rows in self.plan.ids(epoch, self.start) if len(rows))
-        yield from ([(epoch, row) for row in rows] for rows in some)
-
-
-def crop_now(executor: Executor, what: BatchParams, pixels: np.ndarray) -> list[Tensor]:
-    """Views of a batch, each [N, S, S, 3] uint8, cut into the flat `pixels` that they share; UserError as one fails."""
-    if failed := executor.wait(executor.crop(what.rows, what.boxes, pixels)).failed:
-        raise next(iter(failed.values()))
-    n, sizes = len(what.rows), executor.sizes.tolist()
-    blocks = torch.from_numpy(pixels).split([3 * s * s * n for s in sizes])
-    return [block.view(n, s, s, 3) for block, s in zip(blocks, sizes, strict=True)]
+        for rows in self.plan.ids(epoch, self.start):
+            if len(rows):
+                yield [(epoch, row) for row in rows.tolist()]

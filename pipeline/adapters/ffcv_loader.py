@@ -1,4 +1,4 @@
-"""What ffcv's own `Loader` wants beside stages: a plan as its order, and errors that reach its consumer."""
+"""For ffcv's own `Loader`, beside the stages: a plan as its order, and errors that reach its consumer."""
 
 import threading
 from collections.abc import Callable
@@ -17,7 +17,7 @@ compiled: Any = needs("ffcv.pipeline.compiler").Compiler.compile
 
 
 class Numbers(np.ndarray):
-    """Sample numbers that know their epoch, in slices too: several epochs of a Loader may be under way at once."""
+    """Sample numbers with their epoch, kept by slices too: several epochs of a Loader may run at the same time."""
 
     epoch = 0
 
@@ -26,45 +26,45 @@ class Numbers(np.ndarray):
 
 
 class Order(TraversalOrder):
-    """This rank's samples as numbers in the .beton; an instance is handed to one Loader, which calls it with itself."""
+    """This rank's samples as numbers in the .beton, for one Loader, which calls the instance with itself."""
 
     def __init__(self, manifest: Manifest, plan: Plan, field: str):
         self.manifest, self.plan, self.field, self.begun = manifest, plan, field, (0, 0)
 
     def __call__(self, loader: Any) -> "Order":
-        reader, share, there = loader.reader, self.plan.batch // self.plan.world_size, self.manifest.beton
+        reader, share, numbers = loader.reader, self.plan.batch // self.plan.world_size, self.manifest.beton
         at = reader.field_names.index(choose("field", self.field, reader.field_names))
         height = reader.metadata[f"f{at}"]["height"]
-        if there.max() >= len(height) or (height[there] != self.manifest.height).any():
+        if numbers.max() >= len(height) or (height[numbers] != self.manifest.height).any():
             raise UserError(f"{reader.file_name} is not the .beton that {self.manifest.root} describes: name that one")
         if loader.batch_size != share:
             raise UserError(
-                f"the plan gives this rank {share} samples of a batch, the Loader would take {loader.batch_size}: "
-                f"make it with batch_size={share}"
+                f"the plan gives this rank {share} samples of each batch, the Loader takes {loader.batch_size}: "
+                f"create it with batch_size={share}"
             )
         if len(loader.indices) != reader.num_samples:
-            raise UserError("the plan says which samples an epoch has: make the Loader without indices")
+            raise UserError("the plan chooses the samples: create the Loader without indices")
         self.loader = loader
         if isinstance(loader.memory_manager, Mapped):
-            # For its own reader ffcv marks numba's type of byte arrays as read-only, and in this whole process nothing
-            # that writes bytes could be compiled any more. Without a signature numba finds the types by itself.
+            # ffcv compiles its reader with a signature that marks numba's type of byte arrays as read-only. After that
+            # no code that writes bytes compiles in this process. Without a signature numba infers the types.
             loader.memory_manager.compile_reader = lambda: compiled(_read)
         return self
 
     def resume(self, epoch: int, step: int = 0) -> None:
-        """Let the Loader, once it is made, go on with `epoch` behind its first `step` batches; later ones are whole."""
+        """Continue `epoch` after its first `step` batches, once the Loader exists; later epochs are whole."""
         self.begun, self.loader.next_epoch = (epoch, step), epoch
         self.sample_order(epoch)
 
     def sample_order(self, epoch: int) -> Numbers:
-        """What the Loader goes through in `epoch`."""
+        """The sample numbers of `epoch`, in the order that the Loader follows."""
         start = self.begun[1] if epoch == self.begun[0] else 0
         rows = np.concatenate([np.empty(0, np.int64), *self.plan.ids(epoch, start)])
         if self.loader.drop_last and len(rows) % self.loader.batch_size:
-            raise UserError("the plan keeps an epoch's last, shorter batch: make the Loader with drop_last=False")
+            raise UserError("the plan keeps an epoch's last, shorter batch: create the Loader with drop_last=False")
         numbers = self.manifest.beton[rows].astype(np.uint64).view(Numbers)
         numbers.epoch = epoch
-        self.loader.first_traversal_order = numbers  # by whose length the Loader would cut every epoch
+        self.loader.first_traversal_order = numbers  # the Loader shortens each epoch to its length
         return numbers
 
 
@@ -75,7 +75,7 @@ def _read(address: Any, state: Any) -> Any:
 
 
 class Failed:
-    """In a batch's place in ffcv's queue: raises as the consumer unpacks it."""
+    """An error in ffcv's queue in place of a batch: raised when the consumer unpacks it."""
 
     def __init__(self, error: Exception):
         self.error = error
@@ -85,7 +85,7 @@ class Failed:
 
 
 def forward_errors(work: Callable[..., Any]) -> Callable[..., Any]:
-    """`work`, whose errors reach the consumer; one that ended ffcv's thread would leave it waiting for ever."""
+    """Wrap `work` so that its errors reach the consumer, who would wait for ever if one ended ffcv's thread."""
 
     def run(*arguments: Any) -> Any:
         try:
@@ -98,6 +98,6 @@ def forward_errors(work: Callable[..., Any]) -> Callable[..., Any]:
                     break
                 except Full:
                     continue
-            raise StopIteration from error  # by which the thread knows an epoch's end
+            raise StopIteration from error  # ends the epoch of ffcv's thread
 
     return run

@@ -1,9 +1,9 @@
-"""The cut's inner loops as LLVM vectors of 16 floats: numba's own stay at half the width that AVX-512 has.
+"""The inner loops of the crop on LLVM vectors of 16 floats; numba alone uses half the width of AVX-512.
 
-Where the CPU has no such registers LLVM takes several smaller ones. Arrays come as addresses (their caller keeps them
-alive), since numba would count references, atomically, row after row. Rows of scratch are whole
-vectors long; what lies behind a row's end is never NaN, as it may be multiplied by a weight of zero. Sums are taken in
-one order everywhere, so that a pixel does not depend on the path it took: a mirrored cut is an exact mirror.
+Where the CPU has no such registers LLVM uses several smaller ones. Arrays are passed as addresses (the caller keeps
+them alive), since numba would count references atomically for each row. Rows of scratch memory are whole vectors long;
+the values past a row's end are never NaN, as they may be multiplied by a weight of zero. All paths sum in the same
+order, so that a pixel does not depend on its path: a mirrored crop is an exact mirror.
 """
 
 from typing import Any
@@ -103,13 +103,13 @@ def _level(b: Any, source: Any, at: Any, lanes: int) -> Any:
 
 
 floats = _convert(_BYTE, _FLOAT, _float)
-levels = _convert(_FLOAT, _BYTE, _level)  # of what cannot leave 0..255
+levels = _convert(_FLOAT, _BYTE, _level)  # for values within 0..255
 clipped = _convert(_FLOAT, _FLOAT, lambda b, p, i, n: b.sitofp(_clipped(b, p, i, n, 0.0), _vector(_FLOAT, n)))
 clipped_levels = _convert(_FLOAT, _BYTE, lambda b, p, i, n: b.trunc(_clipped(b, p, i, n, 0.5), _vector(_BYTE, n)))
 
 
 def _rows(taps: int) -> Any:
-    """An intrinsic: out[:n] = sum over k < taps of weights[k] * row k [:n], n a multiple of 16; of one row: added."""
+    """An intrinsic: out[:n] = sum over k < taps of weights[k] * row k [:n], n a multiple of 16; one row is added."""
 
     @intrinsic
     def blend(typingctx, r0, r1, r2, r3, weights, out, n):
@@ -137,7 +137,7 @@ add_row, rows2, rows3, rows4 = (_rows(taps) for taps in (1, 2, 3, 4))
 def quads(typingctx, acc, begin, weights, taps, n, out):
     """out[3x..3x + 3] = 0.5 + sum over k < taps of weights[x * taps + k] * acc[3 (begin[x] + k)..+3], for x < n.
 
-    A pixel's three channels travel as one vector of four; the fourth lane is the next pixel's and is overwritten by it,
+    A pixel's three channels are one vector of four; the fourth lane belongs to the next pixel, which overwrites it,
     so `acc` and `out` need four floats of slack.
     """
 
@@ -163,7 +163,7 @@ def _has_permutes(context: Any) -> bool:
 
 @intrinsic
 def permutes(typingctx):
-    """Whether the CPU picks 16 floats out of 32 in one instruction, known when the cut is compiled."""
+    """Whether the CPU picks 16 floats out of 32 in one instruction; known when the crop is compiled."""
 
     def codegen(context, b, sig, args):
         return ir.Constant(ir.IntType(1), int(_has_permutes(context)))
@@ -172,7 +172,7 @@ def permutes(typingctx):
 
 
 def _columns(shared: int) -> Any:
-    """An intrinsic as `quads`, for 16 neighboring floats of the output at once, whichever pixels they belong to.
+    """An intrinsic like `quads`, for 16 neighboring output floats at a time, whichever pixels they belong to.
 
     Group g's tap k takes acc[begin[g] + 3k + places[16g + i]] for i < 16, out of 32 floats that `shared` taps share.
     """

@@ -1,11 +1,10 @@
-"""The cut: a box of a decoded image, resized as PIL's antialiased filters do, in numba without the GIL.
+"""The resized crop: a box of a decoded image, resized with PIL's antialiased filters, in numba without the GIL.
 
-Crop first, then resize: pixels outside the box have no say (torchvision's RandomResizedCrop on PIL images). Bilinear:
-0.17 levels from PIL on average and 1 at most, since PIL rounds between its two passes and this does not: vertical pass
-first, on whole rows; then the horizontal pass, both in vectors (blend.py): 1.5 times as fast as numba's own loops for
-224 px views on a CPU with AVX-512.
-Bicubic: PIL's order of passes with PIL's rounding between them, since a cubic overshoots and it matters where it is
-clipped (up to 14 levels); 1 level at most.
+Crop first, then resize, so pixels outside the box have no effect (torchvision's RandomResizedCrop on PIL images).
+Bilinear: within 1 level of PIL, 0.17 on average, since PIL rounds between its two passes and this does not. The
+vertical pass comes first, on whole rows, then the horizontal pass, both on vectors (blend.py): 1.5 times as fast as
+numba's own loops for 224 px views on a CPU with AVX-512. Bicubic: within 1 level; PIL's order of passes with PIL's
+rounding between them, since a cubic overshoots and the place where it is clipped matters (up to 14 levels).
 """
 
 import sys
@@ -23,7 +22,7 @@ _OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": True, "error_model": "num
 
 @njit(inline="always")
 def _weight(x, cubic):
-    """A filter at distance `x` >= 0: a triangle, or PIL's cubic."""
+    """The filter's weight at distance `x` >= 0: a triangle, or PIL's cubic."""
     if not cubic:
         return max(0.0, 1.0 - x)
     if x < 1.0:
@@ -33,8 +32,8 @@ def _weight(x, cubic):
 
 @njit(**_OPTIONS)
 def _taps(at, size, total, first, mirrored, cubic, begin, weights):
-    """Weights of the source interval [at, at + size) resized to `total` px, for the len(begin) output pixels
-    from `first` on (from the far end if mirrored). Fills begin [n] and weights [n, widest]; returns the taps in use."""
+    """Weights of the source interval [at, at + size) resized to `total` px, for len(begin) output pixels from `first`
+    on (from the far end if mirrored). Fills begin [n] and weights [n, widest]; returns the taps in use."""
     n = begin.shape[0]
     scale = size / total
     stretch = max(scale, 1.0)
@@ -70,7 +69,7 @@ def _vectors(n):
 
 @njit(inline="always")
 def _zeros(n):
-    """[n] float32 at the start of a cache line, since a vector that straddles two is read twice."""
+    """[n] float32 zeros from the start of a cache line, since a vector that straddles two lines is read twice."""
     room = np.zeros(n + LANES, np.float32)
     skip = (-room.ctypes.data & 63) // 4
     return room[skip : skip + n]
@@ -78,8 +77,8 @@ def _zeros(n):
 
 @njit(**_OPTIONS)
 def _lanes(columns, weights, taps):
-    """What `blend.columns` takes, for G groups of 16 floats of an output row: begin [G], places [G * 16], weights
-    [G * taps * 16]; and how many taps find their pixels in one window, 0 where not even one does."""
+    """The arguments of `blend.columns` for G groups of 16 floats of an output row: begin [G], places [G * 16], weights
+    [G * taps * 16], and how many taps find their pixels in one window, 0 if not even one does."""
     size = len(columns)
     groups = _vectors(3 * size) // LANES if blend.permutes() else 0  # pyright: ignore
     begin = np.empty(groups, np.int32)
@@ -109,8 +108,8 @@ def _lanes(columns, weights, taps):
 
 @njit(**_OPTIONS)
 def resized_crop(image, width, box, size, out):
-    """One cut of a flat RGB image (rows of `width` px): `box` [CROP_FIELDS] int32, see augment.crops; out [3 * size *
-    size]."""
+    """Crop a flat RGB image (rows of `width` px) into out [3 * size * size]; `box` [CROP_FIELDS] int32, see
+    augment.crops."""
     top, left, height, wide, total_y, total_x, first_y, first_x = box[:8]
     rows, columns = np.empty(size, np.int32), np.empty(size, np.int32)
     cubic = box[9] != 0
@@ -121,7 +120,7 @@ def resized_crop(image, width, box, size, out):
     taps_x = _taps(left, wide, total_x, first_x, box[8] != 0, cubic, columns, weights_x)
     flat_x = np.ascontiguousarray(weights_x[:, :taps_x]).reshape(-1)
     lead = min(columns[0], columns[size - 1])
-    reach = min(max(columns[0], columns[size - 1]) + taps_x, left + wide) - lead  # source px that any output needs
+    reach = min(max(columns[0], columns[size - 1]) + taps_x, left + wide) - lead  # source px that the output needs
     columns -= lead
     begin, places, spread, shared = _lanes(columns, flat_x, taps_x)  # pyright: ignore
     tables = columns, flat_x, begin, places, spread
@@ -136,7 +135,7 @@ def resized_crop(image, width, box, size, out):
 
 @njit(**_OPTIONS)
 def _columns_last(image, width, end, lead, reach, rows, taps_y, weights_y, tables, taps_x, shared, scratch, out):
-    """The bilinear cut: a ring keeps the source rows that the next output row needs, each turned to floats once."""
+    """The bilinear crop: a ring keeps the source rows that the next output row needs, each converted to floats once."""
     size = len(rows)
     line, n = _vectors(3 * (reach + taps_x)) + 2 * LANES, 3 * reach
     across = _addresses(tables)
@@ -158,7 +157,7 @@ def _columns_last(image, width, end, lead, reach, rows, taps_y, weights_y, table
 
 @njit(**_OPTIONS)
 def _rows_first(image, width, end, lead, reach, rows, taps_y, weights_y, tables, taps_x, shared, scratch, out):
-    """The bicubic cut: each source row is resized and rounded, then output rows are blended of those."""
+    """The bicubic crop: each source row is resized and rounded, then output rows are blended from those."""
     size = len(rows)
     pitch = _vectors(3 * size + 4)
     across = _addresses(tables)
@@ -181,7 +180,7 @@ def _rows_first(image, width, end, lead, reach, rows, taps_y, weights_y, tables,
 
 @njit(inline="always")
 def _addresses(tables):
-    """The tables as `blend` takes them, and the number of groups; the caller keeps the arrays alive."""
+    """The addresses of the tables and the number of groups; the caller keeps the arrays alive."""
     columns, weights, begin, places, spread = tables
     a, b = columns.ctypes.data, weights.ctypes.data
     return a, b, begin.ctypes.data, places.ctypes.data, spread.ctypes.data, len(begin)
@@ -204,7 +203,7 @@ def _blend_rows(ring, line, first, slots, taps, weights, out, n):
 
 @njit(inline="always")
 def _blend_columns(acc, across, taps, shared, size, row):
-    """One row by the widest path there is; a constant number of taps lets the compiler unroll their loop."""
+    """One row by the widest path that fits; a constant number of taps lets the compiler unroll their loop."""
     columns, weights, begin, places, spread, groups = across
     if shared == 2:
         blend.columns2(acc, begin, places, spread, 1, groups, row)
@@ -226,14 +225,14 @@ def _blend_columns(acc, across, taps, shared, size, row):
 
 @njit(**_OPTIONS)
 def resized_crops(image, width, boxes, sizes, places, out):
-    """Every view's cut of one image: boxes [V, CROP_FIELDS], sizes [V], places [V] = where in the flat `out` each one
-    goes."""
+    """Crop all views of one image: boxes [V, CROP_FIELDS], sizes [V], places [V]: where each view begins in the flat
+    `out`."""
     for v in range(len(sizes)):
         resized_crop(image, width, boxes[v], sizes[v], out[places[v] : places[v] + 3 * sizes[v] * sizes[v]])
 
 
 def warm_up() -> None:
-    """Compile the kernel, or load it from numba's cache; says so where it takes a while, once on a machine."""
+    """Compile the kernel or load it from numba's cache; print a line if it takes over two seconds, once per machine."""
     word = threading.Timer(2.0, lambda: print("compiling the resize kernel, once on this machine ...", file=sys.stderr))
     word.start()
     image, boxes = np.zeros(12, np.uint8), np.array([[0, 0, 2, 2, 1, 1, 0, 0, 0, 0]], np.int32)

@@ -1,1 +1,1 @@
-"""The loader whose images NVIDIA DALI decodes and crops."""
+"""The loader for which NVIDIA DALI decodes and crops."""

@@ -1,25 +1,25 @@
-"""The JPEGs of an order's batches, read ahead and proved: for a decoder that shows what is damaged as if it were not.
+"""The JPEGs of a plan's batches, read ahead and checked for DALI, which shows a damaged image as if it were sound.
 
-A JPEG is compared with its digest (33 us for 37 kB on the reading thread), since DALI fills what it cannot decode with
-gray, and with the size that boxes are drawn for.
+Each JPEG is compared with its digest (33 us for 37 kB on the reading thread), since DALI fills what it cannot decode
+with gray, and its size with that of the manifest.
 """
 
 import hashlib
-import sys
-from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from itertools import count
 from typing import NamedTuple
 
 import numpy as np
 import simplejpeg
 
+from ...shards.engine import prefetch
 from ...shards.errors import UserError
 from ...shards.manifest import Manifest
 from ..batch import SampleReader
-from ..executor import damaged
-from ..loader import AHEAD, TRIES
-from ..plan.params import replacements
+from ..damage import Replacer, check_size, damaged
+from ..loader import AHEAD
 
 DIGEST = 32  # bytes
 
@@ -32,7 +32,7 @@ class Jpegs(NamedTuple):
 
 
 class NoJpeg(UserError):
-    """A sample stored as pixels; no replacement takes its place, for there may be as many as there are samples."""
+    """A sample stored as pixels. It is never replaced, since all samples of a set may be stored so."""
 
     def __init__(self, manifest: Manifest, row: int):
         super().__init__(
@@ -42,95 +42,76 @@ class NoJpeg(UserError):
 
 
 class JpegReader:
-    """Reads by `threads`; `skip` as `ViewLoader` does: the same replacements, counted in `skipped`."""
+    """Reads through `reader` on `threads` threads; `replacer` decides about damaged samples."""
 
-    def __init__(self, manifest: Manifest, reader: SampleReader, threads: int, seed: int, skip: bool):
-        self.manifest, self.reader, self.threads = manifest, reader, threads
-        self.seed, self.skip, self.skipped = seed, skip, dict[int, str]()
+    def __init__(self, manifest: Manifest, reader: SampleReader, threads: int, replacer: Replacer):
+        self.manifest, self.reader, self.threads, self.replacer = manifest, reader, threads, replacer
         self._digests = b"".join(manifest.strings("sha256"))
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="viewstream-read")
 
-    def ahead(self, coming: list[np.ndarray], epoch: int) -> Generator[Jpegs, None, None]:
-        """Each batch's JPEGs, read AHEAD batches before they are wanted."""
-        reading: deque[tuple[np.ndarray, list[Future[list[bytes]]]]] = deque()
-        try:
-            for at in range(len(coming) + AHEAD):
-                if at < len(coming):
-                    parts = np.array_split(coming[at], self.threads)
-                    reading.append((coming[at], [self._pool.submit(self._some, part) for part in parts]))
-                if at >= AHEAD and reading:
-                    jpegs = self._gathered(*reading[0], epoch)  # left there until every task is done, or one has failed
-                    reading.popleft()
-                    yield jpegs
-        finally:  # an early break or an error: nobody reads any more when the next epoch begins
-            for task in [task for _, tasks in reading for task in tasks if not task.cancel()]:
-                task.exception()
+    def epoch(self, steps: list[np.ndarray], number: int) -> Generator[Jpegs, None, None]:
+        """The JPEGs of each of `steps` [N] in epoch `number`, read AHEAD batches before they are asked for."""
+        with closing(prefetch(steps, self._start, AHEAD)) as started:
+            for rows, tasks in started:
+                yield self._complete(rows, tasks, number)
 
-    def sound(self, rows: np.ndarray, epoch: int) -> Jpegs:
-        """Samples that decode: slow and sure, a replacement for each that does not."""
+    def replaced(self, rows: np.ndarray, epoch: int) -> Jpegs:
+        """Samples `rows` [N], with a replacement for each that does not decode. Slow: each is decoded to find out."""
         data, todo = [b""] * len(rows), list(range(len(rows)))
-        for tries in range(TRIES + 1):
-            tried = self._pool.map(self._decodes, rows[todo].tolist())
+        for tries in count():
             failed: dict[int, UserError] = {}
-            for place, found in zip(todo, tried, strict=True):
-                if isinstance(found, UserError):
-                    failed[place] = found
+            for position, result in zip(todo, self._pool.map(self._decodable, rows[todo].tolist()), strict=True):
+                if isinstance(result, UserError):
+                    failed[position] = result
                 else:
-                    data[place] = found
+                    data[position] = result
             if not failed:
                 break
-            if tries == TRIES:
-                raise next(iter(failed.values()))
-            self._count({int(rows[place]): str(error) for place, error in failed.items()})
-            rows, todo = replacements(self.manifest, rows, [*failed], self.seed, epoch, tries), [*failed]
+            rows, todo = self.replacer.replace(rows, failed, epoch, tries), [*failed]
         return Jpegs(rows, data)
 
     def close(self) -> None:
-        """End the threads; what has not begun is dropped."""
+        """End the threads; reads that have not begun are canceled."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _gathered(self, rows: np.ndarray, tasks: list[Future[list[bytes]]], epoch: int) -> Jpegs:
+    def _start(self, rows: np.ndarray) -> list[Future[list[bytes]]]:
+        return [self._pool.submit(self._checked_all, part) for part in np.array_split(rows, self.threads)]
+
+    def _complete(self, rows: np.ndarray, tasks: Sequence[Future[list[bytes]]], epoch: int) -> Jpegs:
         try:
             return Jpegs(rows, [jpeg for task in tasks for jpeg in task.result()])
         except NoJpeg:
             raise
         except UserError:
-            if not self.skip:
+            if not self.replacer.allowed:
                 raise
-            return self.sound(rows, epoch)
+            return self.replaced(rows, epoch)
 
-    def _some(self, rows: np.ndarray) -> list[bytes]:
-        return [self._one(row) for row in rows.tolist()]
+    def _checked_all(self, rows: np.ndarray) -> list[bytes]:
+        return [self._checked(row) for row in rows.tolist()]
 
-    def _one(self, row: int) -> bytes:
+    def _checked(self, row: int) -> bytes:
+        """A JPEG with the digest and the size of the manifest."""
         data = self.reader.read(row)
         if isinstance(data, np.ndarray):
             raise NoJpeg(self.manifest, row)
         if hashlib.sha256(data).digest() != self._digests[DIGEST * row : DIGEST * (row + 1)]:
-            raise damaged(self.manifest, self.reader, row, "its bytes are not those that were stored")
+            raise damaged(self.manifest, self.reader, row, "its bytes do not match the digest of the manifest")
         try:
-            found = list(simplejpeg.decode_jpeg_header(data)[:2])
+            height, width = map(int, simplejpeg.decode_jpeg_header(data)[:2])
         except (ValueError, RuntimeError) as error:
             raise damaged(self.manifest, self.reader, row, str(error)) from error
-        if found != (size := self.manifest.hw[row].tolist()):
-            wrong = f"it is {found[0]} x {found[1]} px, the manifest says {size}"
-            raise damaged(self.manifest, self.reader, row, wrong)
+        check_size(self.manifest, self.reader, row, height, width)
         return data
 
-    def _decodes(self, row: int) -> bytes | UserError:
+    def _decodable(self, row: int) -> bytes | UserError:
         try:
-            data = self._one(row)
+            data = self._checked(row)
             simplejpeg.decode_jpeg(data)
+        except NoJpeg:
+            raise
         except UserError as error:
-            if isinstance(error, NoJpeg):
-                raise
             return error
         except (ValueError, RuntimeError) as error:
             return damaged(self.manifest, self.reader, row, str(error))
         return data
-
-    def _count(self, failed: dict[int, str]) -> None:
-        for row, why in failed.items():
-            if row not in self.skipped:
-                print(f"skipped: {why}", file=sys.stderr)
-            self.skipped[row] = why

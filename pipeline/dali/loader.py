@@ -1,8 +1,7 @@
-"""The DALI loader: bytes and boxes in our order -> NVIDIA's DALI decodes and cuts, on the CPU or a GPU (`mixed`).
+"""The DALI loader: NVIDIA's DALI decodes and crops, on the CPU or a GPU (`mixed`), by our order and our boxes.
 
-Order and draws are every loader's, bytes come through any reader; only who decodes differs, so its pixels are
-`ViewLoader`'s within the bounds told in `augment.renderers.dali`. In flight: the bytes of AHEAD + 1 batches, and two
-batches in DALI.
+Order, draws and readers are those of `ViewLoader`; only decoding and cropping differ, so pixels agree within the bounds
+given in `augment.renderers.dali`. In memory: the bytes of AHEAD + 1 batches, and two batches in DALI.
 """
 
 from collections.abc import Iterator
@@ -24,7 +23,8 @@ from ...augment.spec import Views, check, size_of
 from ...shards.formats.beton import JPEG
 from ...shards.manifest import Manifest
 from ..batch import Batch, SampleReader
-from ..executor import damaged
+from ..damage import Replacer, damaged
+from ..options import DEFAULTS, LoaderOptions
 from ..plan.order import Plan
 from ..readers.ffcv import CachedBetonReader
 from ..timing import Times
@@ -32,8 +32,8 @@ from ..workers import share_of_cores
 from .jpegs import JpegReader, Jpegs, NoJpeg
 
 
-class Made(NamedTuple):
-    """A batch in DALI's hands; `started` is None where this rank has no sample of it."""
+class Pending(NamedTuple):
+    """A batch that DALI works on; `started` is None if this rank has no sample of it."""
 
     rows: np.ndarray
     draws: list[Draws]
@@ -41,28 +41,22 @@ class Made(NamedTuple):
 
 
 class DaliLoader:
-    """A Loader as `ViewLoader` is, by DALI; `threads` (0: all cores) read, and as many decode. Needs JPEGs, not pixels,
-    and their digests. `skip`: `ViewLoader`'s replacements for damaged samples."""
+    """A Loader over any reader of JPEGs with the digests of the manifest, not of raw pixels.
+
+    `threads` threads read, and as many decode. Damaged samples get the replacements that `ViewLoader` gives them.
+    """
 
     def __init__(
-        self,
-        manifest: Manifest,
-        plan: Plan,
-        views: Views,
-        reader: SampleReader,
-        *,
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
-        threads: int = 0,
-        skip: bool = False,
+        self, manifest: Manifest, plan: Plan, views: Views, reader: SampleReader, options: LoaderOptions = DEFAULTS
     ):
         plan.fit(len(manifest), manifest.info.name)
         if isinstance(reader, CachedBetonReader) and (raw := np.flatnonzero(reader.mode[reader.rows] != JPEG)).size:
             raise NoJpeg(manifest, int(raw[0]))
         self.manifest, self.plan, self.views, self.reader = manifest, plan, check(views), reader
-        self.device, self.dtype, self.times = torch.device(device), dtype, Times()
-        threads, on = threads or share_of_cores(), "gpu" if self.device.type == "cuda" else "cpu"
-        self.jpegs = JpegReader(manifest, reader, threads, plan.seed, skip and plan.tail != "exact")
+        self.device, self.dtype, self.times = torch.device(options.device), options.dtype, Times()
+        threads, on = options.threads or share_of_cores(), "gpu" if self.device.type == "cuda" else "cpu"
+        self.replacer = Replacer(manifest, plan, options.skip)
+        self.jpegs = JpegReader(manifest, reader, threads, self.replacer)
         with torch.cuda.device(self.device if on == "gpu" else -1):  # -1: no device, nothing to do
             self.renderer = Renderer(views, plan.batch // plan.world_size, on, threads, hints(manifest))
 
@@ -71,57 +65,57 @@ class DaliLoader:
 
     @property
     def skipped(self) -> dict[int, str]:
-        """Row -> why a replacement took its place."""
-        return self.jpegs.skipped
+        """Damaged rows that were replaced, and why."""
+        return self.replacer.skipped
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Batches `start`.. of epoch `number`, on the device, rendered."""
-        coming = list(self.plan.ids(number, start))
-        self.reader.prefetch(np.concatenate([*coming, np.empty(0, np.int64)]))
-        held: Made | None = None
-        with closing(self.jpegs.ahead(coming, number)) as batches:
+        steps = list(self.plan.ids(number, start))
+        self.reader.prefetch(np.concatenate([*steps, np.empty(0, np.int64)]))
+        held: Pending | None = None
+        with closing(self.jpegs.epoch(steps, number)) as batches:
             for jpegs in batches:
-                made = self._start(jpegs, number)
+                pending = self._start(jpegs, number)
                 if held:
-                    yield self._finish(held, number)
-                held = made
+                    yield self._complete(held, number)
+                held = pending
             if held:
-                yield self._finish(held, number)
+                yield self._complete(held, number)
 
     def close(self) -> None:
-        """End the threads and DALI's pipeline, and close the files."""
+        """End the threads and DALI's pipeline, and close the reader."""
         self.jpegs.close()
         self.renderer.close()
         self.reader.close()
 
-    def _start(self, jpegs: Jpegs, epoch: int) -> Made:
+    def _start(self, jpegs: Jpegs, epoch: int) -> Pending:
         rows, m = jpegs.rows, self.manifest
         with self.times.spent("draw"):
             uid, hw = m.uid[rows], m.hw[rows]
             draws = [draw(v, uid, hw, seed=self.plan.seed, epoch=epoch, number=i) for i, v in enumerate(self.views)]
-            return Made(rows, draws, self.renderer.start(jpegs.data, hw, draws) if jpegs.data else None)
+            return Pending(rows, draws, self.renderer.start(jpegs.data, hw, draws) if jpegs.data else None)
 
-    def _finish(self, made: Made, epoch: int) -> Batch:
+    def _complete(self, pending: Pending, epoch: int) -> Batch:
         try:
-            views = self._views(made)
+            views = self._views(pending)
         except Unfit as error:
-            if not self.jpegs.skip:
-                raise damaged(self.manifest, self.reader, int(made.rows[error.place]), error.why) from error
-            made = self._start(self.jpegs.sound(made.rows, epoch), epoch)
-            views = self._views(made)
-        self.times["samples"] += len(made.rows)
-        target = self.manifest.label[made.rows].astype(np.int64)
-        return Batch(views, self._moved(target), self._moved(made.rows))
+            if not self.replacer.allowed:
+                raise damaged(self.manifest, self.reader, int(pending.rows[error.place]), error.why) from error
+            pending = self._start(self.jpegs.replaced(pending.rows, epoch), epoch)
+            views = self._views(pending)
+        self.times["samples"] += len(pending.rows)
+        target = self.manifest.label[pending.rows].astype(np.int64)
+        return Batch(views, self._moved(target), self._moved(pending.rows))
 
-    def _views(self, made: Made) -> tuple[Tensor, ...]:
-        if not made.started:
+    def _views(self, pending: Pending) -> tuple[Tensor, ...]:
+        if not pending.started:
             shapes = [(0, size_of(view), size_of(view), 3) for view in self.views]
             return tuple(torch.empty(s, dtype=self.dtype, device=self.device).permute(0, 3, 1, 2) for s in shapes)
         with self.times.spent("wait"):
-            pixels = self.renderer.take(made.started)
+            pixels = self.renderer.take(pending.started)
         render, views = host_renderer.render if self.device.type == "cpu" else device_renderer.render, []
         with self.times.spent("render"):
-            for view, draws, x in zip(self.views, made.draws, pixels, strict=True):
+            for view, draws, x in zip(self.views, pending.draws, pixels, strict=True):
                 if left := split(view)[1]:
                     x = render(left, x, self._moved(pack(rest(view, draws), len(x))), self.dtype)
                 views.append(x.to(self.dtype))
@@ -133,13 +127,13 @@ class DaliLoader:
 
 
 def hints(manifest: Manifest) -> dict[str, int]:
-    """Bytes for nvJPEG's buffers, one a thread and two on the host, so that the largest image makes none grow.
+    """Bytes for nvJPEG's buffers, one per thread and two on the host, so that the largest image makes none grow.
 
-    Three full planes of two-byte coefficients, in blocks of at most 16 px; on the host the JPEG beside them. Of DALI's
-    other hints, `preallocate_*_hint` is for the hardware decoder, which our graph leaves out, and its executor takes
-    each batch from a pool whatever `bytes_per_sample_hint` says.
+    Three full planes of two-byte coefficients, in blocks of at most 16 px; on the host the JPEG as well. DALI's other
+    hints have no use here: `preallocate_*_hint` is for the hardware decoder, which our graph does not use, and DALI's
+    executor takes each batch from a pool whatever `bytes_per_sample_hint` is.
     """
     blocks = int((-(-manifest.hw.astype(np.int64) // 16)).prod(axis=1).max())
-    planes, most = 3 * 2 * 16 * 16 * blocks, 2**31 - 1  # the arguments are int32
+    planes, largest = 3 * 2 * 16 * 16 * blocks, 2**31 - 1  # the arguments are int32
     host = planes + int(manifest.bytes.max())
-    return {"device_memory_padding": min(planes, most), "host_memory_padding": min(host, most)}
+    return {"device_memory_padding": min(planes, largest), "host_memory_padding": min(host, largest)}

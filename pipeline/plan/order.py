@@ -1,7 +1,7 @@
-"""Who sees what, when: sample ids as a pure function of (samples, seed, epoch, world, rank, batch, start).
+"""Sample order: ids as a pure function of (samples, seed, epoch, world size, rank, batch, start).
 
-Position = global samples consumed, so a resume is arithmetic and nothing in a loader needs checkpointing. Rank r takes
-the r-th contiguous slice of every global batch: a gather in rank order is plan order at every world size.
+A position counts the global samples consumed, so a resume is arithmetic and no loader needs a checkpoint. Rank r takes
+the r-th contiguous slice of each global batch, so gathering the ranks in order gives one order at every world size.
 """
 
 from collections.abc import Iterator
@@ -17,29 +17,29 @@ Tail = Literal["drop", "pad", "exact"]
 
 
 class Order(Protocol):
-    """Another order than a permutation of all samples; `orders` has them."""
+    """An order other than a permutation of all samples, as in `orders`."""
 
     def __len__(self) -> int:
-        """Positions an epoch."""
+        """Positions per epoch."""
         ...
 
     def __call__(self, seed: int, epoch: int) -> np.ndarray:
-        """Ids by position, [len] int64; epoch -1 is allowed."""
+        """Sample ids by position, [len] int64; `epoch` may be -1."""
         ...
 
 
 def permutation(samples: int, seed: int, epoch: int) -> np.ndarray:
-    """All ids once, [samples] int64; for ImageNet's 1,281,167 about 0.2 s, 10 MB, and 41 MB while it is made."""
+    """Each id once, [samples] int64; 1,281,167 ids (ImageNet) take about 0.2 s and 10 MB (41 MB at the peak)."""
     return np.argsort(hashed(seed, epoch, np.arange(samples, dtype=np.uint64)), kind="stable")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The order one rank follows, each rank in as many steps as the others.
+    """The sample order of one rank; every rank takes the same number of steps.
 
-    What is left over of an epoch, less than a batch, is dropped (training), or padded with the epoch's first ids, or
-    kept: `exact` shows each id once over all ranks, in storage order unless `order` is given, and its last slices may
-    be shorter or empty.
+    `tail` decides about an epoch's last samples, fewer than a batch: `drop` leaves them out (training), `pad` fills the
+    batch with the epoch's first ids, `exact` keeps them as they are. `exact` shows each id once over all ranks, in
+    storage order unless `order` is given, and a rank's last slices may be shorter or empty.
     """
 
     samples: int
@@ -48,14 +48,14 @@ class Plan:
     rank: int = 0
     seed: int = 0
     tail: Tail = "drop"
-    order: Order | None = None  # None: all ids, permuted anew each epoch
+    order: Order | None = None  # None: all ids in a new permutation each epoch
 
     def __post_init__(self) -> None:
         if self.batch < 1:
             raise UserError(f"a global batch of {self.batch} holds nothing: give --batch-size 1 or more")
         if self.batch % self.world_size:
             raise UserError(
-                f"a global batch of {self.batch} cannot be cut into {self.world_size} equal parts: make it divide"
+                f"a global batch of {self.batch} cannot be split into {self.world_size} equal parts: choose a multiple"
             )
         if self.samples < 1:
             raise UserError("the data set is empty: nothing to plan")
@@ -66,7 +66,7 @@ class Plan:
             )
 
     def fit(self, samples: int, name: str) -> None:
-        """UserError for a set `name` with fewer samples than the plan orders."""
+        """Raise UserError if a set `name` has fewer samples than the plan orders."""
         if self.samples > samples:
             raise UserError(
                 f"the plan orders {self.samples} samples, {name} holds {samples}: make the plan from len(manifest)"
@@ -74,7 +74,7 @@ class Plan:
 
     @property
     def positions(self) -> int:
-        """Ids an epoch has before its tail is cut or padded."""
+        """Ids per epoch before the tail is dropped or padded."""
         return len(self.order) if self.order else self.samples
 
     def __len__(self) -> int:
@@ -82,7 +82,7 @@ class Plan:
         return self.positions // self.batch if self.tail == "drop" else -(-self.positions // self.batch)
 
     def ids(self, epoch: int, start: int = 0) -> Iterator[np.ndarray]:
-        """This rank's ids of steps `start`.. of an epoch, each [batch / world] int64. Epoch -1 is allowed."""
+        """This rank's ids of steps `start`.. of an epoch, each [batch / world_size] int64; `epoch` may be -1."""
         order, share = self._epoch(epoch), self.batch // self.world_size
         for step in range(start, len(self)):
             yield order[step * self.batch : (step + 1) * self.batch][self.rank * share : (self.rank + 1) * share]

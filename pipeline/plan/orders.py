@@ -1,4 +1,4 @@
-"""Orders beside the permutation: block by block for sequential storage, and class-balanced. Pure functions as well."""
+"""Orders other than a permutation: a window shuffle for sequential storage, and class balance. Pure functions too."""
 
 from dataclasses import dataclass
 
@@ -11,14 +11,14 @@ from ...shards.keyed import Purpose
 
 @dataclass(frozen=True, eq=False)
 class WindowShuffle:
-    """For storage that is read shard after shard: shards in a keyed order, samples mixed among `window` shards.
+    """For storage that is read shard by shard: shards in a keyed order, samples shuffled among `window` shards.
 
-    Every id once an epoch. A reader needs 2 `window` shards at hand: those that a batch is drawn from and, at a block's
-    end, the next ones. `shuffle_quality` tells how near it comes to a permutation. The order is the same at every world
-    size, so each rank reads every shard.
+    Each id comes once per epoch. A reader needs 2 `window` shards at a time: those that a batch draws from and, at the
+    end of a block of shards, the next ones. `shuffle_quality` measures how close the order comes to a permutation. It
+    is the same at every world size, so each rank reads every shard.
     """
 
-    shard: np.ndarray  # [samples] int, of each id
+    shard: np.ndarray  # [samples] int: the shard of each id
     window: int = 8
 
     def __post_init__(self) -> None:
@@ -29,20 +29,19 @@ class WindowShuffle:
         return len(self.shard)
 
     def __call__(self, seed: int, epoch: int) -> np.ndarray:
-        shards, which = np.unique(self.shard, return_inverse=True)
-        place = np.argsort(
-            np.argsort(hashed(seed, epoch, Purpose.SHARD_ORDER, shards.astype(np.uint64)), kind="stable")
-        )
-        return np.lexsort((hashed(seed, epoch, np.arange(len(which))), place[which] // self.window))
+        shards, index = np.unique(self.shard, return_inverse=True)
+        order = np.argsort(hashed(seed, epoch, Purpose.SHARD_ORDER, shards.astype(np.uint64)), kind="stable")
+        block = np.argsort(order) // self.window  # of each shard
+        return np.lexsort((hashed(seed, epoch, np.arange(len(self.shard))), block[index]))
 
 
 @dataclass(frozen=True, eq=False)
 class Balanced:
-    """Classes in turn, whatever their sizes: as many draws an epoch as there are samples (BalFeat's `--balanced`).
+    """Classes in turn, whatever their sizes; as many images per epoch as there are samples (`--balanced` of BalFeat).
 
-    Law: every class comes once in as many class draws as there are classes, each giving `repeat` images; within a
-    class every image comes once in as many images as the class has. Cycles go on from epoch to epoch. Unlike the
-    release's samplers, which hold a state and differ from rank to rank, this is one global order. Spec: BalFeat 7.4.
+    Law: each class comes once in as many class draws as there are classes, and a class draw gives `repeat` images;
+    within a class each image comes once in as many images as the class has. Cycles continue from epoch to epoch. The
+    release's samplers keep a state and differ from rank to rank; this is one global order. Spec: BalFeat 7.4.
     """
 
     label: np.ndarray  # [samples] int class
@@ -51,10 +50,12 @@ class Balanced:
     def __post_init__(self) -> None:
         counts = np.bincount(self.label)
         if self.repeat < 1:
-            raise UserError(f"{self.repeat} images a class draw are none: give --bal-repeat 1 or more")
+            raise UserError(f"{self.repeat} images per class draw show nothing: give --bal-repeat 1 or more")
         if not counts.all():
             absent = np.flatnonzero(counts == 0).tolist()
-            raise UserError(f"class {absent[0]} has no image ({len(absent)} such): a balanced order needs all")
+            raise UserError(
+                f"class {absent[0]} has no image ({len(absent)} classes have none): a balanced order needs all"
+            )
 
     def __len__(self) -> int:
         return len(self.label)
@@ -65,30 +66,30 @@ class Balanced:
         cycle, turn = np.divmod(at // self.repeat, len(counts))
         cycles = np.arange(int(cycle[0]), int(cycle[-1]) + 1, dtype=np.uint64)[:, None]
         classes = np.argsort(hashed(seed, Purpose.CLASS_ORDER, cycles, np.arange(len(counts))), axis=1, kind="stable")
-        which = classes[cycle - cycle[0], turn]  # [len] class of each position
-        number = cycle * self.repeat + at % self.repeat  # how often its class gave an image before
-        return self._pictures(seed, which, number, counts)
+        drawn = classes[cycle - cycle[0], turn]  # [len] class at each position
+        number = cycle * self.repeat + at % self.repeat  # images that this class gave before
+        return self._images(seed, drawn, number, counts)
 
-    def _pictures(self, seed: int, which: np.ndarray, number: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        out = np.empty(len(which), np.int64)
+    def _images(self, seed: int, drawn: np.ndarray, number: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """Ids by position, [len], from the class at each position and the images it gave before."""
+        out = np.empty(len(drawn), np.int64)
         members = np.split(np.argsort(self.label, kind="stable"), np.cumsum(counts)[:-1])
-        places = np.split(np.argsort(which, kind="stable"), np.cumsum(np.bincount(which, minlength=len(counts)))[:-1])
-        for name, (ids, where) in enumerate(zip(members, places, strict=True)):
-            if not len(where):
+        ends = np.cumsum(np.bincount(drawn, minlength=len(counts)))
+        positions = np.split(np.argsort(drawn, kind="stable"), ends[:-1])
+        for label, (ids, at) in enumerate(zip(members, positions, strict=True)):
+            if not len(at):
                 continue
-            first, last = int(number[where[0]]), int(number[where[-1]])  # consecutive, since positions ascend
+            first, last = int(number[at[0]]), int(number[at[-1]])  # consecutive, since positions ascend
             passes = np.arange(first // len(ids), last // len(ids) + 1, dtype=np.uint64)[:, None]
-            shuffled = ids[
-                np.argsort(hashed(seed, Purpose.IMAGE_ORDER, name, passes, ids), axis=1, kind="stable")
-            ].ravel()
-            out[where] = shuffled[first % len(ids) :][: len(where)]
+            order = np.argsort(hashed(seed, Purpose.IMAGE_ORDER, label, passes, ids), axis=1, kind="stable")
+            out[at] = ids[order].ravel()[first % len(ids) :][: len(at)]
         return out
 
 
 def shuffle_quality(order: np.ndarray, shard: np.ndarray, batch: int) -> float:
-    """How well batches mix shards: 0 = each batch out of one shard, 1 = as a permutation of all samples does.
+    """How well batches mix shards: 0 if each batch comes from one shard, 1 for a permutation of all samples.
 
-    One minus the chance that two samples of a batch share a shard, over one minus the same chance for any two samples.
+    One minus the chance that two samples of a batch share a shard, divided by the same for any two samples.
     """
     sizes = np.unique(shard, return_counts=True)[1].astype(float)
     anywhere = (sizes * (sizes - 1)).sum() / (len(shard) * (len(shard) - 1))

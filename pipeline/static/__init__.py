@@ -1,1 +1,1 @@
-"""Static augmented sets: writing and reading the views of one epoch as JPEG files."""
+"""Static augmented sets: the views of one epoch as JPEG files, written and read."""

@@ -1,11 +1,11 @@
-"""Read a static augmented set: class folders of `<picture>-0.jpeg`, the original, and -1, -2, ..., its frozen views.
+"""Read a static augmented set: class folders of `<image>-0.jpeg`, the original, and -1, -2, ..., its frozen views.
 
-Sets made by `tools/make_static.py`, and those of ssl-small (spec small_sts A.7), whose images may be gray or CMYK.
+For sets of `tools/make_static.py` and of ssl-small (spec small_sts A.7), whose images may be gray or CMYK.
 """
 
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from ...augment.crops import crop_params
 from ...augment.recipes import evaluation
 from ...augment.renderers.host import render
 from ...augment.spec import Normalize
-from ...shards.engine import cores
+from ...shards.engine import cores, prefetch
 from ...shards.errors import UserError, choose
 from ..batch import Batch
 from ..cut.resize import resized_crop, warm_up
@@ -25,7 +25,7 @@ from ..plan.order import Plan
 
 MODES = {"normal": (1, 2), "g-mask": (3, 4), "rand-g-mask": (5, 6), "avg-mask": (7, 8), "rand-avg-mask": (9, 10)}
 SUFFIXES = (".jpeg", ".jpg")
-AHEAD = 2  # batches in the making while one is consumed
+AHEAD = 2  # batches that are read while one is consumed
 
 
 class Item(NamedTuple):
@@ -36,16 +36,23 @@ class Item(NamedTuple):
 
 
 class StaticSet:
-    """A Loader: `Batch(views, target, index)` with the original's center and two views as they are, each normalized
-    [N, 3, S, S]; each image once, in the order of their paths. `batch` is global.
+    """A Loader whose views are the original's center crop and two stored views, normalized, [N, 3, S, S].
+
+    Each image comes once, in the order of the paths. `batch` is global.
 
     UserError names a file that is missing, not an image, or of another size than the first.
     """
 
     def __init__(
-        self, root: Path, mode: str = "normal", *, batch: int = 128, world_size: int = 1, rank: int = 0,
+        self,
+        root: Path,
+        mode: str = "normal",
+        *,
+        batch: int = 128,
+        world_size: int = 1,
+        rank: int = 0,
         device: torch.device | str = "cpu",
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.root, self.device = root, torch.device(device)
         self.classes, self.items = listed(root, mode)
         self.plan = Plan(len(self.items), batch, world_size, rank, tail="exact")
@@ -57,46 +64,45 @@ class StaticSet:
         return len(self.plan)
 
     def epoch(self, number: int = 0, start: int = 0) -> Iterator[Batch]:
-        """Batches `start`.. ; every epoch is the same."""
-        coming: deque[tuple[np.ndarray, list[Future[np.ndarray]]]] = deque()
-        for ids in self.plan.ids(number, start):
-            coming.append((ids, [self._pool.submit(self._read, self.items[i]) for i in ids]))
-            if len(coming) > AHEAD:
-                yield self._batch(*coming.popleft())
-        while coming:
-            yield self._batch(*coming.popleft())
+        """Batches `start`.. of the set; all epochs are the same."""
+        with closing(prefetch(self.plan.ids(number, start), self._start, AHEAD)) as started:
+            for ids, reads in started:
+                yield self._batch(ids, reads)
 
     def close(self) -> None:
-        """End the threads; what has not begun is dropped."""
+        """End the threads; reads that have not begun are dropped."""
         self._pool.shutdown(cancel_futures=True)
 
-    def _batch(self, ids: np.ndarray, reads: list[Future[np.ndarray]]) -> Batch:
+    def _start(self, ids: np.ndarray) -> list[Future[np.ndarray]]:
+        return [self._pool.submit(self._read, self.items[i]) for i in ids]
+
+    def _batch(self, ids: np.ndarray, reads: Sequence[Future[np.ndarray]]) -> Batch:
         pixels = np.empty((3, len(ids), self.size, self.size, 3), np.uint8)
         for i, read in enumerate(reads):
             pixels[:, i] = read.result()
-        nothing = torch.empty(len(ids), 0)
-        views = tuple(render((Normalize(),), torch.from_numpy(x), nothing).to(self.device) for x in pixels)
+        packed = torch.empty(len(ids), 0)  # Normalize has no parameters
+        views = tuple(render((Normalize(),), torch.from_numpy(x), packed).to(self.device) for x in pixels)
         target = torch.tensor([self.items[i].label for i in ids], dtype=torch.long)
         return Batch(views, target.to(self.device), torch.from_numpy(ids).to(self.device))
 
     def _read(self, item: Item) -> np.ndarray:
-        """[3, S, S, 3] uint8"""
+        """The original's center crop and two views, [3, S, S, 3] uint8."""
         original, *views = map(_pixels, item.files)
         hw = np.array([original.shape[:2]])
-        centre = np.empty((self.size, self.size, 3), np.uint8)
+        center = np.empty((self.size, self.size, 3), np.uint8)
         (box,) = crop_params(evaluation(self.size)[0], ({}, {}), hw)
-        resized_crop(original.reshape(-1), hw[0, 1], box, self.size, centre.reshape(-1))
+        resized_crop(original.reshape(-1), hw[0, 1], box, self.size, center.reshape(-1))
         for view, file in zip(views, item.files[1:], strict=True):
-            if view.shape != centre.shape:
+            if view.shape != center.shape:
                 raise UserError(
                     f"{file} is {view.shape[1]} x {view.shape[0]} px, others {self.size} x {self.size}: make the set "
-                    f"again with one --size"
+                    "again with one --size"
                 )
-        return np.stack([centre, *views])
+        return np.stack([center, *views])
 
 
 def listed(root: Path, mode: str) -> tuple[tuple[str, ...], list[Item]]:
-    """Class folders by name, and every image with the files of `mode`, by path; UserError for what is missing."""
+    """Class names, sorted, and each image with its files for `mode`, by path. UserError for a missing file."""
     numbers = (0, *MODES[choose("mode", mode, MODES)])
     if not root.is_dir():
         raise UserError(f"{root} is no folder: `python tools/make_static.py --out {root}` makes a static set")
@@ -104,27 +110,27 @@ def listed(root: Path, mode: str) -> tuple[tuple[str, ...], list[Item]]:
     items = [item for label, name in enumerate(classes) for item in _items(root / name, label, numbers, mode)]
     if not items:
         raise UserError(
-            f"{root} holds no class folders of files like NAME-0.jpeg: it is not a static set, name another"
+            f"{root} has no class folders with files like NAME-0.jpeg: it is not a static set, name another folder"
         )
     return classes, items
 
 
 def _items(folder: Path, label: int, numbers: tuple[int, ...], mode: str) -> Iterator[Item]:
     files = {path.stem: path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES}
-    for picture in sorted({stem.rpartition("-")[0] for stem in files} - {""}):
+    for image in sorted({stem.rpartition("-")[0] for stem in files} - {""}):
         for number in numbers:
-            if f"{picture}-{number}" not in files:
+            if f"{image}-{number}" not in files:
                 remedy = "--views 2" if mode == "normal" else "--mode easy, hard or super-hard"
                 raise UserError(
-                    f"{folder / picture}-{number}.jpeg is missing, which mode {mode} needs: make the set again with "
+                    f"{folder / image}-{number}.jpeg is missing, which mode {mode} needs: make the set again with "
                     f"`python tools/make_static.py {remedy} ...`"
                 )
-        first, second, third = (files[f"{picture}-{number}"] for number in numbers)
+        first, second, third = (files[f"{image}-{number}"] for number in numbers)
         yield Item(label, (first, second, third))
 
 
 def _pixels(file: Path) -> np.ndarray:
-    """[H, W, 3] uint8 of any kind of JPEG."""
+    """The image in any kind of JPEG, [H, W, 3] uint8."""
     try:
         with Image.open(file) as image:
             return np.asarray(image.convert("RGB"))

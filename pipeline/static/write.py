@@ -1,7 +1,7 @@
-"""The frozen output of the plan: an image and its views of one epoch as JPEGs, the same from any number of workers.
+"""Write a static augmented set: each image and its views of one epoch as JPEGs, the same with any number of workers.
 
-Pixels are the device renderer's in float32 before it normalizes, rounded to 8 bits. It runs on one thread, a few
-images at a time: so its sums do not depend on batch, cores or workers, and its planes stay in the cache.
+Pixels come from the device renderer in float32 without normalization, rounded to 8 bits. It renders a few images at a
+time on one thread, so its sums do not depend on batch, cores or workers, and its planes stay in the CPU cache.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,41 +22,43 @@ from ...augment.spec import HideAndSeek, Normalize, RandomResizedCrop, View, Vie
 from ...shards.errors import UserError
 from ...shards.manifest import Manifest
 from ..batch import SampleReader
-from ..choose import READERS, open_reader
+from ..choose import open_any_reader
 from ..cut.resize import resized_crop
-from ..executor import damaged
+from ..damage import damaged
 from ..plan.params import batch_params
 
 EPOCH = 0
-TOGETHER = 4  # images rendered at a time: the fastest on a core
-QUALITY = 75  # with PIL's 4:2:0, as the paper's files
+TOGETHER = 4  # images rendered at a time: the fastest on one core
+QUALITY = 75  # with PIL's 4:2:0, like the paper's files
 
 
 def chosen(manifest: Manifest, per_class: int) -> np.ndarray:
-    """Rows of the first `per_class` images of each class in the order of their keys, class by class: [M] int64."""
+    """Rows [M] int64 of the first `per_class` images of each class by key, class by class."""
     manifest.require_labels("a static set")
     order = np.lexsort((np.array(manifest.keys), manifest.label))
     label = manifest.label[order]
-    place = np.arange(len(order)) - np.searchsorted(label, label)  # of an image in its class
-    return order[place < per_class]
+    number = np.arange(len(order)) - np.searchsorted(label, label)  # of an image in its class
+    return order[number < per_class]
 
 
 def bare(views: Views, count: int, mode: str) -> Views:
-    """`count` views, the recipe's in turn, without normalization; UserError for what `mode` or a JPEG cannot show."""
+    """`count` views, those of the recipe in turn, without normalization. UserError for what `mode` or a JPEG cannot
+    show."""
     if any(isinstance(op, HideAndSeek) for view in views for op in view):
-        raise UserError("a mask hides normalized pixels, which a JPEG has not: choose a recipe without one")
+        raise UserError("a mask hides normalized pixels, a JPEG has none: choose a recipe without a mask")
     if mode != "normal" and (count != 2 or not all(isinstance(view[0], RandomResizedCrop) for view in views)):
-        raise UserError(f"--mode {mode} draws two crops together: take --views 2 and a recipe of random crops")
-    whole = tuple(views[i % len(views)] for i in range(count))
-    return tuple(tuple(op for op in view if not isinstance(op, Normalize)) for view in whole)
+        raise UserError(f"--mode {mode} draws two crops together: give --views 2 and a recipe of random crops")
+    in_turn = [views[i % len(views)] for i in range(count)]
+    return tuple(tuple(op for op in view if not isinstance(op, Normalize)) for view in in_turn)
 
 
-def pictures(
+def frozen_images(
     manifest: Manifest, reader: SampleReader, rows: np.ndarray, views: Views, *, mode: str = "normal", seed: int = 0
 ) -> Iterator[list[np.ndarray]]:
-    """Each of `rows` [N] as stored, [H, W, 3], and its files -1, -2, ..., each [S, S, 3]: uint8. `views` are `bare`."""
-    what = batch_params(manifest, views, rows, seed, EPOCH)
-    boxes, patched = what.boxes, mode in pairs.OVERLAPS
+    """For each of `rows` [N] its stored image [H, W, 3] and its files -1, -2, ..., each [S, S, 3], uint8. `views`: from
+    `bare`."""
+    params = batch_params(manifest, views, rows, seed, EPOCH)
+    boxes, patched = params.boxes, mode in pairs.OVERLAPS
     mirrored = boxes[:, :, 8].copy()
     if mode != "normal":
         crop = views[0][0]
@@ -67,20 +69,18 @@ def pictures(
     for start in range(0, len(rows), TOGETHER):
         part = slice(start, start + TOGETHER)
         images = [_decoded(manifest, reader, int(row)) for row in rows[part]]
-        made = [
-            _rendered(images, boxes[part, v], view, what.packed[v][part]) for v, view in enumerate(views)
-        ]  # a view: [n, S, S, 3]
+        rendered = [_rendered(images, boxes[part, v], view, params.packed[v][part]) for v, view in enumerate(views)]
         for i, image in enumerate(images):
-            mine, at = [view[i] for view in made], start + i
+            files, at = [view[i] for view in rendered], start + i
             if patched:
                 uid = int(manifest.uid[rows[at]])
-                mine = pairs.variants(np.stack(mine), boxes[at, :, :4], mirrored[at], uid, seed=seed, epoch=EPOCH)
-            yield [image, *mine]
+                files = pairs.variants(np.stack(files), boxes[at, :, :4], mirrored[at], uid, seed=seed, epoch=EPOCH)
+            yield [image, *files]
 
 
 @dataclass(frozen=True)
 class Freezer:
-    """Writes blocks of rows under `out` as `<class>/<picture>-0.jpeg`, -1, -2, ...; sent to the workers, so small."""
+    """Writes blocks of rows as `<class>/<image>-0.jpeg`, -1, -2, ... under `out`; small, since workers unpickle it."""
 
     data: Path  # a built set
     views: Views
@@ -89,11 +89,11 @@ class Freezer:
     out: Path
 
     def __call__(self, rows: np.ndarray) -> int:
-        """How many images were written."""
+        """Write the images of `rows`; returns their number."""
         manifest, reader, names = _opened(self.data)
         with one_thread():
-            made = pictures(manifest, reader, rows, self.views, mode=self.mode, seed=self.seed)
-            for row, files in zip(rows.tolist(), made, strict=True):
+            images = frozen_images(manifest, reader, rows, self.views, mode=self.mode, seed=self.seed)
+            for row, files in zip(rows.tolist(), images, strict=True):
                 for number, pixels in enumerate(files):
                     file = self.out / f"{names[row]}-{number}.jpeg"
                     Image.fromarray(pixels).save(file, quality=QUALITY)  # simplejpeg's faster transform is coarser
@@ -101,7 +101,7 @@ class Freezer:
 
 
 def names_of(manifest: Manifest) -> list[str]:
-    """<class>/<image> of every row, [N]."""
+    """<class>/<image> of each row, [N]."""
     classes = manifest.info.classes
     stems = (key.rpartition("/")[2] for key in manifest.keys)
     return [f"{classes[label]}/{stem}" for label, stem in zip(manifest.label.tolist(), stems, strict=True)]
@@ -109,7 +109,7 @@ def names_of(manifest: Manifest) -> list[str]:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """torch on one thread for a while."""
+    """Run torch on one thread inside the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -121,8 +121,7 @@ def one_thread() -> Iterator[None]:
 @cache
 def _opened(data: Path) -> tuple[Manifest, SampleReader, list[str]]:
     manifest = Manifest.open(data)
-    form = next(name for name in READERS if name in manifest.info.formats)
-    return manifest, open_reader(form, manifest), names_of(manifest)
+    return manifest, open_any_reader(manifest), names_of(manifest)
 
 
 def _decoded(manifest: Manifest, reader: SampleReader, row: int) -> np.ndarray:
@@ -134,10 +133,10 @@ def _decoded(manifest: Manifest, reader: SampleReader, row: int) -> np.ndarray:
 
 
 def _rendered(images: Iterable[np.ndarray], boxes: np.ndarray, view: View, packed: torch.Tensor) -> np.ndarray:
-    """One view of images [H, W, 3] by cuts [n, CROP_FIELDS] and parameters [n, P]: [n, S, S, 3] uint8."""
+    """One view of images [H, W, 3], by crops [n, CROP_FIELDS] and parameters [n, P]: [n, S, S, 3] uint8."""
     size = size_of(view)
     pixels = np.empty((len(boxes), size, size, 3), np.uint8)
     for image, box, out in zip(images, boxes, pixels, strict=True):
         resized_crop(image.reshape(-1), image.shape[1], box, size, out.reshape(-1))
-    shown = render(on_device(view), torch.from_numpy(pixels), packed)
-    return (shown * 255).round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    rendered = render(on_device(view), torch.from_numpy(pixels), packed)
+    return (rendered * 255).round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()

@@ -1,4 +1,4 @@
-"""Sets in small tars and of odd images, a web server for tars, loaders that are closed at the end."""
+"""Sets in small tars and of odd images, a server of tars, loaders that are closed at the end."""
 
 import threading
 
@@ -61,10 +61,11 @@ def usual_kept(usual, tmp_path_factory):
 
 
 @pytest.fixture
-def stream(built):
-    """(views, kind, ...) -> a loader of that kind, DaliLoader by default, closed at the end of the test."""
+def make_loader(built):
+    """(views, loader class, ...) -> an open loader, `DaliLoader` by default; all are closed at the end."""
     from viewstream.pipeline.choose import open_reader
     from viewstream.pipeline.dali.loader import DaliLoader
+    from viewstream.pipeline.options import LoaderOptions
     from viewstream.pipeline.plan.order import Plan
 
     opened = []
@@ -72,7 +73,7 @@ def stream(built):
     def make(views, kind=DaliLoader, plan=None, manifest=built, reader="webdataset", **more):
         reader = open_reader(reader, manifest) if isinstance(reader, str) else reader
         plan = plan or Plan(len(manifest), 16, seed=5)
-        opened.append(kind(manifest, plan, views, reader, **{"threads": 2, **more}))
+        opened.append(kind(manifest, plan, views, reader, LoaderOptions(**{"threads": 2, **more})))
         return opened[-1]
 
     yield make

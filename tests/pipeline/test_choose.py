@@ -1,4 +1,4 @@
-"""Any loader by its name, any set by its place."""
+"""Each loader is opened by its name, each set by its place."""
 
 import pytest
 import torch
@@ -25,14 +25,14 @@ def first(name, manifest, **options):
 def test_every_loader_shows_the_same_first_batch(built, name):
     if name in PACKAGES:
         pytest.importorskip(PACKAGES[name], reason=f"{PACKAGES[name]} is not installed: that loader is left out")
-    one, right = first(name, built), first("webdataset", built)
-    assert torch.equal(one.index, right.index)
-    assert torch.equal(one.target, right.target)
-    for a, b in zip(one.views, right.views, strict=True):
+    batch, expected = first(name, built), first("webdataset", built)
+    assert torch.equal(batch.index, expected.index)
+    assert torch.equal(batch.target, expected.target)
+    for a, b in zip(batch.views, expected.views, strict=True):
         assert (a - b).abs().mean() < (0.03 if name == "dali" else 1e-6)
 
 
-def test_a_folder_of_pictures_is_a_set_for_the_folder_loader_alone(pets, built):
+def test_a_folder_of_images_is_a_set_for_the_folder_loader_alone(pets, built):
     data = open_set(str(pets))
     batch = first("folder", data)
     assert len(batch.index) == 16

@@ -2,7 +2,7 @@
 
 from viewstream.augment.recipes import views_of
 from viewstream.pipeline.choose import open_reader
-from viewstream.pipeline.static.write import bare, one_thread, pictures
+from viewstream.pipeline.static.write import bare, frozen_images, one_thread
 
 SIZE = 48
 
@@ -11,4 +11,4 @@ def frozen(manifest, rows, mode="normal", count=2):
     reader = open_reader("webdataset", manifest)
     views = bare(views_of("moco_v2", SIZE), count, mode)
     with one_thread():
-        return [*pictures(manifest, reader, rows, views, mode=mode)]
+        return [*frozen_images(manifest, reader, rows, views, mode=mode)]

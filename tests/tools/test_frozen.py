@@ -10,9 +10,8 @@ from viewstream.augment.recipes import views_of
 from viewstream.augment.renderers.device import render
 from viewstream.augment.renderers.packing import pack
 from viewstream.augment.spec import Normalize
-from viewstream.pipeline.choose import open_reader
+from viewstream.pipeline.choose import open_loader, open_reader
 from viewstream.pipeline.cut.resize import resized_crop
-from viewstream.pipeline.loader import ViewLoader
 from viewstream.pipeline.plan.order import Plan
 from viewstream.pipeline.static.write import one_thread
 
@@ -45,7 +44,7 @@ def test_pixels_equal_the_device_renderers_before_it_normalises(built):
 def test_pixels_are_what_the_stream_shows_a_trainer_in_epoch_0(built):
     """Its CPU renderer rounds a thousandth of a level elsewhere, and normalized values are not exact."""
     views = views_of("moco_v2", SIZE)
-    loader = ViewLoader(built, Plan(len(built), 24, seed=0), views, open_reader("folder", built), threads=1)
+    loader = open_loader("folder", built, Plan(len(built), 24, seed=0), views, threads=1)
     batch = next(iter(loader.epoch(0)))
     loader.close()
     ours = frozen(built, batch.index.numpy())

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from viewstream.augment.recipes import VIEWS
-from viewstream.pipeline.choose import open_reader
-from viewstream.pipeline.loader import ViewLoader
+from viewstream.pipeline.choose import open_loader
 from viewstream.pipeline.plan.order import Plan
 from viewstream.trainers.methods.build import method_of
 from viewstream.trainers.methods.protocol import Now
@@ -19,7 +18,7 @@ pytestmark = [
 
 
 def stream(built, where):
-    return ViewLoader(built, Plan(len(built), 16), VIEWS["moco_v2"](32), open_reader("webdataset", built), device=where)
+    return open_loader("webdataset", built, Plan(len(built), 16), VIEWS["moco_v2"](32), device=where)
 
 
 def test_a_training_step_never_waits_for_the_gpu(built):

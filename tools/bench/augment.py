@@ -41,8 +41,9 @@ from viewstream.augment.spec import (
     View,
 )
 from viewstream.pipeline.choose import open_reader
-from viewstream.pipeline.loader import ViewLoader, share_of_cores
+from viewstream.pipeline.loader import ViewLoader
 from viewstream.pipeline.plan.order import Plan
+from viewstream.pipeline.workers import share_of_cores
 from viewstream.shards.cli import parse, run
 from viewstream.shards.errors import needs
 from viewstream.shards.files import atomic
@@ -74,7 +75,7 @@ def squares(options: Bench) -> np.ndarray:
         reader, views = open_reader(manifest.info.formats[0], manifest), ((RandomResizedCrop(size), Normalize()),)
         stream = ViewLoader(manifest, Plan(len(manifest), n), views, reader)
         with closing(stream), closing(stream.host_batches(0)) as batches:
-            return next(batches).pixels.numpy().reshape(n, size, size, 3).copy()
+            return next(batches).pixels.views()[0].numpy().copy()
     rng = np.random.default_rng(0)
     coarse = [Image.fromarray(c) for c in rng.integers(0, 256, (n, 7, 9, 3), dtype=np.uint8)]
     smooth = np.stack([np.asarray(c.resize((size, size), Image.Resampling.BICUBIC)) for c in coarse]).astype(np.int16)

@@ -1,13 +1,13 @@
-"""ffcv's own Loader with our stages, and `ViewLoader` beside it."""
+"""ffcv's own Loader with our stages, and our own loader for comparison."""
 
+from contextlib import closing
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
 import torch
 
-from viewstream.pipeline.choose import open_reader
-from viewstream.pipeline.loader import ViewLoader
+from viewstream.pipeline.choose import open_loader
 
 FFCV = [  # importing ffcv alone takes ten seconds
     pytest.mark.full,
@@ -15,16 +15,16 @@ FFCV = [  # importing ffcv alone takes ten seconds
 ]
 
 
-def staged(manifest, views, plan, floats=True, more=None, **words):
+def staged(manifest, views, plan, floats=True, more=None, **options):
     """A Loader and its order."""
     from ffcv.loader import Loader
 
     from viewstream.pipeline.adapters.ffcv_ops import pipelines
 
     stages = pipelines(manifest, views, plan, floats=floats)
-    words = {"batch_size": plan.batch // plan.world_size, "num_workers": 2, **words}
+    options = {"batch_size": plan.batch // plan.world_size, "num_workers": 2, **options}
     asked = {**stages.pipelines, **(more or {})}
-    return Loader(str(manifest.beton_path()), order=stages.order, pipelines=asked, **words), stages.order
+    return Loader(str(manifest.beton_path()), order=stages.order, pipelines=asked, **options), stages.order
 
 
 def kept(loader):
@@ -36,11 +36,8 @@ def kept(loader):
 
 
 def streamed(manifest, views, plan, epoch=0, start=0):
-    stream = ViewLoader(manifest, plan, views, open_reader("ffcv", manifest), threads=2)
-    try:
-        return list(stream.epoch(epoch, start))
-    finally:
-        stream.close()
+    with closing(open_loader("ffcv", manifest, plan, views, threads=2)) as loader:
+        return list(loader.epoch(epoch, start))
 
 
 def assert_same(theirs, ours):
@@ -53,6 +50,6 @@ def assert_same(theirs, ours):
 
 
 def turned(manifest):
-    """The same samples under other ids, so that an id is not its number in the .beton."""
+    """The same samples with other ids, so that an id differs from its number in the .beton."""
     order = np.random.default_rng(3).permutation(len(manifest))
     return manifest.take(order, manifest.label[order], manifest.info.classes)

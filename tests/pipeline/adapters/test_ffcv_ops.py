@@ -1,12 +1,11 @@
-"""Our draws inside ffcv's own Loader: ViewLoader's pixels, batch by batch."""
+"""Our views inside ffcv's own Loader: the pixels of ViewLoader, batch by batch."""
 
 import numpy as np
 import pytest
 import torch
 
 from viewstream.augment.recipes import evaluation, moco_v2, swav
-from viewstream.pipeline.choose import open_reader
-from viewstream.pipeline.loader import ViewLoader
+from viewstream.pipeline.choose import open_loader
 from viewstream.pipeline.plan.order import Plan
 
 from .ffcv_loaders import FFCV, assert_same, kept, staged, streamed, turned
@@ -17,14 +16,14 @@ pytestmark = FFCV
 @pytest.mark.parametrize(
     ("recipe", "os_cache"), [(moco_v2, True), *(pytest.param(swav, c, marks=pytest.mark.full) for c in (True, False))]
 )
-def test_its_loader_shows_what_stream_shows_epoch_after_epoch(built, recipe, os_cache):
+def test_its_loader_shows_the_views_of_ours_epoch_after_epoch(built, recipe, os_cache):
     made, plan = turned(built), Plan(len(built), 16, seed=5)
     loader, _ = staged(made, recipe(32), plan, os_cache=os_cache)
     for epoch in range(2):
         assert_same(kept(loader), streamed(made, recipe(32), plan, epoch))
 
 
-def test_numba_compiles_what_writes_bytes_after_a_loader_with_a_mapped_file(built):
+def test_numba_compiles_code_that_writes_bytes_after_a_mapped_file(built):
     import numba
 
     def copied(source):
@@ -36,7 +35,7 @@ def test_numba_compiles_what_writes_bytes_after_a_loader_with_a_mapped_file(buil
     assert numba.njit(copied)(source).tolist() == [0, 1, 2]
     loader, _ = staged(built, moco_v2(32), Plan(len(built), 16), os_cache=True)
     next(iter(loader))
-    source.flags.writeable = False  # another type: compiled anew
+    source.flags.writeable = False  # another type, compiled again
     assert numba.njit(copied)(source).tolist() == [0, 1, 2]
 
 
@@ -48,7 +47,7 @@ def test_each_of_two_ranks_gets_its_share(built):
 
 
 @pytest.mark.full
-def test_bytes_go_through_stages_of_its_own(built):
+def test_uint8_views_go_through_stages_of_ffcv(built):
     from ffcv.fields.decoders import IntDecoder
     from ffcv.transforms import Squeeze, ToTensor
 
@@ -63,15 +62,15 @@ def test_bytes_go_through_stages_of_its_own(built):
     loader = Loader(
         str(built.beton_path()), 16, num_workers=1, order=stages.order, pipelines={**stages.pipelines, **more}
     )
-    stream = ViewLoader(built, plan, moco_v2(32), open_reader("ffcv", built), threads=1)
-    for (label, row, one, two), host in zip(loader, stream.host_batches(0), strict=True):
+    ours = open_loader("ffcv", built, plan, moco_v2(32), threads=1)
+    for (label, row, one, two), host in zip(loader, ours.host_batches(0), strict=True):
         assert torch.equal(row, host.index)
         assert torch.equal(label, host.target)
         assert isinstance(one, np.ndarray)
         assert isinstance(two, torch.Tensor)
         assert one.shape == two.shape == (16, 32, 32, 3)
-        assert torch.equal(torch.cat([torch.from_numpy(one), two]), host.pixels.view(32, 32, 32, 3))
-    stream.close()
+        assert torch.equal(torch.cat([torch.from_numpy(one), two]), torch.cat(host.pixels.views()))
+    ours.close()
 
 
 @pytest.mark.full
@@ -85,7 +84,7 @@ def test_a_resumed_epoch_is_the_tail_of_the_whole_and_the_next_one_is_whole(buil
 
 
 @pytest.mark.full
-def test_two_epochs_under_way_at_once_keep_their_draws(built):
+def test_two_epochs_at_once_keep_their_draws(built):
     plan = Plan(len(built), 16, seed=5)
     loader, _ = staged(built, moco_v2(32), plan)
     one, two = iter(loader), iter(loader)
@@ -95,7 +94,7 @@ def test_two_epochs_under_way_at_once_keep_their_draws(built):
 
 
 @pytest.mark.full
-def test_an_evaluation_shows_every_picture_once_over_all_ranks(built):
+def test_an_evaluation_shows_each_image_once_over_all_ranks(built):
     seen = []
     for rank in range(3):
         loader, _ = staged(built, evaluation(16), Plan(len(built), 93, 3, rank, tail="exact"), drop_last=False)

@@ -1,4 +1,4 @@
-"""Our draws inside ffcv's own Loader: files of its writer, damaged files."""
+"""Our views inside ffcv's own Loader: files of its writer, damaged files."""
 
 import shutil
 
@@ -17,7 +17,7 @@ pytestmark = FFCV
 
 
 class Rows:
-    """What ffcv's writer reads: (image, label), the label a shifted number."""
+    """The input of ffcv's writer: (image, label), the label being the number modulo 5."""
 
     def __init__(self, images):
         self.images = images
@@ -31,7 +31,7 @@ class Rows:
 
 @pytest.fixture
 def theirs(photos, tmp_path):
-    """(write mode) -> a set of a .beton by ffcv's writer, indexed, its rows in another order than the file's."""
+    """(write mode) -> an indexed set of a .beton by ffcv's writer, with rows in another order than in the file."""
     from ffcv.fields import IntField, RGBImageField
     from ffcv.writer import DatasetWriter
 
@@ -48,7 +48,7 @@ def theirs(photos, tmp_path):
 
 @pytest.mark.full
 @pytest.mark.parametrize("mode", ["jpg", "raw", "smart"])
-def test_files_of_its_own_writer_work_whatever_the_order_of_ids(theirs, mode):
+def test_files_of_its_own_writer_work_in_any_order_of_ids(theirs, mode):
     made = theirs(mode)
     assert (made.beton != np.arange(len(made))).any()
     plan = Plan(len(made), 6, seed=1)
@@ -60,7 +60,7 @@ def test_files_of_its_own_writer_work_whatever_the_order_of_ids(theirs, mode):
 
 
 @pytest.mark.parametrize("os_cache", [True, pytest.param(False, marks=pytest.mark.full)])
-def test_a_damaged_sample_is_named_where_its_batch_was_due(built, tmp_path, os_cache):
+def test_a_damaged_sample_is_named_in_place_of_its_batch(built, tmp_path, os_cache):
     shutil.copytree(built.root, tmp_path / "set")
     broken, plan = Manifest.open(tmp_path / "set"), Plan(len(built), 8, seed=5)
     step = 7
@@ -73,6 +73,6 @@ def test_a_damaged_sample_is_named_where_its_batch_was_due(built, tmp_path, os_c
     assert len([next(batches) for _ in range(step)]) == step
     with pytest.raises(UserError, match=rf"sample {row} .{broken.keys[row]}. is damaged"):
         next(batches)
-    assert next(batches, None) is None  # and that was all
+    assert next(batches, None) is None  # the epoch has ended
     batches.join(10)
     assert not batches.is_alive()

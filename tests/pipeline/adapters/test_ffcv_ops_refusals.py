@@ -1,4 +1,4 @@
-"""Our draws inside ffcv's own Loader: a plan, file or field that does not fit is refused."""
+"""Our views inside ffcv's own Loader: a plan, file or field that does not fit is refused."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from .ffcv_loaders import FFCV, staged
 pytestmark = FFCV
 
 
-def test_what_does_not_fit_the_plan_is_refused(built):
+def test_a_loader_that_does_not_fit_the_plan_is_refused(built):
     plan = Plan(len(built), 16)
     with pytest.raises(UserError, match="batch_size=16"):
         staged(built, moco_v2(32), plan, batch_size=8)
@@ -24,7 +24,7 @@ def test_what_does_not_fit_the_plan_is_refused(built):
 def test_samples_that_share_a_number_in_the_file_are_refused(built):
     from viewstream.pipeline.adapters.ffcv_ops import pipelines
 
-    with pytest.raises(UserError, match=r"90 samples of .* have another's number"):
+    with pytest.raises(UserError, match=r"90 samples of .* share a number"):
         pipelines(replace(built, beton=built.beton % 6), moco_v2(32), Plan(len(built), 16))
 
 
@@ -34,7 +34,7 @@ def test_a_last_batch_that_the_loader_would_drop_is_refused(built):
         staged(built, moco_v2(32), Plan(len(built), 36, tail="exact"))
 
 
-def test_another_file_or_field_than_the_manifests_is_refused(built, built_val):
+def test_another_file_or_field_than_in_the_manifest_is_refused(built, built_val):
     from ffcv.loader import Loader
 
     from viewstream.pipeline.adapters.ffcv_ops import pipelines
@@ -42,6 +42,6 @@ def test_another_file_or_field_than_the_manifests_is_refused(built, built_val):
     stages = pipelines(built, moco_v2(32), Plan(len(built), 16))
     with pytest.raises(UserError, match=r"is not the \.beton"):
         Loader(str(built_val.beton_path()), 16, order=stages.order, pipelines=stages.pipelines)
-    stages = pipelines(built, moco_v2(32), Plan(len(built), 16), field="picture")
-    with pytest.raises(UserError, match="unknown field 'picture'"):
+    stages = pipelines(built, moco_v2(32), Plan(len(built), 16), field="photo")
+    with pytest.raises(UserError, match="unknown field 'photo'"):
         Loader(str(built.beton_path()), 16, order=stages.order, pipelines=stages.pipelines)

@@ -1,4 +1,4 @@
-"""The kernel cuts what PIL cuts, reads nothing beyond the image and writes nothing beyond its view."""
+"""The kernel crops what PIL crops, reads nothing outside the image and writes nothing outside its view."""
 
 import ctypes
 import mmap
@@ -14,7 +14,7 @@ GUARD = 64  # bytes on both sides of a view
 
 @pytest.fixture(scope="module")
 def walled():
-    """Bytes whose end is the end of what may be read: one more would kill the process."""
+    """Bytes that end where reading is allowed to: one byte more would kill the process."""
     page, size = mmap.PAGESIZE, 1 << 20
     memory = mmap.mmap(-1, size + page)
     whole = np.frombuffer(memory, np.uint8)
@@ -37,7 +37,7 @@ def boxes(count):
         h, w = int(rng.integers(1, 200)), int(rng.integers(1, 300))
         height, width = 1 if number % 4 == 0 else int(rng.integers(1, h + 1)), int(rng.integers(1, w + 1))
         top, left = int(rng.integers(0, h - height + 1)), int(rng.integers(0, w - width + 1))
-        if number % 2:  # at the very end of the image
+        if number % 2:  # at the end of the image
             top, left = h - height, w - width
         size = 500 if number % 100 == 99 else int(rng.choice([1, 2, 3, 5, 6, 7, 17, 32, 50, 96, 224]))
         pixels = rng.integers(0, 256, 3 * h * w, dtype=np.uint8) if number % 3 else np.full(3 * h * w, 255, np.uint8)
@@ -45,7 +45,7 @@ def boxes(count):
 
 
 @pytest.mark.parametrize("count", [150, pytest.param(3000, marks=pytest.mark.full)])
-def test_any_cut_is_pils_within_a_level_and_stays_inside(walled, count):
+def test_any_crop_is_that_of_pil_within_a_level_and_stays_inside(walled, count):
     for pixels, (h, w), box, size, mirrored, cubic in boxes(count):
         image = walled[len(walled) - 3 * h * w :]
         image[:] = pixels
@@ -58,7 +58,7 @@ def test_any_cut_is_pils_within_a_level_and_stays_inside(walled, count):
         assert gap.max() <= 1, (h, w, box, size, mirrored, cubic)
 
 
-def test_a_mirrored_cut_is_an_exact_mirror(walled):
+def test_a_mirrored_crop_is_an_exact_mirror(walled):
     for pixels, (_, w), box, size, _, cubic in boxes(60):
         plain, mirrored = np.empty((size, size, 3), np.uint8), np.empty((size, size, 3), np.uint8)
         for turned, out in ((0, plain), (1, mirrored)):
@@ -66,7 +66,7 @@ def test_a_mirrored_cut_is_an_exact_mirror(walled):
         np.testing.assert_array_equal(plain[:, ::-1], mirrored)
 
 
-def test_views_cut_together_are_those_cut_alone():
+def test_views_cropped_together_equal_those_cropped_alone():
     rng = np.random.default_rng(0)
     image, sizes = rng.integers(0, 256, 120 * 90 * 3, dtype=np.uint8), np.array([32, 7, 96])
     some = np.array([[5, 4, 60, 70, s, s, 0, 0, s % 2, 0] for s in sizes], np.int32)

@@ -1,4 +1,4 @@
-"""DALI where it is installed, a reader in memory, and how near batches are."""
+"""Marks for tests with DALI, a reader in memory, and comparisons of batches."""
 
 import importlib.util
 import io
@@ -23,7 +23,7 @@ ON = [
 
 
 class Held:
-    """A reader to samples in memory."""
+    """A reader of samples in memory."""
 
     def __init__(self, samples):
         self.samples, self.expected, self.closed = samples, [], False
@@ -66,7 +66,7 @@ def assert_same(ours, theirs):
 
 
 def indexed(jpegs, folder):
-    """A set of these JPEGs as somebody else's tar."""
+    """A set of these JPEGs, in a tar that was not built here."""
     with tarfile.open(folder / "theirs.tar", "w") as tar:
         for n, data in enumerate(jpegs):
             member = tarfile.TarInfo(f"{n:03d}.jpg")

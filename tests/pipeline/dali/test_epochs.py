@@ -12,19 +12,19 @@ from .dali_loaders import ON, Held, assert_near, assert_same, dali
 
 
 @pytest.mark.parametrize("on", ON)
-def test_an_epoch_from_a_start_is_the_tail_of_the_whole_epoch(stream, on):
-    loader = stream(moco_v2(32), device=on)
+def test_an_epoch_from_a_start_is_the_tail_of_the_whole_epoch(make_loader, on):
+    loader = make_loader(moco_v2(32), device=on)
     assert_same(loader.epoch(2, start=4), list(loader.epoch(2))[4:])
     assert list(loader.epoch(2, start=len(loader))) == []
 
 
 @pytest.mark.parametrize("on", ON)
-def test_an_evaluation_shows_every_picture_once_though_a_rank_may_have_none_in_a_batch(stream, built, on):
+def test_an_evaluation_shows_each_image_once_though_a_rank_may_have_none(make_loader, built, on):
     views, seen = evaluation(32), []
     for rank in range(3):
         plan = Plan(len(built), 3 * 7, 3, rank, tail="exact")
-        batches = list(stream(views, device=on, plan=plan).epoch(0))
-        assert_near(batches, stream(views, ViewLoader, plan=plan).epoch(0), views)
+        batches = list(make_loader(views, device=on, plan=plan).epoch(0))
+        assert_near(batches, make_loader(views, ViewLoader, plan=plan).epoch(0), views)
         assert len(batches) == len(plan)
         seen += [i for batch in batches for i in batch.index.tolist()]
     assert len(batches[-1].index) == 0
@@ -33,10 +33,10 @@ def test_an_evaluation_shows_every_picture_once_though_a_rank_may_have_none_in_a
 
 
 @dali
-def test_the_door_learns_once_an_epoch_which_rows_come(stream, built):
+def test_the_reader_gets_the_order_once_per_epoch(make_loader, built):
     with_rows = Held([built.path(row).read_bytes() for row in range(len(built))])
     plan = Plan(len(built), 16, world_size=2, rank=1, seed=5)
-    loader = stream(evaluation(16), plan=plan, reader=with_rows)
+    loader = make_loader(evaluation(16), plan=plan, reader=with_rows)
     for _ in loader.epoch(0):
         break
     shown = torch.cat([batch.index for batch in loader.epoch(1, start=2)])
@@ -46,9 +46,9 @@ def test_the_door_learns_once_an_epoch_which_rows_come(stream, built):
 
 
 @dali
-def test_two_epochs_at_once_do_not_mix(stream):
-    loader, views = stream(evaluation(32)), evaluation(32)
+def test_two_epochs_at_once_do_not_mix(make_loader):
+    loader, views = make_loader(evaluation(32)), evaluation(32)
     one, two = zip(*zip(loader.epoch(0), loader.epoch(1), strict=True), strict=True)
-    alone = stream(views, ViewLoader)
+    alone = make_loader(views, ViewLoader)
     assert_near(one, alone.epoch(0), views)
     assert_near(two, alone.epoch(1), views)

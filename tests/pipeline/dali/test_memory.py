@@ -1,4 +1,4 @@
-"""The DALI loader's memory fits the images, and it leaves nothing behind."""
+"""The DALI loader's memory fits the images, and nothing of it remains after it is closed."""
 
 import os
 from dataclasses import replace
@@ -9,9 +9,12 @@ import pytest
 from viewstream.augment.recipes import moco_v2, seed_patches
 from viewstream.pipeline.choose import open_reader
 from viewstream.pipeline.dali.loader import DaliLoader, hints
+from viewstream.pipeline.options import LoaderOptions
 from viewstream.pipeline.plan.order import Plan
 
 from .dali_loaders import dali
+
+TWO_THREADS = LoaderOptions(threads=2)
 
 
 def usage():
@@ -20,17 +23,17 @@ def usage():
 
 
 @dali
-def test_breaking_out_of_an_epoch_leaves_no_thread_file_or_pipeline_behind(built):
+def test_no_thread_file_or_pipeline_remains_after_an_early_break(built):
     def some(epochs):
-        loader = DaliLoader(built, Plan(len(built), 8), moco_v2(32), open_reader("webdataset", built), threads=2)
+        loader = DaliLoader(built, Plan(len(built), 8), moco_v2(32), open_reader("webdataset", built), TWO_THREADS)
         for epoch in range(epochs):
             for _ in loader.epoch(epoch):
                 break
-        shown = len(list(loader.epoch(9)))  # and goes on working
+        shown = len(list(loader.epoch(9)))  # and it still works
         loader.close()
         return shown
 
-    assert some(1) == len(built) // 8  # what a first use starts for good: the host renderer's threads
+    assert some(1) == len(built) // 8  # the first use starts the host renderer's threads, which stay
     before = usage()
     assert some(3) == len(built) // 8
     assert usage() == before
@@ -38,12 +41,12 @@ def test_breaking_out_of_an_epoch_leaves_no_thread_file_or_pipeline_behind(built
 
 @dali
 @pytest.mark.full
-def test_many_epochs_need_no_more_memory_threads_or_files_than_a_few(stream):
+def test_many_epochs_need_no_more_memory_threads_or_files_than_a_few(make_loader):
     def resident():
         with open("/proc/self/statm") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
-    loader, seen = stream(seed_patches(96)), []
+    loader, seen = make_loader(seed_patches(96)), []
     for epoch in range(14):
         for _ in loader.epoch(epoch):
             pass
@@ -52,7 +55,7 @@ def test_many_epochs_need_no_more_memory_threads_or_files_than_a_few(stream):
     assert max(memory for memory, *_ in seen[9:]) < max(memory for memory, *_ in seen[4:9]) + 8  # MiB
 
 
-def test_hints_follow_the_largest_picture(built):
+def test_hints_follow_the_largest_image(built):
     largest = built.hw.astype(np.int64).prod(axis=1).max()
     for name, at_least in (("device_memory_padding", 6 * largest), ("host_memory_padding", 6 * largest)):
         assert at_least <= hints(built)[name] <= 1.6 * at_least + built.bytes.max()

@@ -1,4 +1,4 @@
-"""Order is a pure function: every id once an epoch, at any world_size size, from any start."""
+"""Order is a pure function: each id once per epoch, at any world size, from any start."""
 
 import numpy as np
 import pytest
@@ -59,7 +59,7 @@ def test_an_epoch_from_a_start_is_the_tail_of_the_whole_epoch(start, epoch):
         np.testing.assert_array_equal(a, b)
 
 
-def test_epochs_and_seeds_shuffle_anew():
+def test_epochs_and_seeds_have_orders_of_their_own():
     orders = [permutation(1000, seed, epoch) for seed in (0, 1) for epoch in (-1, 0, 1)]
     for i, one in enumerate(orders):
         assert sorted(one) == list(range(1000))

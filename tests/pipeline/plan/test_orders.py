@@ -1,4 +1,4 @@
-"""Orders beside the permutation keep their laws, and every plan of them is a pure function."""
+"""Orders other than the permutation keep their laws, and each plan of them is a pure function."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def labels(counts, seed=0):
 
 
 @given(counts=COUNTS, repeat=st.integers(1, 5), seed=st.integers(0, 99))
-def test_every_class_comes_once_in_a_cycle_and_every_picture_once_in_a_pass_across_epochs(counts, repeat, seed):
+def test_classes_come_once_per_cycle_and_images_once_per_pass_across_epochs(counts, repeat, seed):
     label = labels(counts, seed)
     order = Balanced(label, repeat)
     epochs = [order(seed, epoch) for epoch in range(-1, 6)]
@@ -34,7 +34,7 @@ def test_every_class_comes_once_in_a_cycle_and_every_picture_once_in_a_pass_acro
             assert len(set(mine[at : at + count])) == count
 
 
-def test_balanced_orders_shuffle_classes_and_pictures_anew():
+def test_balanced_orders_shuffle_classes_and_images_in_each_epoch():
     label = labels([40] * 10)
     one, two = Balanced(label)(0, 0), Balanced(label)(1, 0)
     assert (one == two).mean() < 0.05
@@ -42,7 +42,7 @@ def test_balanced_orders_shuffle_classes_and_pictures_anew():
     assert len(np.unique(turns, axis=0)) == len(turns)
 
 
-def test_a_balanced_order_needs_a_picture_of_each_class():
+def test_a_balanced_order_needs_an_image_of_each_class():
     with pytest.raises(UserError, match="class 1 has no image"):
         Balanced(np.array([0, 0, 2]))
     with pytest.raises(UserError, match="--bal-repeat 1 or more"):
@@ -63,7 +63,7 @@ def test_a_block_order_shows_each_id_once_and_never_leaves_its_block_of_shards(c
             block.clear()
 
 
-def test_mixing_grows_with_the_window_up_to_a_permutations():
+def test_shuffle_quality_grows_with_the_window_up_to_that_of_a_permutation():
     shard = np.arange(20000) // 500
     scores = [shuffle_quality(WindowShuffle(shard, window)(0, 0), shard, 100) for window in (1, 2, 8, 40)]
     assert scores == sorted(scores)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from viewstream.augment.recipes import evaluation, moco_v2
-from viewstream.pipeline.loader import ViewLoader
+from viewstream.pipeline.choose import open_loader
 from viewstream.pipeline.plan.order import Plan
 from viewstream.pipeline.readers.folder import KeptSourceReader, PlainFolderReader, open_reader
 from viewstream.shards.encoding.encode import encode
@@ -16,7 +16,7 @@ from viewstream.shards.plain import KEPT, plain
 
 
 def batches(manifest, reader, views):
-    loader = ViewLoader(manifest, Plan(len(manifest), 12, seed=5), views, reader, threads=2)
+    loader = open_loader(reader, manifest, Plan(len(manifest), 12, seed=5), views, threads=2)
     try:
         return list(loader.epoch(3))
     finally:

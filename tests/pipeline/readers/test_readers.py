@@ -11,7 +11,7 @@ import torch
 
 from viewstream.augment.recipes import evaluation, moco_v1, moco_v2
 from viewstream.augment.spec import Normalize
-from viewstream.pipeline.choose import READERS, open_reader
+from viewstream.pipeline.choose import READERS, open_loader, open_reader
 from viewstream.pipeline.loader import ViewLoader
 from viewstream.pipeline.plan.order import Plan
 from viewstream.shards.errors import UserError
@@ -35,8 +35,7 @@ def kind(name):
 
 
 def batches(manifest, name, views, plan=None, epoch=0, start=0, threads=2):
-    plan = plan or Plan(len(manifest), 16, seed=5)
-    loader = ViewLoader(manifest, plan, views, open_reader(name, manifest), threads=threads)
+    loader = open_loader(name, manifest, plan or Plan(len(manifest), 16, seed=5), views, threads=threads)
     try:
         return list(loader.epoch(epoch, start))
     finally:
@@ -161,7 +160,7 @@ def test_an_unknown_loader_suggests_the_nearest(built):
 
 def test_breaking_out_of_an_epoch_leaves_no_thread_or_open_file(built):
     before, files = threading.active_count(), len(os.listdir("/proc/self/fd"))
-    loader = ViewLoader(built, Plan(len(built), 8), moco_v2(32), open_reader("webdataset", built), threads=2)
+    loader = open_loader("webdataset", built, Plan(len(built), 8), moco_v2(32), threads=2)
     for _ in loader.epoch(0):
         break
     assert len(list(loader.epoch(1))) == len(built) // 8  # the loader still works
@@ -172,9 +171,9 @@ def test_breaking_out_of_an_epoch_leaves_no_thread_or_open_file(built):
 
 def test_a_plan_for_more_samples_than_there_are_is_refused_when_the_loader_is_made(built):
     with pytest.raises(UserError, match=r"the plan orders 97 samples, pets-full-train holds 96"):
-        ViewLoader(built, Plan(len(built) + 1, 8), moco_v2(32), open_reader("webdataset", built), threads=1)
+        open_loader("webdataset", built, Plan(len(built) + 1, 8), moco_v2(32), threads=1)
 
 
 def test_an_impossible_view_is_refused_when_the_loader_is_made(built):
     with pytest.raises(UserError, match="must begin"):
-        ViewLoader(built, Plan(len(built), 8), ((Normalize(),),), open_reader("webdataset", built), threads=1)
+        open_loader("webdataset", built, Plan(len(built), 8), ((Normalize(),),), threads=1)

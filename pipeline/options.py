@@ -1,0 +1,37 @@
+"""How a loader works; none of it changes the order of samples or their draws."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from .workers import share_of_cores
+
+FEW_CORES = 12  # per process on a GPU: with fewer, `auto` leaves the crops to the GPU
+Crops = Literal["auto", "host", "device"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoaderOptions:
+    """The options of `ViewLoader` and `DaliLoader`; `open_loader` takes them as keywords.
+
+    `crops` says who crops: `device` relieves a host with few cores, its pixels are within 1 level of those of `host`.
+    DALI always crops by itself. `skip` replaces a damaged sample by another one, the same through every reader, and
+    adds it to the loader's `skipped`; a plan with the tail `exact` never replaces.
+    """
+
+    device: torch.device | str = "cpu"  # where the views are rendered
+    dtype: torch.dtype = torch.float32  # of the views
+    threads: int = 0  # that read and decode; 0: measured in the first seconds, for DALI one per core
+    crops: Crops = "auto"
+    skip: bool = False
+
+    @property
+    def crop_on_device(self) -> bool:
+        """Whether the device crops."""
+        if self.crops == "auto":
+            return torch.device(self.device).type == "cuda" and share_of_cores() < FEW_CORES
+        return self.crops == "device"
+
+
+DEFAULTS = LoaderOptions()

@@ -1,0 +1,54 @@
+"""Damaged samples: the remedy fits the place of the bytes, and replacements are counted once or refused."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from viewstream.pipeline.choose import open_reader, open_set
+from viewstream.pipeline.damage import TRIES, Replacer, damaged
+from viewstream.pipeline.plan.order import Plan
+from viewstream.shards.errors import UserError
+
+ROWS = np.array([5, 6, 7])
+FAILED = {1: UserError("six is damaged"), 2: UserError("seven is damaged")}
+
+
+def new_replacer(manifest, skip=True, **plan):
+    return Replacer(manifest, Plan(len(manifest), 16, seed=5, **plan), skip)
+
+
+def test_the_remedy_fits_the_place_of_the_bytes(built, pets, tmp_path):
+    reader = open_reader("folder", built)
+    assert f"stored in {built.path(3)}: `python tools/verify_shards.py" in str(damaged(built, reader, 3, "cut short"))
+    elsewhere = replace(built, root=tmp_path)
+    elsewhere.__dict__["keys"] = built.keys
+    assert f"stored in {built.path(3)}: mend it there" in str(damaged(elsewhere, reader, 3, "cut short"))
+    plain = open_set(str(pets))
+    assert "mend or remove it" in str(damaged(plain, open_reader("folder", plain), 3, "cut short"))
+
+
+def test_only_failed_positions_are_replaced_and_each_is_reported_once(built, capsys):
+    replacer = new_replacer(built)
+    for _ in range(2):
+        rows = replacer.replace(ROWS, FAILED, epoch=3, tries=0)
+        assert rows[0] == 5
+        assert not set(rows[1:].tolist()) & {6, 7}
+        assert ROWS.tolist() == [5, 6, 7]
+    assert replacer.skipped == {6: "six is damaged", 7: "seven is damaged"}
+    assert capsys.readouterr().err == "skipped: six is damaged\nskipped: seven is damaged\n"
+
+
+def test_each_try_and_epoch_has_replacements_of_its_own(built):
+    found = {tuple(new_replacer(built).replace(ROWS, FAILED, epoch, tries)) for epoch in range(3) for tries in range(3)}
+    assert len(found) == 9
+
+
+@pytest.mark.parametrize(
+    ("options", "tries"), [({"skip": False}, 0), ({"tail": "exact"}, 0), ({}, TRIES)], ids=["stop", "exact", "tries"]
+)
+def test_without_a_replacement_the_first_error_is_raised(built, options, tries):
+    replacer = new_replacer(built, **options)
+    with pytest.raises(UserError, match="six is damaged"):
+        replacer.replace(ROWS, FAILED, epoch=0, tries=tries)
+    assert not replacer.skipped

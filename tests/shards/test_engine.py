@@ -1,0 +1,99 @@
+"""Work is done ahead, in order and within a bound, and none of it runs on after an early close or an error."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import pytest
+
+from viewstream.shards.engine import in_order, prefetch
+
+
+class Blocked:
+    """Starts one task per item on one thread; the first runs until a moment after `release_soon`."""
+
+    def __init__(self):
+        self.pool, self.tasks = ThreadPoolExecutor(1), []
+        self.begun, self.released = threading.Event(), threading.Event()
+
+    def start(self, item):
+        if item == "fails":
+            raise ValueError("start fails")
+        self.tasks.append(self.pool.submit(self._work))
+        return self.tasks[-1:]
+
+    def release_soon(self):
+        assert self.begun.wait(10)
+        threading.Timer(0.05, self.released.set).start()
+
+    def _work(self):
+        self.begun.set()
+        assert self.released.wait(10)
+
+
+@pytest.fixture
+def blocked():
+    tasks = Blocked()
+    with tasks.pool:
+        yield tasks
+
+
+@pytest.mark.parametrize("depth", [0, 1, 3, 20])
+def test_items_come_in_order_with_depth_items_started_ahead(depth):
+    begun, taken = [], []
+    with ThreadPoolExecutor(3) as pool:
+
+        def start(item):
+            begun.append(item)
+            return [pool.submit(pow, item, 2), pool.submit(pow, item, 3)]
+
+        for item, tasks in prefetch(range(10), start, depth):
+            assert begun == list(range(min(10, item + depth + 1)))
+            taken.append((item, *(task.result() for task in tasks)))
+    assert taken == [(i, i**2, i**3) for i in range(10)]
+
+
+def test_an_early_close_cancels_what_has_not_begun_and_waits_for_what_has(blocked):
+    started = prefetch(range(9), blocked.start, 3)
+    next(started)
+    blocked.release_soon()
+    started.close()
+    assert [task.cancelled() for task in blocked.tasks] == [False, True, True, True]
+    assert blocked.tasks[0].done()
+
+
+@pytest.mark.parametrize("failing", ["items", "start"])
+def test_an_error_among_the_items_or_as_one_starts_does_the_same(blocked, failing):
+    def items():
+        yield from (0, 1)
+        blocked.release_soon()
+        if failing == "start":
+            yield "fails"
+        raise ValueError("items fails")
+
+    with pytest.raises(ValueError, match=f"{failing} fails"):
+        next(prefetch(items(), blocked.start, 3))
+    assert [task.cancelled() for task in blocked.tasks] == [False, True]
+    assert blocked.tasks[0].done()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_processes_give_results_in_order(workers):
+    assert list(in_order(abs, range(-9, 0), workers)) == list(range(9, 0, -1))
+
+
+def test_processes_work_at_most_two_items_more_than_there_are_workers_ahead():
+    asked = []
+
+    def items():
+        for item in range(20):
+            asked.append(item)
+            yield item
+
+    with closing(in_order(abs, items(), 2)) as results:
+        assert all(len(asked) - result <= 2 + 2 for result in results)
+
+
+def test_the_first_items_error_is_raised():
+    with pytest.raises(ZeroDivisionError):
+        list(in_order((1).__truediv__, [1, 0, "not a number"], 2))
