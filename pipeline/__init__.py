@@ -1,19 +1,55 @@
-"""From a manifest to batches of views: sample order, readers and loaders.
+"""From a manifest to batches of views: order, readers, loaders.
 
-`as_dataset` serves training loops on torch's `DataLoader`, `adapters.ffcv_ops` those on ffcv's `Loader`.
+Orders use numpy alone; every other name imports torch when it is first used.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..shards.faces import hand_on
+from ..shards.formats.reader import SampleReader
+from .plan.order import Order, Plan, permutation
+from .plan.orders import Balanced, WindowShuffle, shuffle_quality
 
 if TYPE_CHECKING:
     from .adapters.dataset import as_dataset
+    from .batch import Batch, Loader
+    from .choose import open_loader, open_reader, open_set
+    from .dali.loader import DaliLoader
+    from .loader import ViewLoader
+    from .options import LoaderOptions
+    from .static.read import StaticSet
 
-__all__ = ["as_dataset"]
-
-
-def __getattr__(name: str) -> Any:
-    if name == "as_dataset":  # imported when asked for, since it brings torch
-        from .adapters.dataset import as_dataset
-
-        return as_dataset
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__all__ = [
+    "Balanced",
+    "Batch",
+    "DaliLoader",
+    "Loader",
+    "LoaderOptions",
+    "Order",
+    "Plan",
+    "SampleReader",
+    "StaticSet",
+    "ViewLoader",
+    "WindowShuffle",
+    "as_dataset",
+    "open_loader",
+    "open_reader",
+    "open_set",
+    "permutation",
+    "shuffle_quality",
+]
+__getattr__ = hand_on(
+    __name__,
+    {
+        "Batch": ".batch",
+        "DaliLoader": ".dali.loader",
+        "Loader": ".batch",
+        "LoaderOptions": ".options",
+        "StaticSet": ".static.read",
+        "ViewLoader": ".loader",
+        "as_dataset": ".adapters.dataset",
+        "open_loader": ".choose",
+        "open_reader": ".choose",
+        "open_set": ".choose",
+    },
+)

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..augment.crops import on_device
 from ..augment.renderers import device as device_renderer
 from ..augment.renderers import host as host_renderer
+from ..augment.renderers.user_ops import apply_user_ops
 from ..augment.spec import Views, check, size_of
 from ..shards.engine import prefetch
 from ..shards.manifest import Manifest
@@ -113,7 +114,7 @@ class ViewLoader:
             pixels = DecodedImages(buffer[:length], hw, torch.from_numpy(params.boxes), self.sizes)
         else:
             pixels = CroppedViews(buffer[:length], self.sizes)
-        host = HostBatch(pixels, params.packed, params.target, torch.from_numpy(params.rows))
+        host = HostBatch(pixels, params.packed, params.keys, params.target, torch.from_numpy(params.rows))
         return Pending(params, host, buffer)
 
     def _start(self, pending: Pending) -> list[Task]:
@@ -139,7 +140,9 @@ class ViewLoader:
     def _render(self, host: HostBatch) -> Batch:
         render = host_renderer.render if self.device.type == "cpu" else device_renderer.render
         views = tuple(
-            render(on_device(view), pixels, packed, self.dtype)
-            for view, pixels, packed in zip(self.views, host.pixels.views(), host.packed, strict=True)
+            apply_user_ops(view, render(on_device(view), pixels, packed, self.dtype), keys)
+            for view, pixels, packed, keys in zip(
+                self.views, host.pixels.views(), host.packed, host.keys.unbind(1), strict=True
+            )
         )
         return Batch(views, host.target, host.index)

@@ -23,6 +23,7 @@ from torch.utils.data import Dataset, Sampler, get_worker_info
 
 from ...augment.crops import on_device
 from ...augment.renderers import host as host_renderer
+from ...augment.renderers.user_ops import apply_user_ops
 from ...augment.spec import Normalize, Views, check, size_of
 from ...shards.errors import UserError
 from ...shards.manifest import Manifest
@@ -91,8 +92,10 @@ class Samples(Dataset[Item]):
         executor = self.executor()
         cropped = executor.crop_now(params, np.empty(executor.bytes_for(len(rows)), np.uint8))
         views = [
-            host_renderer.render(on_device(view), pixels, packed)
-            for view, pixels, packed in zip(self.views, cropped, params.packed, strict=True)
+            apply_user_ops(view, host_renderer.render(on_device(view), pixels, packed), keys)
+            for view, pixels, packed, keys in zip(
+                self.views, cropped, params.packed, params.keys.unbind(1), strict=True
+            )
         ]
         return zip(zip(*views, strict=True), params.target.tolist(), rows.tolist(), strict=True)
 

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from ...augment.crops import on_device
 from ...augment.renderers.host import render
-from ...augment.spec import Views, check, size_of
+from ...augment.renderers.user_ops import apply_user_ops
+from ...augment.spec import Views, check, size_of, user_ops
 from ...shards.errors import UserError, needs
 from ...shards.formats.beton import JPEG
 from ...shards.manifest import Manifest
@@ -52,6 +53,8 @@ def pipelines(manifest: Manifest, views: Views, plan: Plan, *, floats: bool = Fa
     do not fit each other; a damaged sample is a UserError that names it, raised in place of its batch.
     """
     manifest.require("ffcv")
+    if not floats and any(map(user_ops, views)):
+        raise UserError("an op of your own works on normalized floats: make the pipelines with floats=True")
     if shared := len(manifest) - len(np.unique(manifest.beton)):
         raise UserError(
             f"{shared} samples of {manifest.root} share a number in the .beton with others, and ffcv finds samples by "
@@ -111,8 +114,12 @@ class _Crop(Operation, SampleReader):
             self.storage = running.storage_state
             views = self.executor.crop_now(params, memory.reshape(-1))
         if self.floats:
-            ops = map(on_device, self.views)
-            views = [render(*arguments) for arguments in zip(ops, views, params.packed, strict=True)]
+            views = [
+                apply_user_ops(view, render(on_device(view), pixels, packed), keys)
+                for view, pixels, packed, keys in zip(
+                    self.views, views, params.packed, params.keys.unbind(1), strict=True
+                )
+            ]
         return torch.from_numpy(params.rows), *views
 
     def read(self, row: int) -> bytes | np.ndarray:

@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...augment.draw import Draws, draw
+from ...augment.draw import Draws, draw, user_keys
 from ...augment.renderers import device as device_renderer
 from ...augment.renderers import host as host_renderer
 from ...augment.renderers.dali import Renderer, Started, rest
 from ...augment.renderers.dali_graph import split
 from ...augment.renderers.dali_inputs import Unfit
 from ...augment.renderers.packing import pack
+from ...augment.renderers.user_ops import apply_user_ops
 from ...augment.spec import Views, check, size_of
 from ...shards.formats.beton import JPEG
 from ...shards.manifest import Manifest
@@ -97,17 +98,17 @@ class DaliLoader:
 
     def _complete(self, pending: Pending, epoch: int) -> Batch:
         try:
-            views = self._views(pending)
+            views = self._views(pending, epoch)
         except Unfit as error:
             if not self.replacer.allowed:
                 raise damaged(self.manifest, self.reader, int(pending.rows[error.place]), error.why) from error
             pending = self._start(self.jpegs.replaced(pending.rows, epoch), epoch)
-            views = self._views(pending)
+            views = self._views(pending, epoch)
         self.times["samples"] += len(pending.rows)
         target = self.manifest.label[pending.rows].astype(np.int64)
         return Batch(views, self._moved(target), self._moved(pending.rows))
 
-    def _views(self, pending: Pending) -> tuple[Tensor, ...]:
+    def _views(self, pending: Pending, epoch: int) -> tuple[Tensor, ...]:
         if not pending.started:
             shapes = [(0, size_of(view), size_of(view), 3) for view in self.views]
             return tuple(torch.empty(s, dtype=self.dtype, device=self.device).permute(0, 3, 1, 2) for s in shapes)
@@ -115,10 +116,11 @@ class DaliLoader:
             pixels = self.renderer.take(pending.started)
         render, views = host_renderer.render if self.device.type == "cpu" else device_renderer.render, []
         with self.times.spent("render"):
-            for view, draws, x in zip(self.views, pending.draws, pixels, strict=True):
+            for number, (view, draws, x) in enumerate(zip(self.views, pending.draws, pixels, strict=True)):
                 if left := split(view)[1]:
                     x = render(left, x, self._moved(pack(rest(view, draws), len(x))), self.dtype)
-                views.append(x.to(self.dtype))
+                keys = user_keys(self.manifest.uid[pending.rows], seed=self.plan.seed, epoch=epoch, number=number)
+                views.append(apply_user_ops(view, x.to(self.dtype), self._moved(keys)))
         return tuple(views)
 
     def _moved(self, array: np.ndarray) -> Tensor:

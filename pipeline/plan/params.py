@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ...augment.crops import crop_params, rest
-from ...augment.draw import draw, hashed
+from ...augment.draw import draw, hashed, user_keys
 from ...augment.renderers.packing import pack
 from ...augment.spec import Views
 from ...shards.keyed import Purpose
@@ -24,6 +24,7 @@ class BatchParams(NamedTuple):
     rows: np.ndarray  # [N] int64 manifest rows
     boxes: np.ndarray  # [N, V, CROP_FIELDS] int32: augment.crops.crop_params
     packed: tuple[Tensor, ...]  # for each view the parameters of the ops after the crop, [N, P] float32
+    keys: Tensor  # [N, V] int64: augment.draw.user_keys, for the user's ops
     target: Tensor  # [N] int64
 
 
@@ -33,9 +34,9 @@ def batch_params(manifest: Manifest, views: Views, rows: np.ndarray, seed: int, 
     draws = [draw(view, uid, hw, seed=seed, epoch=epoch, number=i) for i, view in enumerate(views)]
     boxes = [crop_params(view, drawn, hw) for view, drawn in zip(views, draws, strict=True)]
     packed = [torch.from_numpy(pack(rest(view, drawn), len(rows))) for view, drawn in zip(views, draws, strict=True)]
-    return BatchParams(
-        rows, np.stack(boxes, axis=1), tuple(packed), torch.from_numpy(manifest.label[rows].astype(np.int64))
-    )
+    keys = np.stack([user_keys(uid, seed=seed, epoch=epoch, number=i) for i in range(len(views))], axis=1)
+    target = torch.from_numpy(manifest.label[rows].astype(np.int64))
+    return BatchParams(rows, np.stack(boxes, axis=1), tuple(packed), torch.from_numpy(keys), target)
 
 
 def batch_params_ahead(
@@ -51,7 +52,7 @@ def batch_params_ahead(
             ends = np.cumsum([len(step) for step in held])
             for part in (slice(int(end) - len(step), int(end)) for end, step in zip(ends, held, strict=True)):
                 packed = tuple(view[part] for view in whole.packed)
-                yield BatchParams(whole.rows[part], whole.boxes[part], packed, whole.target[part])
+                yield BatchParams(whole.rows[part], whole.boxes[part], packed, whole.keys[part], whole.target[part])
             held = []
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 from ...augment import pairs
 from ...augment.crops import on_device
 from ...augment.renderers.device import render
-from ...augment.spec import HideAndSeek, Normalize, RandomResizedCrop, View, Views, size_of
+from ...augment.spec import HideAndSeek, Normalize, RandomResizedCrop, View, Views, size_of, user_ops
 from ...shards.errors import UserError
 from ...shards.manifest import Manifest
 from ..batch import SampleReader
@@ -46,6 +46,8 @@ def bare(views: Views, count: int, mode: str) -> Views:
     show."""
     if any(isinstance(op, HideAndSeek) for view in views for op in view):
         raise UserError("a mask hides normalized pixels, a JPEG has none: choose a recipe without a mask")
+    if any(map(user_ops, views)):
+        raise UserError("an op of your own changes normalized pixels, a JPEG has none: choose a recipe without it")
     if mode != "normal" and (count != 2 or not all(isinstance(view[0], RandomResizedCrop) for view in views)):
         raise UserError(f"--mode {mode} draws two crops together: give --views 2 and a recipe of random crops")
     in_turn = [views[i % len(views)] for i in range(count)]
