@@ -53,7 +53,7 @@ def test_torchvision_loads_a_converted_backbone(tool, ours, body, tmp_path):
     assert said.splitlines() == [
         "found: viewstream checkpoint, resnet18, online network",
         "kept: 120 entries, conv1.weight, bn1.weight, bn1.bias, bn1.running_mean and 116 more",
-        "left out: fc (2), queue (2), slow copy (120)",
+        "left out: fc (2), queue (2), target network (120)",
         f"written to {tmp_path / 'net.pth'}",
     ]
 
@@ -120,7 +120,7 @@ def test_originals_efficientnet_is_written_under_timms_names(tool, tmp_path):
     assert torch.load(tmp_path / "net.pth", weights_only=True).keys() == net.state_dict().keys()
     with pytest.raises(UserError, match="torchvision has no efficientnet_b0 with these keys"):
         tool.convert(tool.Convert(tmp_path / "x.tar", tmp_path / "other.pth", **how))
-    with pytest.raises(UserError, match="detectron2 takes ResNets, efficientnet_b0 is none"):
+    with pytest.raises(UserError, match="detectron2 reads only ResNets, and efficientnet_b0 is not one"):
         tool.convert(tool.Convert(tmp_path / "x.tar", tmp_path / "other.pkl", to="detectron2", **how))
     assert not list(tmp_path.glob("other*"))
 
@@ -138,12 +138,12 @@ def test_a_network_with_a_small_stem_is_recognised_by_its_recipe(tool, tmp_path)
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"out": "net.bin"}, "name a torchvision file with .pth or .pt or .safetensors at its end"),
+        ({"out": "net.bin"}, "is no torchvision file: give it a name that ends with .pth or .pt or .safetensors"),
         ({"arch": "resnet34"}, "does not fit the network"),
         ({"arch": "resnet180"}, "unknown arch 'resnet180': did you mean 'resnet18'"),
         ({"format": "seed"}, "it is no seed checkpoint"),
         ({"out": "nowhere/net.pth"}, "cannot be written"),
-        ({"out": "there.pth"}, "is there already"),
+        ({"out": "there.pth"}, "already exists"),
     ],
 )
 def test_a_mistake_is_one_line_and_writes_nothing(tool, ours, tmp_path, change, reason):

@@ -75,7 +75,7 @@ def test_what_cannot_be_frozen_is_refused_and_leaves_nothing(built, words, reaso
 
 def test_an_existing_folder_is_refused_and_a_broken_run_leaves_nothing(built, tmp_path, monkeypatch):
     (tmp_path / "there").mkdir()
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="already exists"):
         make(Static(data=built.root, out=tmp_path / "there"))
     monkeypatch.setattr(Image.Image, "save", lambda *a, **k: 1 / 0)
     with pytest.raises(ZeroDivisionError):

@@ -22,7 +22,7 @@ def test_textures_are_an_image_folder_and_the_same_twice(program, tmp_path):
             assert 300 <= max(image.size) <= 500
     again = program("tools/textures.py", "--out", tmp_path / "a")
     assert again.returncode == 2
-    assert "is there already" in again.stderr
+    assert "already exists" in again.stderr
 
 
 @pytest.mark.full

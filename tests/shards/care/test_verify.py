@@ -54,7 +54,7 @@ def test_the_samples_that_are_hit_are_named(options, program):
     done = program(SCRIPT, made.root)
     assert done.returncode == 2
     assert f"000000.tar: 1 samples differ ({made.keys[7]})" in done.stdout
-    assert "--repair makes them again" in done.stderr
+    assert "--repair rebuilds them" in done.stderr
 
 
 def test_what_another_format_has_whole_needs_no_source(options, program, digests):
