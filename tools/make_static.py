@@ -56,7 +56,7 @@ def make(options: Static) -> Path:
     if not options.format:
         raise UserError("--format names nothing to write: give folder, webdataset or ffcv, or several with commas")
     if options.data == Path():
-        raise UserError("no images to freeze: name a built set with --data")
+        raise UserError("no images to augment: name a built set with --data")
     manifest = Manifest.open(options.data)
     views = bare(views_of(options.recipe, options.size), options.views, options.mode)
     rows = chosen(manifest, options.per_class)
