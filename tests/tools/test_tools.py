@@ -1,7 +1,5 @@
 """The programs around the main ones run and leave what they promise."""
 
-import json
-
 import pytest
 from PIL import Image
 
@@ -64,14 +62,3 @@ def test_look_refuses_what_it_cannot_show(built, words, reason, monkeypatch):
     monkeypatch.setattr("sys.argv", ["look.py", "--data", str(built.root), *words])
     with pytest.raises(UserError, match=reason):
         look.main()
-
-
-@pytest.mark.full
-def test_bench_loader_measures_every_door_against_the_floor(program, built, tmp_path):
-    out = tmp_path / "rates.json"
-    done = program("tools/bench/loader.py", "--data", built.root, "--size", 32, "--batch-size", 16, "--rounds", 1,
-                   "--out", out)  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    rates = json.loads(out.read_text())["samples_per_second"]
-    assert {"floor: decode only", "folder", "webdataset"} <= rates.keys()
-    assert min(rates.values()) > 0

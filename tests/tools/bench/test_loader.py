@@ -1,0 +1,35 @@
+"""The benchmark of the loaders measures every loader against the floor and names what limits."""
+
+import json
+
+import pytest
+
+from viewstream.pipeline.timing import Times
+from viewstream.tools.bench.loader_report import verdict
+
+
+@pytest.mark.full
+def test_bench_loader_measures_every_loader_against_the_floor(program, built, tmp_path):
+    out = tmp_path / "rates.json"
+    sizes = ("--size", 32, "--batch-size", 16, "--rounds", 1)
+    done = program("tools/bench/loader.py", "--data", built.root, *sizes, "--out", out)
+    assert done.returncode == 0, done.stderr
+    rates = json.loads(out.read_text())["samples_per_second"]
+    assert {"floor: decode only", "folder", "webdataset"} <= rates.keys()
+    assert min(rates.values()) > 0
+
+
+@pytest.mark.full
+def test_bench_loader_measures_the_peers_that_are_installed(program, built):
+    sizes = ("--size", 32, "--batch-size", 16, "--batches", 2, "--rounds", 1, "--workers", 1)
+    done = program("tools/bench/loader.py", "--data", built.root, *sizes, "--loader", "folder", "--peers")
+    assert done.returncode == 0, done.stderr
+    assert "x torchvision folder" in done.stdout
+    assert "x stock webdataset" in done.stdout
+
+
+def test_the_verdict_names_the_slowest_stage_and_its_remedy():
+    times = Times({"read": 1.0, "decode": 6.0, "cut": 3.0, "draw": 1.0, "wait": 9.0})
+    text = verdict(times, threads=4, ratio=0.5)
+    assert text.startswith("decode limits (read 10%, decode 60%, cut 30% of the threads' time on 4 threads;")
+    assert "drawing takes 10.0% of the consumer's time); 0.50 of decoding alone. To go faster: more cores" in text
