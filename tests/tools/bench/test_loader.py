@@ -4,8 +4,11 @@ import json
 
 import pytest
 
+from viewstream.augment.spec import RandomResizedCrop
 from viewstream.pipeline.timing import Times
+from viewstream.tools.bench.loader_job import Job
 from viewstream.tools.bench.loader_report import verdict
+from viewstream.tools.bench.peers import PEERS
 
 
 @pytest.mark.full
@@ -20,12 +23,13 @@ def test_bench_loader_measures_every_loader_against_the_floor(program, built, tm
 
 
 @pytest.mark.full
-def test_bench_loader_measures_the_peers_that_are_installed(program, built):
-    sizes = ("--size", 32, "--batch-size", 16, "--batches", 2, "--rounds", 1, "--workers", 1)
-    done = program("tools/bench/loader.py", "--data", built.root, *sizes, "--loader", "folder", "--peers")
-    assert done.returncode == 0, done.stderr
-    assert "x torchvision folder" in done.stdout
-    assert "x stock webdataset" in done.stdout
+@pytest.mark.parametrize("name", ["torchvision folder", "stock webdataset", "stock DALI"])
+def test_a_peer_delivers_the_samples_of_its_job(built, name):
+    package, _, peer = PEERS[name]
+    pytest.importorskip(package)
+    job = Job(built, [RandomResizedCrop(32), RandomResizedCrop(16)], batch=16, batches=2, threads=1)
+    case = peer(job)
+    assert [case(0), case(1)] == [32, 32]
 
 
 def test_the_verdict_names_the_slowest_stage_and_its_remedy():
