@@ -9,11 +9,10 @@ from viewstream.tools.bench.parity_renderers import Renderer
 
 ABOUT = """# Parity
 
-Absolute differences to PIL and torchvision (`augment/renderers/reference.py`) over all values of {images},
-in levels of 8 bits:
-mean / 99th percentile / maximum. Bold: over the limit in the last column. An op is measured alone and always applied,
-on squares that its view takes whole; crops and recipes are measured on whole images. Small views are in the column of
-their large view's size.
+Absolute differences to PIL and torchvision (`augment/renderers/reference.py`), in levels of 8 bits: mean / 99th
+percentile / maximum over all values of {images}. Bold: over the limit in the last column. An op is measured alone and
+always applied, on squares that its view takes whole; crops and recipes are measured on whole images. Small views are in
+the column of their large view's size.
 
 The reference rounds to 8 bits after every op and shifts hues in 8-bit HSV, which alone costs up to 15 levels; these
 renderers round once, after the crop. The largest differences are single values: rounding that moves a solarized pixel
