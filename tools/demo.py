@@ -11,14 +11,13 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import torch
 
 from viewstream.shards.cli import parse, run
-from viewstream.shards.errors import UserError, needs
+from viewstream.shards.errors import UserError, installed, needs
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ def main() -> None:
     (options,) = parse(Demo(), description=__doc__ or "")
     begin, work, out = time.monotonic(), Path(options.work), Path(options.out)
     os.chdir(Path(__file__).parents[1])
-    loader = options.loader or ("ffcv" if find_spec("ffcv") else "webdataset")
+    loader = options.loader or ("ffcv" if installed("ffcv") else "webdataset")
     if loader != "ffcv" and not options.loader:
         print("ffcv is not installed (see the set-up's message): the demo reads the same images from the tars")
     make_images(work)

@@ -2,7 +2,6 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from importlib.util import find_spec
 from itertools import islice
 
 import numpy as np
@@ -14,7 +13,7 @@ from viewstream.pipeline.loader import ViewLoader
 from viewstream.pipeline.plan.order import Plan
 from viewstream.pipeline.plan.orders import WindowShuffle
 from viewstream.pipeline.timing import Times
-from viewstream.shards.errors import choose
+from viewstream.shards.errors import choose, installed
 from viewstream.tools.bench.loader_job import Case, Job
 from viewstream.tools.bench.peers import PEERS
 
@@ -76,8 +75,3 @@ def cases(job: Job, views: Views, loader: str, peers: bool, times: dict[str, Tim
         else:
             print(f"{name} is left out: it needs {package} and a set in format {form}")
     return found
-
-
-def installed(package: str) -> bool:
-    """Whether a package can be imported; find_spec alone raises if its parent package is missing."""
-    return bool(find_spec(package.partition(".")[0]) and find_spec(package))

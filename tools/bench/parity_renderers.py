@@ -1,7 +1,6 @@
 """The renderers that parity.py compares: each crops images, then renders the ops of a view, from the same draws."""
 
 from collections.abc import Callable
-from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from viewstream.augment.draw import Draws
 from viewstream.augment.renderers import dali, dali_graph, device, host, resample
 from viewstream.augment.spec import View, size_of
 from viewstream.pipeline.cut.resize import resized_crop
-from viewstream.shards.errors import needs
+from viewstream.shards.errors import installed, needs
 
 Images = list[np.ndarray]  # [H, W, 3] uint8 each
 # Row i of the draws belongs to image i -> [N, 3, S, S] float32, normalized
@@ -26,7 +25,7 @@ def renderers(with_dali: bool) -> dict[str, Renderer]:
         "Host kernel, host renderer": host_crop_and_render,
         "Device crop, device renderer": device_crop,
     }
-    if with_dali and find_spec("nvidia") and find_spec("nvidia.dali"):
+    if with_dali and installed("nvidia.dali"):
         found["DALI (CPU), then the device renderer"] = dali_crop
     return found
 
