@@ -80,7 +80,7 @@ def test_ours_becomes_a_moco_checkpoint_that_starts_a_run(ours, tmp_path):
 
 
 def test_a_seed_checkpoint_becomes_moco_as_ssl_small_converts_it(tmp_path):
-    """The student becomes encoder_q, the queue stays, the teacher goes; no encoder_k, a copy of the student, is added."""
+    """The student becomes encoder_q, the queue stays, the teacher goes; no copy of the student becomes encoder_k."""
     net = encoder("mobilenetv3_small", "mlp", 128)
     names = {k: k.removeprefix("backbone.").replace("head.", "fc.") for k in net.state_dict()}
     student = {f"module.student.{names[k]}": v for k, v in net.state_dict().items()}

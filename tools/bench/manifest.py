@@ -1,22 +1,32 @@
-"""Time and memory to open a manifest with as many rows as ImageNet, measured in processes of its own.
+"""Open the manifest of a set; prints seconds, MiB that this added to the process, and peak MiB of the process.
 
-Run as a program, it opens the set that it is given and prints seconds, MiB that opening added and MiB of the process.
+`time_opening` runs this program on a manifest with as many rows as ImageNet.
+
+  python tools/bench/manifest.py data/shards/imagenet-lt6-train
 """
 
 import statistics
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
 
+from viewstream.shards.cli import Positional, parse, run
 from viewstream.shards.manifest import SCHEMA, DatasetInfo, Manifest, write
 
 ROWS = 1_281_167  # training images of ImageNet
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to open"""
+
+    dir: Annotated[Path, "folder of a built set", Positional] = Path()
 
 
 def time_opening(info: DatasetInfo, folder: Path, rows: int = ROWS, runs: int = 5) -> dict[str, float]:
@@ -43,11 +53,12 @@ def _peak() -> float:
 
 
 def main() -> None:
+    (options,) = parse(Options(), description=__doc__ or "")
     before, start = _peak(), time.perf_counter()
-    manifest = Manifest.open(sys.argv[1])
+    manifest = Manifest.open(options.dir)
     print(time.perf_counter() - start, _peak() - before, _peak())
     del manifest  # alive until here, so that the peak includes it
 
 
 if __name__ == "__main__":
-    main()
+    run(main)
