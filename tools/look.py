@@ -31,7 +31,8 @@ class Look:
     loader: Annotated[str, "reader of the data: folder, webdataset or ffcv"] = "webdataset"
     views: Annotated[str, "augmentation recipe", Renamed("recipe")] = "moco_v2"
     renderers: Annotated[
-        tuple[Literal["reference", "device", "dali"], ...], "renderers to compare with the first (all installed)"
+        tuple[Literal["reference", "device", "dali"], ...],
+        "renderers side by side, compared with the first (all installed)",
     ] = ()
     size: Annotated[int, "side of a view, px", 8] = 224
     ids: Annotated[str, "manifest rows, a-b or a,b,c"] = "0-7"
