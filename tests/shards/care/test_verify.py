@@ -94,7 +94,7 @@ def test_what_no_format_has_whole_comes_from_the_source_or_not_at_all(options, p
     made.tars()[0].write_bytes(b"gone")
     done = program(SCRIPT, made.root, "--repair")
     assert done.returncode == 2
-    assert "name what it was built from with --source" in done.stderr
+    assert "name its source with --source" in done.stderr
     lost = made.strings("source")[0]
     sound = (tree / "train" / lost).read_bytes()
     for replaced, words in ((None, "lacks 1 images"), (sound[:-9], "is damaged"), (b"", "is damaged")):
