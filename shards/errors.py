@@ -3,6 +3,7 @@
 import difflib
 import importlib
 from collections.abc import Iterable
+from importlib.util import find_spec
 from types import ModuleType
 
 
@@ -48,3 +49,9 @@ def needs(module: str) -> ModuleType:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise missing(error) or error from error
+
+
+def installed(module: str) -> bool:
+    """Whether `module` can be imported; unlike find_spec, it is False if a parent package is absent."""
+    parent = module.rpartition(".")[0]
+    return (not parent or installed(parent)) and find_spec(module) is not None

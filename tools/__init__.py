@@ -1,1 +1,1 @@
-"""Programs a person runs; nothing imports them."""
+"""Command-line programs; only other programs import them."""

@@ -2,7 +2,7 @@
 
 python tools/build_shards.py --source /data/imagenet --subset lt6
 
-The same command goes on with a build that was interrupted.
+Run the same command again to resume an interrupted build.
 """
 
 from viewstream.shards.building.build import BuildOptions, build

@@ -1,4 +1,4 @@
-"""Give a checkpoint the form that other programs read; says what was found, kept and left out.
+"""Convert a checkpoint to the format of another program; prints what was found, kept and left out.
 
 python tools/convert_checkpoint.py runs/moco/last.pt resnet50.pth --to torchvision
 python tools/convert_checkpoint.py distill-checkpoint_0004.pth.tar start.pth.tar --to moco
@@ -31,37 +31,37 @@ SUFFIXES = {"torchvision": PLAIN, "timm": PLAIN, "moco": (".tar", ".pth", ".pt")
 
 @dataclass(frozen=True)
 class Convert:
-    """From what, to what"""
+    """What to convert"""
 
-    source: Annotated[Path, "checkpoint to read: ours, a release's or a library's", Positional] = Path()
+    source: Annotated[Path, "checkpoint to read: of this project, a release or a library", Positional] = Path()
     out: Annotated[Path, "file to write", Positional] = Path()
-    to: Annotated[Literal["torchvision", "timm", "moco", "detectron2"], "who is to read OUT"] = "torchvision"
+    to: Annotated[Literal["torchvision", "timm", "moco", "detectron2"], "the program that reads OUT"] = "torchvision"
     format: Annotated[
         Literal["auto", "viewstream", "moco", "seed", "ensemble", "swav", "simclr", "supervised", "plain"],
-        "who wrote SOURCE; auto: recognized by its entries",
+        "the program that wrote SOURCE; auto: recognized by its entries",
     ] = "auto"
     network: Annotated[
-        Literal["auto", "online", "target"], "of two; target: the slow copy; auto: the one that evaluations take"
+        Literal["auto", "online", "target"], "network to take, if there are two; auto: the one that evaluations use"
     ] = "auto"
     arch: Annotated[str, "backbone (the one that SOURCE names)"] = ""
     head: Annotated[
-        bool, "keep the head, as fc, in torchvision and timm files; moco files always do, detectron2 ones never"
+        bool, "keep the head, as fc, in torchvision and timm files; moco files always have it, detectron2 files never"
     ] = False
 
 
 def check_library(library: str, arch: str, body: State) -> None:
-    """UserError unless torchvision or timm has a network with these keys."""
+    """Raise UserError unless `library` (torchvision or timm) has a network `arch` with the keys of `body`."""
     name = "resnet50" if arch in ("simclr_resnet50", "swav_resnet50") else arch
     name = f"tf_{name}" if library == "timm" and name in EFFICIENTNETS else name
     known = timm.list_models() if library == "timm" else models.list_models(module=models)
     with torch.device("meta"):
         net = (timm.create_model if library == "timm" else models.get_model)(name) if name in known else nn.Identity()
     if not body.keys() <= net.state_dict().keys():
-        raise UserError(f"{library} has no {arch} with these keys: --to moco keeps them as they are")
+        raise UserError(f"{library} has no {arch} with these keys: use --to moco, which keeps all keys")
 
 
 def moco_file(found: Weights, state: State, arch: str) -> dict[str, Any]:
-    """What MoCo's linear evaluation and ssl-small's --restart read; a queue comes along (spec: small A.6)."""
+    """`state` and any queue as MoCo's linear evaluation and ssl-small's --restart read them (spec: small A.6)."""
     entries, others = {f"module.encoder_q.{name}": value for name, value in state.items()}, found.others
     if "queue" in others:
         entries |= {f"module.{name}": others[name] for name in ("queue", "queue_ptr")}
@@ -71,9 +71,9 @@ def moco_file(found: Weights, state: State, arch: str) -> dict[str, Any]:
 
 
 def detectron2_file(state: State, arch: str) -> dict[str, Any]:
-    """What detectron2 reads a ResNet from: stem, res2 to res5, shortcuts, norms behind their convolutions."""
+    """A ResNet under detectron2's names: stem, res2 to res5, shortcut, and a `norm` in each convolution."""
     if not {"conv1.weight", "layer4.0.conv1.weight"} <= state.keys():
-        raise UserError(f"detectron2 takes ResNets, {arch} is none: --to torchvision or timm")
+        raise UserError(f"detectron2 reads only ResNets, and {arch} is not one: use --to torchvision or timm")
     model = {}
     for name, value in state.items():
         name = re.sub(r"^layer(\d)", lambda n: f"res{int(n[1]) + 1}", name) if "layer" in name else f"stem.{name}"
@@ -84,15 +84,16 @@ def detectron2_file(state: State, arch: str) -> dict[str, Any]:
 
 
 def convert(options: Convert) -> str:
-    """Write the file; returns what there is to say about it."""
+    """Write `options.out`; returns the report to print. UserError if reading, converting or writing fails."""
     if options.out.suffix not in SUFFIXES[options.to]:
-        raise UserError(f"{options.out}: name a {options.to} file with {' or '.join(SUFFIXES[options.to])} at its end")
+        suffixes = " or ".join(SUFFIXES[options.to])
+        raise UserError(f"{options.out} is no {options.to} file: give it a name that ends with {suffixes}")
     if options.out.exists():
-        raise UserError(f"{options.out} is there already: name another file, or remove it first")
+        raise UserError(f"{options.out} already exists: name another file, or remove it first")
     found = read(options.source, options.format)
     arch = options.arch or found.arch
     if not arch:
-        raise UserError(f"{options.source} does not say which network it holds: name it with --arch")
+        raise UserError(f"{options.source} does not name its network: name it with --arch")
     state = found.network(options.network)
     with torch.device("meta"):
         body, left, wrong = match_state_dict(backbone(arch, found.recipe.get("stem", "imagenet"))[0], state)
@@ -101,39 +102,39 @@ def convert(options: Convert) -> str:
     whole = {"moco": True, "detectron2": False}.get(options.to, options.head)
     kept = body | {name: state[name] for name in left} if whole else body
     if options.to == "moco":
-        made = moco_file(found, kept, arch)
+        content = moco_file(found, kept, arch)
     elif options.to == "detectron2":
-        made = detectron2_file(kept, arch)
+        content = detectron2_file(kept, arch)
     else:
         check_library(options.to, arch, body)
-        made = kept
+        content = kept
     try:
         with atomic(options.out) as file:
-            dump(made, options.out, file)
+            dump(content, options.out, file)
     except OSError as error:
         raise UserError(f"{options.out} cannot be written ({error.strerror}): name another file") from error
     return report(options, found, arch, state, list(kept))
 
 
-def dump(made: dict[str, Any], out: Path, file: IO[bytes]) -> None:
-    """In the form that the file's name asks for."""
+def dump(content: dict[str, Any], out: Path, file: IO[bytes]) -> None:
+    """Write `content` to `file`, in the format that the suffix of `out` names."""
     if out.suffix == ".pkl":
-        pickle.dump(made, file)
+        pickle.dump(content, file)
     elif out.suffix == ".safetensors":
-        file.write(needs("safetensors.torch").save({name: value.contiguous() for name, value in made.items()}))
+        file.write(needs("safetensors.torch").save({name: value.contiguous() for name, value in content.items()}))
     else:
-        torch.save(made, file)
+        torch.save(content, file)
 
 
 def report(options: Convert, found: Weights, arch: str, state: State, kept: list[str]) -> str:
-    """What was found, kept and left out."""
+    """Four lines: what was found, kept and left out, and the file written."""
     online = state is found.online
     other = found.target if online else found.online
     queue = [name for name in found.others if name.startswith("queue") and options.to == "moco"]
     out = Counter(name.partition(".")[0] for name in [*state, *found.others] if name not in {*kept, *queue})
-    out |= {"slow copy" if online else "online network": len(other)} if other else {}
+    out |= {"target network" if online else "online network": len(other)} if other else {}
     return (
-        f"found: {found.kind} checkpoint, {arch}, {'online network' if online else 'slow copy'}\n"
+        f"found: {found.kind} checkpoint, {arch}, {'online network' if online else 'target network'}\n"
         f"kept: {len(kept) + len(queue)} entries, {listed(kept + queue)}\n"
         f"left out: {', '.join(f'{name} ({count})' for name, count in out.items()) or 'nothing'}\n"
         f"written to {options.out}"

@@ -1,4 +1,4 @@
-"""Describe tars or a .beton that exist already, so that every loader reads them; they stay as they are.
+"""Index existing tars or a .beton so that every loader can read them; the files themselves stay unchanged.
 
 python tools/index_shards.py /data/my-tars
 """
@@ -17,9 +17,9 @@ class Options:
     """What to index"""
 
     dir: Annotated[Path, "folder with the tars or the .beton", Positional] = Path()
-    split: Annotated[Literal["train", "val"], "which half of a data set these are"] = "train"
-    on_error: Annotated[Literal["fail", "skip"], "what to do about images that loaders cannot read"] = "fail"
-    workers: Annotated[int, "processes; 0 = one a core", 0] = 0
+    split: Annotated[Literal["train", "val"], "which split the files are"] = "train"
+    on_error: Annotated[Literal["fail", "skip"], "what to do about images that the loaders cannot read"] = "fail"
+    workers: Annotated[int, "processes; 0 = one per core", 0] = 0
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Freeze augmented views of a data set into JPEGs, once and for all: what instance discrimination is measured on.
+"""Write augmented views of a data set as JPEGs, a static set on which instance discrimination is measured.
 
 python tools/make_static.py --data data/shards/imagenet-full-val --per-class 50 --out data/static/val
 """
@@ -24,62 +24,66 @@ from viewstream.shards.errors import UserError
 from viewstream.shards.info import JSON
 from viewstream.shards.manifest import Manifest
 
-BLOCK = 128  # images a worker takes at once
+BLOCK = 128  # images per task of a worker
 RECORD = "static.json"
 
 
 @dataclass(frozen=True)
 class Static:
-    """Which images, and what becomes of them"""
+    """Which images and how to augment them"""
 
     data: Annotated[Path, "a built data set"] = Path()
     out: Annotated[Path | None, "new folder (data/static/DATA-RECIPE-MODE)"] = None
     recipe: Annotated[str, "augmentation recipe"] = "moco_v2"
-    mode: Annotated[Literal["normal", "nointer", "easy", "hard", "super-hard"], "how crops are drawn together"] = (
-        "normal"
-    )
-    per_class: Annotated[int, "images of each class, the first by name", 1] = 50
-    views: Annotated[int, "of each image, the recipe's in turn", 1] = 2
+    mode: Annotated[
+        Literal["normal", "nointer", "easy", "hard", "super-hard"], "how the two crops of an image overlap"
+    ] = "normal"
+    per_class: Annotated[int, "images per class, the first by name", 1] = 50
+    views: Annotated[int, "views per image; the recipe's views in turn", 1] = 2
     size: Annotated[int, "side of a view, px", 8] = 224
     format: Annotated[
         tuple[Literal["folder", "webdataset", "ffcv"], ...], "folder: class folders of JPEGs; the others: a built set"
     ] = ("folder",)
-    seed: Annotated[int, "of the draws"] = 0
-    workers: Annotated[int, "processes; 0 = one a core", 0] = 0
+    seed: Annotated[int, "seed of the draws"] = 0
+    workers: Annotated[int, "processes; 0 = one per core", 0] = 0
 
 
 def make(options: Static) -> Path:
-    """The finished folder. With format `folder` it is a tree of class folders, with the others a built set of the same
-    files; with both it is both. UserError for what a person can mend."""
+    """Make the static set; returns its folder.
+
+    The format `folder` gives a tree of class folders, `webdataset` and `ffcv` a built set of the same files; together
+    they share the folder. UserError for a mistake in the options, and if the folder exists.
+    """
     if not options.format:
         raise UserError("--format names nothing to write: give folder, webdataset or ffcv, or several with commas")
     if options.data == Path():
-        raise UserError("no images to freeze: name a built set with --data")
+        raise UserError("no images to augment: name a built set with --data")
     manifest = Manifest.open(options.data)
     views = bare(views_of(options.recipe, options.size), options.views, options.mode)
     rows = chosen(manifest, options.per_class)
     out = options.out or Path("data/static") / f"{manifest.info.name}-{options.recipe}-{options.mode}"
-    with _workplace(out) as work:
-        folder, shards = work / "pictures" / out.name, work / "set"
+    with _work_folder(out) as work:
+        folder, shards = work / "images" / out.name, work / "set"
         for name in manifest.info.classes:
             (folder / name).mkdir(parents=True)
         _write(rows, Freezer(options.data, views, options.mode, options.seed, folder), options.workers)
-        done = folder
+        finished = folder
         if set(options.format) != {"folder"}:
-            forms = tuple(form for form in options.format if form != "folder")
-            build(BuildOptions(source=folder, out=shards, format=forms, keep=True, workers=options.workers))  # pyright: ignore
-            done = _together(folder, shards) if "folder" in options.format else shards
-        (done / RECORD).write_text(json.dumps(_about(options, manifest, len(rows)), indent=1) + "\n")
-        done.rename(out)
+            kinds: tuple[Literal["webdataset", "ffcv"], ...] = tuple(f for f in options.format if f != "folder")
+            build(BuildOptions(source=folder, out=shards, format=kinds, keep=True, workers=options.workers))
+            finished = _move_into(folder, shards) if "folder" in options.format else shards
+        (finished / RECORD).write_text(json.dumps(_record(options, manifest, len(rows)), indent=1) + "\n")
+        finished.rename(out)
     print(f"{out}: {len(rows):,} images of {len(manifest.info.classes):,} classes, {options.mode}, {options.recipe}")
     return out
 
 
-def _about(options: Static, manifest: Manifest, images: int) -> JSON:
-    """What decided the pixels."""
+def _record(options: Static, manifest: Manifest, images: int) -> JSON:
+    """The content of static.json: all that decides the pixels."""
     free = {"data", "out", "format", "workers"}
-    chosen = {name: value for name, value in dataclasses.asdict(options).items() if name not in free}
-    return {**chosen, "epoch": EPOCH, "images": images, "data": manifest.info.name, "manifest": manifest.info.manifest}
+    settings = {name: value for name, value in dataclasses.asdict(options).items() if name not in free}
+    info = manifest.info
+    return {**settings, "epoch": EPOCH, "images": images, "data": info.name, "manifest": info.manifest}
 
 
 def _write(rows: np.ndarray, freezer: Freezer, workers: int) -> None:
@@ -93,19 +97,20 @@ def _write(rows: np.ndarray, freezer: Freezer, workers: int) -> None:
             bar.update(written)
 
 
-def _together(folder: Path, shards: Path) -> Path:
+def _move_into(folder: Path, shards: Path) -> Path:
+    """Move the files of `shards` into `folder`, which is returned."""
     for path in shards.iterdir():
         path.rename(folder / path.name)
     return folder
 
 
 @contextmanager
-def _workplace(out: Path) -> Iterator[Path]:
-    """A folder beside `out`, gone in the end: what is finished was renamed, what is not was never `out`."""
+def _work_folder(out: Path) -> Iterator[Path]:
+    """A work folder beside `out`, removed at the end: `out` appears by a rename, so it is complete or absent."""
     if out.exists():
-        raise UserError(f"{out} is there already: name another --out, or remove it first")
+        raise UserError(f"{out} already exists: name another --out, or remove it first")
     work = out.with_name(out.name + ".partial")
-    shutil.rmtree(work, ignore_errors=True)  # of a run that was killed
+    shutil.rmtree(work, ignore_errors=True)  # left by a run that was killed
     try:
         work.mkdir(parents=True)
     except OSError as error:

@@ -1,8 +1,8 @@
-"""Make an ImageNet-shaped folder of texture images on which a self-supervised run measurably learns.
+"""Make a folder of texture images, laid out as ImageNet, on which a self-supervised run measurably learns.
 
-Twelve classes that differ in pattern alone: angle, scale, phase and aspect ratio are free, and every class shares the
-same four color pairs. With free colors an instance would be known by its color, and contrastive learning would take
-that shortcut and learn nothing about patterns.
+Twelve classes differ in pattern alone: angle, scale, phase and aspect ratio are random, and all classes share four
+color pairs. With random colors, contrastive learning would identify an image by its color and learn nothing about
+patterns.
 
   python tools/textures.py --out data/textures --train 250 --val 50
 """
@@ -24,9 +24,21 @@ from viewstream.shards.cli import parse, run
 from viewstream.shards.engine import cores
 from viewstream.shards.errors import UserError
 
-CLASSES = ("bricks", "checks", "crosses", "dartboard", "dots", "grid", "noise", "rings", "spirals", "stripes",
-           "triangles", "waves")  # fmt: skip
-COLOURS = np.array(
+CLASSES = (
+    "bricks",
+    "checks",
+    "crosses",
+    "dartboard",
+    "dots",
+    "grid",
+    "noise",
+    "rings",
+    "spirals",
+    "stripes",
+    "triangles",
+    "waves",
+)
+COLORS = np.array(
     [
         [[200, 60, 50], [240, 230, 200]],
         [[40, 70, 160], [220, 220, 120]],
@@ -39,16 +51,16 @@ COLOURS = np.array(
 
 @dataclass(frozen=True)
 class Textures:
-    """What to make."""
+    """What to make"""
 
-    out: Annotated[str, "new folder, gets train/<class>/*.JPEG and val/<class>/*.JPEG"] = "data/textures"
-    train: Annotated[int, "images a class", 0] = 250
-    val: Annotated[int, "images a class", 0] = 50
-    seed: Annotated[int, "of everything drawn"] = 0
+    out: Annotated[str, "new folder, for train/<class>/*.JPEG and val/<class>/*.JPEG"] = "data/textures"
+    train: Annotated[int, "training images per class", 0] = 250
+    val: Annotated[int, "validation images per class", 0] = 50
+    seed: Annotated[int, "seed of all random values"] = 0
 
 
 def pattern(name: str, u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The class's pattern at coordinates u, v in periods, values about 0..1."""
+    """The pattern of class `name` at coordinates u, v [H, W] in periods: [H, W], values about 0..1."""
     fu, fv = u - np.floor(u) - 0.5, v - np.floor(v) - 0.5  # position inside the cell
     match name:
         case "bricks":
@@ -83,8 +95,8 @@ def pattern(name: str, u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -
     raise AssertionError(name)
 
 
-def picture(name: str, rng: np.random.Generator) -> np.ndarray:
-    """One image of a class: [H, W, 3] uint8, long side 300 to 500 px, aspect from 2:3 to 3:2."""
+def texture(name: str, rng: np.random.Generator) -> np.ndarray:
+    """One image of class `name`: [H, W, 3] uint8, long side 300 to 500 px, aspect from 2:3 to 3:2."""
     side, aspect = int(rng.integers(300, 501)), (3 / 2) ** rng.uniform(-1, 1)
     height, width = int(side * min(1, aspect)), int(side * min(1, 1 / aspect))
     turn, period = rng.uniform(0, 2 * math.pi), side * rng.uniform(0.14, 0.26)
@@ -92,25 +104,25 @@ def picture(name: str, rng: np.random.Generator) -> np.ndarray:
     y = (np.arange(height, dtype=np.float32) - rng.uniform(0, height))[:, None] / period
     u, v = x * math.cos(turn) + y * math.sin(turn), y * math.cos(turn) - x * math.sin(turn)
     mixed = pattern(name, u, v, rng).astype(np.float32)
-    shade = rng.random((height, width), np.float32) * 40 - 20  # grain, and light from one side
+    shade = rng.random((height, width), np.float32) * 40 - 20  # grain, plus light from one side
     shade += np.asarray(Image.fromarray(rng.uniform(-50, 50, (2, 2)).astype(np.float32)).resize((width, height)))
-    one, two = COLOURS[rng.integers(4)] + rng.normal(0, 8, (2, 3)).astype(np.float32)
+    first, second = COLORS[rng.integers(4)] + rng.normal(0, 8, (2, 3)).astype(np.float32)
     out = np.empty((height, width, 3), np.uint8)
     for channel in range(3):
-        out[..., channel] = (two[channel] + shade + (one - two)[channel] * mixed).clip(0, 255)
+        out[..., channel] = (second[channel] + shade + (first - second)[channel] * mixed).clip(0, 255)
     return out
 
 
 def write(options: Textures, job: tuple[str, str, int]) -> None:
-    """One file, a pure function of the seed, split, class and number."""
+    """Write one JPEG, a pure function of the seed and of the job: split, class and number."""
     split, name, number = job
     rng = np.random.default_rng([options.seed, split == "val", CLASSES.index(name), number])
     path = Path(options.out) / split / name / f"{name}_{number:05d}.JPEG"
-    path.write_bytes(simplejpeg.encode_jpeg(picture(name, rng), quality=90))
+    path.write_bytes(simplejpeg.encode_jpeg(texture(name, rng), quality=90))
 
 
 def jobs(options: Textures) -> Iterator[tuple[str, str, int]]:
-    """Every file to write."""
+    """Split, class and number of every file to write."""
     for split, count in (("train", options.train), ("val", options.val)):
         for name in CLASSES:
             yield from ((split, name, number) for number in range(count))
@@ -119,13 +131,13 @@ def jobs(options: Textures) -> Iterator[tuple[str, str, int]]:
 def main() -> None:
     (options,) = parse(Textures(), description=__doc__ or "")
     if Path(options.out).exists():
-        raise UserError(f"{options.out} is there already: name another --out, or remove it")
+        raise UserError(f"{options.out} already exists: name another --out, or remove it first")
     todo = list(jobs(options))
     for split, name in sorted({(split, name) for split, name, _ in todo}):
         (Path(options.out) / split / name).mkdir(parents=True)
     with ProcessPoolExecutor(cores()) as pool:
-        made = pool.map(partial(write, options), todo, chunksize=32)
-        for _ in tqdm(made, total=len(todo), desc="pictures", unit="img", disable=None):
+        written = pool.map(partial(write, options), todo, chunksize=32)
+        for _ in tqdm(written, total=len(todo), desc="images", unit="img", disable=None):
             continue
 
 

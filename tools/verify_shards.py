@@ -1,4 +1,4 @@
-"""Check every file and every sample of a built set against the digests that the build wrote; --repair mends it.
+"""Check every file and sample of a built set against the digests that the build wrote; --repair fixes damaged files.
 
 python tools/verify_shards.py data/shards/imagenet-lt6-train --repair --source /data/imagenet
 """
@@ -15,7 +15,7 @@ from viewstream.shards.manifest import Manifest
 from viewstream.shards.sources.detect import open_source
 from viewstream.shards.sources.source import Source
 
-SHOWN = 3  # names a file
+SHOWN = 3  # sample names per damaged file
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,13 @@ class Options:
     """What to check"""
 
     dir: Annotated[Path, "folder of a built set", Positional] = Path()
-    repair: Annotated[bool, "make damaged files again, from what is whole in the set, else from --source"] = False
-    source: Annotated[str, "the images that the set was built from"] = ""
+    repair: Annotated[bool, "rebuild damaged files from undamaged formats of the set, else from --source"] = False
+    source: Annotated[str, "images that the set was built from"] = ""
     source_type: Annotated[
-        str, "imagefolder, flat, ilsvrc, parquet, tsv, webdataset or list, if not detected right"
+        str, "imagefolder, flat, ilsvrc, parquet, tsv, webdataset or list, if detection is wrong"
     ] = ""
-    root: Annotated[str, "where the images of a list file lie (the folder of the list)"] = ""
-    workers: Annotated[int, "threads; 0 = one a core", 0] = 0
+    root: Annotated[str, "folder of the images of a list file (the folder of the list)"] = ""
+    workers: Annotated[int, "threads; 0 = one per core", 0] = 0
 
 
 def main() -> None:
@@ -42,10 +42,10 @@ def main() -> None:
         print(f"{damage.file}: {damage.cause}{f' ({names}{more})' if names else ''}")
     if damages and options.repair:
         for file in repair(manifest, damages, lambda: _source(manifest, options)):
-            print(f"{file}: made again")
+            print(f"{file}: rebuilt")
         damages = verify(manifest, options.workers)
     if damages:
-        remedy = f"python tools/verify_shards.py {options.dir} --repair makes them again"
+        remedy = f"python tools/verify_shards.py {options.dir} --repair rebuilds them"
         raise UserError(f"{len(damages)} files of {options.dir} are damaged or absent: {remedy}")
     formats = ", ".join(manifest.info.formats)
     print(f"{options.dir} is as it was built: {len(manifest):,} samples, {formats}, {len(manifest.info.files)} files")
@@ -53,7 +53,7 @@ def main() -> None:
 
 def _source(manifest: Manifest, options: Options) -> Source:
     if not options.source:
-        raise UserError("some images are whole in no format of the set: name what it was built from with --source")
+        raise UserError("some images are damaged in every format of the set: name its source with --source")
     return open_source(options.source, manifest.info.subset["split"], options.source_type or None, options.root or None)
 
 

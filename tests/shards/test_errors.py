@@ -2,7 +2,7 @@
 
 import pytest
 
-from viewstream.shards.errors import UserError, choose, needs
+from viewstream.shards.errors import UserError, choose, installed, needs
 
 
 def test_an_unknown_name_suggests_the_nearest_and_lists_all():
@@ -27,6 +27,12 @@ def test_a_missing_package_is_an_error_that_names_its_extra(program, built, tmp_
 def test_a_module_that_is_no_extra_of_ours_keeps_its_own_error():
     with pytest.raises(ModuleNotFoundError, match="nowhere"):
         needs("nowhere")
+
+
+def test_a_module_is_not_installed_where_its_parent_is_absent():
+    assert installed("json.decoder")
+    assert not installed("json.nowhere")
+    assert not installed("nowhere.inside")
 
 
 def test_a_mistake_is_one_line_and_the_trace_shows_its_cause(program, tmp_path):

@@ -1,4 +1,4 @@
-"""A static set of the built one."""
+"""A static set made of the built set."""
 
 import pytest
 
@@ -9,6 +9,6 @@ from .frozen_views import SIZE
 
 @pytest.fixture(scope="session")
 def static(built, tmp_path_factory):
-    """Three images a class, as class folders and as tars."""
+    """Three images per class, as class folders and as tars."""
     out = tmp_path_factory.mktemp("static") / "pets"
     return make(Static(data=built.root, out=out, per_class=3, size=SIZE, format=("folder", "webdataset"), workers=1))

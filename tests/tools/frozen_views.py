@@ -1,4 +1,4 @@
-"""Views frozen as make_static freezes them, before they are written."""
+"""Views as make_static renders them, before they are written."""
 
 from viewstream.augment.recipes import views_of
 from viewstream.pipeline.choose import open_reader

@@ -1,4 +1,4 @@
-"""Frozen pixels are those that the device renderer and the stream make."""
+"""Pixels of a static set equal those of the device renderer and of the loader."""
 
 import numpy as np
 import simplejpeg
@@ -23,8 +23,8 @@ def levels(x):
     return (x * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
 
-def test_pixels_equal_the_device_renderers_before_it_normalises(built):
-    """0 levels, whatever the batch; on one thread, since sums depend on the number of threads."""
+def test_pixels_equal_the_device_renderer_before_it_normalizes(built):
+    """0 levels for any batch; on one thread, because sums depend on the number of threads."""
     rows = np.arange(24)
     ours, reader = frozen(built, rows), open_reader("folder", built)
     hw, images = built.hw[rows], [simplejpeg.decode_jpeg(reader.read(row)) for row in rows]
@@ -35,14 +35,14 @@ def test_pixels_equal_the_device_renderers_before_it_normalises(built):
             resized_crop(image.reshape(-1), image.shape[1], box, SIZE, out.reshape(-1))
         ops = tuple(op for op in on_device(view) if not isinstance(op, Normalize))
         with one_thread():
-            theirs = render(ops, torch.from_numpy(pixels), torch.from_numpy(pack(rest(view, drawn), len(rows))))
-        np.testing.assert_array_equal(levels(theirs), np.stack([files[1 + v] for files in ours]))
+            expected = render(ops, torch.from_numpy(pixels), torch.from_numpy(pack(rest(view, drawn), len(rows))))
+        np.testing.assert_array_equal(levels(expected), np.stack([files[1 + v] for files in ours]))
     for image, files in zip(images, ours, strict=True):
         np.testing.assert_array_equal(files[0], image)
 
 
-def test_pixels_are_what_the_stream_shows_a_trainer_in_epoch_0(built):
-    """Its CPU renderer rounds a thousandth of a level elsewhere, and normalized values are not exact."""
+def test_pixels_equal_those_of_the_loader_in_epoch_0(built):
+    """Within 1 level: the CPU renderer rounds a thousandth of a level apart, and normalized values are not exact."""
     views = views_of("moco_v2", SIZE)
     loader = open_loader("folder", built, Plan(len(built), 24, seed=0), views, threads=1)
     batch = next(iter(loader.epoch(0)))

@@ -1,4 +1,4 @@
-"""What inspect_shards.py says of a set is what was counted by hand, and it draws every kind of set."""
+"""The table of inspect_shards.py equals counts made by hand, and its figure shows every kind of set."""
 
 import shutil
 
@@ -9,7 +9,7 @@ from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.manifest import Manifest
 
 TOOL = "tools/inspect_shards.py"
-COUNTS = {"ant": 101, "bee": 100, "cat": 20, "dog": 19, "eel": 1}  # at both sides of both bounds
+COUNTS = {"ant": 101, "bee": 100, "cat": 20, "dog": 19, "eel": 1}  # on both sides of both bounds
 
 
 @pytest.fixture(scope="module")
@@ -26,35 +26,35 @@ def long_tail(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 
 
 def lines(text: str) -> dict[str, str]:
-    """The table by its names; a line without one goes on with the line above."""
-    made: dict[str, str] = {}
+    """Name -> text of the table; a line without a name continues the line above."""
+    table: dict[str, str] = {}
     name = ""
     for line in text.splitlines():
         name = line[:12].strip() or name
-        made[name] = f"{made[name]}\n{line[14:]}" if name in made else line[14:]
-    return made
+        table[name] = f"{table[name]}\n{line[14:]}" if name in table else line[14:]
+    return table
 
 
-def test_the_table_says_what_was_counted(program, long_tail):
+def test_the_table_equals_counts_made_by_hand(program, long_tail):
     done = program(TOOL, long_tail.root, "--no-picture")
     assert done.returncode == 0, done.stderr
-    said = lines(done.stdout)
-    assert (said["name"], said["split"], said["samples"]) == ("in-full-train", "train", "241")
-    assert said["classes"] == "5 filled of 5"
-    assert said["a class"] == "most 101, least 1, mean 48.2, median 20.0, total 241 samples"
-    assert [line.split() for line in said["shots"].split("\n")] == [
+    table = lines(done.stdout)
+    assert (table["name"], table["split"], table["samples"]) == ("in-full-train", "train", "241")
+    assert table["classes"] == "5 filled of 5"
+    assert table["a class"] == "most 101, least 1, mean 48.2, median 20.0, total 241 samples"
+    assert [line.split() for line in table["shots"].split("\n")] == [
         ["many", "(>", "100)", "1", "class,", "41.9%", "of", "samples"],
         ["medium", "(20..100)", "2", "classes,", "49.8%", "of", "samples"],
         ["few", "(<", "20)", "2", "classes,", "8.3%", "of", "samples"],
     ]
-    assert said["webdataset"] == f"1 file, {long_tail.tars()[0].stat().st_size / 1e3:.1f} KB"
-    assert said["bytes"] == f"{long_tail.bytes.sum() / 1e3:.1f} KB of images"
-    assert said["height"].split() == ["20"] * 5
-    assert said["width"].split() == said["longer side"].split() == ["30"] * 5
-    assert said["encoding"] == "quality 90, max side 400"
-    assert [said[kind] for kind in ("normalised", "suspect", "skipped", "missing")] == ["grey 10", "0", "0", "0"]
-    assert said["subset"].startswith("full\nfrom source")
-    assert said["tool"] == long_tail.info.tool
+    assert table["webdataset"] == f"1 file, {long_tail.tars()[0].stat().st_size / 1e3:.1f} KB"
+    assert table["bytes"] == f"{long_tail.bytes.sum() / 1e3:.1f} KB of images"
+    assert table["height"].split() == ["20"] * 5
+    assert table["width"].split() == table["longer side"].split() == ["30"] * 5
+    assert table["encoding"] == "quality 90, max side 400"
+    assert [table[kind] for kind in ("normalised", "suspect", "skipped", "missing")] == ["grey 10", "0", "0", "0"]
+    assert table["subset"].startswith("full\nfrom source")
+    assert table["tool"] == long_tail.info.tool
     assert not (long_tail.root / "inspect.png").exists()
 
 
@@ -62,20 +62,20 @@ def test_the_table_says_what_was_counted(program, long_tail):
 def test_every_format_is_named_and_a_validation_set_has_no_shots(program, built_val):
     done = program(TOOL, built_val.root, "--no-picture")
     assert done.returncode == 0, done.stderr
-    said = lines(done.stdout)
-    assert "shots" not in said
-    assert said["webdataset"].startswith("1 file, ")
-    assert said["ffcv"].startswith("1 file, ")
-    assert said["folder"] == f"24 files, {built_val.bytes.sum() / 1e3:.1f} KB"
+    table = lines(done.stdout)
+    assert "shots" not in table
+    assert table["webdataset"].startswith("1 file, ")
+    assert table["ffcv"].startswith("1 file, ")
+    assert table["folder"] == f"24 files, {built_val.bytes.sum() / 1e3:.1f} KB"
 
 
 @pytest.mark.parametrize("form", ["webdataset", *(pytest.param(f, marks=pytest.mark.full) for f in ("ffcv", "folder"))])
-def test_the_picture_is_drawn_from_every_format(program, pets, tmp_path, form):
+def test_the_figure_is_drawn_from_every_format(program, pets, tmp_path, form):
     made = build(BuildOptions(source=pets, out=tmp_path / "set", split="val", format=(form,), workers=1))
     png = tmp_path / "new" / "set.png"
     done = program(TOOL, made.root, "--png", png)
     assert done.returncode == 0, done.stderr
-    assert lines(done.stdout)["picture"] == str(png)
+    assert lines(done.stdout)["figure"] == str(png)
     with Image.open(png) as page:
         assert page.width == 1440
         assert 1000 < page.height < 1700  # three rows of eight images below the charts
@@ -83,27 +83,27 @@ def test_the_picture_is_drawn_from_every_format(program, pets, tmp_path, form):
 
 
 @pytest.mark.full
-def test_an_unlabeled_set_is_said_to_be_so_and_drawn(program, pets, tmp_path):
+def test_an_unlabeled_set_is_named_so_and_drawn(program, pets, tmp_path):
     shutil.copytree(pets / "val" / "cat", tmp_path / "flat")
     made = build(BuildOptions(source=tmp_path / "flat", out=tmp_path / "set", format=("folder",), workers=1))
     done = program(TOOL, made.root)
     assert done.returncode == 0, done.stderr
-    said = lines(done.stdout)
-    assert said["unlabeled"] == "all samples"
-    assert not {"classes", "a class", "shots"} & said.keys()
+    table = lines(done.stdout)
+    assert table["unlabeled"] == "all samples"
+    assert not {"classes", "a class", "shots"} & table.keys()
     with Image.open(made.root / "inspect.png") as page:
         assert page.width == 1440
 
 
-def test_what_cannot_be_shown_is_said_in_one_line(program, built_val, tmp_path):
+def test_what_cannot_be_shown_is_an_error_of_one_line(program, built_val, tmp_path):
     cases = [
         ((tmp_path / "nowhere",), "does not exist"),
         ((tmp_path,), "is not a complete data set"),
         ((), "required: DIR"),
         ((built_val.root, "--png", "x.jpg"), "no PNG"),
     ]
-    for words, reason in cases:
-        done = program(TOOL, *words)
+    for argv, reason in cases:
+        done = program(TOOL, *argv)
         assert done.returncode == 2
         assert reason in done.stderr
         assert done.stderr.startswith("error: ")
@@ -111,7 +111,7 @@ def test_what_cannot_be_shown_is_said_in_one_line(program, built_val, tmp_path):
 
 
 @pytest.mark.full
-def test_a_damaged_picture_is_named(program, built_val, tmp_path):
+def test_a_damaged_image_is_named(program, built_val, tmp_path):
     shutil.copytree(built_val.root, tmp_path / "set")
     for tar in (tmp_path / "set").glob("*.tar"):
         tar.write_bytes(bytes(tar.stat().st_size))

@@ -1,4 +1,4 @@
-"""Static augmented sets: the files of frozen views, and what is refused."""
+"""make_static.py writes the files of a static set, and rejects what a JPEG cannot hold."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from viewstream.tools.make_static import Static, make
 from .frozen_views import SIZE, frozen
 
 
-def test_the_folder_holds_the_first_pictures_of_each_class_by_name(built, static):
+def test_the_folder_holds_the_first_images_of_each_class_by_name(built, static):
     rows = chosen(built, 3)
     by_class = {}
     for name in sorted(names_of(built)):
@@ -47,8 +47,8 @@ def test_the_tars_hold_the_same_bytes(static):
 @pytest.mark.full
 def test_workers_and_formats_change_no_byte(built, static, program, tmp_path):
     out = tmp_path / "pets"
-    done = program("tools/make_static.py", "--data", built.root, "--out", out, "--per-class", 3, "--size", SIZE,
-                   "--workers", 2)  # fmt: skip
+    options = ("--per-class", 3, "--size", SIZE, "--workers", 2)
+    done = program("tools/make_static.py", "--data", built.root, "--out", out, *options)
     assert done.returncode == 0, done.stderr
     files = [*out.rglob("*.jpeg"), out / "static.json"]
     assert len(files) == 4 * 3 * 3 + 1
@@ -58,7 +58,7 @@ def test_workers_and_formats_change_no_byte(built, static, program, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "reason"),
+    ("options", "reason"),
     [
         ({"mode": "hard", "views": 3}, "--views 2"),
         ({"mode": "hard", "recipe": "evaluation"}, "a recipe of random crops"),
@@ -67,15 +67,15 @@ def test_workers_and_formats_change_no_byte(built, static, program, tmp_path):
         ({"format": ()}, "--format names nothing"),
     ],
 )
-def test_what_cannot_be_frozen_is_refused_and_leaves_nothing(built, words, reason, tmp_path):
+def test_what_cannot_be_written_is_rejected_and_leaves_nothing(built, options, reason, tmp_path):
     with pytest.raises(UserError, match=reason):
-        make(Static(**{"data": built.root, "out": tmp_path / "x", **words}))
+        make(Static(**{"data": built.root, "out": tmp_path / "x", **options}))
     assert not [*tmp_path.iterdir()]
 
 
-def test_an_existing_folder_is_refused_and_a_broken_run_leaves_nothing(built, tmp_path, monkeypatch):
+def test_an_existing_folder_is_rejected_and_a_failed_run_leaves_nothing(built, tmp_path, monkeypatch):
     (tmp_path / "there").mkdir()
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="already exists"):
         make(Static(data=built.root, out=tmp_path / "there"))
     monkeypatch.setattr(Image.Image, "save", lambda *a, **k: 1 / 0)
     with pytest.raises(ZeroDivisionError):

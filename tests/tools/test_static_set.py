@@ -1,4 +1,4 @@
-"""Static sets are read back as three views of each image, and a missing view is named."""
+"""StaticSet reads three views of each image, and an error names a missing view."""
 
 import json
 
@@ -34,7 +34,7 @@ def test_every_view_and_mode_is_read_back(built, tmp_path):
         torch.testing.assert_close(x[5], expected, rtol=0, atol=1e-4)
 
 
-def test_ranks_read_each_picture_once(static):
+def test_ranks_read_each_image_once(static):
     loaders = [StaticSet(static, batch=4, world_size=2, rank=r) for r in range(2)]
     seen = [i for loader in loaders for b in loader.epoch(0) for i in b.index.tolist()]
     for loader in loaders:
@@ -42,24 +42,24 @@ def test_ranks_read_each_picture_once(static):
     assert sorted(seen) == list(range(12))
 
 
-def test_grey_and_cmyk_pictures_are_read_as_colour(tmp_path, photos):
+def test_gray_and_cmyk_images_are_read_as_color(tmp_path, photos):
     (tmp_path / "cat").mkdir()
-    picture = photos(1)[0]
+    original = photos(1)[0]
     for number, mode in enumerate(("CMYK", "L", "RGB")):
-        image = picture if number == 0 else picture.resize((SIZE, SIZE))
+        image = original if number == 0 else original.resize((SIZE, SIZE))
         image.convert(mode).save(tmp_path / "cat" / f"a-b-{number}.jpeg", quality=95)
     loader = StaticSet(tmp_path)
     (batch,) = loader.epoch()
     loader.close()
-    grey, colour = (torch.tensor(Normalize().std).view(3, 1, 1) * x[0] for x in batch.views[1:])
+    gray, color = (torch.tensor(Normalize().std).view(3, 1, 1) * x[0] for x in batch.views[1:])
     mean = torch.tensor(Normalize().mean).view(3, 1, 1)
-    assert (grey + mean).std(dim=0).max() < 1e-5
-    assert (colour + mean).std(dim=0).max() > 0.05
-    centre = torch.tensor(Normalize().std).view(3, 1, 1) * batch.views[0][0] + mean
-    assert 0.05 < (centre.mean() - (colour + mean).mean()).abs() + 0.1 < 0.35  # not a negative
+    assert (gray + mean).std(dim=0).max() < 1e-5
+    assert (color + mean).std(dim=0).max() > 0.05
+    center = torch.tensor(Normalize().std).view(3, 1, 1) * batch.views[0][0] + mean
+    assert 0.05 < (center.mean() - (color + mean).mean()).abs() + 0.1 < 0.35  # not a negative
 
 
-def test_a_missing_view_is_named_with_what_makes_it(static, tmp_path):
+def test_a_missing_view_is_named_with_the_option_that_makes_it(static, tmp_path):
     with pytest.raises(UserError, match=r"-3.jpeg is missing, which mode g-mask needs.*--mode easy"):
         StaticSet(static, "g-mask")
     (tmp_path / "cat").mkdir()

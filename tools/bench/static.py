@@ -1,8 +1,7 @@
-"""Images a second of a static set's making: ours against the plain loop, torchvision on PIL in one process.
+"""Images per second of making a static set, against a plain loop: torchvision on PIL in one process.
 
-Both read the same stored JPEGs and write the original and two MoCo v2 views of each as JPEGs of quality 75. Rounds go
-through the cases in turn (A B C A B C ...), medians are compared. Ratios carry over to other days, absolute numbers do
-not.
+Both read the same stored JPEGs and write the original and two MoCo v2 views of each as JPEGs of quality 75. Cases
+alternate (A B C A B C ...), and medians are compared. Ratios are comparable across days, absolute numbers are not.
 
   python tools/bench/static.py --data data/shards/imagenet-full-val
 """
@@ -30,6 +29,7 @@ from viewstream.shards.engine import cores
 from viewstream.shards.errors import UserError
 from viewstream.shards.files import atomic
 from viewstream.shards.manifest import Manifest
+from viewstream.tools.bench.rounds import in_rounds
 from viewstream.tools.make_static import Static, make
 
 VIEWS = 2
@@ -40,14 +40,14 @@ class Bench:
     """What to measure"""
 
     data: Annotated[Path, "a built data set"] = Path()
-    per_class: Annotated[int, "images of each class", 1] = 50
+    per_class: Annotated[int, "images per class", 1] = 50
     size: Annotated[int, "side of a view, px", 16] = 224
-    rounds: Annotated[int, "measured rounds, after one that is not", 1] = 3
-    out: Annotated[str, "JSON to write"] = ""
+    rounds: Annotated[int, "measured rounds, after one warm-up round", 1] = 3
+    out: Annotated[Path | None, "JSON to write"] = None
 
 
 def plain_loop(options: Bench, out: Path) -> None:
-    """What a script of thirty lines does."""
+    """What a simple script does."""
     manifest = Manifest.open(options.data)
     view = v1.Compose(
         [
@@ -66,8 +66,8 @@ def plain_loop(options: Bench, out: Path) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             data = reader.read(row)
             image = Image.open(io.BytesIO(data)).convert("RGB") if isinstance(data, bytes) else Image.fromarray(data)
-            for number, shown in enumerate((image, *(view(image) for _ in range(VIEWS)))):
-                shown.save(f"{path}-{number}.jpeg", quality=QUALITY)
+            for number, written in enumerate((image, *(view(image) for _ in range(VIEWS)))):
+                written.save(f"{path}-{number}.jpeg", quality=QUALITY)
 
 
 def _blurred(image: Image.Image) -> Image.Image:
@@ -75,7 +75,7 @@ def _blurred(image: Image.Image) -> Image.Image:
 
 
 def ours(options: Bench, workers: int, out: Path) -> None:
-    """`tools/make_static.py`."""
+    """What `tools/make_static.py` does; it makes the folder `out` itself."""
     out.rmdir()
     make(
         Static(data=options.data, out=out, per_class=options.per_class, views=VIEWS, size=options.size, workers=workers)
@@ -83,7 +83,7 @@ def ours(options: Bench, workers: int, out: Path) -> None:
 
 
 def timed(case: Callable[[Path], None]) -> float:
-    """Seconds; what was written is gone afterwards."""
+    """Seconds that a case takes; its output is removed."""
     out = Path(tempfile.mkdtemp(prefix="static-"))
     try:
         start = time.perf_counter()
@@ -94,25 +94,20 @@ def timed(case: Callable[[Path], None]) -> float:
 
 
 def bench(options: Bench) -> dict[str, float]:
-    """Images a second of each case; the JSON has them."""
+    """Median images per second of each case, which are printed and written to `options.out`."""
     if options.data == Path():
-        raise UserError("no images to freeze: name a built set with --data")
+        raise UserError("no images to augment: name a built set with --data")
     images = len(chosen(Manifest.open(options.data), options.per_class))
     cases = {"plain loop": partial(plain_loop, options)}
     for workers in sorted({1, cores()}):
         name = f"make_static, {workers} {'process' if workers == 1 else 'processes'}"
         cases[name] = partial(ours, options, workers)
-    spent: dict[str, list[float]] = {name: [] for name in cases}
-    for number in range(options.rounds + 1):
-        for name, case in cases.items():
-            seconds = timed(case)
-            if number:
-                spent[name].append(seconds)
+    spent = in_rounds(cases, options.rounds, lambda name, _: timed(cases[name]))
     speed = {name: images / statistics.median(seconds) for name, seconds in spent.items()}
     for name, value in speed.items():
         print(f"{name:>26}  {value:8.1f} img/s  {value / speed['plain loop']:.2f} of the plain loop")
     if options.out:
-        with atomic(Path(options.out), "w") as file:
+        with atomic(options.out, "w") as file:
             json.dump({"images": images, "size": options.size, "images_per_s": speed, "seconds": spent}, file, indent=1)
     return speed
 

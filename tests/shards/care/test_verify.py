@@ -54,7 +54,7 @@ def test_the_damaged_samples_are_named(options, program):
     done = program(SCRIPT, made.root)
     assert done.returncode == 2
     assert f"000000.tar: 1 samples differ ({made.keys[7]})" in done.stdout
-    assert "--repair makes them again" in done.stderr
+    assert "--repair rebuilds them" in done.stderr
 
 
 def test_images_that_another_format_has_whole_need_no_source(options, program, digests):
@@ -94,7 +94,7 @@ def test_images_that_no_format_has_whole_come_from_the_source(options, program, 
     made.tars()[0].write_bytes(b"gone")
     done = program(SCRIPT, made.root, "--repair")
     assert done.returncode == 2
-    assert "name what it was built from with --source" in done.stderr
+    assert "name its source with --source" in done.stderr
     lost = made.strings("source")[0]
     sound = (tree / "train" / lost).read_bytes()
     for replaced, message in ((None, "lacks 1 images"), (sound[:-9], "is damaged"), (b"", "is damaged")):

@@ -1,4 +1,4 @@
-"""The bench of kNN: ours beside the bare product, on the same features."""
+"""The benchmark of kNN measures ours and a bare matrix product on the same features."""
 
 import json
 
@@ -11,7 +11,7 @@ def test_bench_knn_measures_time_and_memory_against_the_bare_product(program, tm
     sizes = ("--bank", 2000, "--queries", 300, "--dim", 16, "--rounds", 1)
     done = program("tools/bench/knn.py", *sizes, "--out", out)
     assert done.returncode == 0, done.stderr
-    page = json.loads(out.read_text())
-    assert {"bare, k 200", "weighted, k 200", "best-NN to 101, norm"} <= page.keys()
-    assert all(case["seconds"] > 0 for case in page.values())
-    assert done.stdout.count("of it") == 2
+    results = json.loads(out.read_text())
+    assert {"bare, k 200", "weighted, k 200", "best-NN to 101, norm"} <= results.keys()
+    assert all(case["seconds"] > 0 for case in results.values())
+    assert done.stdout.count("of the bare case") == 2

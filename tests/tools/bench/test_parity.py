@@ -1,26 +1,13 @@
-"""The table of parity covers renderers, ops and recipes, and marks what is over its limit."""
-
-import importlib.util
-from pathlib import Path
-from types import ModuleType
+"""The table of parity covers renderers, ops and recipes, and marks gaps over their limits."""
 
 import numpy as np
 import pytest
 
 from viewstream.shards.errors import UserError
-
-ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture(scope="module")
-def parity() -> ModuleType:
-    """The program as a module."""
-    spec = importlib.util.spec_from_file_location("parity_tool", ROOT / "tools" / "bench" / "parity.py")
-    assert spec is not None
-    assert spec.loader is not None
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    return made
+from viewstream.tools.bench.parity import Parity, load, synthetic
+from viewstream.tools.bench.parity_gaps import cases, chosen, limits, measure
+from viewstream.tools.bench.parity_renderers import dali_crop, host_crop, renderers
+from viewstream.tools.bench.parity_tables import cell
 
 
 def lines(text: str) -> dict[str, list[str]]:
@@ -30,10 +17,10 @@ def lines(text: str) -> dict[str, list[str]]:
 
 
 @pytest.mark.full
-def test_parity_prints_and_writes_a_table_a_renderer(program, pets, tmp_path):
+def test_parity_prints_and_writes_one_table_per_renderer(program, pets, tmp_path):
     out = tmp_path / "parity.md"
-    done = program("tools/bench/parity.py", "--pictures", pets, "--count", 3, "--sizes", 32, "--only",
-                   "crop,solarize,byol", "--no-dali", "--out", out)  # fmt: skip
+    options = ("--count", 3, "--sizes", 32, "--only", "crop,solarize,byol", "--no-dali")
+    done = program("tools/bench/parity.py", "--pictures", pets, *options, "--out", out)
     assert done.returncode == 0, done.stderr
     text = out.read_text()
     for heading in ("## Host kernel, device renderer", "## Device crop, device renderer"):
@@ -46,21 +33,39 @@ def test_parity_prints_and_writes_a_table_a_renderer(program, pets, tmp_path):
     assert "moco_v2" not in rows
 
 
-def test_pictures_come_from_a_set_or_a_folder_of_jpegs(parity, built, tmp_path):
-    words, images = parity.pictures(parity.Parity(data=str(built.root), count=2))
-    assert words == f"2 images of {built.info.name}"
+def test_images_come_from_a_set_or_a_folder_of_jpegs(built, pets, tmp_path):
+    description, images = load(Parity(data=str(built.root), count=2))
+    assert description == f"2 images of {built.info.name}"
     assert [list(image.shape[:2]) for image in images] == built.hw[[0, -1]].tolist()
+    description, images = load(Parity(pictures=pets, count=3))
+    assert (description, len(images)) == ("3 images", 3)
     with pytest.raises(UserError, match="holds no JPEGs"):
-        parity.pictures(parity.Parity(pictures=tmp_path))
+        load(Parity(pictures=tmp_path))
+
+
+def test_only_names_ops_and_recipes():
+    assert chosen(("crop", "byol")) == ["crop bilinear", "crop bicubic", "byol view 1", "byol view 2"]
+    assert len(chosen(())) == len(cases(32))
     with pytest.raises(UserError, match="did you mean 'blur'"):
-        parity.tables(parity.Parity(only=("blurr",)), images)
+        chosen(("blurr",))
 
 
 @pytest.mark.parametrize("worse", [0, 3])
-def test_a_renderer_that_is_off_is_found_out(parity, worse):
-    images = [parity.synthetic(np.random.default_rng(seed)) for seed in range(3)]
-    view = parity.cases(32)["crop bilinear"]
-    wrong = {"wrong": lambda *args: parity.host_crop(*args) + worse / 255 / 0.225}
-    gap = parity.measure(view, images, wrong)["wrong"]
+def test_a_gap_over_its_limit_is_bold(worse):
+    images = [synthetic(np.random.default_rng(seed)) for seed in range(3)]
+    view = cases(32)["crop bilinear"]
+    wrong = {"wrong": lambda *args: host_crop(*args) + worse / 255 / 0.225}
+    gap = measure(view, images, wrong)["wrong"]
     assert abs(gap.mean - worse) < 0.3
-    assert parity.cell(gap, parity.limits("crop bilinear", view, wrong["wrong"])).startswith("**") == (worse > 0)
+    assert cell(gap, limits("crop bilinear", view, wrong["wrong"])).startswith("**") == (worse > 0)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["crop bilinear", "evaluation", "moco_v2"])  # moco_v2 ends in the device renderer
+def test_dali_is_measured_on_images_without_a_decoder(name):
+    pytest.importorskip("nvidia.dali")
+    assert dali_crop in renderers(with_dali=True).values()
+    images = [synthetic(np.random.default_rng(seed)) for seed in range(3)]
+    view = cases(96)[name]
+    gap = measure(view, images, {"dali": dali_crop})["dali"]
+    assert 0 < gap.mean < limits(name, view, dali_crop).mean

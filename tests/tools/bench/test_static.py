@@ -1,4 +1,4 @@
-"""The bench of static sets: ours beside the plain loop, on the same images."""
+"""The benchmark of static sets measures ours and a plain loop on the same images."""
 
 import json
 
@@ -12,8 +12,8 @@ def test_bench_static_measures_ours_and_the_plain_loop(program, built, tmp_path)
         "tools/bench/static.py", "--data", built.root, "--size", 32, "--per-class", 1, "--rounds", 1, "--out", out
     )
     assert done.returncode == 0, done.stderr
-    page = json.loads(out.read_text())
-    assert page["images"] == 4
-    assert {"plain loop", "make_static, 1 process"} <= page["images_per_s"].keys()
-    assert min(page["images_per_s"].values()) > 0
+    results = json.loads(out.read_text())
+    assert results["images"] == 4
+    assert {"plain loop", "make_static, 1 process"} <= results["images_per_s"].keys()
+    assert min(results["images_per_s"].values()) > 0
     assert "of the plain loop" in done.stdout

@@ -1,0 +1,39 @@
+"""The benchmark of the loaders measures every loader against the floor and names what limits."""
+
+import json
+
+import pytest
+
+from viewstream.augment.spec import RandomResizedCrop
+from viewstream.pipeline.timing import Times
+from viewstream.tools.bench.loader_job import Job
+from viewstream.tools.bench.loader_report import verdict
+from viewstream.tools.bench.peers import PEERS
+
+
+@pytest.mark.full
+def test_bench_loader_measures_every_loader_against_the_floor(program, built, tmp_path):
+    out = tmp_path / "rates.json"
+    sizes = ("--size", 32, "--batch-size", 16, "--rounds", 1)
+    done = program("tools/bench/loader.py", "--data", built.root, *sizes, "--out", out)
+    assert done.returncode == 0, done.stderr
+    rates = json.loads(out.read_text())["samples_per_second"]
+    assert {"floor: decode only", "folder", "webdataset"} <= rates.keys()
+    assert min(rates.values()) > 0
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["torchvision folder", "stock webdataset", "stock DALI"])
+def test_a_peer_delivers_the_samples_of_its_job(built, name):
+    package, _, peer = PEERS[name]
+    pytest.importorskip(package)
+    job = Job(built, [RandomResizedCrop(32), RandomResizedCrop(16)], batch=16, batches=2, threads=1)
+    case = peer(job)
+    assert [case(0), case(1)] == [32, 32]
+
+
+def test_the_verdict_names_the_slowest_stage_and_its_remedy():
+    times = Times({"read": 1.0, "decode": 6.0, "cut": 3.0, "draw": 1.0, "wait": 9.0})
+    text = verdict(times, threads=4, ratio=0.5)
+    assert text.startswith("decode limits (read 10%, decode 60%, cut 30% of the threads' time on 4 threads;")
+    assert "drawing takes 10.0% of the consumer's time); 0.50 of decoding alone. To go faster: more cores" in text
