@@ -14,7 +14,8 @@ ROOMS = {
     "augment": {"shards.errors", "shards.faces", "shards.keyed"},
     "pipeline": {"shards", "augment"},
     "trainers": {"shards", "augment", "pipeline"},
-    "tools": {"shards", "augment", "pipeline", "trainers"},
+    "testing": {"shards", "augment", "pipeline", "trainers"},
+    "tools": {"shards", "augment", "pipeline", "trainers", "testing"},
 }
 PROGRAMS = ("trainers", "tools", "tools/bench")  # folders with scripts
 TORCHLESS = [
