@@ -22,7 +22,7 @@ from torch import Tensor
 from viewstream.shards.cli import parse, run
 from viewstream.shards.files import atomic
 from viewstream.trainers.evals.knn import best_nn, weighted
-from viewstream.trainers.evals.neighbours import SLICE
+from viewstream.trainers.evals.neighbors import SLICE
 
 PAGE, MIB = os.sysconf("SC_PAGE_SIZE"), 2**20
 
