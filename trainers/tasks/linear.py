@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import torch
 
 from ...shards.errors import UserError, choose
-from ..checkpoints.layouts import read
+from ..checkpoints.weights import read
 from ..data import OnError, Sets, open_pair
 from ..recipes import RECIPES
 from ..recipes.options import Supervised

@@ -79,9 +79,8 @@ def test_the_geometry_equals_the_recorded_numbers(name, golden):
 @given(st.lists(st.integers(2, 6), min_size=1, max_size=5), st.integers(0, 99))
 def test_alignment_within_classes_is_the_mean_over_pairs_of_each_class(sizes, seed):
     labels = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
-    labels = (
-        3 * labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))]
-    )  # gaps between the labels
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    labels = 3 * labels[order]  # gaps between the labels
     x = F.normalize(random(len(labels), 5, seed=seed), dim=1)
     expected = [torch.pdist(x[labels == c].double()).square().mean() for c in labels.unique()]
     torch.testing.assert_close(stats.intra_class(x, labels), torch.stack(expected))

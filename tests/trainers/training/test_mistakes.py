@@ -61,7 +61,10 @@ def test_a_mistake_is_one_line_before_the_first_step(built, tmp_path, recipe, ru
         (SEED(**COMMON, views="seed", bn_groups=2, queue=64), "name its checkpoint with --teacher"),
         (SEED(**COMMON, views="swav", bn_groups=2, queue=64), "one view, or one and small ones"),
         (Supervised(**COMMON, views="moco_v2", bn_groups=2), "supervised takes one view"),
-        (Supervised(**COMMON, views="supervised", bn_groups=2, trained="classifier"), "name one with --pretrained"),
+        (
+            Supervised(**COMMON, views="supervised", bn_groups=2, trained="classifier"),
+            "measures little: name a checkpoint",
+        ),
         (
             Supervised(**COMMON, views="supervised", bn_groups=2, balanced=True, order="blocks"),
             "two orders: choose one",

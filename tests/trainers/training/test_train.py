@@ -11,6 +11,7 @@ from torch import nn
 
 from viewstream.pipeline.batch import Batch
 from viewstream.shards.building.build import BuildOptions, build
+from viewstream.trainers.checkpoints.manager import CheckpointManager, TrainState
 from viewstream.trainers.methods.moco import MoCo
 from viewstream.trainers.training import optim
 from viewstream.trainers.training.log import Log
@@ -95,13 +96,13 @@ class Patterns:
 
 
 def test_the_loss_falls_where_there_is_something_to_learn(tmp_path):
-    recipe = replace(SMALL, epochs=12, batch_size=32, lr=0.1)
+    recipe = replace(SMALL, epochs=12, batch_size=32, lr=0.1, schedule="step", milestones=())
     torch.manual_seed(0)
     net = nn.Sequential(nn.Flatten(), nn.Linear(192, 64), nn.BatchNorm1d(64), nn.ReLU(), nn.Linear(64, 32))
     moco = MoCo(net, dim=32, queue=128, momentum=0.9, temperature=0.2, bn_groups=2)
-    log = Log(tmp_path, done=0, total=96, batch=32, every=1)
-    scaler = torch.amp.GradScaler("cpu", enabled=False)
-    train(moco, Patterns(), optim.sgd(moco, 0.1, 0.9, 1e-4), scaler, recipe, lambda step: 0.1, log, lambda step: None)
+    log = Log(tmp_path, range(96), batch=32, every=1)
+    state = TrainState(moco, optim.sgd(moco, 0.1, 0.9, 1e-4), torch.amp.GradScaler("cpu", enabled=False))
+    train(recipe, Patterns(), CheckpointManager(tmp_path, state, {}, per_epoch=8), log)
     loss = losses(tmp_path)
     early, late = (sum(loss[s] for s in range(at, at + 8)) / 8 for at in (9, 89))
     assert late < 0.8 * early < 0.8 * 4.86  # ln(129): what guessing costs
