@@ -24,7 +24,7 @@ class EvalTarget:
 def main() -> None:
     choice = peek(EvalTarget())
 
-    from viewstream.trainers.tasks.evaluation import evaluate, options_of
+    from viewstream.trainers.tasks.run import evaluate, options_of
 
     _, options = parse(choice, options_of(choice.task), description=ABOUT)
     evaluate(options)

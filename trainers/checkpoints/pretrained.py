@@ -61,9 +61,7 @@ def _pretrained(method: Method, recipe: Recipe, path: Path, network: str) -> Loa
 
 def _with_classifier(head: nn.Module, path: Path, loaded: Loaded, network: str) -> Loaded:
     """Fill the classifier as well, if the checkpoint has one of the same shape, as second stages of BalFeat do."""
-    state = read(path).network(network)
-    saved = {name.removeprefix("fc."): value for name, value in state.items() if name.startswith("fc.")}
-    own = head.state_dict()
+    saved, own = read(path).head(network), head.state_dict()
     kept = {name: saved[name] for name in own if name in saved and saved[name].shape == own[name].shape}
     head.load_state_dict(kept, strict=False)
     names = [f"fc.{name}" for name in kept]

@@ -42,6 +42,11 @@ class Weights:
             raise UserError(f"the {self.kind} checkpoint holds no slow copy of its network: take the online one")
         return state
 
+    def head(self, which: str = "auto") -> State:
+        """Entries of the head of that network, without `fc.`."""
+        state = self.network(which)
+        return {name.removeprefix("fc."): value for name, value in state.items() if name.startswith("fc.")}
+
 
 def read(path: Path, kind: str = "auto") -> Weights:
     """Content of a checkpoint file, on the CPU. UserError if it holds no weights, or none of `kind`."""

@@ -8,8 +8,8 @@ import torch
 from viewstream.shards.errors import UserError
 from viewstream.trainers.recipes import recipe_named
 from viewstream.trainers.recipes.options import BYOL, KCL, M2T, SEED, MoCo, Supervised
-from viewstream.trainers.tasks.evaluation import evaluate
-from viewstream.trainers.tasks.on_features import Knn
+from viewstream.trainers.tasks.knn import Knn
+from viewstream.trainers.tasks.run import evaluate
 from viewstream.trainers.training.run import Run, pretrain
 
 COMMON = {"arch": "test_resnet", "size": 32, "epochs": 1, "batch_size": 16}
