@@ -53,7 +53,8 @@ def train(
                 checkpoints.save(step)
                 return step
             if validator and step % per_epoch == 0 and validator.due(epoch):
-                log.note(step, epoch, values := validator.measure())
+                values = validator.measure()
+                log.note(step, epoch, values)
                 checkpoints.report_metric(next(iter(values.values())))
             if saving:
                 checkpoints.save(step)

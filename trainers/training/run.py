@@ -32,8 +32,9 @@ def pretrain(recipe: Recipe, run: Run) -> Path:
         state = setup.training_state(recipe, run, data, device, fresh=last is None)
         metadata = {"recipe": dataclasses.asdict(recipe), "data": setup.identity(data)}
         per_epoch = len(loader) // recipe.accumulate
-        steps = {"per_epoch": per_epoch, "save_every": run.save_every, "keep_every": run.keep_every}
-        checkpoints = CheckpointManager(folder, state, metadata, **steps)
+        checkpoints = CheckpointManager(
+            folder, state, metadata, per_epoch=per_epoch, save_every=run.save_every, keep_every=run.keep_every
+        )
         step, total = checkpoints.resume(last) if last else 0, recipe.epochs * per_epoch
         validator = None
         if run.eval_every:
