@@ -1,4 +1,4 @@
-"""From the command line's words to manifests and loaders."""
+"""Data options of the command line, and the manifests and loaders that they name."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,43 +20,48 @@ from .ranks import rank, world_size
 
 SHARDS = Path("data/shards")
 GB = 10**9
-Network = Annotated[Literal["auto", "online", "target"], "of a checkpoint with two; auto: the method's choice"]
-OnError = Annotated[Literal["stop", "skip"], "a damaged image ends the run, or another takes its place"]
+Network = Annotated[
+    Literal["auto", "online", "target"], "network to take from a checkpoint with two; auto: the choice of its method"
+]
+OnError = Annotated[Literal["stop", "skip"], "stop: a damaged image ends the run; skip: another image takes its place"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loading:
-    """How images reach the network; no number depends on it"""
+    """How images are loaded; no result depends on it"""
 
-    loader: Annotated[str, "reader to the data: folder, webdataset, webdataset-stream, ffcv or dali"] = "ffcv"
-    workers: Annotated[int | Literal["auto"], "loader threads a process; auto: measured in the first seconds", 1] = (
+    loader: Annotated[str, "folder, webdataset, webdataset-stream, ffcv or dali"] = "ffcv"
+    workers: Annotated[int | Literal["auto"], "loader threads per process; auto: measured in the first seconds", 1] = (
         "auto"
     )
-    crops: Annotated[Literal["auto", "host", "device"], "who cuts; auto: a GPU whose process has few cores"] = "auto"
+    crops: Annotated[
+        Literal["auto", "host", "device"],
+        "where crops are made; auto: on a GPU whose process has few cores, else on the host",
+    ] = "auto"
     source: Annotated[str, "folder that a --keep set was built from, for --loader folder"] = ""
-    cache: Annotated[Path, "folder that the tars of a remote set are fetched into"] = Path("data/cache")
-    cache_gb: Annotated[float, "how much of them is kept there, GB", 0] = 100.0
+    cache: Annotated[Path, "folder for downloaded tars of a remote set"] = Path("data/cache")
+    cache_gb: Annotated[float, "maximum size of that folder, GB", 0] = 100.0
 
 
-def open_data(data: str, split: str, how: Loading, classes: str = "") -> Manifest:
-    """The data set named, or the newest complete one under data/shards, which is said; of a class set, if one is
-    named."""
+def open_data(data: str, split: str, options: Loading, classes: str = "") -> Manifest:
+    """The data set at `data`, or the newest complete one under data/shards, which is printed; only `classes` of it, if
+    given."""
     if not data:
         data = str(newest(SHARDS, split))
         if not rank():
             print(f"data: {data}, the newest {split} set (--{'data' if split == 'train' else 'val'} names another)")
-    whole = open_set(data, split, how.cache, int(how.cache_gb * GB))
+    whole = open_set(data, split, options.cache, int(options.cache_gb * GB))
     return only(whole, classes) if classes else whole
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sets(Loading):
-    """Which images"""
+    """Data sets"""
 
     data: Annotated[str, "a built training set (the newest under data/shards)"] = ""
     val: Annotated[str, "a built validation set (the newest under data/shards)"] = ""
     class_subset: Annotated[
-        str, "FILE of class names, or clsset1, clsset1_comp, clsset2, clsset2_comp: these classes alone, numbered anew"
+        str, "only these classes, renumbered: FILE of class names, or clsset1, clsset1_comp, clsset2, clsset2_comp"
     ] = ""
 
     def training(self) -> Manifest:
@@ -68,9 +73,9 @@ class Sets(Loading):
         return open_data(self.val, "val", self, self.class_subset)
 
 
-def open_pair(how: Sets, purpose: str) -> tuple[Manifest, Manifest]:
-    """Training and test set, labeled, of the same classes; UserError names a class that has no images in one."""
-    sets = how.training(), how.test()
+def open_pair(options: Sets, purpose: str) -> tuple[Manifest, Manifest]:
+    """Training and test set with labels of the same classes. UserError for a class without images in one of them."""
+    sets = options.training(), options.test()
     for data in sets:
         data.require_labels(purpose)
     if sets[0].info.classes != sets[1].info.classes:
@@ -95,7 +100,7 @@ def loading(
     *,
     skip: bool = False,
 ) -> Loader:
-    """The loader of a plan; `skip`: a damaged image is replaced (`ViewLoader`)."""
+    """The loader of a plan; `skip`: replace damaged images (`ViewLoader`)."""
     return open_loader(
         how.loader,
         manifest,
@@ -113,6 +118,6 @@ def loading(
 def evaluating(
     manifest: Manifest, size: int, batch: int, how: Loading, device: torch.device, views: str = "evaluation"
 ) -> Loader:
-    """Each image once, as recipe `views` shows it at `size` px."""
+    """The loader of each image once, with the augmentation recipe `views` at `size` px."""
     plan = Plan(len(manifest), batch, world_size(), rank(), tail="exact")
     return loading(manifest, plan, views_of(views, size), how, device)

@@ -1,11 +1,11 @@
-"""Evaluate a checkpoint: `python trainers/evaluate.py --task knn --checkpoint runs/.../last.pt` (torchrun for more)."""
+"""Evaluate a checkpoint: `python trainers/evaluate.py --task knn --checkpoint FILE` (torchrun for several GPUs)."""
 
 from dataclasses import dataclass
 from typing import Annotated
 
 from viewstream.shards.cli import parse, peek, run
 
-ABOUT = """Evaluate a trained backbone. The options are those of the task.
+ABOUT = """Evaluate a trained backbone. The options depend on the task.
 
   python trainers/evaluate.py --task knn --checkpoint runs/moco-imagenet-lt6-train/last.pt \\
       --data data/shards/imagenet-lt6-train --val data/shards/imagenet-full-val
@@ -22,11 +22,11 @@ class EvalTarget:
 
 
 def main() -> None:
-    choice = peek(EvalTarget())
+    target = peek(EvalTarget())
 
-    from viewstream.trainers.tasks.evaluation import evaluate, options_of
+    from viewstream.trainers.tasks.run import evaluate, options_of
 
-    _, options = parse(choice, options_of(choice.task), description=ABOUT)
+    _, options = parse(target, options_of(target.task), description=ABOUT)
     evaluate(options)
 
 

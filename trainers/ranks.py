@@ -1,4 +1,4 @@
-"""Process groups: torchrun's environment, collectives that also work on one process."""
+"""Process groups from the environment of torchrun, and collectives that also work on one process."""
 
 import os
 from collections.abc import Iterator
@@ -23,7 +23,8 @@ def rank() -> int:
 
 @contextmanager
 def process_group(device: str = "auto") -> Iterator[torch.device]:
-    """The device of this process, in a process group when torchrun started several (nccl on GPUs, gloo on CPUs)."""
+    """Yield the device of this process; if torchrun started several, inside a process group (nccl on GPUs, gloo on
+    CPUs)."""
     kind = device if device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if kind == "cuda" and local >= torch.cuda.device_count():
@@ -31,25 +32,25 @@ def process_group(device: str = "auto") -> Iterator[torch.device]:
             f"process {local} of this machine has no GPU, there are {torch.cuda.device_count()}: "
             f"start fewer processes, or use --device cpu"
         )
-    here = torch.device(kind, local) if kind == "cuda" else torch.device(kind)
+    chosen = torch.device(kind, local) if kind == "cuda" else torch.device(kind)
     if kind == "cuda":
-        torch.cuda.set_device(here)
+        torch.cuda.set_device(chosen)
     if dist.is_initialized():  # a probe trains within an evaluation
-        yield here
+        yield chosen
         return
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        dist.init_process_group("nccl" if kind == "cuda" else "gloo", device_id=here if kind == "cuda" else None)
-    yield here
-    if dist.is_initialized():  # not after an error: peers may sit in a collective, and nccl would wait for them
+        dist.init_process_group("nccl" if kind == "cuda" else "gloo", device_id=chosen if kind == "cuda" else None)
+    yield chosen
+    if dist.is_initialized():  # not after an error: peers may be inside a collective, and nccl would wait for them
         dist.destroy_process_group()
 
 
 @torch.no_grad()
 def gather(x: Tensor) -> Tensor:
-    """[N, ...] on each of W ranks -> [W N, ...] on all of them, in rank order; carries no gradient."""
+    """[N, ...] on each of W ranks -> [W N, ...] on all ranks, in rank order; without gradients."""
     if world_size() == 1:
         return x
-    if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):  # images: keep their layout, copy nothing
+    if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):  # images: keep their layout, without a copy
         return gather(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
     out = x.new_empty(world_size() * len(x), *x.shape[1:])
     dist.all_gather_into_tensor(out, x.contiguous())
@@ -58,14 +59,14 @@ def gather(x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def share_buffers(net: nn.Module) -> None:
-    """Rank 0's buffers for all: BatchNorm's running statistics are each rank's own while it trains."""
+    """Copy the buffers of rank 0 to all ranks: during training each rank has its own BatchNorm statistics."""
     if world_size() > 1:
         for buffer in net.buffers():
             dist.broadcast(buffer, src=0)
 
 
 def gather_ragged(x: Tensor) -> Tensor:
-    """`gather` for lengths that differ between ranks, zero included."""
+    """`gather` for lengths that differ between ranks and may be zero."""
     if world_size() == 1:
         return x
     lengths = gather(torch.tensor([len(x)], device=x.device)).tolist()

@@ -1,11 +1,11 @@
-"""Train on a built data set: `torchrun trainers/train.py --method moco --loader ffcv` (or plain `python`)."""
+"""Train on a built data set: `python trainers/train.py --method moco --loader ffcv` (torchrun for several GPUs)."""
 
 from dataclasses import dataclass
 from typing import Annotated
 
 from viewstream.shards.cli import parse, peek, run
 
-ABOUT = """Train on a data set that tools/build_shards.py has built. The options are those of the method.
+ABOUT = """Train on a data set that tools/build_shards.py has built. The options depend on the method.
 
   python trainers/train.py --method moco --loader ffcv
   python trainers/train.py --list-recipes
@@ -19,21 +19,22 @@ class TrainTarget:
     method: Annotated[
         str, "moco, kcl, byol, sts, m2t, seed or supervised (moco); --help shows the method's options"
     ] = ""
-    recipe: Annotated[str, "named recipe whose values the other options change (the method's own)"] = ""
+    recipe: Annotated[str, "named recipe, changed by the other options (the default of the method)"] = ""
     list_recipes: Annotated[bool, "print the recipes: their source commands, data and published numbers"] = False
 
 
 def main() -> None:
     from viewstream.trainers.recipes import recipe_named, table
 
-    choice = peek(TrainTarget())
-    if choice.list_recipes:
-        return print(table())
-    preset = recipe_named(choice.recipe, choice.method)
+    target = peek(TrainTarget())
+    if target.list_recipes:
+        print(table())
+        return
+    preset = recipe_named(target.recipe, target.method)
 
-    from viewstream.trainers.training.run import Run, pretrain
+    from viewstream.trainers.training.run import Run, pretrain  # after --list-recipes, which needs no torch
 
-    _, recipe, options = parse(choice, preset, Run(), description=ABOUT)
+    _, recipe, options = parse(target, preset, Run(), description=ABOUT)
     pretrain(recipe, options)
 
 

@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
 
 from viewstream.augment import moco_v2
 from viewstream.pipeline import Plan, open_loader
 from viewstream.shards import SampleReader, open_source, open_tar
-from viewstream.testing import BrokenLaw, check_loader, check_method, check_op, check_reader, check_source
+from viewstream.testing import BrokenLaw, check_loader, check_op, check_reader, check_source
 
 
 class Wrapped(SampleReader):
@@ -63,7 +62,7 @@ class Text(Wrapped):
     [
         (Drifting, "Drifting breaks the law 'a row has the same bytes every time it is read': first at row"),
         (Nameless, "Nameless breaks the law 'locate names where a sample is stored'"),
-        (Shifted, "Shifted breaks the law \"a sample has the manifest's height and width\""),
+        (Shifted, 'Shifted breaks the law "a sample has the manifest\'s height and width"'),
         (Leaking, r"Leaking breaks the law 'close ends all threads and files': left open: \['file .*tar'\]"),
         (Text, "Text breaks the law 'read returns a JPEG as bytes, or pixels"),
     ],

@@ -9,7 +9,8 @@ from torchvision.models import resnet18
 
 from viewstream.shards.errors import UserError
 from viewstream.tools.convert_checkpoint import Convert, convert
-from viewstream.trainers.checkpoints.formats import load_backbone, restart
+from viewstream.trainers.checkpoints.loading import load_backbone
+from viewstream.trainers.checkpoints.restart import restart
 from viewstream.trainers.methods.moco import MoCo
 from viewstream.trainers.nets.encoder import backbone, encoder
 

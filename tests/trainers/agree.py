@@ -12,6 +12,7 @@ from viewstream.pipeline.choose import open_loader
 from viewstream.pipeline.plan.order import Plan
 from viewstream.shards.cli import parse
 from viewstream.shards.manifest import Manifest
+from viewstream.trainers.checkpoints.manager import CheckpointManager, TrainState
 from viewstream.trainers.methods.build import method_of
 from viewstream.trainers.ranks import process_group, rank, world_size
 from viewstream.trainers.recipes import recipe_named
@@ -27,9 +28,11 @@ with process_group("cpu") as device:
     loader = open_loader("webdataset", data, plan, views_of(recipe.views, recipe.size), device=device, threads=1)
     method = method_of(recipe, len(data.info.classes))
     before = {k: v.clone() for k, v in method.state_dict().items()}
-    log = Log(Path(tempfile.mkdtemp()), done=0, total=len(loader), batch=recipe.batch_size, every=100)
+    folder = Path(tempfile.mkdtemp())
+    log = Log(folder, range(len(loader)), batch=recipe.batch_size, every=100)
     scaler = torch.amp.GradScaler("cpu", enabled=False)
-    train(method, loader, optim.optimizer_of(method, recipe), scaler, recipe, lambda step: 0.1, log, lambda step: None)
+    state = TrainState(method, optim.optimizer_of(method, recipe), scaler)
+    train(recipe, loader, CheckpointManager(folder, state, {}, per_epoch=len(loader)), log)
     loader.close()
     changed = 0
     for key, value in method.state_dict().items():

@@ -23,7 +23,7 @@ from viewstream.shards.cli import parse, run
 from viewstream.shards.files import atomic
 from viewstream.tools.bench.rounds import in_rounds
 from viewstream.trainers.evals.knn import best_nn, weighted
-from viewstream.trainers.evals.neighbours import SLICE
+from viewstream.trainers.evals.neighbors import SLICE
 
 PAGE, MIB = os.sysconf("SC_PAGE_SIZE"), 2**20
 

@@ -1,4 +1,4 @@
-"""What a new run begins with: weights of another checkpoint, SEED's teacher. All ranks read the same files."""
+"""Begin a new run with the weights of another checkpoint, or SEED with its teacher. All ranks read the same files."""
 
 from pathlib import Path
 
@@ -14,27 +14,30 @@ from ..methods.supervised import Supervised
 from ..ranks import rank
 from ..recipes import options
 from ..recipes.options import Recipe
-from .formats import Loaded, load_backbone, load_encoder, restart
-from .layouts import read
+from .loading import Loaded, load_backbone, load_encoder
+from .restart import restart
+from .weights import read
 
 
 def load_pretrained(method: Method, recipe: Recipe, pretrained: str, teacher: str, network: str) -> None:
-    """Fill the freshly drawn `method`; `network`: which of a checkpoint with two. UserError for a file that is missing,
-    not needed or does not fit."""
+    """Fill the freshly initialized `method` from the checkpoints `pretrained` and `teacher`.
+
+    `network`: which network of a checkpoint with two. UserError for a file that is missing, not needed or does not fit.
+    """
     if isinstance(method, SEED):
         if not teacher:
             raise UserError(
                 "seed imitates a teacher: name its checkpoint with --teacher, its network with --teacher-arch"
             )
-        _say("teacher", load_encoder(method.teacher, Path(teacher), which=network))  # pyright: ignore[reportArgumentType]
+        _report("teacher", load_encoder(method.teacher, Path(teacher), which=network))  # pyright: ignore[reportArgumentType]
     elif teacher:
         raise UserError(f"{recipe.method} has no teacher from a file: leave out --teacher")
     if network != "auto" and not pretrained and not teacher:
         raise UserError(f"--network {network} chooses among a checkpoint's networks: name it with --pretrained")
     if pretrained:
-        _say("pretrained", _pretrained(method, recipe, Path(pretrained), network))
+        _report("pretrained", _pretrained(method, recipe, Path(pretrained), network))
     elif isinstance(recipe, options.Supervised) and recipe.trained == "classifier":
-        raise UserError("a classifier on a network that is never trained tells little: name one with --pretrained")
+        raise UserError("a classifier on an untrained network measures little: name a checkpoint with --pretrained")
 
 
 def _pretrained(method: Method, recipe: Recipe, path: Path, network: str) -> Loaded:
@@ -50,22 +53,21 @@ def _pretrained(method: Method, recipe: Recipe, path: Path, network: str) -> Loa
             loaded = load_backbone(method.online.backbone, path, which=network)
             assert isinstance(recipe, options.Supervised)
             if not recipe.fresh:
-                return _warm(method.online.head, path, loaded, network)
+                return _with_classifier(method.online.head, path, loaded, network)
         case _:
             loaded = load_backbone(method.backbone, path, which=network)
     return loaded
 
 
-def _warm(head: nn.Module, path: Path, loaded: Loaded, network: str) -> Loaded:
-    """The classifier too, where the checkpoint has one of the same shape, as BalFeat's second stages begin."""
-    state = read(path).network(network)
-    kept = {name: state[f"fc.{name}"] for name, own in head.state_dict().items()
-            if f"fc.{name}" in state and state[f"fc.{name}"].shape == own.shape}  # fmt: skip
+def _with_classifier(head: nn.Module, path: Path, loaded: Loaded, network: str) -> Loaded:
+    """Fill the classifier as well, if the checkpoint has one of the same shape, as second stages of BalFeat do."""
+    saved, own = read(path).head(network), head.state_dict()
+    kept = {name: saved[name] for name in own if name in saved and saved[name].shape == own[name].shape}
     head.load_state_dict(kept, strict=False)
     names = [f"fc.{name}" for name in kept]
     return Loaded(loaded.kind, loaded.kept + names, [name for name in loaded.dropped if name not in names])
 
 
-def _say(what: str, loaded: Loaded) -> None:
+def _report(role: str, loaded: Loaded) -> None:
     if not rank():
-        print(f"{what}: {loaded}")
+        print(f"{role}: {loaded}")

@@ -1,4 +1,4 @@
-"""Accuracy of a classifier's scores, each image once."""
+"""Accuracy of classification scores: top-k over all images, top-1 per class."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,10 @@ from torch import Tensor
 
 
 def accuracy(scores: Tensor, labels: Tensor, topk: tuple[int, ...] = (1, 5)) -> Iterator[tuple[str, float]]:
-    """Fractions of images [N, C] whose label is among the k highest scores; k beyond C is left out."""
+    """Yield (`top<k>`, fraction of images whose label is among the k highest scores) for each k up to C.
+
+    Scores [N, C], labels [N].
+    """
     best = scores.topk(min(max(topk), scores.shape[1]), dim=1).indices  # [N, k]
     for k in topk:
         if k <= scores.shape[1]:

@@ -1,4 +1,4 @@
-"""From a network and a loader to features, each image exactly once over all ranks."""
+"""Features of a whole data set: a network applied to a loader, each image exactly once over all ranks."""
 
 import torch
 from torch import Tensor, nn
@@ -8,14 +8,14 @@ from ..ranks import gather, gather_ragged
 
 
 def features(net: nn.Module, loader: Loader) -> tuple[Tensor, Tensor]:
-    """Features [N, D] float32 and targets [N] of a whole data set, in manifest order, the same on every rank."""
+    """Features [N, D] float32 and targets [N] of a data set, in manifest order, the same on every rank."""
     (x,), y = view_features(net, loader, 1)
     return x, y
 
 
 @torch.no_grad()
 def view_features(net: nn.Module, loader: Loader, views: int) -> tuple[tuple[Tensor, ...], Tensor]:
-    """The same of the first `views` views of each image: as many times [N, D], and targets [N]."""
+    """As `features`, for the first `views` views of each image: [N, D] for each view, and targets [N]."""
     net.eval()
     device = next(net.parameters()).device
     rows, targets, index = [], [], []
@@ -27,6 +27,6 @@ def view_features(net: nn.Module, loader: Loader, views: int) -> tuple[tuple[Ten
         targets.append(batch.target.to(device))
         index.append(batch.index.to(device))
     width = int(gather(torch.tensor([width], device=device)).max())
-    every = gather_ragged(torch.cat([*rows, torch.zeros(0, views, width, device=device)]))
+    gathered = gather_ragged(torch.cat([*rows, torch.zeros(0, views, width, device=device)]))
     order = gather_ragged(torch.cat(index)).argsort()
-    return every[order].unbind(dim=1), gather_ragged(torch.cat(targets))[order]
+    return gathered[order].unbind(dim=1), gather_ragged(torch.cat(targets))[order]

@@ -1,10 +1,11 @@
-"""Instance discrimination: is an image's other view nearer to it than any other image? (spec small_sts A.7b)
+"""Instance discrimination: is another view of an image nearer to it than every other image? (spec small_sts A.7b)
 
     rank_i = #{j != i : q_i.g_j > q_i.p_i}        top-k hit: rank_i < k
-    d-sd   q original, p view 1        sd-sd   q view 1, p view 2        g = q, as the release has it, or g = p
+    d-sd   q original, p view 1        sd-sd   q view 1, p view 2        g = q, as released, or g = p
 
-Accuracy is the plain mean over chunks of rows, so a short last chunk weighs as much as a full one. What the release
-concludes from words in a path (every second chunk asks) and from an unknown mode (garbage) is an argument and an error.
+Accuracy is the plain mean over chunks of rows, so a short last chunk weighs as much as a full one. The release skips
+every second chunk if a word in the path says so; here that is an argument. An unknown mode gives garbage in the
+release; here it is an error.
 """
 
 from collections.abc import Iterator
@@ -16,47 +17,56 @@ from torch import Tensor
 
 from ...shards.errors import UserError, choose
 
-CHUNK, BLOCK = 1024, 16384  # queries and gallery rows at a time: memory above the features is their product in floats
-MODES = {"d-sd": (0, 1), "sd-sd": (1, 2)}
+CHUNK, BLOCK = 1024, 16384  # queries and gallery rows per product: memory above the features is CHUNK x BLOCK floats
+MODES = {"d-sd": (0, 1), "sd-sd": (1, 2)}  # mode -> (view of the queries, view of the positives); 0 is the original
 Gallery = Literal["queries", "views"]
 
 
 def instdisc(
-    views: tuple[Tensor, ...], *, mode: str = "d-sd", topk: int = 5, samples_per_chunk: int = 100,
-    skip_odd_chunks: bool = False, gallery: Gallery = "queries",
-) -> Iterator[tuple[str, float]]:  # fmt: skip
-    """Top-1..k in percent, of raw features of the original and its views, each [N, D]."""
+    views: tuple[Tensor, ...],
+    *,
+    mode: str = "d-sd",
+    topk: int = 5,
+    samples_per_chunk: int = 100,
+    skip_odd_chunks: bool = False,
+    gallery: Gallery = "queries",
+) -> Iterator[tuple[str, float]]:
+    """Yield (name, top-k in percent) for k = 1 to `topk`, from raw features of the original and its views, each
+    [N, D]."""
     q, p = pair(views, mode)
-    found = accuracies(ranks(q, p, gallery=gallery), topk, samples_per_chunk, skip_odd_chunks=skip_odd_chunks)
-    for k, value in enumerate(found.tolist(), 1):
-        yield f"instdisc/{mode} top{k}", value
+    top = accuracies(ranks(q, p, gallery=gallery), topk, samples_per_chunk, skip_odd_chunks=skip_odd_chunks)
+    yield from named(mode, top)
+
+
+def named(mode: str, top: Tensor) -> Iterator[tuple[str, float]]:
+    """Yield (name, percent) for the top-1..k accuracies [k] of a mode."""
+    yield from ((f"instdisc/{mode} top{k}", value) for k, value in enumerate(top.tolist(), 1))
 
 
 def pair(views: tuple[Tensor, ...], mode: str) -> tuple[Tensor, Tensor]:
-    """Unit queries and their positives, [N, D] each; UserError for an unknown mode or too few views."""
-    which = MODES[choose("mode", mode, MODES)]
-    if len(views) <= max(which):
-        raise UserError(f"mode {mode} compares view {max(which)}, the set has {len(views) - 1}: make it with --views 2")
-    q, p = (F.normalize(views[i].float(), dim=1) for i in which)
-    return q, p
+    """Unit queries and their positives, [N, D] each. UserError for an unknown mode or too few views."""
+    query, positive = MODES[choose("mode", mode, MODES)]
+    if len(views) <= positive:
+        raise UserError(f"mode {mode} compares view {positive}, the set has {len(views) - 1}: make it with --views 2")
+    return F.normalize(views[query].float(), dim=1), F.normalize(views[positive].float(), dim=1)
 
 
 @torch.no_grad()
 def ranks(q: Tensor, p: Tensor, *, gallery: Gallery = "queries", part: slice = slice(None)) -> Tensor:
-    """Other images that are strictly nearer to a query than its positive is: [n] int64 for the queries of `part`.
+    """Number of other images strictly nearer to a query than its positive: [n] int64 for the queries of `part`.
 
-    Unit rows q, p [N, D]. Ranks of a process group take a part each and gather."""
+    Unit rows q, p [N, D]. The ranks of a process group may each compute a part."""
     others = q if choose("gallery", gallery, ("queries", "views")) == "queries" else p
     start, end, _ = part.indices(len(q))
     out = torch.zeros(end - start, dtype=torch.long, device=q.device)
     for at in range(start, end, CHUNK):
-        mine = torch.arange(at, min(at + CHUNK, end), device=q.device)
-        own = (q[mine] * p[mine]).sum(dim=1, keepdim=True)  # [n, 1]
+        rows = torch.arange(at, min(at + CHUNK, end), device=q.device)
+        own = (q[rows] * p[rows]).sum(dim=1, keepdim=True)  # [n, 1]
         for first in range(0, len(q), BLOCK):
-            nearer = q[mine] @ others[first : first + BLOCK].T > own  # [n, BLOCK]
-            inside = (mine >= first) & (mine < first + BLOCK)
-            nearer[inside.nonzero()[:, 0], mine[inside] - first] = False  # the query itself, or its own positive
-            out[mine - start] += nearer.sum(dim=1)
+            nearer = q[rows] @ others[first : first + BLOCK].T > own  # [n, BLOCK]
+            inside = (rows >= first) & (rows < first + BLOCK)
+            nearer[inside.nonzero()[:, 0], rows[inside] - first] = False  # the query itself, or its own positive
+            out[rows - start] += nearer.sum(dim=1)
     return out
 
 

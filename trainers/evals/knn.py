@@ -1,6 +1,7 @@
-"""Nearest-neighbor classifiers on features: the weighted cosine vote of the field, and ssl-small's best-NN.
+"""Nearest-neighbor classifiers on features: the weighted cosine vote, and ssl-small's best-NN.
 
-Several ranks share the queries: each counts the hits of its `share`, integers whose sum over the ranks is exact.
+Several ranks share the queries: each counts the hits of its `share`. Hits are integers, so their sum over the ranks is
+exact.
 """
 
 from collections.abc import Iterator
@@ -9,86 +10,111 @@ import torch
 from torch import Tensor
 
 from ...shards.errors import UserError
-from .neighbours import SLICE, Rows, nearest, rows_of
+from .neighbors import SLICE, Rows, nearest, rows_of
 
-CHUNK = 8192  # queries that walk through the bank together; neighbors.nearest states the memory
+CHUNK = 8192  # queries compared with the bank together; neighbors.nearest states the memory
 WHOLE = slice(None)
 
 
 def weighted(
     bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Tensor, *, k: int = 200, temperature: float = 0.07
 ) -> Iterator[tuple[str, float]]:
-    """Cosine neighbors vote with exp(similarity / T) (arXiv:1805.01978). Bank [M, D], queries [N, D]; a fraction."""
+    """Yield (name, accuracy): the `k` nearest by cosine vote with weight exp(similarity / T) (arXiv:1805.01978).
+
+    Bank [M, D], queries [N, D], labels [M] and [N].
+    """
     hits = weighted_hits(bank, bank_labels, queries, labels, k=k, temperature=temperature)
     yield f"knn/top1 k={k} T={temperature}", int(hits) / len(labels)
 
 
 def weighted_hits(
-    bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Tensor, *, k: int, temperature: float,
+    bank: Tensor,
+    bank_labels: Tensor,
+    queries: Tensor,
+    labels: Tensor,
+    *,
+    k: int,
+    temperature: float,
     part: slice = WHOLE,
-) -> Tensor:  # fmt: skip
-    """How many queries of `part` the weighted vote gets right: [] int64. UserError as `best_nn_hits`."""
+) -> Tensor:
+    """Number of queries of `part` that the weighted vote classifies correctly: [] int64. UserError: `best_nn_hits`."""
     _check(bank, bank_labels, labels, k)
     hits, classes = torch.zeros((), dtype=torch.long, device=bank.device), int(bank_labels.max()) + 1
-    rows, asked = rows_of(bank, "norm"), rows_of(queries, "norm")
-    for here in _chunks(len(queries), part):
-        similarity, at = nearest(rows, len(bank), asked(here.start, here.stop), k, euclidean=False)  # [n, k]
-        votes = similarity.new_zeros(len(at), classes)
-        votes.scatter_add_(1, bank_labels[at], ((similarity - 1) / temperature).exp())
-        hits += (votes.argmax(dim=1) == labels[here]).sum()
+    bank_rows, query_rows = rows_of(bank, "norm"), rows_of(queries, "norm")
+    for chunk in _chunks(len(queries), part):
+        x = query_rows(chunk.start, chunk.stop)
+        similarity, at = nearest(bank_rows, len(bank), x, k, euclidean=False)  # [n, k]
+        weight = similarity.new_zeros(len(at), classes)
+        weight.scatter_add_(1, bank_labels[at], ((similarity - 1) / temperature).exp())
+        hits += (weight.argmax(dim=1) == labels[chunk]).sum()
     return hits
 
 
 def best_nn(
-    bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Tensor, *, max_k: int = 101, space: str = "norm",
-    gpus: int = 1, batch: int = 512,
-) -> Iterator[tuple[str, float]]:  # fmt: skip
-    """The best accuracy over k = 1, 3, 5, ... max_k Euclidean neighbors with one vote each, and the smallest such k
-    (spec small_sts A.9). Spaces: `neighbours.rows_of`."""
+    bank: Tensor,
+    bank_labels: Tensor,
+    queries: Tensor,
+    labels: Tensor,
+    *,
+    max_k: int = 101,
+    space: str = "norm",
+    gpus: int = 1,
+    batch: int = 512,
+) -> Iterator[tuple[str, float]]:
+    """Yield the best accuracy over k = 1, 3, 5, ... max_k Euclidean neighbors with one vote each, then the smallest
+    such k (spec small_sts A.9). For `space`, `gpus` and `batch` see `neighbors.rows_of`."""
     hits = best_nn_hits(bank, bank_labels, queries, labels, max_k=max_k, space=space, gpus=gpus, batch=batch)
     yield from best_of(hits, len(labels), space)
 
 
 def best_of(hits: Tensor, queries: int, space: str) -> Iterator[tuple[str, float]]:
-    """What `best_nn` yields, from the hits [number of odd k] of all ranks."""
+    """Yield what `best_nn` yields, from the hits [number of odd k] summed over all ranks."""
     best = int((hits == hits.max()).nonzero()[0])
     yield f"best-nn/{space}", int(hits[best]) / queries
     yield f"best-nn/{space} k", 2 * best + 1
 
 
 def best_nn_accuracies(bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Tensor, max_k: int) -> Tensor:
-    """Accuracy for k = 1, 3, 5, ... on features as they are: [number of odd k] float64."""
+    """Accuracy for k = 1, 3, 5, ... in the space `original`: [number of odd k] float64."""
     return best_nn_hits(bank, bank_labels, queries, labels, max_k=max_k, space="original").double() / len(labels)
 
 
 def best_nn_hits(
-    bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Tensor, *, max_k: int, space: str, gpus: int = 1,
-    batch: int = 512, part: slice = WHOLE,
-) -> Tensor:  # fmt: skip
-    """How many queries of `part` each k = 1, 3, 5, ... gets right: [number of odd k] int64.
+    bank: Tensor,
+    bank_labels: Tensor,
+    queries: Tensor,
+    labels: Tensor,
+    *,
+    max_k: int,
+    space: str,
+    gpus: int = 1,
+    batch: int = 512,
+    part: slice = WHOLE,
+) -> Tensor:
+    """Number of queries of `part` that each k = 1, 3, 5, ... classifies correctly: [number of odd k] int64.
 
-    UserError for more neighbors than bank rows, unlabeled rows, and a space that is not known.
+    UserError for more neighbors than bank rows, unlabeled rows, or an unknown space.
     """
     _check(bank, bank_labels, labels, max_k)
     hits = torch.zeros((max_k + 1) // 2, dtype=torch.long, device=bank.device)
-    rows, asked = rows_of(bank, space, gpus, batch), rows_of(queries, space, 1, batch)
-    for here, _, at in _neighbours(rows, len(bank), asked, len(queries), max_k, part):
-        hits += (votes(bank_labels[at]) == labels[here, None]).sum(dim=0)
+    bank_rows, query_rows = rows_of(bank, space, gpus, batch), rows_of(queries, space, 1, batch)
+    for chunk, _, at in _euclidean(bank_rows, len(bank), query_rows, len(queries), max_k, part):
+        hits += (votes(bank_labels[at]) == labels[chunk, None]).sum(dim=0)
     return hits
 
 
-def neighbours(
+def neighbors(
     bank: Tensor, queries: Tensor, k: int, *, space: str = "original", gpus: int = 1, batch: int = 512
 ) -> tuple[Tensor, Tensor]:
-    """Euclidean distances to the `k` nearest bank rows, ascending, and their numbers: [N, k] each."""
-    rows, asked = rows_of(bank, space, gpus, batch), rows_of(queries, space, 1, batch)
-    parts = [(distance, at) for _, distance, at in _neighbours(rows, len(bank), asked, len(queries), k, WHOLE)]
+    """Euclidean distances to the `k` nearest bank rows, ascending, and their row numbers: [N, k] each."""
+    bank_rows, query_rows = rows_of(bank, space, gpus, batch), rows_of(queries, space, 1, batch)
+    parts = [(d, at) for _, d, at in _euclidean(bank_rows, len(bank), query_rows, len(queries), k, WHOLE)]
     return torch.cat([d for d, _ in parts]), torch.cat([at for _, at in parts])
 
 
 def votes(near: Tensor) -> Tensor:
-    """Labels of neighbors [n, K], nearest first -> winners of 1, 3, 5, ... equal votes, [n, number of odd k]; of
-    labels with equally many votes the smallest.
+    """Labels of neighbors [n, K], nearest first -> winners of 1, 3, 5, ... equal votes, [n, number of odd k]. The
+    smallest label wins a tie.
 
     A label's votes only grow along a row, so the winner so far is the running maximum of (votes, smaller label).
     """
@@ -110,15 +136,16 @@ def share(queries: int, world_size: int, rank: int) -> slice:
 
 
 def printed(values: dict[str, float], space: str) -> str:
-    """The line that ssl-small prints of `best_nn`'s values."""
+    """The line that ssl-small prints for the values of `best_nn`."""
     return f"best-NN={100 * values[f'best-nn/{space}']:.2f}%, k={values[f'best-nn/{space} k']:.0f}."
 
 
-def _neighbours(
-    bank: Rows, size: int, asked: Rows, queries: int, k: int, part: slice
+def _euclidean(
+    bank: Rows, size: int, query_rows: Rows, queries: int, k: int, part: slice
 ) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    for here in _chunks(queries, part):
-        yield here, *nearest(bank, size, asked(here.start, here.stop), k, euclidean=True)
+    """Yield (chunk of the queries of `part`, distances, bank row numbers) of the `k` nearest."""
+    for chunk in _chunks(queries, part):
+        yield chunk, *nearest(bank, size, query_rows(chunk.start, chunk.stop), k, euclidean=True)
 
 
 def _chunks(queries: int, part: slice) -> Iterator[slice]:
@@ -129,6 +156,6 @@ def _chunks(queries: int, part: slice) -> Iterator[slice]:
 def _check(bank: Tensor, bank_labels: Tensor, labels: Tensor, k: int) -> None:
     if not 1 <= k <= len(bank):
         raise UserError(f"{k} neighbors cannot vote among {len(bank)} training images: ask for 1 to {len(bank)}")
-    for kind, found in (("training", bank_labels), ("test", labels)):
-        if not len(found) or int(found.min()) < 0:
+    for kind, values in (("training", bank_labels), ("test", labels)):
+        if not len(values) or int(values.min()) < 0:
             raise UserError(f"some {kind} images are unlabeled or there are none: kNN needs labels, name a labeled set")

@@ -1,7 +1,7 @@
-"""Accuracy by how often a class was seen in training: many, medium and few shots (spec balfeat_seed 8).
+"""Accuracy of classes grouped by their number of training images: many, medium and few shots (spec balfeat_seed 8).
 
-Many have more than 100 training images. Few have at most 20 by BalFeat's rule and fewer than 20 by OLTR's; ten classes
-of ImageNet-LT have exactly 20.
+Many: more than 100 images. Few: at most 20 by the rule of BalFeat, fewer than 20 by the rule of OLTR; ten classes of
+ImageNet-LT have exactly 20.
 """
 
 from collections.abc import Iterator
@@ -19,10 +19,10 @@ Rule = Literal["balfeat", "oltr"]
 
 
 def shots(scores: Tensor, labels: Tensor, counts: Tensor, *, rule: Rule = "balfeat") -> Iterator[tuple[str, float]]:
-    """Means over the classes of each group, and the fraction of all images; nan for a group without classes.
+    """Yield the mean accuracy over the classes of each group (nan for an empty group), then that over all images.
 
-    Scores [N, C] and labels [N] of test images, training images of each class `counts` [C]. UserError names a class
-    without test images, whose accuracy nobody knows."""
+    Scores [N, C] and labels [N] of test images; `counts` [C]: training images of each class. UserError for a class
+    without test images: its accuracy is unknown."""
     accuracy = per_class(scores, labels, len(counts))
     if len(absent := accuracy.isnan().nonzero()):
         raise UserError(

@@ -1,10 +1,10 @@
-"""The geometry of a representation: alignment, alignment within classes, uniformity (spec small_sts A.8).
+"""Geometry of a representation: alignment, alignment within classes, uniformity (spec small_sts A.8).
 
     align(a, b)  mean |a_i - b_i|^2        intra_c  mean over pairs of class c of |x_i - x_j|^2
-    uniform(x)   log mean over pairs of exp(-2 |x_i - x_j|^2), the mean of three disjoint subsets of 128 rows
+    uniform(x)   log mean over pairs of exp(-2 |x_i - x_j|^2), averaged over three disjoint subsets of 128 rows
 
-Alignment and uniformity arXiv:2005.10242. D is the original's domain, SD that of its views. The release wants 1000
-classes and draws the subsets unseeded; here classes come from the labels, and the subsets from a keyed hash.
+Alignment and uniformity: arXiv:2005.10242. In the column names D is the original, SD a view. The release needs 1000
+classes and draws the subsets without a seed; here the labels give the classes, and a keyed hash the subsets.
 """
 
 from collections.abc import Iterator
@@ -25,8 +25,9 @@ COLUMNS = ("D-SD align", "SD-SD align", "D cls-align", "SD cls-align", "D unifor
 def stats(
     views: tuple[Tensor, ...], labels: Tensor, *, permutation: Tensor | None = None, seed: int = 0
 ) -> Iterator[tuple[str, float]]:
-    """The six numbers, of raw features of the original and two views, each [N, D]; the rows of the subsets are
-    the first 384 of `permutation`, or keyed by `seed`."""
+    """Yield the six numbers of COLUMNS from raw features of the original and two views, each [N, D], and labels [N].
+
+    The subsets are the first 384 rows of `permutation`, or keyed by `seed`."""
     if len(views) < 3:
         raise UserError(f"the geometry compares two views, the set has {len(views) - 1}: make it with --views 2")
     d, one, two = (F.normalize(x.float(), dim=1) for x in views[:3])
@@ -41,21 +42,21 @@ def stats(
 
 
 def alignment(a: Tensor, b: Tensor) -> Tensor:
-    """Mean squared distance of unit rows [N, D]."""
+    """Mean squared distance between unit rows a and b, [N, D] each: a scalar, float64."""
     return 2 - 2 * torch.linalg.vecdot(a, b).double().mean()
 
 
 def intra_class(x: Tensor, labels: Tensor) -> Tensor:
-    """Mean squared distance over the pairs of each class there is, [classes]; x [N, D], labels [N].
+    """Mean squared distance over the pairs of each class, [classes] float64; x [N, D], labels [N].
 
-    The sum over pairs is n sum |x|^2 - |sum x|^2, so the cost is one pass over x; float64 bears the cancellation.
-    UserError for a class of one image."""
+    The sum over pairs is n sum |x|^2 - |sum x|^2, so one pass over x is enough; float64 withstands the cancellation.
+    UserError for unlabeled images, or a class of one image."""
     classes, at, count = labels.unique(return_inverse=True, return_counts=True)
     if not len(labels) or int(classes.min()) < 0:
         raise UserError("some images are unlabeled: alignment within classes needs labels, name a labeled set")
     if int(count.min()) < 2:
         raise UserError(
-            f"class {int(classes[count.argmin()])} has one image, which has no pair: take 2 or more a class"
+            f"class {int(classes[count.argmin()])} has one image, which has no pair: take 2 or more per class"
         )
     x = x.double()
     total = x.new_zeros(len(classes), x.shape[1]).index_add_(0, at, x)  # [C, D]
@@ -64,12 +65,12 @@ def intra_class(x: Tensor, labels: Tensor) -> Tensor:
 
 
 def uniformity(x: Tensor, t: float = 2.0) -> Tensor:
-    """log of the mean Gaussian potential over pairs of rows [n, D]."""
+    """Log of the mean Gaussian potential over pairs of rows x [n, D]: a scalar."""
     return torch.pdist(x).square().mul(-t).exp().mean().log()
 
 
 def subsets(samples: int, seed: int) -> Tensor:
-    """Rows of the three subsets, [3, 128], keyed by seed."""
+    """Row numbers of the three subsets, [3, 128], keyed by `seed`."""
     if samples < SUBSETS * SUBSET:
         raise UserError(
             f"uniformity takes {SUBSETS} subsets of {SUBSET} images, there are {samples}: "

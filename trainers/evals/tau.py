@@ -1,4 +1,4 @@
-"""tau-normalized classifiers: rows of frequent classes grow long, so divide each by its length to the power of tau.
+"""tau-normalized classifiers: weight rows of frequent classes grow long, so each is divided by its length to the tau.
 
     w_c / |w_c|^tau, without bias        tau = 0, 0.1, ... 1
 
@@ -19,7 +19,7 @@ TAUS = tuple(step / 10 for step in range(11))
 def tau_norm(
     x: Tensor, weight: Tensor, labels: Tensor, counts: Tensor, *, taus: Sequence[float] = TAUS, rule: Rule = "balfeat"
 ) -> Iterator[tuple[str, float]]:
-    """Many, medium, few, all and top-5 for each tau; features x [N, D], weight [C, D], training counts [C]."""
+    """Yield many, medium, few, all and top-5 for each tau. Features x [N, D], weight [C, D], training counts [C]."""
     for tau in taus:
         scores = x @ weights(weight, (tau,))[0].T  # [N, C]
         yield from ((f"tau={tau:g} {name}", value) for name, value in shots(scores, labels, counts, rule=rule))
@@ -27,12 +27,12 @@ def tau_norm(
 
 
 def weights(weight: Tensor, taus: Sequence[float] = TAUS) -> Tensor:
-    """Classifier rows [C, D] -> the same for each tau, [T, C, D]; a row of zeros stays one."""
+    """Classifier rows [C, D] -> normalized rows for each tau, [T, C, D]; a row of zeros stays zero."""
     norm = torch.linalg.vector_norm(weight, dim=1, keepdim=True)  # [C, 1]
     norm = torch.where(norm > 0, norm, 1)
     return torch.stack([weight / norm**tau for tau in taus])
 
 
 def logits(x: Tensor, weight: Tensor, taus: Sequence[float] = TAUS) -> Tensor:
-    """Scores of x [N, D] for each tau, [N, T, C]."""
+    """Scores of features x [N, D] for each tau, [N, T, C]."""
     return torch.einsum("nd,tcd->ntc", x, weights(weight, taus))

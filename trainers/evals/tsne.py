@@ -1,7 +1,7 @@
-"""t-SNE of originals and their views in one plane: coordinates and two images (spec small_sts A.10).
+"""t-SNE of originals and their views in one plane: coordinates as a table, and two plots (spec small_sts A.10).
 
-Unit features, the first 50 principal components, then scikit-learn's t-SNE of all views together. The release has its
-own exact t-SNE with unsorted components, and axes by the originals alone.
+Unit features, their first 50 principal components, then scikit-learn's t-SNE of all views together. The release has an
+exact t-SNE of its own with unsorted components, and its axes fit the originals alone.
 """
 
 from collections.abc import Iterator
@@ -22,13 +22,20 @@ INK, PAPER, VIEWS = "#2b2b2b", "#f7f5f0", ("#17bebb", "#e4572e", "#ffc914")
 
 
 def tsne(
-    views: tuple[Tensor, ...], labels: Tensor, folder: Path, *, perplexity: float = 30.0, classes: int = 10,
-    per_class: int = 100, seed: int = 0,
-) -> Iterator[tuple[str, float]]:  # fmt: skip
-    """Write `tsne.parquet`, `tsne_classes.png` and, where there are two views, `tsne_views.png` into `folder`.
+    views: tuple[Tensor, ...],
+    labels: Tensor,
+    folder: Path,
+    *,
+    perplexity: float = 30.0,
+    classes: int = 10,
+    per_class: int = 100,
+    seed: int = 0,
+) -> Iterator[tuple[str, float]]:
+    """Write `tsne.parquet`, `tsne_classes.png` and, if there are two views, `tsne_views.png` into `folder`; yield the
+    divergence.
 
-    Raw features of the original and its views, each [N, D], labels [N]; pictured are the first `per_class` images of
-    the first `classes` classes, and with their views those of the first class.
+    Raw features of the original and its views, each [N, D], and labels [N]. The first `per_class` images of the first
+    `classes` classes are shown; `tsne_views.png` shows the first class with its views.
     """
     names = labels.unique()[:classes]
     rows = [int(row) for name in names for row in (labels == name).nonzero()[:per_class, 0]]
@@ -43,9 +50,9 @@ def tsne(
 
 
 def coordinates(views: tuple[Tensor, ...], *, perplexity: float, seed: int = 0) -> tuple[np.ndarray, float]:
-    """Places of all views in one plane, [V, N, 2] float32, and the divergence (nats) that is left.
+    """Coordinates of all views in one plane, [V, N, 2] float32, and the remaining divergence (nats).
 
-    UserError unless the perplexity, about the number of neighbors, is less than the number of points."""
+    UserError unless the perplexity, roughly a number of neighbors, is less than the number of points."""
     x = np.concatenate([F.normalize(v.float(), dim=1).cpu().numpy() for v in views])  # [V N, D]
     if not 0 < perplexity < len(x):
         raise UserError(
@@ -53,14 +60,14 @@ def coordinates(views: tuple[Tensor, ...], *, perplexity: float, seed: int = 0) 
             f"lower --perplexity or take more images"
         )
     manifold, decomposition = needs("sklearn.manifold"), needs("sklearn.decomposition")
-    few = decomposition.PCA(min(COMPONENTS, *x.shape), random_state=seed).fit_transform(x)
-    how = manifold.TSNE(perplexity=perplexity, init="pca", random_state=seed)
-    y = how.fit_transform(few).astype(np.float32)
-    return y.reshape(len(views), -1, 2), float(how.kl_divergence_)
+    components = decomposition.PCA(min(COMPONENTS, *x.shape), random_state=seed).fit_transform(x)
+    model = manifold.TSNE(perplexity=perplexity, init="pca", random_state=seed)
+    y = model.fit_transform(components).astype(np.float32)
+    return y.reshape(len(views), -1, 2), float(model.kl_divergence_)
 
 
 def save(y: np.ndarray, labels: np.ndarray, rows: np.ndarray, path: Path) -> None:
-    """Coordinates [V, N, 2] of images `rows` [N] as a table of row, label, view, x, y."""
+    """Write coordinates y [V, N, 2] of images `rows` [N] as a parquet table with columns row, label, view, x, y."""
     v, n = y.shape[:2]
     columns = {"row": np.tile(rows, v), "label": np.tile(labels, v), "view": np.repeat(np.arange(v), n)}
     table = pa.table({**columns, "x": y[..., 0].ravel(), "y": y[..., 1].ravel()})
@@ -69,31 +76,31 @@ def save(y: np.ndarray, labels: np.ndarray, rows: np.ndarray, path: Path) -> Non
 
 
 def paint_classes(y: np.ndarray, labels: np.ndarray, path: Path) -> None:
-    """Points [N, 2], a color a class."""
+    """Plot points y [N, 2], one color per class."""
     axes = _page()
     names = np.unique(labels)
-    colours = needs("matplotlib").colormaps["turbo"](np.linspace(0.05, 0.95, len(names)))
-    for name, colour in zip(names, colours, strict=True):
-        axes.scatter(*y[labels == name].T, color=colour, s=14, linewidths=0, label=str(name))
+    colors = needs("matplotlib").colormaps["turbo"](np.linspace(0.05, 0.95, len(names)))
+    for name, color in zip(names, colors, strict=True):
+        axes.scatter(*y[labels == name].T, color=color, s=14, linewidths=0, label=str(name))
     if len(names) <= 10:
         axes.legend(title="class", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     _write(axes, path)
 
 
 def paint_views(y: np.ndarray, path: Path) -> None:
-    """Points [3, N, 2]: originals and their two views, each triple joined."""
+    """Plot points y [3, N, 2]: originals and their two views, each triple as a triangle."""
     axes = _page()
     for triple in y.transpose(1, 0, 2):  # [3, 2]
         axes.fill(*triple.T, facecolor=INK, alpha=0.06, edgecolor="none")
         axes.fill(*triple.T, facecolor="none", edgecolor=INK, linewidth=0.5)
-    for points, colour, name in zip(y, VIEWS, ("original", "view 1", "view 2"), strict=True):
-        axes.scatter(*points.T, color=colour, s=16, linewidths=0, label=name, zorder=2)
+    for points, color, name in zip(y, VIEWS, ("original", "view 1", "view 2"), strict=True):
+        axes.scatter(*points.T, color=color, s=16, linewidths=0, label=name, zorder=2)
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     _write(axes, path)
 
 
 def _page() -> Any:
-    """Axes without a window and without ticks, whose lengths t-SNE leaves without meaning."""
+    """Axes without a window and without ticks: lengths have no meaning in t-SNE."""
     figure = needs("matplotlib.figure").Figure(figsize=(8, 6.4), layout="constrained")
     axes = figure.subplots()
     axes.set(xticks=[], yticks=[], aspect="equal", facecolor=PAPER)

@@ -1,25 +1,125 @@
-"""Tasks by name, and one evaluation from options to results."""
+"""The base of all evaluations: options, the network that they name, and its features."""
 
-from ...shards.errors import choose
-from ..ranks import process_group, rank
-from .linear import Linear, Transfer
-from .model import EvaluatedModel, Evaluation, report, title
-from .on_features import Instdisc, Knn, Shots, Stats, Tsne
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
 
-TASKS = {"knn": Knn, "linear": Linear, "transfer": Transfer, "shots": Shots, "instdisc": Instdisc, "stats": Stats,
-         "tsne": Tsne}  # fmt: skip
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...pipeline.batch import Loader
+from ...pipeline.static.read import StaticSet
+from ...shards.errors import UserError
+from ...shards.files import atomic
+from ...shards.manifest import Manifest
+from ..checkpoints.loading import load_backbone
+from ..checkpoints.weights import read
+from ..data import Loading, Network, evaluating
+from ..evals.features import features, view_features
+from ..methods.supervised import classifier
+from ..nets.encoder import backbone, seeded
+from ..ranks import rank, world_size
+
+Results = Iterator[tuple[str, float]]
 
 
-def options_of(task: str) -> Evaluation:
-    """The task's options as they are without a word; UserError with the nearest names for an unknown one."""
-    return TASKS[choose("task", task, TASKS)]()
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Loading, ABC):
+    """Which network, on which data"""
+
+    checkpoint: Annotated[str, "last.pt of a run, or the checkpoint of a release"] = ""
+    arch: Annotated[str, "backbone (the one that the checkpoint names)"] = ""
+    network: Network = "auto"
+    size: Annotated[int, "side of the views, px; 0: as trained, else 224", 0] = 0
+    test_views: Annotated[str, "augmentation recipe of the evaluated images"] = "evaluation"
+    batch_size: Annotated[int, "global batch", 1] = 256
+    features: Annotated[str, "folder to keep features in and to take them from"] = ""
+    untrained: Annotated[bool, "use the network with its initial weights, as a baseline"] = False
+    device: Annotated[Literal["auto", "cuda", "cpu"], "auto: a GPU if there is one"] = "auto"
+
+    @abstractmethod
+    def measure(self, model: "EvaluatedModel") -> Results:
+        """Yield (name, value) for each number of this evaluation; every rank calls it."""
 
 
-def evaluate(options: Evaluation) -> dict[str, float]:
-    """Run the task; rank 0 prints a table and adds the numbers to results.json beside the checkpoint."""
-    name = next(name for name, kind in TASKS.items() if type(options) is kind)
-    with process_group(options.device) as device:
-        results = dict(options.measure(EvaluatedModel(options, device)))  # pyright: ignore[reportAttributeAccessIssue]
+class EvaluatedModel:
+    """The network that `options` name, and its features of any set. UserError for a checkpoint that does not fit."""
+
+    def __init__(self, options: Evaluation, device: torch.device):
+        if not options.checkpoint:
+            raise UserError("no network to evaluate: name one with --checkpoint runs/<run>/last.pt")
+        self.options, self.device, self.path = options, device, Path(options.checkpoint)
+        self.weights = read(self.path)
+        recipe = self.weights.recipe
+        self.arch = options.arch or self.weights.arch
+        if not self.arch:
+            raise UserError(f"{self.path} does not say which network it is of: name it with --arch")
+        self.stem, self.size = str(recipe.get("stem", "imagenet")), options.size or int(recipe.get("size", 224))
+
+    @cached_property
+    def net(self) -> nn.Module:
+        """The backbone, images -> features, on the device in eval mode."""
+        seeded(int(self.weights.recipe.get("seed", 0)))
+        net, _ = backbone(self.arch, self.stem)
+        if not self.options.untrained:
+            loaded = load_backbone(net, self.path, which=self.options.network)
+            if not rank():
+                print(f"{self.arch}: {loaded}")
+        return net.to(self.device, memory_format=torch.channels_last).eval()  # pyright: ignore[reportCallIssue]
+
+    def head(self, width: int, classes: int) -> nn.Module:
+        """The checkpoint's classifier, on the CPU: features [N, width] -> scores [N, classes]."""
+        head = classifier(str(self.weights.recipe.get("classifier", "linear")), width, classes)
+        state = self.weights.head(self.options.network)
+        if _shapes(head.state_dict()) != _shapes(state):
+            raise UserError(
+                f"{self.path} holds no classifier of {classes} classes for {self.arch}: name the --data it was trained "
+                f"on, or train one with --task linear"
+            )
+        head.load_state_dict(state)
+        return head.eval()
+
+    def views(self, static: str, mode: str) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Features [N, D] of the originals and of two views each of a static set, and labels [N]."""
+        if not static:
+            raise UserError(
+                "no static set to evaluate on: `python tools/make_static.py` makes one, name it with --static"
+            )
+        batch, device = self.options.batch_size, self.device
+        loader = StaticSet(Path(static), mode, batch=batch, world_size=world_size(), rank=rank(), device=device)
+        with closing(loader):
+            return view_features(self.net, loader, 3)
+
+    def features(self, data: Manifest) -> tuple[Tensor, Tensor]:
+        """Features [N, D] and labels [N] of a set, each image once, in manifest order, on every rank."""
+        options = self.options
+        loader = evaluating(data, self.size, options.batch_size, options, self.device, options.test_views)
+        with closing(loader):
+            return self._kept_features(loader, data.uid.tobytes() + options.test_views.encode())
+
+    def _kept_features(self, loader: Loader, identity: bytes) -> tuple[Tensor, Tensor]:
+        """Features of a loader; with `--features`, those of an earlier evaluation of the same network and images."""
+        if not self.options.features:
+            return features(self.net, loader)
+        digest = hashlib.sha256(identity + self.path.read_bytes())
+        digest.update(repr((self.arch, self.options.network, self.size, self.options.untrained)).encode())
+        file = Path(self.options.features) / f"{digest.hexdigest()[:16]}.npz"
+        if file.exists():
+            with np.load(file) as kept:
+                return tuple(torch.from_numpy(kept[k]).to(self.device) for k in ("features", "labels"))  # pyright: ignore
+        x, y = features(self.net, loader)
         if not rank():
-            report(title(name, options), results, options)
-    return results
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with atomic(file) as out:
+                np.savez(out, features=x.cpu().numpy(), labels=y.cpu().numpy())
+        return x, y
+
+
+def _shapes(state: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in state.items()}

@@ -1,10 +1,10 @@
-"""LARS: SGD whose rate is scaled, for each weight, by how large the weight is beside its gradient.
+"""LARS: SGD that scales the rate of each weight by the ratio of its norm to the norm of its gradient.
 
     r = lr eta |w| / (|g| + wd |w|)   for adapted weights with |w| |g| > 1e-8, else lr
     b <- mu b + r (g + wd w);  w <- w - b
 
-arXiv:1708.03888, as Momentum^2 Teacher's program has it (spec: Spatial Ensemble B.6): the rate is inside the momentum,
-and what is not adapted (biases, norms) still decays.
+arXiv:1708.03888, as in the program of Momentum^2 Teacher (spec: Spatial Ensemble B.6): the rate is inside the momentum,
+and weights that are not adapted (biases, norms) decay as well.
 """
 # pyright: reportPrivateImportUsage=false, reportPrivateUsage=false
 
@@ -17,46 +17,54 @@ from torch.nn.modules.conv import _ConvNd
 
 
 def groups_of(module: nn.Module) -> list[dict[str, Any]]:
-    """Parameter groups of what takes gradients: weights of convolutions and linear layers are `adapted`, others not."""
+    """Two parameter groups of everything that takes gradients: `adapted` are the weights of convolutions and linear
+    layers."""
     weights = {id(m.weight) for m in module.modules() if isinstance(m, _ConvNd | nn.Linear)}
     trained = [p for p in module.parameters() if p.requires_grad]
-    return [{"params": [p for p in trained if (id(p) in weights) == adapted], "adapted": adapted}
-            for adapted in (True, False)]  # fmt: skip
+    return [
+        {"params": [p for p in trained if (id(p) in weights) == adapted], "adapted": adapted}
+        for adapted in (True, False)
+    ]
 
 
 class LARS(torch.optim.Optimizer):
-    """`groups` have a flag `adapted` beside their params; `trust` is eta."""
+    """The optimizer. Each group has a flag `adapted` beside its params; `trust` is eta."""
 
     def __init__(
-        self, groups: Iterable[dict[str, Any]], lr: float, *, momentum: float = 0.9, weight_decay: float = 0.0,
+        self,
+        groups: Iterable[dict[str, Any]],
+        lr: float,
+        *,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
         trust: float = 1e-3,
-    ):  # fmt: skip
+    ):
         super().__init__(groups, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """One update of every parameter that has a gradient; the GPU is not waited for."""
+        """Update every parameter that has a gradient, without waiting for the GPU."""
         for group in self.param_groups:
             if weights := [p for p in group["params"] if p.grad is not None]:
-                self._move(weights, group)
+                self._update(weights, group)
 
-    def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
+    def _update(self, weights: list[Tensor], group: dict[str, Any]) -> None:
         grads: list[Tensor] = [w.grad for w in weights]  # pyright: ignore[reportAssignmentType]
         for w in weights:
             if not self.state[w]:
                 self.state[w]["momentum_buffer"] = torch.zeros_like(w)
         buffers = [self.state[w]["momentum_buffer"] for w in weights]
-        pulls = torch._foreach_add(grads, weights, alpha=group["weight_decay"])
+        updates = torch._foreach_add(grads, weights, alpha=group["weight_decay"])
         if group["adapted"]:
-            w, g = (torch.stack(torch._foreach_norm(of)) for of in (weights, grads))  # [T]
+            w, g = (torch.stack(torch._foreach_norm(tensors)) for tensors in (weights, grads))  # [T]
             factors = ratios(w, g, group["weight_decay"], group["trust"])
-            pulls = torch._foreach_mul(pulls, factors.unbind())
+            updates = torch._foreach_mul(updates, factors.unbind())
         torch._foreach_mul_(buffers, group["momentum"])
-        torch._foreach_add_(buffers, pulls, alpha=group["lr"])
+        torch._foreach_add_(buffers, updates, alpha=group["lr"])
         torch._foreach_sub_(weights, buffers)
 
 
 def ratios(weight: Tensor, grad: Tensor, weight_decay: float, trust: float) -> Tensor:
-    """Norms of weights and of gradients [T] -> by what factors their rates differ from lr [T]."""
+    """Norms of weights and of their gradients, [T] each -> factors on lr, [T]."""
     ratio = trust * weight / (grad + weight_decay * weight)
     return torch.where(weight * grad > 1e-8, ratio, 1.0)

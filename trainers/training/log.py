@@ -1,4 +1,5 @@
-"""What a run says: a JSON line and the progress bar's tail every few steps; the one place that syncs the device."""
+"""The log of a run: averages every few steps as a JSON line and on the progress bar; the only place that syncs the
+device."""
 
 import json
 import math
@@ -18,86 +19,105 @@ from .loggers import MetricLogger
 
 
 class Log:
-    """Averages what happened since the last line; `wait` is the share of time that steps waited for data.
+    """Averages the steps since the last line. Every rank writes rank-N.log; rank 0 writes the averages over all ranks
+    to log.jsonl, to `loggers` and to the progress bar.
 
-    Every rank writes what it saw to rank-N.log, rank 0 the averages to log.jsonl and to `writers`. `stop`, which a
-    signal handler may set, becomes `stopped` on all ranks at the next line: one of them may have got the signal first.
+    `steps`: range(steps already taken, total); `batch` is global; `every`: steps between lines. `wait` of a line is the
+    share of time that steps waited for data: add it to `waited`. A signal handler may set `stop` on any rank; after the
+    next line `stopped` is set on all ranks.
     """
 
-    def __init__(
-        self, folder: Path, *, done: int, total: int, batch: int, every: int, writers: tuple[MetricLogger, ...] = ()
-    ):  # fmt: skip
+    def __init__(self, folder: Path, steps: range, *, batch: int, every: int, loggers: tuple[MetricLogger, ...] = ()):
         self.every, self.batch, self.stop, self.stopped = every, batch, False, False
-        self._writers = writers if not rank() else ()
-        self._begin()
         folder.mkdir(parents=True, exist_ok=True)
         self._own = (folder / f"rank-{rank()}.log").open("a", buffering=1)
-        self._file = (folder / "log.jsonl").open("a", buffering=1) if not rank() else None
-        often = 0.2 if sys.stderr.isatty() else 10.0  # seconds between updates; a file wants fewer lines than an eye
-        self._bar = tqdm(total=total, initial=done, unit="step", disable=bool(rank()), smoothing=0.1, mininterval=often)
-        self.say(f"from step {done} of {total}, rank {rank()} of {world_size()}")
+        self._file = None if rank() else (folder / "log.jsonl").open("a", buffering=1)
+        self._loggers = () if rank() else loggers
+        self._bar = _progress_bar(steps)
+        self._begin_interval()
+        self.say(f"from step {steps.start} of {steps.stop}, rank {rank()} of {world_size()}")
 
     def say(self, text: str) -> None:
-        """A line in this rank's own file."""
+        """Write a line into this rank's own file."""
         self._own.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 
     def step(
         self, step: int, epoch: int, lr: float, loss: Tensor, stats: dict[str, Tensor], *, write: bool = False
     ) -> None:
-        """After each optimizer step; `step` counts from 1. `write`: a line now, whatever the interval; what it says is
-        finite, so a checkpoint may follow."""
-        self.steps += 1
-        self._bar.update(1)
-        self._sum = torch.stack([v.detach().float() for v in (loss, *stats.values())]) + self._sum
+        """Count an optimizer step, numbered from 1; write a line every `every` steps, and always if `write`.
+
+        UserError if the average loss of a line is not finite. So a checkpoint may follow a line.
+        """
+        self._count((loss, *stats.values()))
         if step % self.every and not write:
             return
-        total = torch.cat([self._sum, self._sum.new_full((1,), float(self.stop))])
-        if world_size() > 1:
-            dist.all_reduce(total)
-        *sums, stop = total.tolist()  # the one host sync of the interval
-        means = dict(zip(("loss", *stats), (s / (world_size() * self.steps) for s in sums), strict=True))
-        self.stopped = stop > 0
+        means = self._average(("loss", *stats))
         if not math.isfinite(means["loss"]):
             raise UserError(
                 f"the loss is {means['loss']} by step {step} (epoch {epoch}, lr {lr:.3g}): lower --lr; "
                 f"the last checkpoint is from before"
             )
         self._write(step, epoch, lr, means)
+        self._begin_interval()
 
     def note(self, step: int, epoch: int, values: dict[str, float]) -> None:
-        """A line of its own for what is measured between epochs; the time it took is not the steps'."""
-        if not values:
-            return
+        """Write a separate line for `values` measured between epochs; the time since the last line is not counted."""
         if self._file:
             self._file.write(json.dumps({"step": step, "epoch": epoch, **values}) + "\n")
             self._bar.write(f"epoch {epoch}: " + ", ".join(f"{k} {v:.4f}" for k, v in values.items()))
-        for writer in self._writers:
-            writer.write(step, values)
-        self._begin()
+        for logger in self._loggers:
+            logger.write(step, values)
+        self._begin_interval()
 
-    def _begin(self) -> None:
-        """A new interval."""
+    def close(self) -> None:
+        self._bar.close()
+        self._own.close()
+        for logger in self._loggers:
+            logger.close()
+        if self._file:
+            self._file.close()
+
+    def _begin_interval(self) -> None:
         self.waited, self.steps, self.since = 0.0, 0, time.perf_counter()
         self._sum: Tensor | float = 0.0
+
+    def _count(self, values: tuple[Tensor, ...]) -> None:
+        """Add a step's scalars to the sums of the interval, on the device."""
+        self.steps += 1
+        self._bar.update(1)
+        self._sum = torch.stack([v.detach().float() for v in values]) + self._sum
+
+    def _average(self, names: tuple[str, ...]) -> dict[str, float]:
+        """Averages of the interval over steps and ranks, by name; also spreads `stop` to all ranks."""
+        assert isinstance(self._sum, Tensor)
+        total = torch.cat([self._sum, self._sum.new_full((1,), float(self.stop))])
+        if world_size() > 1:
+            dist.all_reduce(total)
+        *sums, stop = total.tolist()  # the one host sync of the interval
+        self.stopped = stop > 0
+        return dict(zip(names, (s / (world_size() * self.steps) for s in sums), strict=True))
 
     def _write(self, step: int, epoch: int, lr: float, means: dict[str, float]) -> None:
         seconds = time.perf_counter() - self.since
         row: dict[str, Any] = {"step": step, "epoch": epoch, **means, "lr": lr}
         row |= {"img_s": self.steps * self.batch / seconds, "wait": self.waited / seconds}
-        self._begin()
         self.say(f"step {step}, epoch {epoch}, {row['img_s']:.0f} img/s, this rank waited {row['wait']:.0%} for data")
         if self._file:
             self._file.write(json.dumps(row) + "\n")
-        for writer in self._writers:
-            writer.write(step, {k: v for k, v in row.items() if k != "step"})
+        for logger in self._loggers:
+            logger.write(step, {k: v for k, v in row.items() if k != "step"})
         self._bar.set_postfix_str(
             f"loss {row['loss']:.3f}, {row['img_s']:.0f} img/s, waiting for data {row['wait']:.0%}", refresh=False
         )
 
-    def close(self) -> None:
-        self._bar.close()
-        self._own.close()
-        for writer in self._writers:
-            writer.close()
-        if self._file:
-            self._file.close()
+
+def _progress_bar(steps: range) -> Any:
+    interval = 0.2 if sys.stderr.isatty() else 10.0  # seconds between updates: a log file needs fewer than a person
+    return tqdm(
+        total=steps.stop,
+        initial=steps.start,
+        unit="step",
+        disable=bool(rank()),
+        smoothing=0.1,
+        mininterval=interval,
+    )

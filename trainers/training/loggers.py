@@ -1,4 +1,4 @@
-"""Where a run's numbers go besides log.jsonl: TensorBoard and Weights & Biases, each an extra."""
+"""Outputs of a run's numbers besides log.jsonl: TensorBoard and Weights & Biases, each an extra."""
 
 import hashlib
 from pathlib import Path
@@ -8,7 +8,7 @@ from ...shards.errors import needs
 
 
 class MetricLogger(Protocol):
-    """Takes the numbers of a step."""
+    """Writes numbers of a step somewhere."""
 
     def write(self, step: int, values: dict[str, float]) -> None: ...
 
@@ -16,7 +16,7 @@ class MetricLogger(Protocol):
 
 
 class TensorBoardLogger:
-    """Event files in the run's folder: `tensorboard --logdir runs`."""
+    """Writes event files into the run's folder; `tensorboard --logdir runs` shows them."""
 
     def __init__(self, folder: Path):
         needs("tensorboard")
@@ -33,13 +33,13 @@ class TensorBoardLogger:
 
 
 class WandbLogger:
-    """A run of a Weights & Biases project, one a folder, so that a resumed run goes on in its own; WANDB_MODE=offline
-    keeps it on disk."""
+    """Logs to a Weights & Biases project, one run per folder, which a resumed run continues. WANDB_MODE=offline keeps
+    it on disk."""
 
     def __init__(self, folder: Path, project: str, config: dict[str, Any]):
-        one = hashlib.sha1(str(folder.resolve()).encode()).hexdigest()[:12]
+        run_id = hashlib.sha1(str(folder.resolve()).encode()).hexdigest()[:12]
         self._run: Any = needs("wandb").init(
-            project=project, dir=str(folder), name=folder.name, id=one, resume="allow", config=config
+            project=project, dir=str(folder), name=folder.name, id=run_id, resume="allow", config=config
         )
 
     def write(self, step: int, values: dict[str, float]) -> None:

@@ -1,107 +1,120 @@
-"""The training loop. Knows steps, ranks and checkpoints; knows no method, data set or augmentation."""
+"""The training loop. It knows steps, ranks and checkpoints, but no method, data set or augmentation."""
 
 import inspect
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ...augment.draw import hashed
 from ...pipeline.batch import Batch, Loader
 from ...shards.errors import UserError
 from ...shards.keyed import Purpose
-from ..methods.protocol import Method, Now
+from ..checkpoints.manager import CheckpointManager, TrainState
+from ..methods.protocol import Method, Now, Stats
 from ..ranks import rank
 from ..recipes.options import Recipe
 from .log import Log
+from .optim import schedule
+from .validate import Validator
 
 _RENAMED = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters  # torch 2.15
 _NO_BUFFERS: dict[str, Any] = {"forward_sync_buffers" if _RENAMED else "broadcast_buffers": False}
 
 
 def train(
-    method: nn.Module,
-    loader: Loader,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
     recipe: Recipe,
-    lr: Callable[[int], float],
+    loader: Loader,
+    checkpoints: CheckpointManager,
     log: Log,
-    save: Callable[[int], None],
+    validator: Validator | None = None,
     *,
     step: int = 0,
-    save_every: int = 0,
-    probe: Callable[[int], dict[str, float]] | None = None,
 ) -> int:
-    """From optimizer step `step` to the end of the recipe, or until `log` says stop; returns the steps then taken.
-
-    `lr` is a function of the steps taken; `save(step)` is called after every epoch, when the run is to stop and, when
-    `save_every` is set, every so many steps; `probe(epoch)` gives more numbers to log.
-    """
-    rule: Method = method  # pyright: ignore[reportAssignmentType]
-    device = next(method.parameters()).device
-    net: nn.Module = method.train()
-    if dist.is_initialized():
-        # Queues and teachers are equal on all ranks by construction and rank 0 saves: broadcasting buffers every step
-        # would cost a queue's worth of traffic and change nothing.
-        net = DistributedDataParallel(method, **_NO_BUFFERS)
-    cast = torch.autocast(device.type, dtype := precision(recipe, device), enabled=dtype != torch.float32)
+    """Train the state of `checkpoints` from optimizer step `step` to the end of the recipe, or until `log` is stopped;
+    returns the number of steps then taken."""
     per_epoch = len(loader) // recipe.accumulate
-    total = recipe.epochs * per_epoch
+    stepper = Stepper(checkpoints.state, recipe, per_epoch)
     if not step:
-        _prefill(rule, loader, recipe, total, cast)
-
+        stepper.prefill(loader)
     for epoch in range(step // per_epoch, recipe.epochs):
         batches = _timed(loader.epoch(epoch, start=step % per_epoch * recipe.accumulate), log)
         for _ in range(step % per_epoch, per_epoch):
-            now = Now(step, total, recipe.seed)
-            for group in optimizer.param_groups:
-                group["lr"] = lr(step)
-            torch.manual_seed(int(hashed(recipe.seed, step, Purpose.RESEED, rank())[0] >> 1))
-            rule.before_step(now)
-            optimizer.zero_grad(set_to_none=True)
-            losses, stats = [], {}
-            for part in range(recipe.accumulate):
-                last = part + 1 == recipe.accumulate
-                with nullcontext() if last or net is method else net.no_sync(), cast:  # pyright: ignore
-                    loss, stats = net(next(batches), now)
-                    scaler.scale(loss / recipe.accumulate).backward()
-                losses.append(loss.detach())
-            scaler.step(optimizer)
-            scaler.update()
-            rule.after_step(now)
+            loss, stats = stepper.step(step, batches)
             step += 1
-            saving = bool(save_every) and step % save_every == 0
-            log.step(
-                step, epoch, lr(step - 1), torch.stack(losses).mean(), stats, write=saving or step % per_epoch == 0
-            )
-            if log.stopped or (saving and step % per_epoch):
-                save(step)
+            saving = checkpoints.due(step)
+            log.step(step, epoch, stepper.lr(step - 1), loss, stats, write=saving)
             if log.stopped:
+                checkpoints.save(step)
                 return step
-        log.note(step, epoch, probe(epoch) if probe else {})
-        save(step)
+            if validator and step % per_epoch == 0 and validator.due(epoch):
+                values = validator.measure()
+                log.note(step, epoch, values)
+                checkpoints.report_metric(next(iter(values.values())))
+            if saving:
+                checkpoints.save(step)
     return step
 
 
-def _prefill(rule: Method, loader: Loader, recipe: Recipe, total: int, cast: Any) -> None:
-    """Batches of epoch -1 for a method that wants its queue full at the first step."""
-    wanted = min(getattr(rule, "prefill", 0), len(loader))
-    batches = loader.epoch(-1) if wanted else iter(())
-    with torch.no_grad(), cast:
-        for number in range(wanted):
-            rule.fill(next(batches), Now(number - wanted, total, recipe.seed))  # pyright: ignore
-    if wanted:
+class Stepper:
+    """Takes optimizer steps with a recipe of `per_epoch` steps per epoch; `lr(step)` is the rate of a step."""
+
+    def __init__(self, state: TrainState, recipe: Recipe, per_epoch: int):
+        self.state, self.recipe, self.total = state, recipe, recipe.epochs * per_epoch
+        self.lr = schedule(recipe, per_epoch)
+        self.method: Method = state.method  # pyright: ignore[reportAttributeAccessIssue]
+        self.net: nn.Module = state.method.train()
+        if dist.is_initialized():
+            # Queues and teachers are equal on all ranks by construction and rank 0 saves: broadcasting buffers every
+            # step would cost a queue's worth of traffic and change nothing.
+            self.net = DistributedDataParallel(state.method, **_NO_BUFFERS)
+        dtype = precision(recipe, state.device)
+        self.cast = torch.autocast(state.device.type, dtype, enabled=dtype != torch.float32)
+
+    def prefill(self, loader: Loader) -> None:
+        """Give batches of epoch -1 to a method that needs a full queue at its first step."""
+        count = min(getattr(self.method, "prefill", 0), len(loader))
+        if not count:
+            return
+        batches = loader.epoch(-1)
+        with torch.no_grad(), self.cast:
+            for number in range(count):
+                self.method.fill(next(batches), Now(number - count, self.total, self.recipe.seed))  # pyright: ignore
         batches.close()  # pyright: ignore
+
+    def step(self, step: int, batches: Iterator[Batch]) -> tuple[Tensor, Stats]:
+        """Take step `step`, counted from 0, with the next `accumulate` batches: their mean loss, and the last stats."""
+        now, optimizer, scaler = Now(step, self.total, self.recipe.seed), self.state.optimizer, self.state.scaler
+        for group in optimizer.param_groups:
+            group["lr"] = self.lr(step)
+        torch.manual_seed(int(hashed(self.recipe.seed, step, Purpose.RESEED, rank())[0] >> 1))
+        self.method.before_step(now)
+        optimizer.zero_grad(set_to_none=True)
+        losses, stats = [], {}
+        for part in range(self.recipe.accumulate):
+            loss, stats = self._backward(batches, now, sync=part + 1 == self.recipe.accumulate)
+            losses.append(loss)
+        scaler.step(optimizer)
+        scaler.update()
+        self.method.after_step(now)
+        return torch.stack(losses).mean(), stats
+
+    def _backward(self, batches: Iterator[Batch], now: Now, *, sync: bool) -> tuple[Tensor, Stats]:
+        """Add the gradients of the next batch; `sync`: exchange the sum with the other ranks."""
+        ranks = self.net if isinstance(self.net, DistributedDataParallel) else None
+        with ranks.no_sync() if ranks and not sync else nullcontext(), self.cast:
+            loss, stats = self.net(next(batches), now)
+            self.state.scaler.scale(loss / self.recipe.accumulate).backward()
+        return loss.detach(), stats
 
 
 def precision(recipe: Recipe, device: torch.device) -> torch.dtype:
-    """Of the views and of the forward's matrix products."""
+    """The dtype of the views and of the matrix products of the forward pass."""
     if recipe.precision == "fp16" and device.type != "cuda":
         raise UserError("--precision fp16 needs a GPU, whose range its loss scaling is made for: take bf16 or fp32")
     auto = "bf16" if device.type == "cuda" else "fp32"
@@ -110,7 +123,7 @@ def precision(recipe: Recipe, device: torch.device) -> torch.dtype:
 
 
 def _timed(batches: Iterator[Batch], log: Log) -> Iterator[Batch]:
-    """The same batches, with the time spent waiting for them added to the log."""
+    """The same batches; the time spent waiting for them is added to the log."""
     while True:
         start = time.perf_counter()
         batch = next(batches, None)

@@ -1,4 +1,4 @@
-"""Optimizers and learning-rate schedules; schedules are pure functions of the epoch or of the step."""
+"""Optimizers, and learning-rate schedules as pure functions of the epoch or of the step."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from ..recipes.options import Recipe
 
 
 def optimizer_of(method: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Over everything that takes gradients, BatchNorm and biases included, as all the releases do."""
+    """The optimizer of everything that takes gradients, BatchNorm and biases included, as in all the releases."""
     if recipe.optimizer == "sgd":
         return sgd(method, recipe.lr, recipe.momentum, recipe.weight_decay)
     if recipe.optimizer == "lars":
@@ -21,7 +21,7 @@ def optimizer_of(method: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def sgd(method: nn.Module, lr: float, momentum: float, weight_decay: float) -> torch.optim.SGD:
-    """SGD without dampening or Nesterov's step."""
+    """SGD without dampening or Nesterov momentum."""
     return torch.optim.SGD(_trained(method), lr, momentum=momentum, weight_decay=weight_decay)
 
 
@@ -30,7 +30,7 @@ def _trained(method: nn.Module) -> list[nn.Parameter]:
 
 
 def schedule(recipe: Recipe, per_epoch: int) -> Callable[[int], float]:
-    """The learning rate as a function of the optimizer steps already taken, `per_epoch` to an epoch."""
+    """The learning rate as a function of the optimizer steps already taken; an epoch has `per_epoch` steps."""
     if recipe.schedule == "warmcos":
         warm, total = recipe.warmup_epochs * per_epoch, recipe.epochs * per_epoch
         return lambda step: warm_cosine(recipe.lr, step, total, warm, recipe.warmup_lr)
@@ -38,7 +38,8 @@ def schedule(recipe: Recipe, per_epoch: int) -> Callable[[int], float]:
 
 
 def by_epoch(recipe: Recipe, epoch: int) -> float:
-    """Constant within an epoch. The warm-up is SEED's: it shifts nothing behind it (spec: BalFeat and SEED 10)."""
+    """The learning rate of a recipe in an epoch. As in SEED, the warm-up does not shift the schedule after it (spec:
+    BalFeat and SEED 10)."""
     if epoch < recipe.warmup_epochs:
         return recipe.warmup_lr + (recipe.lr - recipe.warmup_lr) * epoch / recipe.warmup_epochs
     if recipe.schedule == "cos":
@@ -47,17 +48,17 @@ def by_epoch(recipe: Recipe, epoch: int) -> float:
 
 
 def cosine(lr: float, epoch: int, epochs: int, end: float = 0.0) -> float:
-    """From `lr` towards `end`, not there yet in the last epoch (spec: BalFeat 2)."""
+    """Cosine from `lr` towards `end`, which the last epoch does not reach (spec: BalFeat 2)."""
     return end + (lr - end) * (1 + math.cos(math.pi * epoch / epochs)) / 2
 
 
 def step(lr: float, epoch: int, milestones: tuple[int, ...], factor: float = 0.1) -> float:
-    """`factor` at each milestone passed."""
+    """`lr` times `factor` for each milestone passed."""
     return lr * factor ** sum(epoch >= m for m in milestones)
 
 
 def warm_cosine(lr: float, step: int, total: int, warm: int, first: float) -> float:
-    """From `first` to `lr` in `warm` steps, then down to 0 on a cosine over the rest (spec: Spatial Ensemble B.7)."""
+    """Linear from `first` to `lr` in `warm` steps, then a cosine to 0 until `total` (spec: Spatial Ensemble B.7)."""
     if step < warm:
         return first + (lr - first) * step / warm
     return lr * (1 + math.cos(math.pi * (step - warm) / (total - warm))) / 2

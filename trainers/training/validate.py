@@ -1,6 +1,5 @@
-"""What a run asks of its network between epochs: kNN accuracy of a backbone, top-1 of a classifier."""
+"""Validation between epochs: kNN accuracy of a backbone, or the accuracy of a classifier."""
 
-from collections.abc import Callable
 from contextlib import ExitStack, closing
 
 import torch
@@ -8,39 +7,54 @@ from torch import nn
 
 from ...shards.errors import UserError
 from ...shards.manifest import Manifest
-from ..data import Loading, evaluating
+from ..data import evaluating
 from ..evals import classify, knn
 from ..evals.features import features
 from ..methods.protocol import Method
 from ..ranks import share_buffers
 from ..recipes.options import Recipe, Supervised
+from .options import Run
 
-Probe = Callable[[], dict[str, float]]  # the first number is what best.pt has the highest of
 
+class Validator:
+    """Measures `method` on the validation set of `run` every `eval_every` epochs and after the last one.
 
-def probe_of(
-    method: Method, bank: Manifest, val: Manifest, recipe: Recipe, how: Loading, device: torch.device, k: int,
-    stack: ExitStack,
-) -> Probe:  # fmt: skip
-    """Accuracy on `val`: of the classifier, or of `k` nearest neighbors in `bank`. Loaders live as long as `stack`."""
-    supervised = isinstance(recipe, Supervised)
-    data = (val,) if supervised else (bank, val)
-    for m in data:
-        m.require_labels("--eval-every")
-    if val.info.classes != bank.info.classes:
-        raise UserError(f"{val.root} and {bank.root} have different classes: name the --val of the training set")
-    views = recipe.test_views if isinstance(recipe, Supervised) else "evaluation"
-    size, batch = recipe.size, recipe.batch_size
-    sets = [stack.enter_context(closing(evaluating(m, size, batch, how, device, views))) for m in data]
-    module: nn.Module = method  # pyright: ignore[reportAssignmentType]
+    A supervised method is measured by its classifier, any other by kNN with the training set `data` as the bank. Its
+    loaders stay open until `close`. UserError for sets without labels or with different classes.
+    """
 
-    def measure() -> dict[str, float]:
-        net = module.get_submodule("online") if supervised else method.backbone
-        share_buffers(net)  # else each rank would embed its share by statistics of its own
-        found = [features(net, loader) for loader in sets]
-        module.train()
-        if supervised:
-            return dict(classify.accuracy(*found[0]))
-        return {"knn": dict(knn.weighted(*found[0], *found[1], k=k)).popitem()[1]}
+    def __init__(self, method: nn.Module, recipe: Recipe, run: Run, data: Manifest, device: torch.device):
+        self.method, self.every, self.epochs, self.k = method, run.eval_every, recipe.epochs, run.knn_k
+        self.supervised = isinstance(recipe, Supervised)
+        val = run.test()
+        sets = (val,) if self.supervised else (data, val)
+        for manifest in sets:
+            manifest.require_labels("--eval-every")
+        if val.info.classes != data.info.classes:
+            raise UserError(f"{val.root} and {data.root} have different classes: name the --val of the training set")
+        views = recipe.test_views if isinstance(recipe, Supervised) else "evaluation"
+        with ExitStack() as stack:  # closes the first loader if the second cannot be opened
+            self.loaders = [
+                stack.enter_context(closing(evaluating(m, recipe.size, recipe.batch_size, run, device, views)))
+                for m in sets
+            ]
+            self._open = stack.pop_all()
 
-    return measure
+    def due(self, epoch: int) -> bool:
+        """Whether to measure after `epoch`, counted from 0."""
+        return (epoch + 1) % self.every == 0 or epoch + 1 == self.epochs
+
+    def measure(self) -> dict[str, float]:
+        """Accuracies by name; best.pt is the checkpoint with the highest first one."""
+        method: Method = self.method  # pyright: ignore[reportAssignmentType]
+        net = self.method.get_submodule("online") if self.supervised else method.backbone
+        share_buffers(net)  # else each rank would embed its share with its own statistics
+        sets = [features(net, loader) for loader in self.loaders]
+        self.method.train()
+        if self.supervised:
+            return dict(classify.accuracy(*sets[0]))
+        ((_, accuracy),) = knn.weighted(*sets[0], *sets[1], k=self.k)
+        return {"knn": accuracy}
+
+    def close(self) -> None:
+        self._open.close()

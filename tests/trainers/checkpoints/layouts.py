@@ -6,8 +6,12 @@ ARCH, WIDTH = "test_resnet", 96  # timm's smallest
 
 
 def mlp(width=WIDTH, dim=8):
-    return {"fc.0.weight": torch.rand(width, width), "fc.0.bias": torch.rand(width),
-            "fc.2.weight": torch.rand(dim, width), "fc.2.bias": torch.rand(dim)}  # fmt: skip
+    return {
+        "fc.0.weight": torch.rand(width, width),
+        "fc.0.bias": torch.rand(width),
+        "fc.2.weight": torch.rand(dim, width),
+        "fc.2.bias": torch.rand(dim),
+    }
 
 
 def under(prefix, *states):
@@ -19,7 +23,7 @@ def noise(body):
 
 
 def tensors(file):
-    """How many weights there are in nested dictionaries."""
+    """Number of weights in nested dictionaries."""
     inner = sum(tensors(value) for value in file.values() if isinstance(value, dict))
     return inner + sum(isinstance(value, torch.Tensor) for key, value in file.items() if key != "best_acc1")
 
@@ -27,12 +31,16 @@ def tensors(file):
 # Name -> (body, head) -> what the release writes.
 LAYOUTS = {
     "moco": lambda b, h: {
-        "epoch": 200, "arch": ARCH, "optimizer": {},
-        "state_dict": under("module.encoder_q.", b, h) | under("module.encoder_k.", noise(b), h)
+        "epoch": 200,
+        "arch": ARCH,
+        "optimizer": {},
+        "state_dict": under("module.encoder_q.", b, h)
+        | under("module.encoder_k.", noise(b), h)
         | {"module.queue": torch.rand(8, 16), "module.queue_ptr": torch.zeros(1).long()},
     },
     "kcl": lambda b, h: {
-        "state_dict": under("module.encoder_q.", b, h) | under("module.encoder_k.", noise(b), h)
+        "state_dict": under("module.encoder_q.", b, h)
+        | under("module.encoder_k.", noise(b), h)
         | {"module.queue": torch.rand(8, 16), "module.label_queue": torch.zeros(16).long()},
     },
     "converted": lambda b, h: {"state_dict": under("module.encoder_q.", b, h) | under("module.student.", noise(b), h)},
@@ -41,10 +49,15 @@ LAYOUTS = {
         "state_dict_best": {"feat_model": under("module.", b), "classifier": under("module.", h)}
     },
     "simclr": lambda b, h: {"model": under("module.module.module.", b, h)},
-    "swav": lambda b, h: under("module.", b) | {k.replace("fc.", "module.projection_head."): v for k, v in h.items()}
-    | {"module.prototypes.weight": torch.rand(4, 8)},
+    "swav": lambda b, h: (
+        under("module.", b)
+        | {k.replace("fc.", "module.projection_head."): v for k, v in h.items()}
+        | {"module.prototypes.weight": torch.rand(4, 8)}
+    ),
     "seed": lambda b, h: {
-        "arch": ARCH, "state_dict": under("module.student.", b, h) | under("module.teacher.", noise(b), h)
+        "arch": ARCH,
+        "state_dict": under("module.student.", b, h)
+        | under("module.teacher.", noise(b), h)
         | {"module.queue": torch.rand(8, 16), "module.small_queue": torch.rand(8, 16)},
     },
     "seed on one GPU": lambda b, h: {"state_dict": under("student.", b, h) | under("teacher.", noise(b), h)},
@@ -58,12 +71,14 @@ LAYOUTS = {
     "library": lambda b, h: b | {"fc.weight": torch.rand(10, WIDTH), "fc.bias": torch.rand(10)},
     "library in a box": lambda b, h: {"model": b | {"head.weight": torch.rand(10, WIDTH)}},
     "ours": lambda b, h: {
-        "step": 3, "recipe": {"arch": ARCH, "method": "moco"},
-        "method": under("online.backbone.", b) | under("target.backbone.", noise(b))
+        "step": 3,
+        "recipe": {"arch": ARCH, "method": "moco"},
+        "method": under("online.backbone.", b)
+        | under("target.backbone.", noise(b))
         | {"queue.rows": torch.rand(16, 8)},
     },
     "our teacher": lambda b, h: {
         "recipe": {"arch": ARCH, "method": "sts"},
         "method": under("target.backbone.", b) | under("online.backbone.", noise(b)),
     },
-}  # fmt: skip
+}

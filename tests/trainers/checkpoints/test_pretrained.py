@@ -1,4 +1,4 @@
-"""Runs begin with the weights that they are given: a student's, a teacher's, a classifier's."""
+"""Runs begin with the weights of the given checkpoint: a backbone, a teacher, a classifier."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from ..small_runs import COMMON, state
 def test_a_run_begins_with_the_weights_it_is_given(run, moco):
     given = state(moco)
     body = [name for name in given if name.startswith("online.backbone.") and given[name].is_floating_point()]
-    still = {**COMMON, "lr": 0.0, "epochs": 1}  # nothing moves but BatchNorm's statistics
+    still = {**COMMON, "lr": 0.0, "epochs": 1}  # only BatchNorm statistics change
     weights = [name for name in body if "running" not in name]
     for name, recipe in {
         "moco": MoCo(**still, queue=64, dim=16, bn_groups=2, key_momentum=1.0),
@@ -22,22 +22,22 @@ def test_a_run_begins_with_the_weights_it_is_given(run, moco):
         "sts": STS(**still, views="byol", dim=16, hidden=32),
         "supervised": Supervised(**still, views="supervised", bn_groups=2),
     }.items():
-        made = state(run(name, recipe, pretrained=str(moco / "last.pt")))
-        assert all(torch.equal(made[key], given[key]) for key in weights), name
+        after = state(run(name, recipe, pretrained=str(moco / "last.pt")))
+        assert all(torch.equal(after[key], given[key]) for key in weights), name
         if name != "supervised":
             for key in weights:
-                assert torch.equal(made[key.replace("online.", "target.")], given[key]), name
+                assert torch.equal(after[key.replace("online.", "target.")], given[key]), name
 
 
-def test_seeds_teacher_is_the_one_it_is_given_and_stays_so(run, moco):
+def test_seed_takes_the_given_teacher_and_leaves_it_unchanged(run, moco):
     recipe = SEED(**COMMON, views="seed", queue=64, dim=16, bn_groups=2, teacher_arch="test_resnet")
-    made, given = state(run("seed", recipe, teacher=str(moco / "last.pt"))), state(moco)
-    own = [name for name in made if name.startswith("teacher.")]
+    after, given = state(run("seed", recipe, teacher=str(moco / "last.pt"))), state(moco)
+    own = [name for name in after if name.startswith("teacher.")]
     assert own
-    assert all(torch.equal(made[name], given[name.replace("teacher.", "online.")]) for name in own)
+    assert all(torch.equal(after[name], given[name.replace("teacher.", "online.")]) for name in own)
 
 
-def test_second_stages_keep_a_classifier_of_the_same_shape_and_probes_draw_theirs(run):
+def test_second_stages_keep_a_classifier_of_equal_shape_and_probes_draw_a_new_one(run):
     first = run("first", Supervised(**COMMON, views="supervised", bn_groups=2))
     frozen = Supervised(
         **{**COMMON, "lr": 0.0, "epochs": 1}, views="supervised", trained="classifier", weight_decay=0.0
@@ -48,7 +48,7 @@ def test_second_stages_keep_a_classifier_of_the_same_shape_and_probes_draw_their
     assert cold["online.head.weight"].std() == pytest.approx(0.01, rel=0.1)
 
 
-def test_a_checkpoint_that_does_not_fit_is_named_with_its_keys(run, moco):
+def test_a_checkpoint_that_does_not_fit_is_refused_with_its_keys(run, moco):
     with pytest.raises(UserError, match=r"does not fit the network, .* entries differ"):
         run(
             "run",

@@ -1,10 +1,10 @@
-"""A restart takes from a checkpoint what fits, as the original does, and says what does not."""
+"""A restart takes the entries that fit, as the original does, and lists the others."""
 
 import pytest
 import torch
 
 from viewstream.shards.errors import UserError
-from viewstream.trainers.checkpoints.formats import restart
+from viewstream.trainers.checkpoints.restart import restart
 from viewstream.trainers.methods.kcl import KCL
 from viewstream.trainers.methods.moco import MoCo
 from viewstream.trainers.nets.encoder import encoder
@@ -14,17 +14,17 @@ from .layouts import ARCH, mlp, noise, under
 
 @pytest.fixture
 def small():
-    """MoCo on mobilenetv3_small with a wide head, and the SEED checkpoint that ssl-small starts it from."""
+    """MoCo on mobilenetv3_small with a wide head, the SEED student that it starts from, and its checkpoint."""
     student = encoder("mobilenetv3_small", "mlp", 128, seed=1)
-    file = {"epoch": 5, "arch": "mobilenetv3_small", "state_dict": under(
-        "module.student.", student.backbone.state_dict(), under("fc.", student.head.state_dict()))
-        | {"module.teacher.conv1.weight": torch.rand(3), "module.queue": torch.rand(128, 32),
-           "module.queue_ptr": torch.tensor([8])}}  # fmt: skip
+    entries = under("module.student.", student.backbone.state_dict(), under("fc.", student.head.state_dict()))
+    entries |= {"module.teacher.conv1.weight": torch.rand(3)}
+    entries |= {"module.queue": torch.rand(128, 32), "module.queue_ptr": torch.tensor([8])}
+    file = {"epoch": 5, "arch": "mobilenetv3_small", "state_dict": entries}
     return MoCo(encoder("mobilenetv3_small", "wide", 128, seed=2), queue=32), student, file
 
 
-def test_restart_takes_what_fits_and_says_what_does_not(small, tmp_path):
-    """The last bias and the teacher's queue fit and are taken, as observed in the original."""
+def test_restart_takes_the_entries_that_fit_and_lists_the_others(small, tmp_path):
+    """The last bias and the queue of the teacher fit and are taken, as observed in the original."""
     moco, student, file = small
     statistics = {k: v.clone() for k, v in moco.target.named_buffers()}
     torch.save(file, tmp_path / "seed.pth.tar")
@@ -32,9 +32,8 @@ def test_restart_takes_what_fits_and_says_what_does_not(small, tmp_path):
     own, theirs = moco.online.state_dict(), student.state_dict()
     taken = {k for k in own if own[k].shape == theirs[k].shape and torch.equal(own[k], theirs[k])}
     assert own.keys() - taken == {"head.0.weight", "head.0.bias", "head.2.weight"}
-    assert [d.split()[0] for d in loaded.dropped] == [
-        "fc.0.bias", "fc.0.weight", "fc.2.weight", "teacher.conv1.weight"
-    ]  # fmt: skip
+    dropped = [entry.split()[0] for entry in loaded.dropped]
+    assert dropped == ["fc.0.bias", "fc.0.weight", "fc.2.weight", "teacher.conv1.weight"]
     for slow, fast in zip(moco.target.parameters(), moco.online.parameters(), strict=True):
         assert torch.equal(slow, fast)
     assert all(torch.equal(v, statistics[k]) for k, v in moco.target.named_buffers())
@@ -74,8 +73,8 @@ def test_restart_from_moco_keeps_the_key_encoders_statistics(tmp_path, body):
 
 
 @pytest.mark.parametrize("name", ["label_queue", "label_queue.rows", ""])
-def test_labels_stay_beside_the_keys_they_came_with(name, body, tmp_path):
-    """A queue of MoCo's has none: its keys are nobody's positives, and both queues go on at the same place."""
+def test_labels_stay_with_their_keys(name, body, tmp_path):
+    """A MoCo queue has no labels, so its keys are positives of no image; both pointers stay equal."""
     rows, head = {"queue": torch.rand(8, 16)}, {"queue_ptr": torch.tensor([8])}
     if name == "label_queue.rows":
         rows, head = {"queue.rows": torch.rand(16, 8)}, {"queue.head": torch.tensor(8)}

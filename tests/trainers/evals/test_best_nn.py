@@ -1,4 +1,4 @@
-"""best-NN and weighted kNN in every space, over blocks and shares, against recorded numbers and plain twins."""
+"""best-NN and weighted kNN equal recorded numbers in every space, and do not depend on blocks or shares."""
 
 from collections import Counter
 
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from viewstream.shards.errors import UserError
-from viewstream.trainers.evals import knn, neighbours
+from viewstream.trainers.evals import knn, neighbors
 
 
 def sets(g):
@@ -20,24 +20,24 @@ def sets(g):
 @pytest.mark.parametrize("name", ["knn_a", "knn_c"])
 @pytest.mark.parametrize(("block", "slices"), [(65536, 512), (97, 13)])
 def test_best_nn_equals_the_recorded_numbers_whatever_the_blocks(name, space, block, slices, monkeypatch, golden):
-    monkeypatch.setattr(neighbours, "BLOCK", block)
-    monkeypatch.setattr(neighbours, "SLICE", slices)
-    g, word = golden(name), space.replace("-", "_")
+    monkeypatch.setattr(neighbors, "BLOCK", block)
+    monkeypatch.setattr(neighbors, "SLICE", slices)
+    g, key = golden(name), space.replace("-", "_")
     bank, bank_labels, queries, labels = sets(g)
-    max_k, how = int(g["max_k"]), {"space": space, "gpus": int(g["gpus"]), "batch": int(g["batch_size"])}
-    hits = knn.best_nn_hits(bank, bank_labels, queries, labels, max_k=max_k, **how)
-    np.testing.assert_allclose(hits / len(labels), g[f"acc_per_k_{word}"], rtol=0, atol=1e-6)
-    distances, rows = knn.neighbours(bank, queries, max_k, **how)
-    torch.testing.assert_close(distances, g[f"neighbour_dist_{word}"], rtol=0, atol=1e-4)
-    assert rows.sort(dim=1).values.diff(dim=1).min() > 0  # nobody twice
-    values = dict(knn.best_nn(bank, bank_labels, queries, labels, max_k=max_k, **how))
-    assert knn.printed(values, space) == g[f"printed_{word}"]
+    max_k, options = int(g["max_k"]), {"space": space, "gpus": int(g["gpus"]), "batch": int(g["batch_size"])}
+    hits = knn.best_nn_hits(bank, bank_labels, queries, labels, max_k=max_k, **options)
+    np.testing.assert_allclose(hits / len(labels), g[f"acc_per_k_{key}"], rtol=0, atol=1e-6)
+    distances, rows = knn.neighbors(bank, queries, max_k, **options)
+    torch.testing.assert_close(distances, g[f"neighbour_dist_{key}"], rtol=0, atol=1e-4)
+    assert rows.sort(dim=1).values.diff(dim=1).min() > 0  # no neighbor twice
+    values = dict(knn.best_nn(bank, bank_labels, queries, labels, max_k=max_k, **options))
+    assert knn.printed(values, space) == g[f"printed_{key}"]
 
 
-def test_the_readmes_spelling_is_understood_and_an_unknown_space_is_not(golden):
+def test_the_spelling_of_the_readme_is_accepted_and_an_unknown_space_is_refused(golden):
     g = golden("knn_c")
-    how = {"max_k": 41, "gpus": 3, "batch": 64}
-    ours, theirs = (dict(knn.best_nn(*sets(g), space=s, **how)) for s in ("shift-norm", "shifted-norm"))
+    options = {"max_k": 41, "gpus": 3, "batch": 64}
+    ours, theirs = (dict(knn.best_nn(*sets(g), space=s, **options)) for s in ("shift-norm", "shifted-norm"))
     assert list(ours.values()) == list(theirs.values())
     with pytest.raises(UserError, match="did you mean 'shift-norm'"):
         dict(knn.best_nn(*sets(g), space="shift-nrm"))
@@ -45,29 +45,31 @@ def test_the_readmes_spelling_is_understood_and_an_unknown_space_is_not(golden):
 
 @settings(deadline=None, max_examples=30)
 @given(st.lists(st.lists(st.integers(0, 4), min_size=9, max_size=9), min_size=1, max_size=4))
-def test_votes_go_to_the_most_frequent_label_and_of_equals_to_the_smallest(near):
-    twin = [[min(Counter(row[:k]).items(), key=lambda x: (-x[1], x[0]))[0] for k in range(1, 10, 2)] for row in near]
-    assert knn.votes(torch.tensor(near)).tolist() == twin
+def test_the_most_frequent_label_wins_and_the_smallest_wins_a_tie(near):
+    expected = [
+        [min(Counter(row[:k]).items(), key=lambda x: (-x[1], x[0]))[0] for k in range(1, 10, 2)] for row in near
+    ]
+    assert knn.votes(torch.tensor(near)).tolist() == expected
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 5])
-def test_hits_of_the_shares_add_up_to_those_of_one_rank(world, monkeypatch, golden):
-    monkeypatch.setattr(neighbours, "SLICE", 16)
+def test_hits_of_all_shares_add_up_to_the_hits_of_one_rank(world, monkeypatch, golden):
+    monkeypatch.setattr(neighbors, "SLICE", 16)
     monkeypatch.setattr(knn, "SLICE", 16)
     monkeypatch.setattr(knn, "CHUNK", 48)
     g = golden("knn_c")
     parts = [knn.share(120, world, rank) for rank in range(world)]
     assert [i for part in parts for i in range(120)[part]] == list(range(120))
     for space in ("norm", "shift-norm"):
-        how = {"max_k": 41, "space": space, "gpus": 3, "batch": 64}
-        summed = sum(knn.best_nn_hits(*sets(g), part=part, **how) for part in parts)
-        assert torch.equal(summed, knn.best_nn_hits(*sets(g), **how))
+        options = {"max_k": 41, "space": space, "gpus": 3, "batch": 64}
+        summed = sum(knn.best_nn_hits(*sets(g), part=part, **options) for part in parts)
+        assert torch.equal(summed, knn.best_nn_hits(*sets(g), **options))
     weighted = {"k": 20, "temperature": 0.1}
     summed = sum(int(knn.weighted_hits(*sets(g), part=part, **weighted)) for part in parts)
     assert summed == int(knn.weighted_hits(*sets(g), **weighted))
 
 
-def test_more_neighbours_than_images_and_unlabeled_images_are_refused(golden):
+def test_more_neighbors_than_images_and_unlabeled_images_are_refused(golden):
     bank, bank_labels, queries, labels = sets(golden("knn_c"))
     with pytest.raises(UserError, match="ask for 1 to 330"):
         dict(knn.weighted(bank, bank_labels, queries, labels, k=331))

@@ -1,4 +1,4 @@
-"""Instance discrimination, geometry, shots and tau against recorded numbers and brute-force twins."""
+"""Instance discrimination, geometry, shots and tau equal recorded numbers and brute-force versions."""
 
 import math
 
@@ -17,43 +17,44 @@ def random(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def same_as_recorded(g):
+def check_recorded(g):
+    """Ranks, accuracies and the printed line equal the recording, in both modes."""
     views, topk = tuple(g[f"view{i}"] for i in range(3)), int(g["topk"])
     chunk = {"samples_per_chunk": int(g["samples_per_chunk"]), "skip_odd_chunks": bool(g["skip_odd_chunks"])}
     for mode in ("d-sd", "sd-sd"):
-        word = mode.replace("-", "_")
-        assert torch.equal(instdisc.ranks(*instdisc.pair(views, mode)), g[f"rank_{word}"])
+        key = mode.replace("-", "_")
+        assert torch.equal(instdisc.ranks(*instdisc.pair(views, mode)), g[f"rank_{key}"])
         found = dict(instdisc.instdisc(views, mode=mode, topk=topk, **chunk))
         assert list(found) == [f"instdisc/{mode} top{k}" for k in range(1, topk + 1)]
-        np.testing.assert_allclose([*found.values()], g[f"acc_{word}"].numpy(), rtol=0, atol=1e-9)
-        line = g[f"printed_{word}"]
+        np.testing.assert_allclose([*found.values()], g[f"acc_{key}"].numpy(), rtol=0, atol=1e-9)
+        line = g[f"printed_{key}"]
         assert instdisc.printed(mode, [*found.values()], data=line.split("Dataset: ")[1]) == line
 
 
 @pytest.mark.parametrize("name", ["instdisc_a", "instdisc_d_ragged"])
 def test_instance_discrimination_equals_the_recorded_ranks_and_accuracies(name, golden):
-    same_as_recorded(golden(name))
+    check_recorded(golden(name))
 
 
-def test_every_second_chunk_can_be_left_out_as_recorded(golden):
-    same_as_recorded(golden("instdisc_c_half"))
+def test_skipping_every_second_chunk_gives_the_recorded_numbers(golden):
+    check_recorded(golden("instdisc_c_half"))
 
 
 @pytest.mark.parametrize("gallery", ["queries", "views"])
 @pytest.mark.parametrize(("chunk", "block"), [(1024, 16384), (7, 10)])
-def test_ranks_equal_a_numpy_twin_whatever_the_blocks_and_shares(gallery, chunk, block, monkeypatch):
+def test_ranks_equal_a_numpy_version_for_any_blocks_and_shares(gallery, chunk, block, monkeypatch):
     monkeypatch.setattr(instdisc, "CHUNK", chunk)
     monkeypatch.setattr(instdisc, "BLOCK", block)
     q, p = (F.normalize(random(53, 4, seed=s), dim=1) for s in (1, 2))
-    among = q if gallery == "queries" else p
-    similar = (q.double() @ among.double().T).numpy()
+    others = q if gallery == "queries" else p
+    similar = (q.double() @ others.double().T).numpy()
     own = (q.double() * p.double()).sum(1).numpy()
-    twin = [(np.delete(similar[i], i) > own[i]).sum() for i in range(53)]
+    expected = [(np.delete(similar[i], i) > own[i]).sum() for i in range(53)]
     parts = [instdisc.ranks(q, p, gallery=gallery, part=slice(a, b)) for a, b in ((0, 20), (20, 20), (20, 53))]
-    assert torch.cat(parts).tolist() == twin
+    assert torch.cat(parts).tolist() == expected
 
 
-def test_equal_views_are_told_apart_perfectly_and_an_odd_mode_is_refused():
+def test_equal_views_are_found_perfectly_and_an_unknown_mode_is_refused():
     x = random(30, 8)
     assert set(dict(instdisc.instdisc((x, x, x), mode="sd-sd", samples_per_chunk=7)).values()) == {100.0}
     with pytest.raises(UserError, match="did you mean 'sd-sd'"):
@@ -76,12 +77,13 @@ def test_the_geometry_equals_the_recorded_numbers(name, golden):
 
 @settings(deadline=None, max_examples=30)
 @given(st.lists(st.integers(2, 6), min_size=1, max_size=5), st.integers(0, 99))
-def test_alignment_within_classes_is_the_mean_over_pairs_for_any_number_and_order_of_classes(sizes, seed):
+def test_alignment_within_classes_is_the_mean_over_pairs_of_each_class(sizes, seed):
     labels = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
-    labels = 3 * labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))]  # gaps between
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    labels = 3 * labels[order]  # gaps between the labels
     x = F.normalize(random(len(labels), 5, seed=seed), dim=1)
-    twin = [torch.pdist(x[labels == c].double()).square().mean() for c in labels.unique()]
-    torch.testing.assert_close(stats.intra_class(x, labels), torch.stack(twin))
+    expected = [torch.pdist(x[labels == c].double()).square().mean() for c in labels.unique()]
+    torch.testing.assert_close(stats.intra_class(x, labels), torch.stack(expected))
 
 
 def test_uniformity_of_a_uniform_sphere_is_the_analytic_one():
@@ -102,12 +104,12 @@ def test_subsets_are_disjoint_and_keyed_by_the_seed():
         stats.subsets(383, 0)
 
 
-def test_a_class_of_one_image_is_refused_by_name():
+def test_a_class_of_one_image_is_refused():
     with pytest.raises(UserError, match="class 4 has one image"):
         stats.intra_class(random(3, 2), torch.tensor([1, 4, 1]))
 
 
-def test_shot_groups_equal_the_recorded_ones_and_differ_by_the_rule_at_twenty(golden):
+def test_shot_groups_equal_the_recorded_ones_and_the_rules_differ_at_twenty(golden):
     g = golden("shot_acc")
     found = shots.groups(g["percls_acc"], g["cls_cnts"])
     torch.testing.assert_close(found, g["many_medium_few"], rtol=0, atol=1e-12)
@@ -116,7 +118,7 @@ def test_shot_groups_equal_the_recorded_ones_and_differ_by_the_rule_at_twenty(go
     assert shots.groups(accuracy, counts, rule="oltr").tolist() == pytest.approx([0.2, 0.25, 0.8])
 
 
-def test_shots_count_classes_alike_and_all_images_alike():
+def test_groups_weigh_classes_equally_and_the_total_weighs_images_equally():
     scores = torch.eye(3)[[0, 0, 0, 1, 1, 2]]
     labels, counts = torch.tensor([0, 0, 0, 0, 1, 1]), torch.tensor([500, 30, 200])
     with pytest.raises(UserError, match="the first is class 2"):
@@ -128,7 +130,7 @@ def test_shots_count_classes_alike_and_all_images_alike():
     assert found["shots/all"] == pytest.approx(4 / 6)
 
 
-def test_tau_normalised_classifiers_equal_the_recorded_ones(golden):
+def test_tau_normalized_classifiers_equal_the_recorded_ones(golden):
     g = golden("tau_norm")
     taus = g["tau"].tolist()
     assert taus == pytest.approx(tau.TAUS)
@@ -136,7 +138,7 @@ def test_tau_normalised_classifiers_equal_the_recorded_ones(golden):
     torch.testing.assert_close(tau.logits(g["x"], g["weight"], taus).flatten(1), g["logits"], rtol=0, atol=1e-12)
 
 
-def test_tau_lifts_a_class_whose_weights_are_short():
+def test_tau_helps_a_class_with_short_weights():
     weight, x = torch.tensor([[4.0, 0.0], [0.0, 0.5]]), torch.tensor([[1.0, 0.9], [0.5, 1.0]])
     found = dict(tau.tau_norm(x, weight, torch.tensor([0, 1]), torch.tensor([500, 5])))
     assert (found["tau=0 shots/many"], found["tau=0 shots/few"]) == (1, 0)

@@ -1,4 +1,4 @@
-"""Nearest-neighbor evaluations against recorded numbers and plain numpy twins."""
+"""Nearest-neighbor evaluations equal recorded numbers and a plain numpy version."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def test_best_nn_equals_the_recorded_accuracies(space, golden):
     assert best[f"best-nn/{space} k"] == int(g[f"best_k_{space}"])
 
 
-def test_weighted_knn_equals_a_numpy_twin_whatever_the_chunk(monkeypatch):
+def test_weighted_knn_equals_a_numpy_version_for_any_chunk(monkeypatch):
     rng = np.random.default_rng(0)
     bank, queries = rng.normal(size=(150, 16)), rng.normal(size=(70, 16))
     bank_y, y = rng.integers(0, 5, 150), rng.integers(0, 5, 70)
@@ -31,13 +31,13 @@ def test_weighted_knn_equals_a_numpy_twin_whatever_the_chunk(monkeypatch):
         near = np.argsort(-row)[:20]
         votes = np.bincount(bank_y[near], np.exp(row[near] / 0.07), minlength=5)
         hits += votes.argmax() == truth
-    four = [torch.from_numpy(a) for a in (bank, bank_y, queries, y)]
+    tensors = [torch.from_numpy(a) for a in (bank, bank_y, queries, y)]
     for chunk in (7, 1024):
         monkeypatch.setattr(knn, "CHUNK", chunk)
-        assert dict(knn.weighted(*four, k=20)).popitem()[1] == pytest.approx(hits / 70)
+        assert dict(knn.weighted(*tensors, k=20)).popitem()[1] == pytest.approx(hits / 70)
 
 
-def test_a_set_against_itself_is_all_right_at_one_neighbour():
+def test_a_set_against_itself_is_all_correct_with_one_neighbor():
     x, y = torch.randn(40, 8, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 4
     assert knn.best_nn_accuracies(x, y, x, y, 1).tolist() == [1.0]
 
@@ -45,4 +45,4 @@ def test_a_set_against_itself_is_all_right_at_one_neighbour():
 def test_equal_votes_go_to_the_smaller_label():
     bank, labels = torch.tensor([[0.0], [1.0], [2.0]]), torch.tensor([2, 1, 0])
     accuracy = knn.best_nn_accuracies(bank, labels, torch.tensor([[0.0]]), torch.tensor([0]), 3)
-    assert accuracy.tolist() == [0.0, 1.0]  # k = 1 says 2; k = 3 is a tie of all, which 0 wins
+    assert accuracy.tolist() == [0.0, 1.0]  # k = 1: label 2 wins; k = 3: a tie of all three, which 0 wins

@@ -1,4 +1,4 @@
-"""t-SNE: coordinates that keep neighbors, a table, images that show what they are given."""
+"""t-SNE: coordinates keep clusters apart, the table has every view, the plots show all points."""
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -10,42 +10,42 @@ from viewstream.shards.errors import UserError
 from viewstream.trainers.evals import tsne
 
 
-def colours(path):
-    """How many pixels an image has of each color."""
+def colors(path):
+    """{RGB: number of pixels} of an image."""
     with Image.open(path) as image:
         return {rgb: n for n, rgb in image.convert("RGB").getcolors(1 << 24)}
 
 
-def test_triples_are_drawn_in_the_colours_of_their_views(tmp_path):
+def test_triples_are_drawn_in_the_colors_of_their_views(tmp_path):
     y = np.random.default_rng(0).normal(size=(3, 20, 2)).astype(np.float32)
     tsne.paint_views(y, tmp_path / "views.png")
-    found = colours(tmp_path / "views.png")
-    for colour in tsne.VIEWS:
-        assert found.get(tuple(bytes.fromhex(colour[1:])), 0) > 500
+    found = colors(tmp_path / "views.png")
+    for color in tsne.VIEWS:
+        assert found.get(tuple(bytes.fromhex(color[1:])), 0) > 500
 
 
 @pytest.mark.full
-def test_each_class_is_drawn_in_a_colour_of_its_own(tmp_path):
+def test_each_class_is_drawn_in_its_own_color(tmp_path):
     y = np.random.default_rng(0).normal(size=(400, 2))
     areas = []
     for classes in (2, 8):
         tsne.paint_classes(y, np.arange(400) % classes, tmp_path / "classes.png")
-        areas.append(sum(n > 8000 / classes for n in colours(tmp_path / "classes.png").values()))
-    assert areas == [2 + 2, 8 + 2]  # the page and the paper of the plot are two more
+        areas.append(sum(n > 8000 / classes for n in colors(tmp_path / "classes.png").values()))
+    assert areas == [2 + 2, 8 + 2]  # two more: the page and the background of the plot
 
 
-def test_a_perplexity_of_as_many_as_there_are_points_is_refused():
+def test_a_perplexity_as_large_as_the_number_of_points_is_refused():
     x = torch.randn(10, 4)
     with pytest.raises(UserError, match="there are 30"):
         tsne.coordinates((x, x, x), perplexity=30)
 
 
 @pytest.mark.full
-def test_classes_that_lie_apart_stay_apart_and_the_table_holds_every_view(tmp_path):
+def test_separate_classes_stay_separate_and_the_table_holds_every_view(tmp_path):
     pytest.importorskip("sklearn")
     generator = torch.Generator().manual_seed(0)
-    centres, labels = torch.randn(3, 16, generator=generator), torch.arange(3).repeat_interleave(15)
-    views = tuple(centres[labels] + 0.1 * torch.randn(45, 16, generator=generator) for _ in range(3))
+    centers, labels = torch.randn(3, 16, generator=generator), torch.arange(3).repeat_interleave(15)
+    views = tuple(centers[labels] + 0.1 * torch.randn(45, 16, generator=generator) for _ in range(3))
     values = dict(tsne.tsne(views, labels, tmp_path / "out", perplexity=10, classes=2, per_class=12))
     assert 0 < values["tsne/divergence"] < 3
     table = pq.read_table(tmp_path / "out" / "tsne.parquet").to_pydict()

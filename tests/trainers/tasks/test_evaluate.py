@@ -1,4 +1,4 @@
-"""Evaluations through the library and the command line: every task, and its mistakes."""
+"""Every evaluation task through the library and the command line, and the mistakes that it reports."""
 
 import json
 from dataclasses import replace
@@ -10,17 +10,20 @@ import pytest
 import torch
 
 from viewstream.shards.errors import UserError
-from viewstream.trainers.tasks import model as model
-from viewstream.trainers.tasks.evaluation import evaluate, options_of
+from viewstream.trainers.tasks import evaluation
+from viewstream.trainers.tasks.evaluation import EvaluatedModel, Evaluation
+from viewstream.trainers.tasks.knn import Knn
 from viewstream.trainers.tasks.linear import Linear
-from viewstream.trainers.tasks.on_features import Instdisc, Knn, Shots, Stats, Tsne
+from viewstream.trainers.tasks.run import TASKS, evaluate, options_of
+from viewstream.trainers.tasks.shots import Shots
+from viewstream.trainers.tasks.static_sets import Instdisc, Stats, Tsne
 
-HOW = {"loader": "folder", "device": "cpu", "batch_size": 26}
+COMMON = {"loader": "folder", "device": "cpu", "batch_size": 26}
 FULL = pytest.mark.full
 
 
-def test_results_are_printed_written_beside_the_checkpoint_and_added_to_the_runs_log(runs, sets, capsys):
-    found = evaluate(Knn(checkpoint=str(runs / "moco/last.pt"), k=5, max_k=11, **sets, **HOW))
+def test_results_are_printed_written_to_results_json_and_added_to_the_log(runs, sets, capsys):
+    found = evaluate(Knn(checkpoint=str(runs / "moco/last.pt"), k=5, max_k=11, **sets, **COMMON))
     name = "knn/top1 k=5 T=0.07"
     assert f"{found[name]:.4f}" in capsys.readouterr().out
     assert json.loads((runs / "moco/results.json").read_text())["knn"][name] == found[name]
@@ -31,8 +34,8 @@ def test_results_are_printed_written_beside_the_checkpoint_and_added_to_the_runs
 
 @FULL
 def test_evaluation_prints_and_writes_its_numbers(program, first, built, built_val):
-    words = ("--checkpoint", first / "last.pt", "--data", built.root, "--val", built_val.root, "--loader", "folder")
-    done = program("trainers/evaluate.py", "--task", "knn", *words, "--k", 5, "--max-k", 11)
+    arguments = ("--checkpoint", first / "last.pt", "--data", built.root, "--val", built_val.root, "--loader", "folder")
+    done = program("trainers/evaluate.py", "--task", "knn", *arguments, "--k", 5, "--max-k", 11)
     assert done.returncode == 0, done.stderr
     results = json.loads((first / "results.json").read_text())["knn"]
     assert 0 <= results["knn/top1 k=5 T=0.07"] <= 1
@@ -40,27 +43,29 @@ def test_evaluation_prints_and_writes_its_numbers(program, first, built, built_v
     assert "best-nn/original" in done.stdout
 
 
-def test_the_network_that_a_method_is_evaluated_by_is_its_teacher_where_it_has_one(runs, sets):
-    options = Knn(checkpoint=str(runs / "byol/last.pt"), k=5, max_k=11, **sets, **HOW)
+def test_a_method_with_a_teacher_is_evaluated_by_its_teacher(runs, sets):
+    options = Knn(checkpoint=str(runs / "byol/last.pt"), k=5, max_k=11, **sets, **COMMON)
     state = torch.load(runs / "byol/last.pt", weights_only=True)["method"]
-    own = model.EvaluatedModel(options, torch.device("cpu")).net.state_dict()
+    own = EvaluatedModel(options, torch.device("cpu")).net.state_dict()
     assert all(torch.equal(value, state[f"target.backbone.{name}"]) for name, value in own.items())
     assert any(not torch.equal(value, state[f"online.backbone.{name}"]) for name, value in own.items())
 
 
-def test_kept_features_give_the_same_numbers_without_the_pictures(runs, sets, tmp_path, monkeypatch):
-    options = Knn(checkpoint=str(runs / "moco/last.pt"), k=5, max_k=11, features=str(tmp_path / "kept"), **sets, **HOW)
+def test_kept_features_give_the_same_numbers_without_the_images(runs, sets, tmp_path, monkeypatch):
+    options = Knn(
+        checkpoint=str(runs / "moco/last.pt"), k=5, max_k=11, features=str(tmp_path / "kept"), **sets, **COMMON
+    )
     first = evaluate(options)
     assert len(list((tmp_path / "kept").glob("*.npz"))) == 2
-    monkeypatch.setattr(model, "features", lambda *_: pytest.fail("the network was asked again"))
+    monkeypatch.setattr(evaluation, "features", lambda *_: pytest.fail("the network was used again"))
     assert evaluate(options) == first
 
 
-def test_shots_tell_a_classifiers_accuracy_by_training_counts_and_dump_each_class(runs, sets):
-    found = evaluate(Shots(checkpoint=str(runs / "supervised/last.pt"), tau=True, **sets, **HOW))
+def test_shots_give_accuracy_by_training_counts_and_write_each_class(runs, sets):
+    found = evaluate(Shots(checkpoint=str(runs / "supervised/last.pt"), tau=True, **sets, **COMMON))
     assert found["top1"] == found["shots/all"]
-    assert np.isnan(found["shots/many"])  # 24 images a class
-    assert found["shots/medium"] == pytest.approx(found["top1"])  # classes are equally large
+    assert np.isnan(found["shots/many"])  # 24 images per class
+    assert found["shots/medium"] == pytest.approx(found["top1"])  # classes have equal sizes
     assert {name for name in found if name.startswith("tau=0.5 ")} == {
         f"tau=0.5 {row}" for row in ("shots/many", "shots/medium", "shots/few", "shots/all")
     }
@@ -71,7 +76,7 @@ def test_shots_tell_a_classifiers_accuracy_by_training_counts_and_dump_each_clas
 
 
 def test_a_linear_probe_trains_a_classifier_and_leaves_the_backbone_as_it_was(runs, sets, tmp_path):
-    options = Linear(checkpoint=str(runs / "moco/last.pt"), epochs=2, out=str(tmp_path / "probe"), **sets, **HOW)
+    options = Linear(checkpoint=str(runs / "moco/last.pt"), epochs=2, out=str(tmp_path / "probe"), **sets, **COMMON)
     found = evaluate(options)
     before = torch.load(runs / "moco/last.pt", weights_only=True)["method"]
     after = torch.load(tmp_path / "probe/last.pt", weights_only=True)["method"]
@@ -79,18 +84,20 @@ def test_a_linear_probe_trains_a_classifier_and_leaves_the_backbone_as_it_was(ru
     assert body
     assert all(torch.equal(after[name], before[name]) for name in body)
     assert found["top1"] == found["shots/all"] <= found["best top1"]
-    assert evaluate(options) == pytest.approx(found, nan_ok=True)  # finished: nothing is trained again
+    assert evaluate(options) == pytest.approx(found, nan_ok=True)  # the run is finished: nothing is trained again
 
 
-def test_a_probe_whose_backbone_is_another_checkpoints_is_refused(runs, sets, tmp_path):
+def test_a_probe_of_another_checkpoint_is_refused(runs, sets, tmp_path):
     out = str(tmp_path / "probe")
-    evaluate(Linear(checkpoint=str(runs / "moco/last.pt"), epochs=1, out=out, **sets, **HOW))
+    evaluate(Linear(checkpoint=str(runs / "moco/last.pt"), epochs=1, out=out, **sets, **COMMON))
     with pytest.raises(UserError, match="entries of the backbone"):
-        evaluate(Linear(checkpoint=str(runs / "byol/last.pt"), epochs=1, out=out, **sets, **HOW))
+        evaluate(Linear(checkpoint=str(runs / "byol/last.pt"), epochs=1, out=out, **sets, **COMMON))
 
 
-def test_instance_discrimination_asks_for_every_original_among_all(runs, static, capsys):
-    found = evaluate(Instdisc(checkpoint=str(runs / "moco/last.pt"), static=str(static), samples_per_chunk=24, **HOW))
+def test_instance_discrimination_gives_accuracies_and_the_line_of_the_release(runs, static, capsys):
+    found = evaluate(
+        Instdisc(checkpoint=str(runs / "moco/last.pt"), static=str(static), samples_per_chunk=24, **COMMON)
+    )
     values = [found[f"instdisc/d-sd top{k}"] for k in range(1, 6)]
     assert values == sorted(values)
     assert 0 < values[-1] <= 100
@@ -98,8 +105,10 @@ def test_instance_discrimination_asks_for_every_original_among_all(runs, static,
 
 
 @FULL
-def test_tsne_draws_the_representation_space(runs, static, tmp_path):
-    options = Tsne(checkpoint=str(runs / "moco/last.pt"), static=str(static), out=str(tmp_path), perplexity=5.0, **HOW)
+def test_tsne_writes_its_table_and_plots(runs, static, tmp_path):
+    options = Tsne(
+        checkpoint=str(runs / "moco/last.pt"), static=str(static), out=str(tmp_path), perplexity=5.0, **COMMON
+    )
     pytest.importorskip("sklearn", reason="scikit-learn is not installed: no t-SNE")
     evaluate(options)
     assert {path.name for path in tmp_path.iterdir()} == {"tsne.parquet", "tsne_classes.png", "tsne_views.png"}
@@ -122,20 +131,28 @@ def test_tsne_draws_the_representation_space(runs, static, tmp_path):
 )
 def test_a_mistake_is_one_line(runs, sets, static, options, reason):
     known = {"moco": str(runs / "moco/last.pt"), "static": str(static), **sets}
-    changed = {n: known[getattr(options, n)] for n in ("checkpoint", "static", "data", "val")
-               if getattr(options, n, "") in known}  # fmt: skip
+    names = [name for name in ("checkpoint", "static", "data", "val") if getattr(options, name, "") in known]
+    changed = {name: known[getattr(options, name)] for name in names}
     with pytest.raises(UserError, match=reason):
         evaluate(replace(options, **changed, loader="folder", device="cpu"))
 
 
-def test_an_unknown_task_is_answered_with_its_neighbours():
+def test_an_unknown_task_is_refused_with_the_nearest_names():
     with pytest.raises(UserError, match="unknown task 'kn': did you mean 'knn'"):
         options_of("kn")
 
 
+def test_a_task_without_a_measure_cannot_be_made():
+    class Nothing(Evaluation):
+        pass
+
+    with pytest.raises(TypeError, match="abstract"):
+        Nothing()
+
+
 @FULL
-def test_every_task_says_its_options(program):
-    for task in ("knn", "linear", "transfer", "shots", "instdisc", "stats", "tsne"):
+def test_every_task_lists_its_options(program):
+    for task in TASKS:
         done = program(Path("trainers/evaluate.py"), "--task", task, "--help")
         assert done.returncode == 0, done.stderr
         assert "--checkpoint" in done.stdout

@@ -1,25 +1,29 @@
-"""Any number of ranks evaluates to the numbers of one."""
+"""Evaluations on any number of ranks give the numbers of one rank."""
 
 import json
 
 import pytest
 
-from viewstream.trainers.tasks.evaluation import evaluate
-from viewstream.trainers.tasks.on_features import Instdisc, Knn
+from viewstream.trainers.tasks.knn import Knn
+from viewstream.trainers.tasks.run import evaluate
+from viewstream.trainers.tasks.static_sets import Instdisc
 
 from ..small_runs import SMALL_WORDS, rows
 
 FULL = pytest.mark.full
 
 
+def flags(options):
+    """The command line of these options."""
+    return [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
+
+
 @FULL
-def test_two_ranks_evaluate_to_the_numbers_of_one(program, first, built, built_val):
-    options = Knn(checkpoint=str(first / "last.pt"), data=str(built.root), val=str(built_val.root),
-                         loader="folder", batch_size=26, k=5, max_k=11, device="cpu")  # fmt: skip
-    one = evaluate(options)
-    words = ("--checkpoint", first / "last.pt", "--data", built.root, "--val", built_val.root, "--loader", "folder",
-             "--batch-size", 26, "--k", 5, "--max-k", 11, "--device", "cpu")  # fmt: skip
-    done = program("trainers/evaluate.py", *words, ranks=2)
+def test_two_ranks_give_the_numbers_of_one(program, first, built, built_val):
+    sets = {"data": str(built.root), "val": str(built_val.root)}
+    options = {"loader": "folder", "batch_size": 26, "k": 5, "max_k": 11, "device": "cpu", **sets}
+    one = evaluate(Knn(checkpoint=str(first / "last.pt"), **options))
+    done = program("trainers/evaluate.py", "--checkpoint", first / "last.pt", *flags(options), ranks=2)
     assert done.returncode == 0, done.stderr
     two = json.loads((first / "results.json").read_text())["knn"]
     assert {k: two[k] for k in one} == one
@@ -28,28 +32,28 @@ def test_two_ranks_evaluate_to_the_numbers_of_one(program, first, built, built_v
 @FULL
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_any_number_of_ranks_gives_the_numbers_of_one(program, runs, sets, static, ranks):
-    moco = str(runs / "moco/last.pt")
-    one = evaluate(Knn(checkpoint=moco, k=5, max_k=11, **sets, loader="folder", device="cpu", batch_size=30))
-    words = ("--checkpoint", moco, "--loader", "folder", "--device", "cpu", "--batch-size", 30)
-    done = program("trainers/evaluate.py", "--task", "knn", *words, "--k", 5, "--max-k", 11,
-                   *(w for name, path in sets.items() for w in (f"--{name}", path)), ranks=ranks)  # fmt: skip
+    common = {"checkpoint": str(runs / "moco/last.pt"), "loader": "folder", "device": "cpu", "batch_size": 30}
+    options = {"k": 5, "max_k": 11, **sets, **common}
+    one = evaluate(Knn(**options))
+    done = program("trainers/evaluate.py", "--task", "knn", *flags(options), ranks=ranks)
     assert done.returncode == 0, done.stderr
     several = json.loads((runs / "moco/results.json").read_text())["knn"]
     assert {name: several[name] for name in one} == one
-    one = evaluate(Instdisc(checkpoint=moco, static=str(static), loader="folder", device="cpu", batch_size=30))
-    done = program("trainers/evaluate.py", "--task", "instdisc", "--static", static, *words, ranks=ranks)
+    options = {"static": str(static), **common}
+    one = evaluate(Instdisc(**options))
+    done = program("trainers/evaluate.py", "--task", "instdisc", *flags(options), ranks=ranks)
     assert done.returncode == 0, done.stderr
     several = json.loads((runs / "moco/results.json").read_text())["instdisc"]
     assert {name: several[name] for name in one} == one
 
 
 @FULL
-def test_online_knn_of_two_ranks_equals_the_evaluation_of_their_checkpoint(program, built, built_val, tmp_path):
+def test_validation_on_two_ranks_equals_the_evaluation_of_their_checkpoint(program, built, built_val, tmp_path):
     out = tmp_path / "run"
     sets = ("--data", built.root, "--val", built_val.root, "--loader", "webdataset")
     done = program("trainers/train.py", *sets, *SMALL_WORDS, "--eval-every", 2, "--knn-k", 5, "--out", out, ranks=2)
     assert done.returncode == 0, done.stderr
-    online = next(row["knn"] for row in rows(out) if "knn" in row)
-    options = Knn(checkpoint=str(out / "last.pt"), data=str(built.root), val=str(built_val.root),
-                         loader="webdataset", k=5, max_k=11, device="cpu")  # fmt: skip
-    assert evaluate(options)["knn/top1 k=5 T=0.07"] == online
+    validated = next(row["knn"] for row in rows(out) if "knn" in row)
+    options = {"data": str(built.root), "val": str(built_val.root), "loader": "webdataset", "device": "cpu"}
+    found = evaluate(Knn(checkpoint=str(out / "last.pt"), k=5, max_k=11, **options))
+    assert found["knn/top1 k=5 T=0.07"] == validated

@@ -1,4 +1,4 @@
-"""Linear probes and transfer: of some classes, of either network, on other data sets, frozen or whole."""
+"""Linear probes and transfer: on some classes, of either network, on other data sets, frozen or finetuned."""
 
 import json
 from dataclasses import replace
@@ -11,17 +11,18 @@ from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.errors import UserError
 from viewstream.shards.subsets.options import SubsetOptions
 from viewstream.trainers.recipes.options import BYOL
-from viewstream.trainers.tasks.evaluation import evaluate
+from viewstream.trainers.tasks.knn import Knn
 from viewstream.trainers.tasks.linear import Linear, Transfer
-from viewstream.trainers.tasks.on_features import Knn, Shots
+from viewstream.trainers.tasks.run import evaluate
+from viewstream.trainers.tasks.shots import Shots
 from viewstream.trainers.training.run import Run, pretrain
 
-HOW = {"loader": "folder", "device": "cpu", "batch_size": 16, "epochs": 1}
+COMMON = {"loader": "folder", "device": "cpu", "batch_size": 16, "epochs": 1}
 
 
 @pytest.fixture(scope="module")
 def checkpoint(built, tmp_path_factory):
-    """Of a run with two networks."""
+    """A checkpoint with two networks."""
     out = tmp_path_factory.mktemp("runs") / "byol"
     small = BYOL(arch="test_resnet", size=32, epochs=1, batch_size=16, views="byol", dim=16, hidden=32)
     pretrain(small, Run(data=str(built.root), loader="folder", out=str(out), device="cpu"))
@@ -38,25 +39,25 @@ def same(a, b):
 
 
 @pytest.mark.parametrize(("half", "names"), [("clsset1", ["cat", "dog"]), ("clsset1_comp", ["eel", "fox"])])
-def test_a_probe_of_half_of_the_classes_knows_these_alone(checkpoint, sets, tmp_path, half, names):
+def test_a_probe_on_half_of_the_classes_has_only_these(checkpoint, sets, tmp_path, half, names):
     out = tmp_path / half
-    evaluate(Linear(checkpoint=checkpoint, class_subset=half, out=str(out), **sets, **HOW))
+    evaluate(Linear(checkpoint=checkpoint, class_subset=half, out=str(out), **sets, **COMMON))
     assert f"linear {half}" in json.loads(Path(checkpoint).with_name("results.json").read_text())
     assert torch.load(out / "last.pt", weights_only=True)["method"]["online.head.weight"].shape[0] == len(names)
 
 
-def test_the_network_that_is_probed_is_the_one_that_was_named(checkpoint, sets, tmp_path):
+def test_the_probed_network_is_the_one_that_was_named(checkpoint, sets, tmp_path):
     for network in ("online", "target"):
         out = tmp_path / network
-        evaluate(Linear(checkpoint=checkpoint, network=network, out=str(out), **sets, **HOW))
+        evaluate(Linear(checkpoint=checkpoint, network=network, out=str(out), **sets, **COMMON))
         probed = backbone(out / "last.pt", "online.backbone.")
         assert same(probed, backbone(checkpoint, f"{network}.backbone."))
     assert not same(probed, backbone(checkpoint, "online.backbone."))
 
 
-def test_another_test_view_is_the_one_that_is_used(checkpoint, sets, tmp_path):
+def test_a_probe_uses_the_test_views_that_were_named(checkpoint, sets, tmp_path):
     out = tmp_path / "probe"
-    evaluate(Linear(checkpoint=checkpoint, test_views="transfer_cifar", out=str(out), **sets, **HOW))
+    evaluate(Linear(checkpoint=checkpoint, test_views="transfer_cifar", out=str(out), **sets, **COMMON))
     assert json.loads((out / "config.json").read_text())["recipe"]["test_views"] == "transfer_cifar"
 
 
@@ -71,8 +72,8 @@ def cifar(shared, tmp_path_factory):
 
 
 @pytest.mark.full
-def test_transfer_trains_the_classifier_or_with_finetune_everything(checkpoint, cifar, tmp_path):
-    frozen = Transfer(checkpoint=checkpoint, out=str(tmp_path / "frozen"), **cifar, **HOW | {"loader": "webdataset"})
+def test_transfer_trains_the_classifier_and_with_finetune_everything(checkpoint, cifar, tmp_path):
+    frozen = Transfer(checkpoint=checkpoint, out=str(tmp_path / "frozen"), **cifar, **COMMON | {"loader": "webdataset"})
     for options in (frozen, replace(frozen, finetune=True, out=str(tmp_path / "whole"))):
         evaluate(options)
         page = json.loads((tmp_path / options.out / "config.json").read_text())["recipe"]
@@ -83,23 +84,23 @@ def test_transfer_trains_the_classifier_or_with_finetune_everything(checkpoint, 
         assert page["views"] == ("transfer_finetune" if options.finetune else "transfer")
 
 
-def test_caltech_is_tested_on_the_centre(checkpoint):
+def test_caltech_is_tested_on_the_center_crop(checkpoint):
     assert Transfer(checkpoint=checkpoint, dataset="caltech101").published().test_views == "transfer_evaluation"
 
 
 @pytest.mark.parametrize("kind", [Linear, Shots, Knn])
-def test_a_class_without_images_is_named_before_anything_is_computed(checkpoint, pets, sets, tmp_path, kind):
+def test_a_class_without_images_is_an_error_before_anything_is_computed(checkpoint, pets, sets, tmp_path, kind):
     three = [
         f"train/{name}/{name}_{n}.JPEG {label}\n" for label, name in enumerate(("cat", "dog", "eel")) for n in (0, 1)
     ]
     (tmp_path / "list.txt").write_text("".join(three))
     build(BuildOptions(source=pets, out=tmp_path / "set", workers=1), SubsetOptions(subset=str(tmp_path / "list.txt")))
     for flag, use in (("data", "training"), ("val", "test")):
-        words = sets | {flag: str(tmp_path / "set")}
+        changed = sets | {flag: str(tmp_path / "set")}
         with pytest.raises(UserError, match=rf"1 of 4 classes have no {use} images in .*set, the first is fox"):
-            evaluate(kind(checkpoint=checkpoint, loader="webdataset", device="cpu", **words))
+            evaluate(kind(checkpoint=checkpoint, loader="webdataset", device="cpu", **changed))
 
 
-def test_transfer_to_another_data_set_than_its_name_says_is_refused(checkpoint, sets):
+def test_transfer_to_another_data_set_than_the_named_one_is_refused(checkpoint, sets):
     with pytest.raises(UserError, match=r"cifar100 has 100 classes, .* has 4: name its --dataset; .*--task linear"):
-        evaluate(Transfer(checkpoint=checkpoint, dataset="cifar100", **sets, **HOW))
+        evaluate(Transfer(checkpoint=checkpoint, dataset="cifar100", **sets, **COMMON))

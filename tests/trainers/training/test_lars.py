@@ -1,4 +1,4 @@
-"""LARS equals the numbers recorded from the original program."""
+"""LARS gives the numbers recorded from the original program."""
 
 import pytest
 import torch
@@ -17,13 +17,13 @@ def start(g):
         {"params": [weights[n] for n in g[f"{kind}_names"]], "adapted": kind == "adapted"}
         for kind in ("adapted", "excluded")
     ]
-    how = {"momentum": float(g["momentum"]), "weight_decay": float(g["weight_decay"]), "trust": float(g["eta"])}
-    return weights, LARS(groups, 0.0, **how)
+    options = {"momentum": float(g["momentum"]), "weight_decay": float(g["weight_decay"]), "trust": float(g["eta"])}
+    return weights, LARS(groups, 0.0, **options)
 
 
 @pytest.mark.parametrize("name", ["lars_a", "lars_b"])
 @pytest.mark.parametrize("resumed", [False, True])
-def test_weights_and_buffers_equal_the_recorded_ones_also_after_a_resume(name, resumed, golden):
+def test_weights_and_buffers_equal_the_recorded_ones_with_and_without_a_resume(name, resumed, golden):
     """param{i}, buf{i}: after step i; no_grad.weight has no gradient. A resume takes place after the third step."""
     g = golden(name)
     weights, optimizer = start(g)
@@ -46,7 +46,7 @@ def test_weights_and_buffers_equal_the_recorded_ones_also_after_a_resume(name, r
     assert weights["no_grad.weight"].equal(g["param0/no_grad.weight"])
 
 
-def test_weights_of_convolutions_and_linear_layers_are_adapted_and_what_takes_no_gradient_is_left_out():
+def test_only_trained_weights_of_convolutions_and_linear_layers_are_adapted():
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2), nn.Linear(2, 2))
     net[4].requires_grad_(False)
     adapted, others = groups_of(net)
@@ -58,7 +58,7 @@ def test_weights_of_convolutions_and_linear_layers_are_adapted_and_what_takes_no
 
 @settings(max_examples=20, deadline=None)
 @given(st.floats(1e-3, 1e3), st.integers(0, 2**32 - 1))
-def test_a_first_step_without_decay_does_not_depend_on_the_size_of_the_gradient(size, seed):
+def test_without_decay_the_first_step_does_not_depend_on_the_norm_of_the_gradient(size, seed):
     w, g = torch.randn(2, 4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     steps = []
     for factor in (1.0, size):

@@ -1,4 +1,4 @@
-"""What a person can get wrong when training: one line each, before the first step, nothing written over."""
+"""Mistakes in training options: an error of one line before the first step, and nothing overwritten."""
 
 from dataclasses import replace
 
@@ -8,8 +8,8 @@ import torch
 from viewstream.shards.errors import UserError
 from viewstream.trainers.recipes import recipe_named
 from viewstream.trainers.recipes.options import BYOL, KCL, M2T, SEED, MoCo, Supervised
-from viewstream.trainers.tasks.evaluation import evaluate
-from viewstream.trainers.tasks.on_features import Knn
+from viewstream.trainers.tasks.knn import Knn
+from viewstream.trainers.tasks.run import evaluate
 from viewstream.trainers.training.run import Run, pretrain
 
 COMMON = {"arch": "test_resnet", "size": 32, "epochs": 1, "batch_size": 16}
@@ -61,21 +61,24 @@ def test_a_mistake_is_one_line_before_the_first_step(built, tmp_path, recipe, ru
         (SEED(**COMMON, views="seed", bn_groups=2, queue=64), "name its checkpoint with --teacher"),
         (SEED(**COMMON, views="swav", bn_groups=2, queue=64), "one view, or one and small ones"),
         (Supervised(**COMMON, views="moco_v2", bn_groups=2), "supervised takes one view"),
-        (Supervised(**COMMON, views="supervised", bn_groups=2, trained="classifier"), "name one with --pretrained"),
+        (
+            Supervised(**COMMON, views="supervised", bn_groups=2, trained="classifier"),
+            "measures little: name a checkpoint",
+        ),
         (
             Supervised(**COMMON, views="supervised", bn_groups=2, balanced=True, order="blocks"),
             "two orders: choose one",
         ),
     ],
 )
-def test_what_a_method_cannot_do_is_one_line_before_the_first_step(built, tmp_path, recipe, reason):
+def test_an_option_that_a_method_does_not_take_is_one_line_before_the_first_step(built, tmp_path, recipe, reason):
     out = tmp_path / "run"
     with pytest.raises(UserError, match=reason):
         pretrain(recipe, Run(data=str(built.root), loader="folder", out=str(out), device="cpu"))
     assert not out.exists()
 
 
-def test_unknown_methods_and_recipes_are_answered_with_their_neighbours():
+def test_unknown_methods_and_recipes_are_refused_with_the_nearest_names():
     with pytest.raises(UserError, match="unknown method 'mocco': did you mean 'moco'"):
         recipe_named("", "mocco")
     with pytest.raises(UserError, match="unknown recipe 'sts_20': did you mean 'sts_200'"):
@@ -84,7 +87,7 @@ def test_unknown_methods_and_recipes_are_answered_with_their_neighbours():
         recipe_named("sts_200", "moco")
 
 
-def test_a_run_is_not_written_over_and_only_resumed_with_its_own_recipe(built, finished, tmp_path):
+def test_a_run_is_not_overwritten_and_only_resumed_with_its_own_recipe(built, finished, tmp_path):
     before = (finished / "last.pt").read_bytes()
     run = Run(data=str(built.root), loader="folder", out=str(finished), device="cpu")
     with pytest.raises(UserError, match="already holds a run"):
@@ -102,7 +105,7 @@ def test_a_run_is_only_resumed_on_its_own_data(built_val, finished):
         pretrain(SMALL, run)
 
 
-def test_another_runs_checkpoint_does_not_write_over_this_run(built, finished, tmp_path):
+def test_resuming_from_another_run_does_not_overwrite_this_run(built, finished, tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "last.pt").write_bytes((finished / "last.pt").read_bytes())
     run = Run(data=str(built.root), loader="folder", out=str(tmp_path / "other"), resume=str(finished / "last.pt"))
@@ -110,8 +113,8 @@ def test_another_runs_checkpoint_does_not_write_over_this_run(built, finished, t
         pretrain(SMALL, run)
 
 
-@pytest.mark.parametrize(("lr", "save_every"), [(1e30, 4), (3e38, 1)])  # at 3e38 only the step goes wrong
-def test_numbers_that_are_not_finite_stop_the_run_and_never_reach_a_checkpoint(built, tmp_path, lr, save_every):
+@pytest.mark.parametrize(("lr", "save_every"), [(1e30, 4), (3e38, 1)])  # at 3e38 the loss is finite and the step is not
+def test_values_that_are_not_finite_stop_the_run_and_never_reach_a_checkpoint(built, tmp_path, lr, save_every):
     run = Run(
         data=str(built.root),
         loader="folder",
@@ -138,12 +141,12 @@ def test_a_damaged_or_foreign_checkpoint_is_refused(built, tmp_path):
 
 @pytest.mark.full
 def test_programs_end_with_code_2_and_one_line_for_a_mistake(program, tmp_path):
-    for words in (
+    for command in (
         ("trainers/train.py", "--epoch", 3),
         ("trainers/train.py", "--workers", -1),
         ("trainers/evaluate.py",),
     ):
-        done = program(*words)
+        done = program(*command)
         assert done.returncode == 2
         assert done.stderr.startswith("error: ")
         assert len(done.stderr.splitlines()) == 1

@@ -1,18 +1,22 @@
-"""What options of a run do: parts of a batch, checkpoints kept, orders, other logs."""
+"""Options of a run: parts of a batch, kept checkpoints, orders, other logs."""
 
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from viewstream.trainers.recipes.options import BYOL, KCL, SEED, MoCo, Supervised
+from viewstream.trainers.training.options import Run
+from viewstream.trainers.training.setup import training_loader
 
 from ..small_runs import COMMON, losses, rows, state
 
 FULL = pytest.mark.full
 
 
-def test_a_batch_in_parts_gives_the_losses_of_the_whole_where_no_statistics_are_taken(run, moco):
+def test_a_batch_in_parts_without_batchnorm_gives_the_losses_of_the_whole(run, moco):
     probe = Supervised(**COMMON, views="supervised", trained="classifier")
     whole = run("whole", probe, pretrained=str(moco / "last.pt"))
     parts = run("parts", replace(probe, accumulate=4), pretrained=str(moco / "last.pt"))
@@ -20,28 +24,28 @@ def test_a_batch_in_parts_gives_the_losses_of_the_whole_where_no_statistics_are_
     assert losses(parts) == pytest.approx(losses(whole), abs=1e-5)
 
 
-def test_byol_takes_a_batch_in_parts(run):
-    recipe = BYOL(**COMMON, views="byol", dim=16, hidden=32)
-    whole, parts = run("whole", recipe), run("parts", replace(recipe, accumulate=2))
-    assert len(losses(parts)) == 12
-    assert losses(parts) != losses(whole)  # BatchNorm sees the parts
+def test_batchnorm_takes_statistics_of_each_part_of_a_batch(run):
+    """At rate 0 the weights stay, so the loss of a batch in two parts is the mean of two batches of half its size."""
+    recipe = BYOL(**COMMON | {"lr": 0.0}, views="byol", dim=16, hidden=32)
+    parts, halves = run("parts", replace(recipe, accumulate=2)), run("halves", replace(recipe, batch_size=8))
+    pairs = zip(*[iter(losses(halves).values())] * 2, strict=True)
+    assert list(losses(parts).values()) == pytest.approx([(first + second) / 2 for first, second in pairs], rel=1e-6)
 
 
-def test_evaluations_keep_the_best_checkpoint_and_epochs_are_kept_on_request(run):
+def test_the_best_checkpoint_and_every_requested_epoch_are_kept(run):
     folder = run("run", Supervised(**COMMON, views="supervised", bn_groups=2), eval_every=1, keep_every=1)
     found = {row["epoch"]: row["top1"] for row in rows(folder) if "top1" in row}
-    best = max(found, key=lambda epoch: found[epoch])  # the first of equals
+    best = max(found, key=lambda epoch: found[epoch])  # the first of equal ones
     assert found.keys() == {0, 1}
     kept = {epoch: torch.load(folder / f"epoch-{epoch + 1:04d}.pt", weights_only=True)["step"] for epoch in found}
     assert kept == {0: 6, 1: 12}
     assert torch.load(folder / "best.pt", weights_only=True)["step"] == 6 * (best + 1)
-    assert {path.name for path in folder.iterdir()} == {
-        "last.pt", "best.pt", "epoch-0001.pt", "epoch-0002.pt", "config.json", "log.jsonl", "rank-0.log",
-    }  # fmt: skip
+    checkpoints = {"last.pt", "best.pt", "epoch-0001.pt", "epoch-0002.pt"}
+    assert {path.name for path in folder.iterdir()} == checkpoints | {"config.json", "log.jsonl", "rank-0.log"}
     assert "rank 0 of 1" in (folder / "rank-0.log").read_text()
 
 
-def test_kcls_queues_are_full_at_the_first_step_and_mocos_fill_as_it_goes(run, moco):
+def test_the_queues_of_kcl_are_full_at_the_first_step_and_that_of_moco_fills_up(run, moco):
     kcl = run("kcl", KCL(**COMMON, queue=64, dim=16, bn_groups=2, posk=2))
     assert [row["filled"] for row in rows(kcl)] == [1.0] * 12
     assert all(0 < row["positives"] <= 2 for row in rows(kcl))
@@ -49,18 +53,25 @@ def test_kcls_queues_are_full_at_the_first_step_and_mocos_fill_as_it_goes(run, m
     assert last == 1.0
 
 
-def test_small_patches_train_with_a_queue_of_their_own(run, moco):
-    recipe = SEED(**{**COMMON, "epochs": 1}, views="seed_patches", queue=64, dim=16, bn_groups=2,
-                  teacher_arch="test_resnet")  # fmt: skip
+def test_small_patches_have_their_own_queue(run, moco):
+    sizes = {"queue": 64, "dim": 16, "bn_groups": 2}
+    recipe = SEED(**COMMON | {"epochs": 1}, **sizes, views="seed_patches", teacher_arch="test_resnet")
     folder = run("seed", recipe, teacher=str(moco / "last.pt"))
     assert all(row["small"] > 0 for row in rows(folder))
     assert state(folder)["small_queue.rows"].shape == (64, 16)
 
 
-def test_classes_in_turn_are_an_order_of_the_run(run, built):
+def test_balanced_batches_hold_every_class_equally_often_in_runs_of_bal_repeat(built):
     recipe = Supervised(**COMMON, views="supervised", bn_groups=2, balanced=True, bal_repeat=2)
-    one, other = run("one", recipe), run("other", replace(recipe, balanced=False))
-    assert losses(one) != losses(other)
+
+    def targets(recipe):
+        with closing(training_loader(recipe, Run(loader="folder"), built, torch.device("cpu"))) as loader:
+            return torch.stack([batch.target for batch in loader.epoch(0)])  # [6, 16]
+
+    balanced, shuffled = targets(recipe), targets(replace(recipe, balanced=False))
+    assert (nn.functional.one_hot(balanced).sum(dim=1) == 4).all()
+    assert torch.equal(balanced[:, ::2], balanced[:, 1::2])
+    assert not (nn.functional.one_hot(shuffled).sum(dim=1) == 4).all()
 
 
 @FULL

@@ -1,4 +1,4 @@
-"""A run stopped, ended or killed in mid-epoch and resumed repeats its losses bit for bit."""
+"""A run that is stopped or killed in mid-epoch and resumed repeats its losses bit for bit."""
 
 import os
 import signal
@@ -21,48 +21,48 @@ ROOT = Path(__file__).parents[3]
 FULL = pytest.mark.full
 
 
-def trained(words):
-    """What train.py does with these words, in this process."""
-    given = words[3:]  # behind the program and its method
-    recipe, run = parse(recipe_named("", words[2]), Run(), argv=[str(word) for word in given], description="")
+def train_here(command):
+    """Do what train.py does with this command line, in this process."""
+    _, _, method, *options = command
+    recipe, run = parse(recipe_named("", method), Run(), argv=[str(word) for word in options], description="")
     return pretrain(recipe, run)
 
 
-def started(words, ranks=1, **how):
-    """The process of these words, not waited for."""
-    start = [sys.executable]
+def start(command, ranks=1, **options):
+    """Start a command and return its process."""
+    program = [sys.executable]
     if ranks > 1:
-        start += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+        program += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([*start, *map(str, words)], cwd=ROOT, env=environment, **how)
+    return subprocess.Popen([*program, *map(str, command)], cwd=ROOT, env=environment, **options)
 
 
 def reached(folder, step):
     return (folder / "log.jsonl").exists() and max(losses(folder), default=0) >= step
 
 
-def kill_at(step, folder, words, ranks=1):
-    """Runs these words until a step is logged in `folder`, then kills every process of them."""
+def kill_at(step, folder, command, ranks=1):
+    """Run a command until a step is logged in `folder`, then kill all its processes."""
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    running = started(words, ranks, start_new_session=True, **quiet)
+    running = start(command, ranks, start_new_session=True, **quiet)
     while running.poll() is None and not reached(folder, step):
         time.sleep(0.02)
     os.killpg(running.pid, signal.SIGKILL)
     running.wait()
 
 
-def same(one, other):
+def assert_same(first, second):
     """Two runs of 12 steps have the same losses and end with the same tensors."""
-    assert losses(one) == losses(other)
-    a, b = (torch.load(folder / "last.pt", weights_only=True) for folder in (one, other))
+    assert losses(first) == losses(second)
+    a, b = (torch.load(folder / "last.pt", weights_only=True) for folder in (first, second))
     assert a["step"] == b["step"] == 12
     assert all(torch.equal(a["method"][k], b["method"][k]) for k in a["method"])
 
 
 @pytest.mark.parametrize("name", WORDS)
-def test_a_method_told_to_stop_in_mid_epoch_and_resumed_repeats_its_losses_bit_for_bit(words, tmp_path, name):
+def test_a_method_stopped_in_mid_epoch_and_resumed_repeats_its_losses(words, tmp_path, name):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    trained(words(name, "--out", whole))
+    train_here(words(name, "--out", whole))
     assert losses(whole).keys() == set(range(1, 13))
 
     def stop():
@@ -72,16 +72,16 @@ def test_a_method_told_to_stop_in_mid_epoch_and_resumed_repeats_its_losses_bit_f
 
     watcher = threading.Thread(target=stop)
     watcher.start()
-    trained(words(name, "--out", stopped))
+    train_here(words(name, "--out", stopped))
     watcher.join()
     assert 2 < torch.load(stopped / "last.pt", weights_only=True)["step"] < 12
-    trained(words(name, "--out", stopped, "--resume", "auto"))
-    same(stopped, whole)
+    train_here(words(name, "--out", stopped, "--resume", "auto"))
+    assert_same(stopped, whole)
 
 
 @FULL
 @pytest.mark.parametrize("name", WORDS)
-def test_a_run_killed_in_mid_epoch_and_resumed_repeats_its_losses_bit_for_bit(program, words, tmp_path, name):
+def test_a_method_killed_in_mid_epoch_and_resumed_repeats_its_losses(program, words, tmp_path, name):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     done = program(*words(name, "--save-every", 2, "--out", whole))
     assert done.returncode == 0, done.stderr
@@ -90,34 +90,34 @@ def test_a_run_killed_in_mid_epoch_and_resumed_repeats_its_losses_bit_for_bit(pr
     assert 2 <= torch.load(killed / "last.pt", weights_only=True)["step"] < 12
     done = program(*words(name, "--save-every", 2, "--out", killed, "--resume", "auto"))
     assert done.returncode == 0, done.stderr
-    same(killed, whole)
+    assert_same(killed, whole)
 
 
 @FULL
 @pytest.mark.parametrize("ranks", [1, 2])
-def test_a_run_killed_in_mid_epoch_and_resumed_repeats_the_losses_bit_for_bit(program, built, tmp_path, ranks):
-    words = ["trainers/train.py", "--loader", "webdataset", "--data", built.root, *SMALL_WORDS, "--save-every", 2]
+def test_a_run_killed_in_mid_epoch_and_resumed_on_as_many_ranks_repeats_its_losses(program, built, tmp_path, ranks):
+    command = ["trainers/train.py", "--loader", "webdataset", "--data", built.root, *SMALL_WORDS, "--save-every", 2]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert program(*words, "--out", whole, ranks=ranks).returncode == 0
-    kill_at(3, killed, [*words, "--out", killed], ranks)
+    assert program(*command, "--out", whole, ranks=ranks).returncode == 0
+    kill_at(3, killed, [*command, "--out", killed], ranks)
     assert 2 <= torch.load(killed / "last.pt", weights_only=True)["step"] < 12
-    done = program(*words, "--out", killed, "--resume", "auto", ranks=ranks)
+    done = program(*command, "--out", killed, "--resume", "auto", ranks=ranks)
     assert done.returncode == 0, done.stderr
-    same(killed, whole)
+    assert_same(killed, whole)
 
 
 @pytest.mark.parametrize("ranks", [pytest.param(1, marks=FULL), pytest.param(2, marks=FULL)])
-def test_sigterm_saves_and_ends_the_run_and_a_resume_goes_on(words, tmp_path, program, ranks):
+def test_sigterm_saves_and_ends_the_run(words, tmp_path, program, ranks):
     out = tmp_path / "run"
     long = words("moco", "--epochs", 500, "--out", out)
-    running = started(long, ranks, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    running = start(long, ranks, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while running.poll() is None and not reached(out, 9):
         time.sleep(0.02)
     running.terminate()
-    said, _ = running.communicate(timeout=60)
-    if ranks == 1:  # torchrun itself ends with an error when it is told to end
+    output, _ = running.communicate(timeout=60)
+    if ranks == 1:  # torchrun itself ends with an error after SIGTERM
         assert running.returncode == 0
-    assert "--resume auto goes on" in said
+    assert "--resume auto continues" in output
     step = torch.load(out / "last.pt", weights_only=True)["step"]
     assert step == max(losses(out))
     done = program(*words("moco", "--epochs", 500, "--out", out, "--resume", "nowhere.pt"))

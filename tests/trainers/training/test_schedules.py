@@ -1,4 +1,4 @@
-"""Every recipe's learning rate is the one its source program sets, epoch by epoch or step by step."""
+"""The learning rate of every recipe is the rate of its source program, by the epoch or by the step."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from viewstream.trainers.recipes.seed import seed_linear, seed_resnet18
 from viewstream.trainers.recipes.small import ssl_small_200, ssl_small_resnet18, transfer, transfer_finetune
 from viewstream.trainers.training.optim import cosine, schedule, warm_cosine
 
-STEPS = 7  # an epoch; any number does where the rate is constant within one
+STEPS = 7  # per epoch; any number will do if the rate is constant within an epoch
 
 
 def seed_at(batch, **more):
@@ -48,7 +48,7 @@ PART_B = {
 
 @pytest.mark.parametrize(
     ("file", "name", "recipe"),
-    [("lr_schedules", *one) for one in PART_A.items()] + [("schedule_sslsmall", *one) for one in PART_B.items()],
+    [("lr_schedules", *item) for item in PART_A.items()] + [("schedule_sslsmall", *item) for item in PART_B.items()],
 )
 def test_rates_by_the_epoch_equal_the_recorded_ones(file, name, recipe, golden):
     expected, lr = golden(file)[name].numpy(), schedule(recipe, STEPS)
@@ -68,7 +68,7 @@ def test_no_recorded_schedule_is_left_out(golden):
     [("pretrain_sts200_in1k", sts_200()), ("pretrain_m2t100_lars4096", m2t_4096_100())],
 )
 def test_pretraining_rates_by_the_step_equal_the_recorded_ones(name, recipe, golden):
-    """Recorded: the rate set after iteration i = 1, 2, ..., by which iteration i + 1 steps."""
+    """Recorded: the rate set after iteration i = 1, 2, ..., which iteration i + 1 uses."""
     g = golden(f"schedule_{name}")
     for option in ("epochs", "warmup_epochs", "batch_size"):
         assert getattr(recipe, option) == g[option]
@@ -90,7 +90,7 @@ def test_the_rates_of_spatial_ensembles_linear_probes_equal_the_recorded_ones(na
 
 
 @given(st.floats(1e-3, 10), st.integers(1, 50), st.integers(0, 20), st.floats(0, 1e-3))
-def test_a_cosine_starts_at_the_top_and_never_rises_and_a_warm_up_never_falls(lr, epochs, warm, end):
+def test_a_cosine_starts_at_its_maximum_and_never_rises_and_a_warm_up_never_falls(lr, epochs, warm, end):
     down = [cosine(lr, e, epochs, end) for e in range(epochs)]
     assert down[0] == pytest.approx(lr)
     assert down == sorted(down, reverse=True)
@@ -101,7 +101,7 @@ def test_a_cosine_starts_at_the_top_and_never_rises_and_a_warm_up_never_falls(lr
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_every_recipes_rate_is_positive_at_every_epoch_and_starts_no_higher_than_its_lr(name):
+def test_the_rate_of_every_recipe_is_positive_and_never_above_its_lr(name):
     recipe = RECIPES[name]()
     lr = schedule(recipe, STEPS)
     rates = [lr(epoch * STEPS) for epoch in range(recipe.epochs)]

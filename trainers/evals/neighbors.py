@@ -1,4 +1,4 @@
-"""The nearest rows of a bank of any size: similarities are made a block at a time, and only the best are kept."""
+"""Nearest rows of a bank of any size: similarities are computed block by block, and only the best are kept."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -9,17 +9,18 @@ from torch import Tensor
 
 from ...shards.errors import UserError, choose
 
-BLOCK, SLICE = 65536, 512  # rows of the bank and queries that are multiplied at a time
+BLOCK, SLICE = 65536, 512  # bank rows and queries per matrix product
 SPACES = ("original", "norm", "shift-norm")
-Rows = Callable[[int, int], Tensor]  # (start, end) -> those rows, as a space shows them
+Rows = Callable[[int, int], Tensor]  # (start, end) -> those rows in the chosen space
 
 
 def rows_of(x: Tensor, space: str, gpus: int = 1, batch: int = 512) -> Rows:
-    """Features [N, D] as a space shows them, made when they are asked for: no second copy of a bank.
+    """Features [N, D] -> a function (start, end) -> those rows in a space; it computes them per call, without a second
+    copy of the bank.
 
-    `original` as they are; `norm` unit rows; `shift-norm` (in ssl-small's readme `shifted-norm`) unit rows after the
-    mean of their mini-batch is taken away, which depends on `gpus` and `batch` (spec small_sts A.9) and on nothing
-    that is true of this machine.
+    `original`: as they are. `norm`: unit rows. `shift-norm` (`shifted-norm` in ssl-small's readme): unit rows after the
+    mean of their mini-batch is subtracted. The mini-batches depend on `gpus` and `batch` (spec small_sts A.9), not on
+    this machine.
     """
     space = choose("space", {"shifted-norm": "shift-norm"}.get(space, space), SPACES)
     if space == "original":
@@ -42,7 +43,7 @@ def _unit_(x: Tensor) -> Tensor:
 
 
 def batches(samples: int, gpus: int, batch: int) -> list[int]:
-    """Where mini-batches begin: `gpus` neighboring parts, the first ones a row longer, each cut into `batch` rows."""
+    """First rows of the mini-batches: `gpus` contiguous parts, the first ones a row longer, each in `batch` rows."""
     if gpus < 1 or batch < 1:
         raise UserError(f"{gpus} GPUs with batches of {batch} see no features: both are 1 or more")
     edges = [part * (samples // gpus) + min(part, samples % gpus) for part in range(gpus + 1)]
@@ -52,28 +53,30 @@ def batches(samples: int, gpus: int, batch: int) -> list[int]:
 def nearest(bank: Rows, size: int, queries: Tensor, k: int, *, euclidean: bool) -> tuple[Tensor, Tensor]:
     """The `k` of `size` bank rows nearest to each query [n, D], nearest first: scores and row numbers, [n, k] each.
 
-    The score is the inner product, or the distance where `euclidean`. Memory above the features: BLOCK x (D + SLICE) +
+    The score is the inner product, or the distance if `euclidean`. Memory above the features: BLOCK x (D + SLICE) +
     4 n k floats, whatever `size` is.
     """
     slices = queries.split(SLICE)
-    found: list[tuple[Tensor, Tensor]] = []
+    best: list[tuple[Tensor, Tensor]] = []
     for start in range(0, size, BLOCK):
         block = bank(start, min(start + BLOCK, size))
         offset = -0.5 * torch.linalg.vector_norm(block, dim=1).square() if euclidean else block.new_zeros(())
         more = [_best(torch.addmm(offset, part, block.T), k, start) for part in slices]
-        found = [_merged(*two, k) for two in zip(found, more, strict=True)] if start else more
-    score, rows = (torch.cat(parts) for parts in zip(*found, strict=True))
+        best = [_merged(*two, k) for two in zip(best, more, strict=True)] if start else more
+    score, rows = (torch.cat(parts) for parts in zip(*best, strict=True))
     if euclidean:  # |q - b|^2 = |q|^2 - 2 (q.b - |b|^2 / 2)
         score = (queries.square().sum(dim=1, keepdim=True) - 2 * score).clamp_(min=0).sqrt_()
     return score, rows
 
 
 def _best(scores: Tensor, k: int, start: int) -> tuple[Tensor, Tensor]:
+    """Highest `k` scores of a block [n, BLOCK] that begins at bank row `start`, and their row numbers."""
     score, at = scores.topk(min(k, scores.shape[1]), dim=1)
     return score, at + start
 
 
 def _merged(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor], k: int) -> tuple[Tensor, Tensor]:
+    """Highest `k` of two (scores, row numbers)."""
     scores, rows = (torch.cat(two, dim=1) for two in zip(a, b, strict=True))
     score, at = scores.topk(min(k, scores.shape[1]), dim=1)
     return score, rows.gather(1, at)

@@ -1,4 +1,4 @@
-"""Every release's checkpoint gives its networks."""
+"""The checkpoints of all releases load into our networks."""
 
 import pytest
 import timm
@@ -9,15 +9,15 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
 
-from viewstream.trainers.checkpoints.formats import load_backbone, load_encoder, match_state_dict
-from viewstream.trainers.checkpoints.layouts import PAIRS, read, unpacked
+from viewstream.trainers.checkpoints.loading import load_backbone, load_encoder, match_state_dict
+from viewstream.trainers.checkpoints.weights import PAIRS, read, unpacked
 from viewstream.trainers.nets.encoder import Encoder, backbone, encoder
 
 from .layouts import ARCH, LAYOUTS, WIDTH, mlp, tensors, under
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_the_backbone_that_evaluations_take_comes_out_of_every_layout(name, body, tmp_path):
+def test_every_layout_gives_the_backbone_that_evaluations_take(name, body, tmp_path):
     path = tmp_path / "checkpoint.pth.tar"
     file = LAYOUTS[name](body, mlp())
     torch.save(file, path)
@@ -37,7 +37,7 @@ def test_safetensors_are_read_as_well(body, tmp_path):
     assert all(torch.equal(v, body[k]) for k, v in net.state_dict().items())
 
 
-def test_counters_of_batchnorm_may_be_missing_as_in_old_library_files(body, tmp_path):
+def test_batchnorm_counters_may_be_missing_as_in_old_library_files(body, tmp_path):
     torch.save({k: v for k, v in body.items() if "num_batches" not in k}, tmp_path / "x.pth")
     net, _ = backbone(ARCH)
     assert str(load_backbone(net, tmp_path / "x.pth")).startswith("plain checkpoint, ")
@@ -53,39 +53,39 @@ def test_a_teachers_head_comes_with_its_backbone(name, body, tmp_path):
 
 
 def test_our_own_heads_are_found_under_fc(body):
-    file = {"recipe": {"method": "moco"}, "method": under("online.backbone.", body)
-            | {"online.head.0.weight": torch.ones(2), "target.backbone.x": torch.ones(1)}}  # fmt: skip
+    heads = {"online.head.0.weight": torch.ones(2), "target.backbone.x": torch.ones(1)}
+    file = {"recipe": {"method": "moco"}, "method": under("online.backbone.", body) | heads}
     assert "fc.0.weight" in unpacked(file).online
 
 
 @given(st.sampled_from(sorted(PAIRS)), st.integers(0, 3))
-def test_the_parts_are_the_same_behind_any_number_of_wrappers(kind, depth):
-    first, second = PAIRS[kind]
+def test_any_number_of_wrappers_is_ignored(kind, depth):
+    trained, slow_copy = PAIRS[kind]
     body, wrap = {"conv1.weight": torch.ones(1), "layer1.0.bn1.bias": torch.zeros(2)}, "module." * depth
     head = {"fc.0.weight": torch.ones(3)}
-    state = under(wrap + first, body, head) | (under(wrap + second, body) if second else {})
+    state = under(wrap + trained, body, head) | (under(wrap + slow_copy, body) if slow_copy else {})
     found = unpacked({"state_dict": state | {wrap + "queue": torch.ones(4)}})
     assert found.kind == kind
     assert found.online.keys() == body.keys() | head.keys()
-    assert found.target.keys() == (body.keys() if second else set())
+    assert found.target.keys() == (body.keys() if slow_copy else set())
     assert list(found.others) == ["queue"]
 
 
-def test_a_format_can_be_given_where_a_file_has_two():
+def test_a_format_can_be_chosen_if_a_file_has_two():
     file = {"state_dict": {"module.encoder_q.x": torch.zeros(1), "module.student.x": torch.ones(1)}}
     assert unpacked(file).online["x"] == 0
     assert unpacked(file, "seed").online["x"] == 1
 
 
 @pytest.mark.parametrize("arch", ["resnet18", "mobilenet_v3_small", "vit_tiny_patch16_224"])
-def test_a_librarys_classifier_stays_behind_and_is_listed(arch):
+def test_the_classifier_of_a_library_is_left_out_and_listed(arch):
     with torch.device("meta"):
         theirs = models.get_model(arch) if arch in models.list_models() else timm.create_model(arch)
         take, left, wrong = match_state_dict(backbone(arch)[0], theirs.state_dict())
     assert (len(take), len(left), wrong) == (len(theirs.state_dict()) - 2, 2, [])
 
 
-def test_a_predictor_behind_a_projector_is_left_out_and_listed(body):
+def test_a_predictor_after_a_projector_is_left_out_and_listed(body):
     net = Encoder(backbone(ARCH)[0], nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 8)))
     take, left, wrong = match_state_dict(net, body | mlp() | {"fc.4.weight": torch.rand(3)})
     assert (len(take), left, wrong) == (len(body) + 4, ["fc.4.weight"], [])

@@ -1,4 +1,4 @@
-"""Checkpoints that do not fit are refused, and what is wrong is named."""
+"""Checkpoints that do not fit are refused with the reasons."""
 
 import io
 from pathlib import Path
@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from viewstream.shards.errors import UserError
-from viewstream.trainers.checkpoints.formats import load_backbone
-from viewstream.trainers.checkpoints.layouts import KINDS, read, unpacked
+from viewstream.trainers.checkpoints.loading import load_backbone
+from viewstream.trainers.checkpoints.weights import KINDS, read, unpacked
 from viewstream.trainers.nets.encoder import backbone
 
 from .layouts import ARCH, under
 
 
-def test_what_a_network_lacks_or_a_file_has_too_much_is_named(body, tmp_path):
+def test_missing_unknown_and_misshapen_entries_are_listed(body, tmp_path):
     net, _ = backbone(ARCH)
     wrong = body | {"layer9.weight": torch.rand(3), "bn1.weight": torch.rand(3)}
     del wrong["bn1.bias"]
@@ -29,14 +29,14 @@ def test_what_a_network_lacks_or_a_file_has_too_much_is_named(body, tmp_path):
 
 
 @given(st.sampled_from(sorted(set(KINDS) - {"moco", "swav", "simclr", "supervised", "plain"})))
-def test_a_format_that_a_file_does_not_have_is_refused(kind):
+def test_a_format_that_the_file_does_not_have_is_refused(kind):
     file = {"state_dict": {"module.encoder_q.conv1.weight": torch.ones(1)}}
     with pytest.raises(UserError, match=f"it is no {kind} checkpoint"):
         unpacked(file, kind)
 
 
 class Trap:
-    """Would run a command where pickles are trusted."""
+    """Its pickle creates a file if it is executed."""
 
     def __reduce__(self):
         return (Path.touch, (Path("trapped"),))
@@ -54,10 +54,10 @@ class Trap:
 def test_files_that_hold_no_weights_are_refused(content, reason, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "x.pth"
-    made = io.BytesIO()
+    buffer = io.BytesIO()
     if not isinstance(content, bytes):
-        torch.save(content, made)
-    path.write_bytes(content if isinstance(content, bytes) else made.getvalue())
+        torch.save(content, buffer)
+    path.write_bytes(content if isinstance(content, bytes) else buffer.getvalue())
     with pytest.raises(UserError, match=reason):
         read(path)
     assert not Path("trapped").exists()

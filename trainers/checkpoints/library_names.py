@@ -1,0 +1,54 @@
+"""Entries of the releases' networks under the names of torchvision and timm (docs/checkpoints.md)."""
+
+import re
+
+from .files import State
+
+# Names in the original EfficientNet -> names in timm.
+STEM = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2"}
+EXPANDED = {
+    "_expand_conv": "conv_pw",
+    "_bn0": "bn1",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn2",
+    "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
+    "_se_reduce": "se.conv_reduce",
+    "_se_expand": "se.conv_expand",
+}
+# The first blocks have no expansion, which shifts the names after it.
+SEPARABLE = EXPANDED | {"_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+
+
+def library_names(state: State) -> State:
+    """A network's entries with the backbone under the names of its library and the head under `fc.`."""
+    if "_conv_stem.weight" in state:
+        return _timm_efficientnet(state)
+    own = any(name.startswith("backbone.") for name in state)  # an encoder of this project
+    heads = r"^head\." if own else r"^(projection_head|cls_fc)\."
+    return {re.sub(heads, "fc.", name).removeprefix("backbone."): value for name, value in state.items()}
+
+
+def _timm_efficientnet(state: State) -> State:
+    blocks = _block_names(state)
+    renamed = {}
+    for name, value in state.items():
+        part, _, rest = name.partition(".")
+        if part == "_blocks":
+            number, layer, rest = rest.split(".", 2)
+            layers = EXPANDED if f"_blocks.{number}._expand_conv.weight" in state else SEPARABLE
+            renamed[f"{blocks[int(number)]}.{layers.get(layer, layer)}.{rest}"] = value
+        else:
+            renamed[f"{STEM.get(part, part)}.{rest}"] = value
+    return renamed
+
+
+def _block_names(state: State) -> list[str]:
+    """timm's name of each block: the original numbers all blocks in a row, timm per stage. A stage begins where the
+    number of channels changes."""
+    names, stage, block, channels = [], -1, 0, 0
+    while (project := state.get(f"_blocks.{len(names)}._project_conv.weight")) is not None:
+        stage, block = (stage, block + 1) if len(project) == channels else (stage + 1, 0)
+        channels = len(project)
+        names.append(f"blocks.{stage}.{block}")
+    return names

@@ -1,0 +1,48 @@
+"""The task `shots`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from ...shards.files import atomic
+from ..data import Sets, open_pair
+from ..evals import classify, shots, tau
+from ..ranks import rank
+from .evaluation import EvaluatedModel, Evaluation, Results
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shots(Evaluation, Sets):
+    """Accuracy of a trained classifier on --val, by the number of --data images of each class"""
+
+    rule: Annotated[Literal["balfeat", "oltr"], "few: at most 20 images (balfeat), or fewer than 20"] = "balfeat"
+    tau: Annotated[bool, "also tau-normalized classifiers, for tau = 0, 0.1, ... 1"] = False
+
+    def measure(self, model: EvaluatedModel) -> Results:
+        train, val = open_pair(self, "shots")
+        counts = torch.from_numpy(np.bincount(train.label, minlength=len(train.info.classes)))
+        x, labels = (t.cpu() for t in model.features(val))
+        head = model.head(x.shape[1], len(counts))
+        with torch.no_grad():
+            scores = head(x)  # [N, C]
+        yield from classify.accuracy(scores, labels)
+        yield from shots.shots(scores, labels, counts, rule=self.rule)
+        if not rank():
+            accuracy = classify.per_class(scores, labels, len(counts))
+            _write(Path(self.checkpoint).with_name("per_class.parquet"), train.info.classes, counts, accuracy)
+        if self.tau:
+            weight = next(p for name, p in head.named_parameters() if name.endswith("weight"))
+            yield from tau.tau_norm(x, weight.detach(), labels, counts, rule=self.rule)
+
+
+def _write(path: Path, names: tuple[str, ...], counts: Tensor, accuracy: Tensor) -> None:
+    """Write a table with one row per class."""
+    table = pa.table({"class": list(names), "train_images": counts.numpy(), "top1": accuracy.numpy()})
+    with atomic(path) as file:
+        pq.write_table(table, file)

@@ -1,0 +1,27 @@
+"""Options of a run that do not change its numbers: where it happens, what it begins with, what it writes."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from ..data import Network, OnError, Sets
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(Sets):
+    """Where and how fast a run happens"""
+
+    out: Annotated[str, "folder of the run (runs/METHOD-DATA)"] = ""
+    resume: Annotated[str, "`auto` continues from OUT/last.pt if it is there, a path from that checkpoint"] = ""
+    pretrained: Annotated[str, "checkpoint, ours or of a release, whose weights a new run begins with"] = ""
+    teacher: Annotated[str, "checkpoint of the SEED teacher, ours or of a release"] = ""
+    network: Network = "auto"
+    on_error: OnError = "stop"
+    device: Annotated[Literal["auto", "cuda", "cpu"], "auto: a GPU if there is one"] = "auto"
+    compile: Annotated[bool, "compile the networks with torch.compile"] = False
+    save_every: Annotated[int, "steps between checkpoints, besides the one after each epoch", 0] = 0
+    keep_every: Annotated[int, "epochs between checkpoints that are kept as epoch-NNNN.pt; 0: none", 0] = 0
+    log_every: Annotated[int, "steps between log lines", 1] = 10
+    eval_every: Annotated[int, "epochs between evaluations on --val: kNN, or top-1 of a classifier; 0: none", 0] = 0
+    knn_k: Annotated[int, "neighbors that vote in kNN", 1] = 200
+    tensorboard: Annotated[bool, "write event files into the run's folder"] = False
+    wandb: Annotated[str, "Weights & Biases project to log to"] = ""

@@ -1,0 +1,92 @@
+"""Build the parts of a run from its recipe and options."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ...augment.recipes import views_of
+from ...pipeline.batch import Loader
+from ...pipeline.plan.order import Plan
+from ...pipeline.plan.orders import Balanced, WindowShuffle
+from ...shards.errors import UserError
+from ...shards.manifest import Manifest
+from ..checkpoints.manager import TrainState
+from ..checkpoints.pretrained import load_pretrained
+from ..data import loading
+from ..methods import build as methods
+from ..nets.encoder import Encoder
+from ..ranks import rank, world_size
+from ..recipes.options import Recipe, Supervised
+from .loggers import MetricLogger, TensorBoardLogger, WandbLogger
+from .loop import precision
+from .optim import optimizer_of
+from .options import Run
+
+
+def training_plan(recipe: Recipe, data: Manifest) -> Plan:
+    """The order of the training images, in parts of a batch. UserError for options that exclude each other or a set
+    smaller than a batch."""
+    order = WindowShuffle(data.shard, recipe.window) if recipe.order == "blocks" else None
+    if isinstance(recipe, Supervised) and recipe.balanced:
+        if order:
+            raise UserError("--balanced and --order blocks are two orders: choose one")
+        order = Balanced(data.label, recipe.bal_repeat)
+    part = recipe.batch_size // recipe.accumulate
+    plan = Plan(len(data), part, world_size(), rank(), recipe.seed, order=order)
+    if len(plan) < recipe.accumulate:
+        raise UserError(f"{len(data)} images are less than one batch of {recipe.batch_size}: lower --batch-size")
+    return plan
+
+
+def training_loader(recipe: Recipe, run: Run, data: Manifest, device: torch.device) -> Loader:
+    """The loader of the training views. UserError for a recipe that does not fit the data or the ranks."""
+    views = views_of(recipe.views, recipe.size)
+    plan = training_plan(recipe, data)
+    methods.check(recipe, views, data)
+    return loading(data, plan, views, run, device, precision(recipe, device), skip=run.on_error == "skip")
+
+
+def training_state(recipe: Recipe, run: Run, data: Manifest, device: torch.device, *, fresh: bool) -> TrainState:
+    """Method, optimizer and scaler on the device; a fresh run takes the weights that `run` names."""
+    method = methods.method_of(recipe, len(data.info.classes))
+    if fresh:
+        load_pretrained(method, recipe, run.pretrained, run.teacher, run.network)
+    net: nn.Module = method.to(device, memory_format=torch.channels_last)  # pyright: ignore
+    scaler = torch.amp.GradScaler(device.type, enabled=precision(recipe, device) == torch.float16)
+    return TrainState(net, optimizer_of(net, recipe), scaler)
+
+
+def compile_encoders(method: nn.Module) -> None:
+    """Compile the networks of a method in place: checkpoints keep their keys."""
+    for net in method.modules():
+        if isinstance(net, Encoder):
+            net.compile()
+
+
+def identity(manifest: Manifest) -> dict[str, Any]:
+    """Facts that distinguish two data sets: their images in order, and their classes."""
+    uids = hashlib.sha256(manifest.uid.tobytes()).hexdigest()
+    return {"name": manifest.info.name, "samples": len(manifest), "uids": uids, "classes": len(manifest.info.classes)}
+
+
+def checkpoint_to_resume(resume: str, folder: Path) -> Path | None:
+    """The checkpoint that --resume names, or None for a new run. UserError if a new run would overwrite another."""
+    last = folder / "last.pt"
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file: name a folder with --out")
+    if resume == "auto":
+        return last if last.exists() else None
+    if last.exists() and (not resume or Path(resume).resolve() != last.resolve()):
+        raise UserError(f"{folder} already holds a run: --resume auto continues it, --out starts another")
+    return Path(resume) if resume else None
+
+
+def metric_loggers(run: Run, folder: Path, config: dict[str, Any]) -> tuple[MetricLogger, ...]:
+    """The loggers that `run` asks for; only rank 0 has any."""
+    if rank():
+        return ()
+    board = (TensorBoardLogger(folder),) if run.tensorboard else ()
+    return (*board, *((WandbLogger(folder, run.wandb, config),) if run.wandb else ()))
