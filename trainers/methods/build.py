@@ -1,4 +1,4 @@
-"""From a recipe to its method with freshly drawn weights, and what a recipe asks of views, labels and queues."""
+"""Methods from recipes, and the checks that a recipe fits its views, data and ranks."""
 
 from ...augment.spec import Views, size_of
 from ...shards.errors import UserError

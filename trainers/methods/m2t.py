@@ -1,8 +1,8 @@
-"""Momentum^2 Teacher: BYOL without BatchNorm over all ranks, by momentum in the teacher's statistics too.
+"""Momentum^2 Teacher: BYOL without BatchNorm over all ranks; the teacher's BatchNorm statistics have a momentum too.
 
-    loss    BYOL's; the student's BatchNorm statistics are of groups of neighbors, such as a GPU's share
-    update  BYOL's, of the parameters;  the teacher's running statistics move towards the batches' at a momentum that
-            falls from 1 to 0, see momentum_norm.py
+    loss    as in BYOL; the student takes BatchNorm statistics over groups of neighbors, such as one GPU's share
+    update  as in BYOL for the parameters; the teacher's running statistics move towards those of the batches with a
+            momentum that falls from 1 to 0, see momentum_norm.py
 
 arXiv:2101.07525 (spec: Spatial Ensemble B.1 to B.5).
 """
@@ -16,7 +16,7 @@ from .protocol import Now
 
 
 class M2T(BYOL):
-    """BYOL's arguments; `bn_groups` groups of BatchNorm statistics cut the global batch, in student and teacher."""
+    """BYOL with BatchNorm statistics in `bn_groups` groups of the global batch, in student and teacher."""
 
     def __init__(self, online: nn.Module, predictor: nn.Module, *, momentum: float = 0.99, bn_groups: int = 8):
         target = momentum_norm.with_momentum(frozen_copy(online), bn_groups)

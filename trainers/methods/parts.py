@@ -1,4 +1,4 @@
-"""The few moving parts that several methods share. Each is a paragraph; read them before a method."""
+"""Parts that several methods share: copies, moving averages, groups of BatchNorm statistics, queues."""
 
 import copy
 
@@ -14,13 +14,13 @@ from .protocol import Now
 
 
 def frozen_copy(net: nn.Module) -> nn.Module:
-    """A twin that gradients do not reach."""
+    """A deep copy of `net` that takes no gradients."""
     return copy.deepcopy(net).requires_grad_(False)
 
 
 @torch.no_grad()
 def ema_(target: nn.Module, online: nn.Module, momentum: float) -> None:
-    """target <- momentum target + (1 - momentum) online; parameters only, buffers keep their own life."""
+    """target <- momentum target + (1 - momentum) online, for parameters only; buffers stay as they are."""
     pairs = list(zip(target.parameters(), online.parameters(), strict=True))
     torch._foreach_lerp_([t for t, _ in pairs], [o for _, o in pairs], 1 - momentum)  # pyright: ignore
 
@@ -32,16 +32,18 @@ def split_bn(net: nn.Module, x: Tensor, groups: int) -> Tensor:
 
 @torch.no_grad()
 def shuffle_bn(net: nn.Module, x: Tensor, groups: int, order: Tensor) -> Tensor:
-    """`split_bn` on the global batch in `order` [W N]: an image and its other view meet no statistics of the same group
-    (ShuffleBN, arXiv:1911.05722 3.3; here also between groups on one device)."""
-    n, here = len(x), rank()
-    mine = gather(x)[order[here * n : (here + 1) * n]]
-    out = gather(split_bn(net, mine, groups))
-    return out[order.argsort()[here * n : (here + 1) * n]]
+    """`split_bn` of the global batch in `order` [W N]; returns this rank's rows in their own order.
+
+    ShuffleBN (arXiv:1911.05722 3.3), here also between groups on one device: keys have other neighbors than queries.
+    """
+    share = slice(rank() * len(x), (rank() + 1) * len(x))  # this rank's rows of the global batch
+    shuffled = gather(x)[order[share]]
+    out = gather(split_bn(net, shuffled, groups))
+    return out[order.argsort()[share]]
 
 
 def check_groups(groups: int, batch: int) -> None:
-    """UserError unless `groups` cut a global batch into equal parts of two or more, as many on every rank."""
+    """UserError unless `groups` divide a global batch into equal parts of two or more, as many on every rank."""
     if groups < 1 or groups % world_size() or batch % groups or batch // groups < 2:
         raise UserError(
             f"{groups} groups of BatchNorm statistics do not cut a global batch of {batch} on {world_size()} ranks "
@@ -50,19 +52,19 @@ def check_groups(groups: int, batch: int) -> None:
 
 
 def permutation(samples: int, now: Now, purpose: Purpose, device: torch.device) -> Tensor:
-    """A permutation of [samples], keyed by seed and step: the same on every rank, no broadcast."""
+    """A permutation [samples], keyed by seed and step: the same on every rank without a broadcast."""
     keys = hashed(now.seed, now.step, purpose, np.arange(samples, dtype=np.uint64))
     order = torch.from_numpy(keys.argsort(kind="stable"))
     return order.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else order
 
 
 def unit_rows(size: int, dim: int) -> Tensor:
-    """Random directions, [size, dim]."""
+    """Random unit rows [size, dim]."""
     return nn.functional.normalize(torch.randn(size, dim), dim=1)
 
 
 class Queue(nn.Module):
-    """The last K gathered rows, identical on every rank; rides in the checkpoint as a buffer."""
+    """The last K gathered rows, the same on every rank; buffers, so checkpoints hold them."""
 
     rows: Tensor
     head: Tensor
@@ -73,7 +75,7 @@ class Queue(nn.Module):
         self.register_buffer("head", torch.zeros((), dtype=torch.long))
 
     def check(self, batch: int) -> None:
-        """UserError unless global batches of `batch` rows fill the queue without a rest."""
+        """UserError unless a whole number of global batches of `batch` rows fills the queue."""
         if not len(self.rows) or len(self.rows) % batch:
             raise UserError(
                 f"a queue of {len(self.rows)} rows cannot be filled by global batches of {batch}: "
@@ -82,7 +84,7 @@ class Queue(nn.Module):
 
     @torch.no_grad()
     def push(self, rows: Tensor) -> None:
-        """All ranks' rows, in rank order, over the oldest."""
+        """Write all ranks' rows, in rank order, over the oldest rows."""
         rows = gather(rows)
         self.check(len(rows))
         at = (torch.arange(len(rows), device=rows.device) + self.head) % len(self.rows)

@@ -1,4 +1,4 @@
-"""What the loop asks of a method, and what it tells it about time."""
+"""The methods' side of the training loop: what a method has to provide, and what it knows of the time."""
 
 from typing import NamedTuple, Protocol
 
@@ -10,7 +10,7 @@ Stats = dict[str, Tensor]  # scalars worth logging, left on the device
 
 
 class Now(NamedTuple):
-    """Where training stands. Schedules, coins and shuffles read this and keep no counter, so a resume needs no care."""
+    """The time in a run. Schedules, coins and shuffles are functions of it, so a resume repeats them."""
 
     step: int  # optimizer steps already taken
     total: int

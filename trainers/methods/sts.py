@@ -1,13 +1,13 @@
-"""Spatial Ensemble: BYOL whose teacher follows the student in some pieces, chosen by coins, and preserves the others.
+"""Spatial Ensemble: BYOL whose teacher follows the student in randomly chosen pieces and keeps the others.
 
-    loss    BYOL's
-    update  g <- m g + (1 - m) f in each piece with chance 1 - p,  else g <- g     before the forward;  m as BYOL's
+    loss    as in BYOL
+    update  g <- m g + (1 - m) f in each piece with chance 1 - p,  else g <- g     before the forward;  m as in BYOL
 
-arXiv:2110.01253 (spec: Spatial Ensemble B.3). Pieces are parameter tensors in the release, the other granularities are
-ours; BatchNorm's running statistics are never copied. The release draws unseeded coins in every process, so its GPUs'
-teachers drift apart and rank 0's is saved; here coins are keyed. It also tosses them when the teacher first copies the
-student, so that a share p of its tensors begins with random weights of its own: pass these as `target`, or else the
-copy is full.
+arXiv:2110.01253 (spec: Spatial Ensemble B.3). Pieces are parameter tensors in the release; this project adds the other
+granularities. BatchNorm's running statistics are never copied. The release draws unseeded coins in every process, so
+the teachers of its GPUs drift apart, and it saves the one of rank 0; here coins are keyed. The release also tosses them
+when the teacher first copies the student, so that a share p of its tensors starts with random weights of its own: pass
+these weights as `target`. Without `target` the copy is full.
 """
 
 from collections.abc import Sequence
@@ -22,15 +22,15 @@ from .protocol import Now
 
 @torch.no_grad()
 def ensemble_(targets: Sequence[Tensor], onlines: Sequence[Tensor], momentum: float, masks: Sequence[Tensor]) -> None:
-    """target <- momentum target + (1 - momentum) online where the mask, bool of any shape that broadcasts, is true."""
+    """target <- momentum target + (1 - momentum) online where the mask, bool and broadcast to the target, is true."""
     for target, online, mask in zip(targets, onlines, masks, strict=True):
         target.lerp_(online, mask.to(target.dtype) * (1 - momentum))
 
 
 class STS(BYOL):
-    """BYOL's arguments; a share `preserve` of the teacher's pieces of this `granularity` stays as it is in each step.
+    """BYOL whose teacher keeps a share `preserve` of its pieces of this `granularity` unchanged in each step.
 
-    `target` holds the teacher's own weights and takes its first copy of the student by coins of `seed`.
+    `target` holds the teacher's own weights; coins of `seed` choose the pieces that first take the student's weights.
     """
 
     def __init__(

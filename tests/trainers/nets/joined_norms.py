@@ -7,18 +7,18 @@ import torch
 from torch import nn
 
 from viewstream.trainers.methods.momentum_norm import MomentumBatchNorm, batch_momentum
-from viewstream.trainers.nets.norms import synchronised
+from viewstream.trainers.nets.norms import synchronized
 from viewstream.trainers.ranks import process_group, rank
 
 SHAPES = {nn.BatchNorm1d: (8, 5), nn.BatchNorm2d: (8, 5, 3, 2), nn.BatchNorm3d: (8, 5, 2, 3, 2)}
 
 
-def synchronised_passes(kind, numbers):
+def synchronized_passes(kind, numbers):
     same = torch.Generator().manual_seed(9)  # all ranks begin with the same parameters
     norm = kind(5).double()
     nn.init.normal_(norm.weight, generator=same)
     nn.init.normal_(norm.bias, generator=same)
-    norm = synchronised(norm)
+    norm = synchronized(norm)
     did = {k: [] for k in ("x", "pull", "y", "grad_x", "grad_weight", "grad_bias")}
     did["before"] = {k: v.clone() for k, v in norm.state_dict().items()}
     for _ in range(2):
@@ -45,5 +45,5 @@ def momentum_passes(numbers):
 
 with process_group("cpu"):
     numbers = torch.Generator().manual_seed(rank())
-    done = {kind.__name__: synchronised_passes(kind, numbers) for kind in SHAPES}
+    done = {kind.__name__: synchronized_passes(kind, numbers) for kind in SHAPES}
     torch.save({**done, "momentum": momentum_passes(numbers)}, Path(sys.argv[1], f"{rank()}.pt"))

@@ -8,7 +8,7 @@ from timm.layers import BatchNormAct2d
 from torch import nn
 
 from viewstream.trainers.methods.momentum_norm import begin, with_momentum
-from viewstream.trainers.nets.norms import SyncBatchNorm, synchronised
+from viewstream.trainers.nets.norms import SyncBatchNorm, synchronized
 
 SHAPES = {nn.BatchNorm1d: (8, 5), nn.BatchNorm2d: (8, 5, 3, 2), nn.BatchNorm3d: (8, 5, 2, 3, 2)}
 
@@ -21,7 +21,7 @@ def normal(*shape, seed=0, dtype=torch.float64):
     return torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("convert", [synchronised, lambda net: with_momentum(net, 2)], ids=["sync", "momentum"])
+@pytest.mark.parametrize("convert", [synchronized, lambda net: with_momentum(net, 2)], ids=["sync", "momentum"])
 def test_a_converted_network_keeps_keys_and_tensors_and_evaluates_like_the_plain_one(convert):
     plain = nn.Sequential(nn.Conv2d(3, 5, 1), nn.Sequential(nn.BatchNorm2d(5)), BatchNormAct2d(5), nn.BatchNorm2d(5))
     plain.requires_grad_(False)
@@ -42,8 +42,8 @@ def test_a_converted_network_keeps_keys_and_tensors_and_evaluates_like_the_plain
 
 
 @pytest.mark.parametrize("kind", SHAPES)
-def test_on_one_rank_synchronised_batchnorm_is_batchnorm(kind):
-    plain, ours = kind(5), synchronised(kind(5))
+def test_on_one_rank_synchronized_batchnorm_is_batchnorm(kind):
+    plain, ours = kind(5), synchronized(kind(5))
     assert isinstance(ours, SyncBatchNorm)
     for seed in range(2):
         x = normal(*SHAPES[kind], seed=seed, dtype=torch.float32)
@@ -65,7 +65,7 @@ def joined(program, tmp_path_factory):
 
 @pytest.mark.full
 @pytest.mark.parametrize("kind", SHAPES)
-def test_two_ranks_with_synchronised_batchnorm_are_one_with_the_joined_batch(joined, kind):
+def test_two_ranks_with_synchronized_batchnorm_are_one_with_the_joined_batch(joined, kind):
     ranks = [done[kind.__name__] for done in joined]
     plain = kind(5).double()
     plain.load_state_dict(ranks[0]["before"])
