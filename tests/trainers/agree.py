@@ -12,7 +12,7 @@ from viewstream.pipeline.choose import open_loader
 from viewstream.pipeline.plan.order import Plan
 from viewstream.shards.cli import parse
 from viewstream.shards.manifest import Manifest
-from viewstream.trainers.methods.build import method_of
+from viewstream.trainers.methods.build import build
 from viewstream.trainers.ranks import process_group, rank, world_size
 from viewstream.trainers.recipes import recipe_named
 from viewstream.trainers.training import optim
@@ -25,7 +25,7 @@ with process_group("cpu") as device:
     data = Manifest.open(data)
     plan = Plan(len(data), recipe.batch_size, world_size(), rank(), 0)
     loader = open_loader("webdataset", data, plan, views_of(recipe.views, recipe.size), device=device, threads=1)
-    method = method_of(recipe, len(data.info.classes))
+    method = build(recipe, len(data.info.classes))
     before = {k: v.clone() for k, v in method.state_dict().items()}
     log = Log(Path(tempfile.mkdtemp()), done=0, total=len(loader), batch=recipe.batch_size, every=100)
     scaler = torch.amp.GradScaler("cpu", enabled=False)

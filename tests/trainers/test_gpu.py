@@ -7,8 +7,8 @@ from viewstream.augment.recipes import VIEWS
 from viewstream.pipeline.choose import open_reader
 from viewstream.pipeline.loader import ViewLoader
 from viewstream.pipeline.plan.order import Plan
-from viewstream.trainers.methods.build import method_of
-from viewstream.trainers.methods.protocol import Now
+from viewstream.trainers.methods.build import build
+from viewstream.trainers.methods.method import Now
 from viewstream.trainers.recipes.options import MoCo
 from viewstream.trainers.training import optim
 
@@ -24,7 +24,7 @@ def stream(built, where):
 
 def test_a_training_step_never_waits_for_the_gpu(built):
     recipe = MoCo(arch="test_resnet", size=32, epochs=2, batch_size=16, queue=64, bn_groups=2)
-    method = method_of(recipe).cuda().to(memory_format=torch.channels_last).train()
+    method = build(recipe).cuda().to(memory_format=torch.channels_last).train()
     optimizer, loader = optim.sgd(method, 0.03, 0.9, 1e-4), stream(built, "cuda")
 
     def step(batch, now):

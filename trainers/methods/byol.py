@@ -8,17 +8,20 @@ four passes takes its own BatchNorm statistics over the global batch. The teache
 use it. The update comes first at step 0 as well, where teacher and student are equal and it changes nothing.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...augment.spec import Views
 from ...pipeline.batch import Batch
-from ..nets.encoder import Encoder
+from ...shards.manifest import Manifest
+from ..nets.encoder import Encoder, backbone
 from ..nets.norms import at_least_fp32, synchronized
-from .parts import ema_, frozen_copy
-from .protocol import Now, Stats
+from ..recipes import options
+from ..recipes.options import Recipe
+from ..schedules import half_cosine
+from .method import Method, Now, Stats
+from .parts import check_two_views, ema_, frozen_copy
 
 
 def loss(q1: Tensor, q2: Tensor, k1: Tensor, k2: Tensor) -> Tensor:
@@ -36,14 +39,13 @@ def spread(k: Tensor) -> Tensor:
 
 def momentum(step: int, total: int, base: float) -> float:
     """The teacher's momentum m at optimizer step `step` of `total`: rises from `base` to 1."""
-    return 1 - (1 - base) * (math.cos(math.pi * step / total) + 1) / 2
+    return 1 - (1 - base) * half_cosine(step, total)
 
 
 def projector(width: int, hidden: int = 4096, dim: int = 256) -> nn.Sequential:
     """An MLP with one hidden layer and BatchNorm: features [N, width] -> [N, dim]."""
-    return nn.Sequential(
-        nn.Linear(width, hidden), nn.BatchNorm1d(hidden), nn.ReLU(inplace=True), nn.Linear(hidden, dim)
-    )  # fmt: skip
+    first, last = nn.Linear(width, hidden), nn.Linear(hidden, dim)
+    return nn.Sequential(first, nn.BatchNorm1d(hidden), nn.ReLU(inplace=True), last)
 
 
 def predictor(dim: int = 256, hidden: int = 4096) -> nn.Sequential:
@@ -51,7 +53,13 @@ def predictor(dim: int = 256, hidden: int = 4096) -> nn.Sequential:
     return projector(dim, hidden, dim)
 
 
-class BYOL(nn.Module):
+def network(recipe: options.BYOL) -> Encoder:
+    """A backbone with a projector, as student and teacher have it."""
+    body, width = backbone(recipe.arch, stem=recipe.stem)
+    return Encoder(body, projector(width, recipe.hidden, recipe.dim))
+
+
+class BYOL(Method):
     """BYOL of a student `online`, images -> [N, dim], and a `predictor`, [N, dim] -> [N, dim].
 
     `target` is the teacher at the start, a copy of `online` if None. With `sync`, BatchNorm takes its statistics over
@@ -59,15 +67,28 @@ class BYOL(nn.Module):
     """
 
     def __init__(
-        self, online: nn.Module, predictor: nn.Module, *, momentum: float = 0.99, target: nn.Module | None = None,
+        self,
+        online: nn.Module,
+        predictor: nn.Module,
+        *,
+        momentum: float = 0.99,
+        target: nn.Module | None = None,
         sync: bool = True,
-    ):  # fmt: skip
+    ):
         super().__init__()
         self.online, self.predictor = online, predictor
         self.target = frozen_copy(online) if target is None else target.requires_grad_(False)
         self.momentum = momentum
         if sync:
             synchronized(self)
+
+    @classmethod
+    def build(cls, recipe: options.BYOL, classes: int) -> "BYOL":
+        return cls(network(recipe), predictor(recipe.dim, recipe.hidden), momentum=recipe.key_momentum)
+
+    @classmethod
+    def check(cls, recipe: Recipe, views: Views, data: Manifest) -> None:
+        check_two_views(recipe, views)
 
     @property
     def backbone(self) -> nn.Module:
@@ -89,6 +110,3 @@ class BYOL(nn.Module):
         with torch.autocast(x1.device.type, enabled=False):
             q1, q2, k1, k2 = (F.normalize(at_least_fp32(rows), dim=1) for rows in (q1, q2, k1, k2))  # [N, D]
             return loss(q1, q2, k1, k2), {"spread": spread(k1)}
-
-    def after_step(self, now: Now) -> None:
-        """Nothing moves by rule after the step."""

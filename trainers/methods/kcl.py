@@ -13,14 +13,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...augment.spec import Views
 from ...pipeline.batch import Batch
 from ...shards.errors import choose
-from ..nets.encoder import Encoder
+from ...shards.manifest import Manifest
+from ..nets.encoder import Encoder, encoder
 from ..ranks import gather, rank, world_size
+from ..recipes import options
+from .method import Now, Stats
 from .moco import MoCo, acc1
 from .parts import Queue
 from .positives import lowest_first, picked, random_order, set_aside, soft_targets, summed
-from .protocol import Now, Stats
 
 
 class KCL(MoCo):
@@ -33,16 +36,50 @@ class KCL(MoCo):
     labels: Tensor
 
     def __init__(
-        self, encoder: Encoder, *, batch: int, dim: int = 128, queue: int = 65536, momentum: float = 0.999,
-        temperature: float = 0.07, bn_groups: int = 8, posk: int = 6, pick: str = "random", losstype: str = "v1",
-        sump: bool = False, tgt_avg: bool = False,
-    ):  # fmt: skip
+        self,
+        encoder: Encoder,
+        *,
+        batch: int,
+        dim: int = 128,
+        queue: int = 65536,
+        momentum: float = 0.999,
+        temperature: float = 0.07,
+        bn_groups: int = 8,
+        posk: int = 6,
+        pick: str = "random",
+        losstype: str = "v1",
+        sump: bool = False,
+        tgt_avg: bool = False,
+    ):
         super().__init__(encoder, dim=dim, queue=queue, momentum=momentum, temperature=temperature, bn_groups=bn_groups)
         self.label_queue = Queue(torch.full((queue,), -1))  # -1, no label: never a positive
         self.prefill = queue // batch
         self.posk, self.sump, self.tgt_avg = posk, sump, tgt_avg
         self.random = choose("pick", pick, ("random", "first")) == "random"
         self.v2 = choose("losstype", losstype, ("v1", "v2")) == "v2"
+
+    @classmethod
+    def build(cls, recipe: options.MoCo, classes: int) -> "KCL":
+        assert isinstance(recipe, options.KCL)
+        return cls(
+            encoder(recipe.arch, recipe.head, recipe.dim, stem=recipe.stem),
+            batch=recipe.batch_size,
+            dim=recipe.dim,
+            queue=recipe.queue,
+            momentum=recipe.key_momentum,
+            temperature=recipe.temperature,
+            bn_groups=recipe.bn_groups,
+            posk=recipe.posk,
+            pick=recipe.pick,
+            losstype=recipe.losstype,
+            sump=recipe.sump,
+            tgt_avg=recipe.tgt_avg,
+        )
+
+    @classmethod
+    def check(cls, recipe: options.MoCo, views: Views, data: Manifest) -> None:
+        super().check(recipe, views, data)
+        data.require_labels(recipe.method)
 
     @torch.no_grad()
     def fill(self, batch: Batch, now: Now) -> None:

@@ -13,12 +13,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...augment.spec import Views
 from ...pipeline.batch import Batch
 from ...shards.keyed import Purpose
-from ..nets.encoder import Encoder
+from ...shards.manifest import Manifest
+from ..nets.encoder import Encoder, encoder
 from ..ranks import world_size
-from .parts import Queue, ema_, frozen_copy, permutation, shuffle_bn, split_bn, unit_rows
-from .protocol import Now, Stats
+from ..recipes import options
+from .method import Method, Now, Stats
+from .parts import (
+    ONE_ENCODER,
+    Queue,
+    check_groups,
+    check_queue,
+    check_two_views,
+    check_whole_batch,
+    ema_,
+    frozen_copy,
+    permutation,
+    shuffle_bn,
+    split_bn,
+    unit_rows,
+)
 
 
 def logits(q: Tensor, k: Tensor, queue: Tensor, temperature: float) -> Tensor:
@@ -32,7 +48,7 @@ def acc1(scores: Tensor) -> Tensor:
     return (scores.argmax(dim=1) == 0).float().mean()
 
 
-class MoCo(nn.Module):
+class MoCo(Method):
     """MoCo of an `encoder`, images -> [N, dim], with a queue of `queue` keys; `bn_groups` divide the global batch."""
 
     keys: Tensor
@@ -51,6 +67,24 @@ class MoCo(nn.Module):
         self.online, self.target = encoder, frozen_copy(encoder)
         self.queue = Queue(unit_rows(queue, dim))
         self.momentum, self.temperature, self.bn_groups = momentum, temperature, bn_groups
+
+    @classmethod
+    def build(cls, recipe: options.MoCo, classes: int) -> "MoCo":
+        return cls(
+            encoder(recipe.arch, recipe.head, recipe.dim, stem=recipe.stem),
+            dim=recipe.dim,
+            queue=recipe.queue,
+            momentum=recipe.key_momentum,
+            temperature=recipe.temperature,
+            bn_groups=recipe.bn_groups,
+        )
+
+    @classmethod
+    def check(cls, recipe: options.MoCo, views: Views, data: Manifest) -> None:
+        check_two_views(recipe, views)
+        check_groups(recipe.bn_groups, recipe.batch_size)
+        check_queue(recipe.queue, recipe.batch_size, len(data))
+        check_whole_batch(recipe, ONE_ENCODER)
 
     @property
     def backbone(self) -> nn.Module:

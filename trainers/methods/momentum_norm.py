@@ -10,8 +10,6 @@ mean over groups and ranks, so the ranks agree and their number changes nothing.
 as in training and counts as a pass; here it is the eval mode of BatchNorm.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,11 +17,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..nets.norms import activate, affine, at_least_fp32, averaged, replaced
 from ..ranks import world_size
+from ..schedules import half_cosine
 
 
 def batch_momentum(step: int, total: int) -> float:
     """The momentum a after `step` of `total` steps: falls from 1 to 0."""
-    return (math.cos(math.pi * step / total) + 1) / 2
+    return half_cosine(step, total)
 
 
 def mixed(

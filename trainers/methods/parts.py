@@ -7,10 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from ...augment.draw import hashed
+from ...augment.spec import Views, size_of
 from ...shards.errors import UserError
 from ...shards.keyed import Purpose
 from ..ranks import gather, rank, world_size
-from .protocol import Now
+from ..recipes.options import Recipe
+from .method import Now
 
 
 def frozen_copy(net: nn.Module) -> nn.Module:
@@ -42,15 +44,6 @@ def shuffle_bn(net: nn.Module, x: Tensor, groups: int, order: Tensor) -> Tensor:
     return out[order.argsort()[share]]
 
 
-def check_groups(groups: int, batch: int) -> None:
-    """UserError unless `groups` divide a global batch into equal parts of two or more, as many on every rank."""
-    if groups < 1 or groups % world_size() or batch % groups or batch // groups < 2:
-        raise UserError(
-            f"{groups} groups of BatchNorm statistics do not cut a global batch of {batch} on {world_size()} ranks "
-            f"into equal parts of two or more: choose --bn-groups as a multiple of the ranks that divides the batch"
-        )
-
-
 def permutation(samples: int, now: Now, purpose: Purpose, device: torch.device) -> Tensor:
     """A permutation [samples], keyed by seed and step: the same on every rank without a broadcast."""
     keys = hashed(now.seed, now.step, purpose, np.arange(samples, dtype=np.uint64))
@@ -74,19 +67,56 @@ class Queue(nn.Module):
         self.register_buffer("rows", rows)  # [K, ...], the oldest at `head`
         self.register_buffer("head", torch.zeros((), dtype=torch.long))
 
-    def check(self, batch: int) -> None:
-        """UserError unless a whole number of global batches of `batch` rows fills the queue."""
-        if not len(self.rows) or len(self.rows) % batch:
-            raise UserError(
-                f"a queue of {len(self.rows)} rows cannot be filled by global batches of {batch}: "
-                f"make --batch-size divide --queue"
-            )
-
     @torch.no_grad()
     def push(self, rows: Tensor) -> None:
         """Write all ranks' rows, in rank order, over the oldest rows."""
         rows = gather(rows)
-        self.check(len(rows))
+        check_queue(len(self.rows), len(rows))
         at = (torch.arange(len(rows), device=rows.device) + self.head) % len(self.rows)
         self.rows[at] = rows.to(self.rows.dtype)
         self.head.add_(len(rows)).remainder_(len(self.rows))
+
+
+ONE_ENCODER = "its queue takes a whole batch of keys per step, made by one key encoder"
+
+
+def check_groups(groups: int, batch: int) -> None:
+    """UserError unless `groups` divide a global batch into equal parts of two or more, as many on every rank."""
+    if groups < 1 or groups % world_size() or batch % groups or batch // groups < 2:
+        raise UserError(
+            f"{groups} groups of BatchNorm statistics do not cut a global batch of {batch} on {world_size()} ranks "
+            f"into equal parts of two or more: choose --bn-groups as a multiple of the ranks that divides the batch"
+        )
+
+
+def check_queue(queue: int, batch: int, samples: int | None = None) -> None:
+    """UserError unless whole global batches fill a queue of `queue` rows and the set has at least as many `samples`."""
+    if not queue or queue % batch:
+        raise UserError(
+            f"a queue of {queue} rows cannot be filled by global batches of {batch}: make --batch-size divide --queue"
+        )
+    if samples is not None and queue > samples:
+        raise UserError(
+            f"a queue of {queue} rows would hold images of a set of {samples} more than once, each its own negative: "
+            f"lower --queue"
+        )
+
+
+def check_two_views(recipe: Recipe, views: Views) -> None:
+    """UserError unless there are two views of one size."""
+    if len(views) != 2 or size_of(views[0]) != size_of(views[1]):
+        raise wrong_views(recipe, views, "two views of one size")
+
+
+def wrong_views(recipe: Recipe, views: Views, needed: str) -> UserError:
+    """The error for views that a method cannot take; `needed` names those that it can."""
+    sizes = [size_of(view) for view in views]
+    return UserError(f"--views {recipe.views} makes views of {sizes} px: {recipe.method} takes {needed}")
+
+
+def check_whole_batch(recipe: Recipe, reason: str) -> None:
+    """UserError, with the method's `reason`, for a recipe that takes a batch in parts."""
+    if recipe.accumulate > 1:
+        raise UserError(
+            f"{recipe.method} does not take --accumulate {recipe.accumulate}: {reason}; lower --batch-size and --lr"
+        )

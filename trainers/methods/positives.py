@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ...augment.draw import hashed
 from ...shards.keyed import Purpose
-from .protocol import Now
+from .method import Now
 
 _NONE = torch.iinfo(torch.int32).min  # below every slot's number
 

@@ -15,11 +15,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...augment.spec import Views, size_of
 from ...pipeline.batch import Batch
-from ..nets.encoder import Encoder
+from ...shards.manifest import Manifest
+from ..nets.encoder import Encoder, encoder
+from ..recipes import options
+from .method import Method, Now, Stats
 from .moco import acc1, logits
-from .parts import Queue, split_bn, unit_rows
-from .protocol import Now, Stats
+from .parts import (
+    ONE_ENCODER,
+    Queue,
+    check_groups,
+    check_queue,
+    check_whole_batch,
+    split_bn,
+    unit_rows,
+    wrong_views,
+)
 
 
 def targets(t: Tensor, queue: Tensor, temperature: float) -> Tensor:
@@ -32,21 +44,50 @@ def by_image(patches: Sequence[Tensor]) -> Tensor:
     return torch.stack([x.permute(0, 2, 3, 1) for x in patches], dim=1).flatten(0, 1).permute(0, 3, 1, 2)
 
 
-class SEED(nn.Module):
+class SEED(Method):
     """SEED of a student `online` and a fixed `teacher`, both images -> [N, dim].
 
     With `patches`, an image has one large view and P small ones; without, one view.
     """
 
     def __init__(
-        self, online: Encoder, teacher: nn.Module, *, dim: int = 128, queue: int = 65536, temperature: float = 0.2,
-        teacher_temperature: float = 1e-4, bn_groups: int = 8, patches: bool = False,
-    ):  # fmt: skip
+        self,
+        online: Encoder,
+        teacher: nn.Module,
+        *,
+        dim: int = 128,
+        queue: int = 65536,
+        temperature: float = 0.2,
+        teacher_temperature: float = 1e-4,
+        bn_groups: int = 8,
+        patches: bool = False,
+    ):
         super().__init__()
         self.online, self.teacher = online, teacher.requires_grad_(False)
         self.queue = Queue(unit_rows(queue, dim))
         self.small_queue = Queue(unit_rows(queue, dim)) if patches else None
         self.temperature, self.teacher_temperature, self.bn_groups = temperature, teacher_temperature, bn_groups
+
+    @classmethod
+    def build(cls, recipe: options.SEED, classes: int) -> "SEED":
+        return cls(
+            encoder(recipe.arch, recipe.head, recipe.dim, stem=recipe.stem),
+            encoder(recipe.teacher_arch, recipe.teacher_head, recipe.dim),
+            dim=recipe.dim,
+            queue=recipe.queue,
+            temperature=recipe.temperature,
+            teacher_temperature=recipe.teacher_temperature,
+            bn_groups=recipe.bn_groups,
+            patches=recipe.views == "seed_patches",
+        )
+
+    @classmethod
+    def check(cls, recipe: options.SEED, views: Views, data: Manifest) -> None:
+        if len({size_of(view) for view in views[1:]}) > 1:
+            raise wrong_views(recipe, views, "one view, or one and small ones of one size")
+        check_groups(recipe.bn_groups, recipe.batch_size)
+        check_queue(recipe.queue, recipe.batch_size, len(data))
+        check_whole_batch(recipe, ONE_ENCODER)
 
     @property
     def backbone(self) -> nn.Module:
@@ -56,9 +97,6 @@ class SEED(nn.Module):
         super().train(mode)
         self.teacher.eval()
         return self
-
-    def before_step(self, now: Now) -> None:
-        """Nothing moves by rule before the step."""
 
     def forward(self, batch: Batch, now: Now) -> tuple[Tensor, Stats]:
         x, *patches = batch.views

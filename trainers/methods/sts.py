@@ -15,9 +15,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .byol import BYOL, momentum
+from ..recipes import options
+from .byol import BYOL, momentum, network, predictor
 from .masks import bernoulli_masks, mask_shapes
-from .protocol import Now
+from .method import Now
 
 
 @torch.no_grad()
@@ -34,14 +35,34 @@ class STS(BYOL):
     """
 
     def __init__(
-        self, online: nn.Module, predictor: nn.Module, *, momentum: float = 0.99, preserve: float = 0.7,
-        granularity: str = "tensor", target: nn.Module | None = None, seed: int = 0,
-    ):  # fmt: skip
+        self,
+        online: nn.Module,
+        predictor: nn.Module,
+        *,
+        momentum: float = 0.99,
+        preserve: float = 0.7,
+        granularity: str = "tensor",
+        target: nn.Module | None = None,
+        seed: int = 0,
+    ):
         super().__init__(online, predictor, momentum=momentum, target=target)
         self.preserve = preserve
         self.names, self.shapes = mask_shapes(self.target, granularity)
         if target is not None:
             self._follow(0.0, Now(-1, 0, seed))
+
+    @classmethod
+    def build(cls, recipe: options.BYOL, classes: int) -> "STS":
+        assert isinstance(recipe, options.STS)
+        return cls(
+            network(recipe),
+            predictor(recipe.dim, recipe.hidden),
+            momentum=recipe.key_momentum,
+            preserve=recipe.preserve,
+            granularity=recipe.granularity,
+            target=network(recipe) if recipe.initial_copy == "coin" else None,
+            seed=recipe.seed,
+        )
 
     def before_step(self, now: Now) -> None:
         self._follow(momentum(now.step, now.total, self.momentum), now)

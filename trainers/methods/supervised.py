@@ -12,10 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...augment.spec import Views
 from ...pipeline.batch import Batch
-from ..nets.encoder import Encoder
-from .parts import split_bn
-from .protocol import Now, Stats
+from ...shards.manifest import Manifest
+from ..nets.encoder import Encoder, backbone
+from ..recipes import options
+from .method import Method, Now, Stats
+from .parts import check_groups, split_bn, wrong_views
 
 
 class Unit(nn.Module):
@@ -41,7 +44,12 @@ def classifier(kind: str, width: int, classes: int, *, bias: bool = True, small:
     return nn.Sequential(Unit(), last) if kind == "normalized" else last
 
 
-class Supervised(nn.Module):
+def takes_statistics(recipe: options.Supervised) -> bool:
+    """Whether training takes BatchNorm statistics: a linear probe in eval mode does not, so its batch has any size."""
+    return recipe.classifier == "batchnorm" or recipe.trained == "all" or recipe.frozen_bn == "train"
+
+
+class Supervised(Method):
     """Cross-entropy of `online`, images -> scores [N, C].
 
     `frozen` trains its head alone. BatchNorm statistics are taken in `bn_groups` groups; 0: the batch is not split.
@@ -53,6 +61,23 @@ class Supervised(nn.Module):
         self.fixed = frozen and frozen_bn == "eval"  # the backbone's statistics too
         if frozen:
             online.backbone.requires_grad_(False)
+
+    @classmethod
+    def build(cls, recipe: options.Supervised, classes: int) -> "Supervised":
+        body, width = backbone(recipe.arch, stem=recipe.stem)
+        frozen = recipe.trained == "classifier"
+        small = frozen or recipe.classifier == "normalized"
+        head = classifier(recipe.classifier, width, classes, bias=recipe.bias, small=small)
+        groups = recipe.bn_groups if takes_statistics(recipe) else 0
+        return cls(Encoder(body, head), frozen=frozen, frozen_bn=recipe.frozen_bn, bn_groups=groups)
+
+    @classmethod
+    def check(cls, recipe: options.Supervised, views: Views, data: Manifest) -> None:
+        if len(views) != 1:
+            raise wrong_views(recipe, views, "one view")
+        data.require_labels(recipe.method)
+        if takes_statistics(recipe):
+            check_groups(recipe.bn_groups, recipe.batch_size)
 
     @property
     def backbone(self) -> nn.Module:
@@ -68,9 +93,6 @@ class Supervised(nn.Module):
         """net(x), BatchNorm statistics taken by group."""
         return split_bn(net, x, self.bn_groups) if self.bn_groups else net(x)
 
-    def before_step(self, now: Now) -> None:
-        """Nothing moves by rule."""
-
     def forward(self, batch: Batch, now: Now) -> tuple[Tensor, Stats]:
         (x,) = batch.views
         if self.frozen:
@@ -82,6 +104,3 @@ class Supervised(nn.Module):
         scores = scores.float()  # [N, C]
         acc1 = (scores.argmax(dim=1) == batch.target).float().mean()
         return F.cross_entropy(scores, batch.target), {"acc1": acc1}
-
-    def after_step(self, now: Now) -> None:
-        """Nothing moves by rule."""

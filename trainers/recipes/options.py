@@ -4,14 +4,15 @@ This module imports no torch, so that `--help` and `--list-recipes` answer at on
 """
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Options of every method"""
 
-    method: str = field(init=False, default="")  # its name in trainers/methods/build.py, set by the class
+    method_class: ClassVar[type | None] = None  # a subclass of Method; None: the one called `method`
+    method: str = field(init=False, default="")  # set by the class; the names are those of trainers/methods/build.py
     views: Annotated[str, "augmentation recipe (`python tools/look.py --list`)"] = "moco_v2"
     arch: Annotated[str, "backbone, a torchvision or timm name"] = "resnet50"
     stem: Annotated[Literal["imagenet", "cifar"], "stem of a ResNet; cifar: 3x3, stride 1, no pooling"] = "imagenet"

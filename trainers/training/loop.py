@@ -15,7 +15,7 @@ from ...augment.draw import hashed
 from ...pipeline.batch import Batch, Loader
 from ...shards.errors import UserError
 from ...shards.keyed import Purpose
-from ..methods.protocol import Method, Now
+from ..methods.method import Method, Now
 from ..ranks import rank
 from ..recipes.options import Recipe
 from .log import Log
@@ -25,7 +25,7 @@ _NO_BUFFERS: dict[str, Any] = {"forward_sync_buffers" if _RENAMED else "broadcas
 
 
 def train(
-    method: nn.Module,
+    method: Method,
     loader: Loader,
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
@@ -43,7 +43,6 @@ def train(
     `lr` is a function of the steps taken; `save(step)` is called after every epoch, when the run is to stop and, when
     `save_every` is set, every so many steps; `probe(epoch)` gives more numbers to log.
     """
-    rule: Method = method  # pyright: ignore[reportAssignmentType]
     device = next(method.parameters()).device
     net: nn.Module = method.train()
     if dist.is_initialized():
@@ -54,7 +53,7 @@ def train(
     per_epoch = len(loader) // recipe.accumulate
     total = recipe.epochs * per_epoch
     if not step:
-        _prefill(rule, loader, recipe, total, cast)
+        _prefill(method, loader, recipe, total, cast)
 
     for epoch in range(step // per_epoch, recipe.epochs):
         batches = _timed(loader.epoch(epoch, start=step % per_epoch * recipe.accumulate), log)
@@ -63,7 +62,7 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = lr(step)
             torch.manual_seed(int(hashed(recipe.seed, step, Purpose.RESEED, rank())[0] >> 1))
-            rule.before_step(now)
+            method.before_step(now)
             optimizer.zero_grad(set_to_none=True)
             losses, stats = [], {}
             for part in range(recipe.accumulate):
@@ -74,7 +73,7 @@ def train(
                 losses.append(loss.detach())
             scaler.step(optimizer)
             scaler.update()
-            rule.after_step(now)
+            method.after_step(now)
             step += 1
             saving = bool(save_every) and step % save_every == 0
             log.step(
@@ -89,13 +88,13 @@ def train(
     return step
 
 
-def _prefill(rule: Method, loader: Loader, recipe: Recipe, total: int, cast: Any) -> None:
-    """Batches of epoch -1 for a method that wants its queue full at the first step."""
-    wanted = min(getattr(rule, "prefill", 0), len(loader))
+def _prefill(method: Method, loader: Loader, recipe: Recipe, total: int, cast: Any) -> None:
+    """Pass batches of epoch -1 to a method that needs its queue full at the first step."""
+    wanted = min(method.prefill, len(loader))
     batches = loader.epoch(-1) if wanted else iter(())
     with torch.no_grad(), cast:
         for number in range(wanted):
-            rule.fill(next(batches), Now(number - wanted, total, recipe.seed))  # pyright: ignore
+            method.fill(next(batches), Now(number - wanted, total, recipe.seed))
     if wanted:
         batches.close()  # pyright: ignore
 

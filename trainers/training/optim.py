@@ -1,12 +1,12 @@
 """Optimizers and learning-rate schedules; schedules are pure functions of the epoch or of the step."""
 
-import math
 from collections.abc import Callable
 
 import torch
 from torch import nn
 
 from ..recipes.options import Recipe
+from ..schedules import half_cosine
 
 
 def optimizer_of(method: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -48,7 +48,7 @@ def by_epoch(recipe: Recipe, epoch: int) -> float:
 
 def cosine(lr: float, epoch: int, epochs: int, end: float = 0.0) -> float:
     """From `lr` towards `end`, not there yet in the last epoch (spec: BalFeat 2)."""
-    return end + (lr - end) * (1 + math.cos(math.pi * epoch / epochs)) / 2
+    return end + (lr - end) * half_cosine(epoch, epochs)
 
 
 def step(lr: float, epoch: int, milestones: tuple[int, ...], factor: float = 0.1) -> float:
@@ -60,4 +60,4 @@ def warm_cosine(lr: float, step: int, total: int, warm: int, first: float) -> fl
     """From `first` to `lr` in `warm` steps, then down to 0 on a cosine over the rest (spec: Spatial Ensemble B.7)."""
     if step < warm:
         return first + (lr - first) * step / warm
-    return lr * (1 + math.cos(math.pi * (step - warm) / (total - warm))) / 2
+    return lr * half_cosine(step - warm, total - warm)

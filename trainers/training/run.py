@@ -22,6 +22,7 @@ from ..checkpoints.manager import CheckpointManager
 from ..checkpoints.pretrained import load_pretrained
 from ..data import Network, OnError, Sets, loading
 from ..methods import build as methods
+from ..methods.method import Method
 from ..nets.encoder import Encoder
 from ..ranks import process_group, rank, world_size
 from ..recipes.options import Recipe, Supervised
@@ -66,10 +67,10 @@ def pretrain(recipe: Recipe, run: Run) -> Path:
         loader = stack.enter_context(
             closing(loading(data, plan, views, run, device, dtype, skip=run.on_error == "skip"))
         )
-        method = methods.method_of(recipe, len(data.info.classes))
+        method = methods.build(recipe, len(data.info.classes))
         if not last:
             load_pretrained(method, recipe, run.pretrained, run.teacher, run.network)
-        net: nn.Module = method.to(device, memory_format=torch.channels_last)  # pyright: ignore
+        net: Method = method.to(device, memory_format=torch.channels_last)  # pyright: ignore
         optimizer, scaler = (
             optim.optimizer_of(net, recipe),
             torch.amp.GradScaler(device.type, enabled=dtype == torch.float16),

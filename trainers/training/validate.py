@@ -4,14 +4,13 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 
 import torch
-from torch import nn
 
 from ...shards.errors import UserError
 from ...shards.manifest import Manifest
 from ..data import Loading, evaluating
 from ..evals import classify, knn
 from ..evals.features import features
-from ..methods.protocol import Method
+from ..methods.method import Method
 from ..ranks import share_buffers
 from ..recipes.options import Recipe, Supervised
 
@@ -32,13 +31,12 @@ def probe_of(
     views = recipe.test_views if isinstance(recipe, Supervised) else "evaluation"
     size, batch = recipe.size, recipe.batch_size
     sets = [stack.enter_context(closing(evaluating(m, size, batch, how, device, views))) for m in data]
-    module: nn.Module = method  # pyright: ignore[reportAssignmentType]
 
     def measure() -> dict[str, float]:
-        net = module.get_submodule("online") if supervised else method.backbone
+        net = method.get_submodule("online") if supervised else method.backbone
         share_buffers(net)  # else each rank would embed its share by statistics of its own
         found = [features(net, loader) for loader in sets]
-        module.train()
+        method.train()
         if supervised:
             return dict(classify.accuracy(*found[0]))
         return {"knn": dict(knn.weighted(*found[0], *found[1], k=k)).popitem()[1]}

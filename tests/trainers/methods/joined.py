@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from viewstream.pipeline.batch import Batch
 from viewstream.trainers.methods.kcl import KCL
-from viewstream.trainers.methods.protocol import Now
+from viewstream.trainers.methods.method import Now
 from viewstream.trainers.methods.seed import SEED
 from viewstream.trainers.nets.encoder import Encoder
 from viewstream.trainers.ranks import gather, process_group, rank, world_size

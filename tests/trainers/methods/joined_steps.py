@@ -9,7 +9,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from viewstream.pipeline.batch import Batch
 from viewstream.trainers.methods import byol, m2t, sts
-from viewstream.trainers.methods.protocol import Now
+from viewstream.trainers.methods.method import Now
 from viewstream.trainers.nets.encoder import Encoder
 from viewstream.trainers.ranks import process_group, rank, world_size
 from viewstream.trainers.training import optim

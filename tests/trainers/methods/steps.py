@@ -4,8 +4,8 @@ import torch
 from torch import nn
 
 from viewstream.pipeline.batch import Batch
+from viewstream.trainers.methods.method import Now
 from viewstream.trainers.methods.parts import Queue
-from viewstream.trainers.methods.protocol import Now
 
 NOW = Now(3, 10, 5)
 

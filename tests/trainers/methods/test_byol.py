@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from viewstream.pipeline.batch import Batch
 from viewstream.trainers.methods import byol
-from viewstream.trainers.methods.protocol import Now
+from viewstream.trainers.methods.method import Now
 from viewstream.trainers.nets.encoder import Encoder
 
 from .steps import convnet

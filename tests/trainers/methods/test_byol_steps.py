@@ -7,7 +7,7 @@ from torch import nn
 
 from viewstream.trainers.methods import byol
 from viewstream.trainers.methods.m2t import M2T
-from viewstream.trainers.methods.protocol import Now
+from viewstream.trainers.methods.method import Now
 from viewstream.trainers.methods.sts import STS, ensemble_
 from viewstream.trainers.nets.encoder import Encoder
 from viewstream.trainers.training import optim

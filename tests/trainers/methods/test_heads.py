@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from viewstream.shards.errors import UserError
+from viewstream.trainers.methods.method import Now
 from viewstream.trainers.methods.moco import MoCo
 from viewstream.trainers.methods.parts import Queue
-from viewstream.trainers.methods.protocol import Now
 from viewstream.trainers.nets.encoder import HEADS, Encoder, encoder, head
 from viewstream.trainers.training import optim
 

@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from viewstream.pipeline.batch import Batch
 from viewstream.trainers.methods.kcl import KCL
-from viewstream.trainers.methods.protocol import Now
+from viewstream.trainers.methods.method import Now
 from viewstream.trainers.methods.seed import SEED
 from viewstream.trainers.nets.encoder import Encoder
 

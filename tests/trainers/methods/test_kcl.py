@@ -8,9 +8,9 @@ from torch import nn
 from viewstream.pipeline.batch import Batch
 from viewstream.shards.errors import UserError
 from viewstream.trainers.methods.kcl import KCL
+from viewstream.trainers.methods.method import Now
 from viewstream.trainers.methods.moco import MoCo
 from viewstream.trainers.methods.positives import picked
-from viewstream.trainers.methods.protocol import Now
 from viewstream.trainers.nets.encoder import Encoder
 from viewstream.trainers.training import optim
 

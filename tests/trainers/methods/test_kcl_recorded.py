@@ -9,9 +9,9 @@ from torch import nn
 
 from viewstream.pipeline.batch import Batch
 from viewstream.trainers.methods.kcl import KCL
+from viewstream.trainers.methods.method import Now
 from viewstream.trainers.methods.parts import Queue
 from viewstream.trainers.methods.positives import picked
-from viewstream.trainers.methods.protocol import Now
 from viewstream.trainers.nets.encoder import Encoder
 
 from .steps import NOW, exact, queue_of

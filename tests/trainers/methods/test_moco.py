@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from viewstream.shards.errors import UserError
+from viewstream.trainers.methods.method import Now
 from viewstream.trainers.methods.moco import MoCo, logits
-from viewstream.trainers.methods.parts import Queue, check_groups, shuffle_bn
-from viewstream.trainers.methods.protocol import Now
+from viewstream.trainers.methods.parts import Queue, check_groups, check_queue, shuffle_bn
 from viewstream.trainers.training import optim
 
 from .steps import batch_of, queue_of
@@ -130,8 +130,15 @@ def test_groups_on_one_process_equal_the_two_recorded_ranks(golden):
 
 
 def test_a_queue_that_batches_do_not_fill_is_refused():
+    for queue in (100, 0):
+        with pytest.raises(
+            UserError, match=f"a queue of {queue} rows cannot be filled .*make --batch-size divide --queue"
+        ):
+            check_queue(queue, 24)
     with pytest.raises(UserError, match="make --batch-size divide --queue"):
-        Queue(torch.zeros(100, 8)).check(24)
+        Queue(torch.zeros(100, 8)).push(torch.zeros(24, 8))
+    with pytest.raises(UserError, match="a set of 40 more than once, each its own negative: lower --queue"):
+        check_queue(48, 24, 40)
 
 
 @pytest.mark.parametrize("groups", [0, 5, 6])

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from viewstream.augment.draw import hashed
 from viewstream.shards.keyed import Purpose
+from viewstream.trainers.methods.method import Now
 from viewstream.trainers.methods.moco import logits
 from viewstream.trainers.methods.parts import Queue
 from viewstream.trainers.methods.positives import (
@@ -20,7 +21,6 @@ from viewstream.trainers.methods.positives import (
     soft_targets,
     summed,
 )
-from viewstream.trainers.methods.protocol import Now
 
 from .steps import NOW, exact, queue_of
 

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from viewstream.trainers.methods.method import Now
 from viewstream.trainers.methods.moco import logits
-from viewstream.trainers.methods.protocol import Now
 from viewstream.trainers.methods.seed import SEED, by_image, targets
 from viewstream.trainers.nets.encoder import Encoder
 from viewstream.trainers.training import optim

@@ -5,8 +5,8 @@ import torch
 
 from viewstream.trainers.methods import byol
 from viewstream.trainers.methods.masks import GRANULARITIES, bernoulli_masks, mask_shapes
+from viewstream.trainers.methods.method import Now
 from viewstream.trainers.methods.parts import ema_, frozen_copy
-from viewstream.trainers.methods.protocol import Now
 from viewstream.trainers.methods.sts import STS, ensemble_
 from viewstream.trainers.nets.encoder import Encoder
 

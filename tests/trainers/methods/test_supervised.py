@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from viewstream.pipeline.batch import Batch
 from viewstream.trainers.evals import classify
-from viewstream.trainers.methods.protocol import Now
+from viewstream.trainers.methods.method import Now
 from viewstream.trainers.methods.supervised import Supervised, classifier
 from viewstream.trainers.nets.encoder import Encoder
 from viewstream.trainers.training import optim
