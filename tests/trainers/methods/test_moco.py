@@ -1,7 +1,4 @@
-"""MoCo equals the numbers recorded from the original program."""
-
-import json
-from pathlib import Path
+"""MoCo equals the numbers recorded from the original program, on one rank and on two."""
 
 import pytest
 import torch
@@ -11,10 +8,11 @@ from torch import nn
 from viewstream.shards.errors import UserError
 from viewstream.trainers.methods.method import Now
 from viewstream.trainers.methods.moco import MoCo, logits
-from viewstream.trainers.methods.parts import Queue, check_groups, check_queue, shuffle_bn
+from viewstream.trainers.methods.parts import Queue, check_groups, check_queue, shuffle_bn, split_bn
+from viewstream.trainers.ranks import rank
 from viewstream.trainers.training import optim
 
-from .steps import batch_of, queue_of
+from .steps import batch_of, exact, queue_of
 
 
 @pytest.mark.parametrize("name", ["moco_s0_small", "moco_s1_wrap", "moco_s3_fullqueue"])
@@ -37,7 +35,7 @@ def test_logits_loss_gradients_and_queue_equal_the_recorded_ones(name, golden):
 
 
 class Fc(nn.Module):
-    """The recorded encoders keep everything under names of their own: `fc`, or `body` and `fc`."""
+    """A recorded encoder: its parts under the release's names, `fc`, or `body` and `fc`."""
 
     def __init__(self, **parts):
         super().__init__()
@@ -51,7 +49,7 @@ class Fc(nn.Module):
 
 
 def train(moco, views, lr, momentum, weight_decay):
-    """Yields the loss of each step and leaves the method as it is after it."""
+    """Yield the loss of each step; at each yield the method is in the state after that step."""
     optimizer = optim.sgd(moco, lr, momentum, weight_decay)
     for step, (x1, x2) in enumerate(views):
         now = Now(step, len(views), 0)
@@ -109,19 +107,36 @@ def test_steps_through_batchnorm_equal_the_small_model_program(name, kind, golde
         torch.testing.assert_close(moco.queue.rows.T, g[f"state{step + 1}/queue"], rtol=0, atol=1e-5)
 
 
-def test_two_ranks_shuffle_batchnorm_and_fill_the_queue_as_recorded(program, tmp_path):
-    recording = Path(__file__).parents[2] / "golden/moco_world2_shuffle_bn.npz"
-    done = program(Path(__file__).parents[1] / "two_ranks.py", recording, tmp_path, ranks=2)
-    assert done.returncode == 0, done.stderr
-    gaps = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
-    for gap in gaps:
-        assert max(gap.values()) < 1e-5, gaps
+def recorded_net(g):
+    net = nn.Sequential(nn.Linear(6, 8, bias=False), nn.BatchNorm1d(8, affine=False)).double()
+    net[0].weight.data = g["W"].double()
+    return net
+
+
+def recorded_step(g):
+    """This rank's share of the recorded step: logits, loss, queue and its next slot."""
+    net, queue = recorded_net(g), queue_of(g["queue"], g["ptr"])
+    x1, x2 = g["x"][rank()].double()
+    q = F.normalize(split_bn(net, x1, groups=2), dim=1)
+    k = F.normalize(shuffle_bn(net, x2, groups=2, order=g["idx_shuffle"]), dim=1)
+    scores = logits(q, k, queue.rows, float(g["temperature"]))
+    loss = F.cross_entropy(scores, torch.zeros(len(q), dtype=torch.long))
+    queue.push(k)
+    return scores.detach(), loss.detach(), queue.rows, int(queue.head)
+
+
+def test_two_ranks_shuffle_batchnorm_and_fill_the_queue_as_recorded(on_ranks, golden):
+    g = golden("moco_world2_shuffle_bn")
+    for number, (scores, loss, rows, head) in enumerate(on_ranks(recorded_step, 2, g)):
+        exact(scores, g["logits"][number])
+        exact(loss, g["loss"][number])
+        exact(rows.T, g["queue_after"])
+        assert head == int(g["ptr_after"])
 
 
 def test_groups_on_one_process_equal_the_two_recorded_ranks(golden):
     g = golden("moco_world2_shuffle_bn")
-    net = nn.Sequential(nn.Linear(6, 8, bias=False), nn.BatchNorm1d(8, affine=False)).double()
-    net[0].weight.data = g["W"].double()
+    net = recorded_net(g)
     x = g["x"].double()  # [rank, view, N, 6]
     keys = F.normalize(shuffle_bn(net, x[:, 1].flatten(0, 1), groups=2, order=g["idx_shuffle"]), dim=1)
     q = torch.cat([F.normalize(net(x[r, 0]), dim=1) for r in range(2)])
