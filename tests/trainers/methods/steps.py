@@ -27,7 +27,7 @@ def batch_of(*views):
 
 
 def share(count):
-    """The slice of a global batch of `count` images that is this rank's."""
+    """This rank's slice of a global batch of `count` images."""
     size = count // world_size()
     return slice(rank() * size, (rank() + 1) * size)
 

@@ -101,12 +101,14 @@ def test_under_autocast_the_loss_is_fp32():
     torch.testing.assert_close(loss, exact, rtol=0, atol=0.1)
 
 
+KINDS = {"byol": byol.BYOL, "sts": partial(STS, preserve=0.5), "m2t": partial(M2T, bn_groups=4)}
+
+
 def five_steps(kind, count=16):
     """Five steps on this rank's share of generated batches of `count` images: losses [5] and the state after them."""
     torch.manual_seed(0)
     nets = Encoder(convnet(), byol.projector(6, 8, 4)), byol.predictor(4, 8)
-    kinds = {"byol": byol.BYOL, "sts": partial(STS, preserve=0.5), "m2t": partial(M2T, bn_groups=4)}
-    method = kinds[kind](*nets).double()
+    method = KINDS[kind](*nets).double()
     net, generator = distributed(method), torch.Generator().manual_seed(1)
     optimizer, losses = optim.sgd(method, 0.05, 0.9, 1e-4), []
     for step in range(5):
@@ -122,11 +124,21 @@ def five_steps(kind, count=16):
     return torch.stack(losses), method.state_dict()
 
 
+def five_steps_of_each():
+    return {kind: five_steps(kind) for kind in KINDS}
+
+
+@pytest.fixture(scope="module")
+def halves(on_ranks):
+    """What each of two ranks computes on its half of the batches, for each kind of method."""
+    return on_ranks(five_steps_of_each, 2)
+
+
 @pytest.mark.full
-@pytest.mark.parametrize("kind", ["byol", "sts", "m2t"])
-def test_two_ranks_train_as_one_with_the_joined_batch(on_ranks, kind):
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_ranks_train_as_one_with_the_joined_batch(halves, kind):
     losses, state = five_steps(kind)
-    (first_losses, first), (second_losses, second) = on_ranks(five_steps, 2, kind)
+    (first_losses, first), (second_losses, second) = (half[kind] for half in halves)
     torch.testing.assert_close((first_losses + second_losses) / 2, losses, rtol=0, atol=1e-9)
     assert losses[0] != losses[-1]
     for key, value in state.items():

@@ -28,10 +28,10 @@ def kcl_of(g, body=None, **options):
 @pytest.mark.parametrize("pick", ["random", "first"])
 @pytest.mark.parametrize("name", ["s0_fewer_than_k", "s1_nolabels_empty_queue", "s4_posk_none", "s7_v2_fewer_than_k"])
 @pytest.mark.parametrize("loss", ["", "sump", "tgt_avg"])
-def test_the_method_repeats_recorded_steps_in_which_there_is_no_choice(name, pick, loss, golden):
+def test_steps_without_a_choice_equal_the_recorded_ones(name, pick, loss, golden):
     g = golden(f"kcl_{name}")
-    kcl = kcl_of(g, posk=max(int(g["posk"]), 0), pick=pick, losstype=g["losstype"], sump=bool(loss),
-                 tgt_avg=loss == "tgt_avg")  # fmt: skip
+    sump = {"sump": bool(loss), "tgt_avg": loss == "tgt_avg"}
+    kcl = kcl_of(g, posk=max(int(g["posk"]), 0), pick=pick, losstype=g["losstype"], **sump)
     raw = g["q_raw"][0].double().requires_grad_()
     ours, stats = kcl(Batch((raw, g["k_raw"][0].double()), g["labels"][0], g["labels"][0]), NOW)
     ours.backward()
@@ -49,7 +49,7 @@ def test_the_method_repeats_recorded_steps_in_which_there_is_no_choice(name, pic
     assert kcl.label_queue.rows.equal(g["label_queue_after"][0])
 
 
-def test_taking_the_first_slots_is_the_choice_of_the_release(golden):
+def test_the_release_chooses_the_first_slots(golden):
     g = golden("kcl_s6_large")
     kcl = kcl_of(g, posk=6, pick="first")
     for s, target in enumerate(g["labels"]):
@@ -60,7 +60,7 @@ def test_taking_the_first_slots_is_the_choice_of_the_release(golden):
         exact(loss, g["loss"][s])
 
 
-def test_filling_the_queue_first_moves_no_weight(golden):
+def test_filling_the_queue_moves_no_weight(golden):
     """x [view, N, 12]; encoders Linear(12, 8); a fill, then a step with momentum 0.5."""
     g = golden("kcl_s8_warmup_update_key_false")
     g["label_queue"] = torch.full((12,), -1)

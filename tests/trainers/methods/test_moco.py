@@ -5,10 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from viewstream.shards.errors import UserError
 from viewstream.trainers.methods.method import Now
 from viewstream.trainers.methods.moco import MoCo, logits
-from viewstream.trainers.methods.parts import Queue, check_groups, check_queue, shuffle_bn, split_bn
+from viewstream.trainers.methods.parts import Queue, shuffle_bn, split_bn
 from viewstream.trainers.ranks import rank
 from viewstream.trainers.training import optim
 
@@ -17,7 +16,7 @@ from .steps import batch_of, exact, queue_of
 
 @pytest.mark.parametrize("name", ["moco_s0_small", "moco_s1_wrap", "moco_s3_fullqueue"])
 def test_logits_loss_gradients_and_queue_equal_the_recorded_ones(name, golden):
-    """q_raw, k_raw [S, N, D] before normalization; queue [D, K]; expectations after each of S steps."""
+    """q_raw, k_raw [S, N, D] before normalization; queue [D, K]; recorded results of each of S steps."""
     g = golden(name)
     queue = queue_of(g["queue"], g["ptr"])
     for s in range(len(g["q_raw"])):
@@ -84,7 +83,7 @@ def test_four_training_steps_equal_the_official_builder(kind, golden):
 
 @pytest.mark.parametrize(("name", "kind"), [("moco_small_linear_t007", "linear"), ("moco_small_simple_t02", "mlp")])
 def test_steps_through_batchnorm_equal_the_small_model_program(name, kind, golden):
-    """Body = Linear(10, 6), BatchNorm, ReLU; state{t} = everything after t steps of SGD, lr 0.06."""
+    """Body: Linear(10, 6), BatchNorm, ReLU. state{t}: everything after t steps of SGD, lr 0.06."""
     g = golden(name)
     body = nn.Sequential(nn.Linear(10, 6), nn.BatchNorm1d(6), nn.ReLU())
     head = nn.Linear(6, 8)
@@ -142,21 +141,3 @@ def test_groups_on_one_process_equal_the_two_recorded_ranks(golden):
     q = torch.cat([F.normalize(net(x[r, 0]), dim=1) for r in range(2)])
     ours = logits(q, keys, g["queue"].T.double(), float(g["temperature"]))
     torch.testing.assert_close(ours, g["logits"].flatten(0, 1), rtol=0, atol=1e-5)
-
-
-def test_a_queue_that_batches_do_not_fill_is_refused():
-    for queue in (100, 0):
-        with pytest.raises(
-            UserError, match=f"a queue of {queue} rows cannot be filled .*make --batch-size divide --queue"
-        ):
-            check_queue(queue, 24)
-    with pytest.raises(UserError, match="make --batch-size divide --queue"):
-        Queue(torch.zeros(100, 8)).push(torch.zeros(24, 8))
-    with pytest.raises(UserError, match="a set of 40 more than once, each its own negative: lower --queue"):
-        check_queue(48, 24, 40)
-
-
-@pytest.mark.parametrize("groups", [0, 5, 6])
-def test_groups_that_do_not_cut_the_batch_into_parts_of_two_or_more_are_refused(groups):
-    with pytest.raises(UserError, match="choose --bn-groups"):
-        check_groups(groups, 6)
