@@ -12,7 +12,6 @@ from torch import nn
 from ...shards.errors import UserError
 from ...shards.files import atomic
 from ..ranks import gather, rank, world_size
-from ..recipes import Recipe, recipe_from
 
 State = dict[str, Any]
 
@@ -118,11 +117,6 @@ def read(path: Path) -> State:
     if not isinstance(state, dict) or not {"step", "method", "recipe", "data", "scaler"} <= state.keys():
         raise UserError(f"{path} is not a checkpoint of this project: it lacks step, method, recipe, data or scaler")
     return state
-
-
-def recipe_of(state: State) -> Recipe:
-    """The recipe a checkpoint was trained with."""
-    return recipe_from(state["recipe"])
 
 
 def load(net: nn.Module, weights: State, path: Path) -> None:

@@ -35,17 +35,6 @@ def recipe_named(name: str, method: str) -> Recipe:
     return recipe
 
 
-def recipe_from(saved: dict[str, Any]) -> Recipe:
-    """A recipe from a checkpoint's dictionary; UserError when its fields are not those of today."""
-    kind = METHODS.get(saved.get("method", ""))
-    if kind is None:
-        raise UserError(f"the checkpoint's recipe trains {saved.get('method')!r}, which is unknown: train again")
-    try:
-        return kind(**{name: value for name, value in saved.items() if name != "method"})
-    except TypeError as error:
-        raise UserError(f"the checkpoint's recipe is of another version ({error}): train again") from error
-
-
 def table() -> str:
     """A Markdown table of every recipe: the command that it repeats, its data and the published number."""
     rows = [("recipe", "method", "source command", "data", "published")]
