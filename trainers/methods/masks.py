@@ -33,9 +33,14 @@ def mask_shapes(net: nn.Module, granularity: str) -> tuple[list[str], list[Shape
 
 
 def bernoulli_masks(
-    names: Sequence[str], shapes: Sequence[Shape], preserve: float, *, seed: int, step: int,
+    names: Sequence[str],
+    shapes: Sequence[Shape],
+    preserve: float,
+    *,
+    seed: int,
+    step: int,
     device: torch.device | str = "cpu",
-) -> list[Tensor]:  # fmt: skip
+) -> list[Tensor]:
     """Bool masks for the names and shapes that `mask_shapes` returned; each value is true with chance 1 - preserve.
 
     A pure function. The host makes one key per name and the device computes the masks; the host does not wait for it.

@@ -26,9 +26,16 @@ def batch_momentum(step: int, total: int) -> float:
 
 
 def mixed(
-    x: Tensor, mean: Tensor, var: Tensor, a: Tensor | float, weight: Tensor | None = None, bias: Tensor | None = None,
-    *, groups: int = 1, eps: float = 1e-5,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+    x: Tensor,
+    mean: Tensor,
+    var: Tensor,
+    a: Tensor | float,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    *,
+    groups: int = 1,
+    eps: float = 1e-5,
+) -> tuple[Tensor, Tensor]:
     """One pass: x [N, C, ...], running mean and var [C] -> normalized x, statistics [2, C].
 
     The statistics are the mean and the unbiased variance of `groups` groups of neighbors, averaged over the groups;

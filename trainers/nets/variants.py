@@ -20,10 +20,10 @@ EFFICIENTNETS = {
 class Padded(nn.Conv2d):
     """A convolution of stride 2 that pads every input by the edges that one of `side` px needs."""
 
-    def __init__(self, like: nn.Conv2d, side: int):
-        kernel = like.kernel_size[0]
-        super().__init__(like.in_channels, like.out_channels, kernel, 2, groups=like.groups, bias=False)
-        self.weight = like.weight
+    def __init__(self, conv: nn.Conv2d, side: int):
+        kernel = conv.kernel_size[0]
+        super().__init__(conv.in_channels, conv.out_channels, kernel, 2, groups=conv.groups, bias=False)
+        self.weight = conv.weight
         total = max((-(-side // 2) - 1) * 2 + kernel - side, 0)
         self.edges = (total // 2, total - total // 2) * 2  # left, right, top, bottom, px
 
@@ -70,7 +70,7 @@ def resnext152() -> tuple[ResNet, int]:
 def cifar_stem(net: nn.Module, arch: str) -> None:
     """Give `net` the stem for images of 32 px: 3x3, stride 1, no pooling. UserError unless it is a ResNet."""
     if not isinstance(net, ResNet | TimmResNet):
-        raise UserError(f"--stem cifar is for ResNets, {arch} has no stem of theirs: leave it out, or choose another")
+        raise UserError(f"--stem cifar is for ResNets, {arch} is not one: leave it out, or choose another --arch")
     net.conv1 = nn.Conv2d(3, net.bn1.num_features, 3, stride=1, padding=1, bias=False)  # pyright: ignore
     nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
     net.maxpool = nn.Identity()  # pyright: ignore

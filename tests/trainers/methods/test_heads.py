@@ -24,13 +24,13 @@ def test_steps_with_each_head_equal_the_recorded_ones(name, kind, golden):
     options = {"momentum": float(g["momentum"]), "temperature": float(g["temperature"])}
     moco = MoCo(Encoder(body, head(kind, 6, 8)), dim=8, queue=32, bn_groups=1, **options)
 
-    def recorded(step, twin):
-        start = f"state{step}/{twin}."
+    def recorded(step, prefix):
+        start = f"state{step}/{prefix}."
         state = {k.removeprefix(start): v for k, v in g.items() if k.startswith(start)}
         return {k.replace("body.", "backbone.", 1).replace("fc.", "head.", 1): v for k, v in state.items()}
 
-    for twin, ours in (("encoder_q", moco.online), ("encoder_k", moco.target)):
-        ours.load_state_dict(recorded(0, twin))
+    for prefix, ours in (("encoder_q", moco.online), ("encoder_k", moco.target)):
+        ours.load_state_dict(recorded(0, prefix))
     moco.queue = Queue(g["state0/queue"].T.clone())
     moco.queue.head.fill_(int(g["state0/queue_ptr"]))
     optimizer = optim.sgd(moco, float(g["lr"]), 0.9, 1e-4)
@@ -45,8 +45,8 @@ def test_steps_with_each_head_equal_the_recorded_ones(name, kind, golden):
         loss.backward()
         optimizer.step()
         moco.after_step(now)
-        for twin, ours in (("encoder_q", moco.online), ("encoder_k", moco.target)):
-            for k, value in recorded(step + 1, twin).items():
+        for prefix, ours in (("encoder_q", moco.online), ("encoder_k", moco.target)):
+            for k, value in recorded(step + 1, prefix).items():
                 torch.testing.assert_close(ours.state_dict()[k], value, rtol=0, atol=1e-5)
         torch.testing.assert_close(moco.queue.rows.T, g[f"state{step + 1}/queue"], rtol=0, atol=1e-5)
 

@@ -54,7 +54,7 @@ def test_the_readmes_command_trains_on_two_ranks(program, words, built, tmp_path
 @pytest.mark.parametrize("name", WORDS)
 def test_two_ranks_and_a_resume_on_one_follow_the_losses_of_one(program, words, tmp_path, name):
     one, two = tmp_path / "one", tmp_path / "two"
-    # 24 steps. Two passes through BatchNorm of few images blow rounding up, some ten times per step at a rate of 0.003.
+    # 24 steps. At a rate of 0.003, two passes through BatchNorm of few images multiply rounding by some ten per step.
     calm = ("--lr", 1e-5 if name in ("byol", "sts", "m2t") else 0.003, "--epochs", 4)
     assert program(*words(name, *calm, "--out", one)).returncode == 0
     done = program(*words(name, *calm, "--keep-every", 2, "--out", two), ranks=2)

@@ -68,16 +68,16 @@ def test_four_training_steps_equal_the_official_builder(kind, golden):
     head = nn.Linear(width, 8)
     net = Fc(fc=head if kind == "linear" else nn.Sequential(nn.Linear(width, width), nn.ReLU(), head)).double()
     moco = MoCo(net, dim=8, queue=12, momentum=float(g["momentum_m"]), temperature=float(g["temperature"]), bn_groups=1)
-    for twin, ours in (("encoder_q", moco.online), ("encoder_k", moco.target)):
-        ours.load_state_dict({k: g[f"init.{twin}.{k}"] for k in ours.state_dict()})
+    for prefix, ours in (("encoder_q", moco.online), ("encoder_k", moco.target)):
+        ours.load_state_dict({k: g[f"init.{prefix}.{k}"] for k in ours.state_dict()})
     moco.queue = Queue(g["queue"].T.clone())
     moco.queue.head.fill_(int(g["ptr"]))
     views = [(x[0].double(), x[1].double()) for x in g["x"]]
     for step, loss in enumerate(train(moco, views, float(g["lr"]), float(g["sgd_momentum"]), float(g["weight_decay"]))):
         torch.testing.assert_close(loss, g["loss"][step], rtol=0, atol=1e-5)
-        for twin, ours in (("encoder_q", moco.online), ("encoder_k", moco.target)):
+        for prefix, ours in (("encoder_q", moco.online), ("encoder_k", moco.target)):
             for k, value in ours.state_dict().items():
-                torch.testing.assert_close(value, g[f"after.{twin}.{k}"][step], rtol=0, atol=1e-5)
+                torch.testing.assert_close(value, g[f"after.{prefix}.{k}"][step], rtol=0, atol=1e-5)
     torch.testing.assert_close(moco.queue.rows.T, g["queue_after_last"], rtol=0, atol=1e-5)
 
 
@@ -91,8 +91,8 @@ def test_steps_through_batchnorm_equal_the_small_model_program(name, kind, golde
     moco = MoCo(net, dim=8, queue=32, momentum=float(g["momentum"]), temperature=float(g["temperature"]), bn_groups=1)
 
     def pairs(step):
-        for twin, ours in (("encoder_q", moco.online), ("encoder_k", moco.target)):
-            yield from ((ours, k, g[f"state{step}/{twin}.{k}"]) for k in ours.state_dict())
+        for prefix, ours in (("encoder_q", moco.online), ("encoder_k", moco.target)):
+            yield from ((ours, k, g[f"state{step}/{prefix}.{k}"]) for k in ours.state_dict())
 
     for ours in (moco.online, moco.target):
         ours.load_state_dict({k: v for net, k, v in pairs(0) if net is ours})

@@ -73,7 +73,7 @@ def trained(built, built_val, tmp_path_factory):
 def test_a_method_of_a_users_own_trains_and_is_measured_between_epochs(trained):
     assert "rotation" not in METHODS
     assert losses(trained).keys() == set(range(1, 13))
-    assert losses(trained)[1] == pytest.approx(1.39, abs=0.3)  # ln(4): what guessing costs
+    assert losses(trained)[1] == pytest.approx(1.39, abs=0.3)  # ln(4) is the loss of guessing
     assert all("acc1" in row for row in rows(trained) if "loss" in row)
     assert [row["epoch"] for row in rows(trained) if "knn" in row] == [0, 1]
 

@@ -38,9 +38,9 @@ def steps(method, count=3, lr=0.1):
 
 def test_the_loss_is_cross_entropy_in_groups_of_batchnorm_statistics():
     method, data = Supervised(net(), bn_groups=2).train(), batch()
-    twin = copy.deepcopy(method.online)
+    copied = copy.deepcopy(method.online)
     loss, stats = method(data, Now(0, 1, 0))
-    scores = torch.cat([twin(half) for half in data.views[0].chunk(2)])
+    scores = torch.cat([copied(half) for half in data.views[0].chunk(2)])
     torch.testing.assert_close(loss, F.cross_entropy(scores, data.target))
     assert stats["acc1"] == (scores.argmax(1) == data.target).float().mean()
 

@@ -118,7 +118,7 @@ def test_a_small_stem_keeps_small_images(arch):
 
 @pytest.mark.parametrize("arch", ["mobilenetv3_small", "efficientnet_b0", "vit_tiny_patch16_224"])
 def test_a_small_stem_is_for_resnets(arch):
-    with torch.device("meta"), pytest.raises(UserError, match=f"for ResNets, {arch} has no stem of theirs"):
+    with torch.device("meta"), pytest.raises(UserError, match=f"for ResNets, {arch} is not one"):
         backbone(arch, stem="cifar")
 
 
