@@ -6,16 +6,17 @@ Checks the op and trains MoCo for one epoch on views that end with it.
 """
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from viewstream.augment import KeyedGenerator, moco_v2
 from viewstream.testing import check_op
-from viewstream.trainers import MoCoRecipe, Run, pretrain
+from viewstream.trainers import Run, pretrain, recipe_named
 
-RECIPE = MoCoRecipe(arch="test_resnet", size=32, epochs=1, batch_size=32, queue=64, bn_groups=2, dim=32)
+SMALL = {"arch": "test_resnet", "size": 32, "epochs": 1, "batch_size": 32, "queue": 64, "bn_groups": 2}
+RECIPE = replace(recipe_named("moco_v2"), **SMALL)
 
 
 @dataclass(frozen=True)

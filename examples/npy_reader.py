@@ -6,6 +6,7 @@ Writes the images of a built set as .npy files, checks the reader, and trains Mo
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,10 @@ from viewstream.augment import moco_v2
 from viewstream.pipeline import open_loader
 from viewstream.shards import Manifest, SampleReader, in_memory, open_tar
 from viewstream.testing import check_loader, check_reader
-from viewstream.trainers import MoCoRecipe, Run, pretrain
+from viewstream.trainers import Run, pretrain, recipe_named
 
-RECIPE = MoCoRecipe(arch="test_resnet", size=32, epochs=1, batch_size=32, queue=64, bn_groups=2, dim=32)
+SMALL = {"arch": "test_resnet", "size": 32, "epochs": 1, "batch_size": 32, "queue": 64, "bn_groups": 2}
+RECIPE = replace(recipe_named("moco_v2"), **SMALL)
 
 
 class NpyReader(SampleReader):

@@ -1,1 +1,65 @@
-"""Methods, the training loop and evaluations."""
+"""Methods, the training loop and evaluations.
+
+Recipes need no torch; every other name imports it when it is first used.
+"""
+
+from typing import TYPE_CHECKING
+
+from ..shards.faces import hand_on
+from .recipes import RECIPES, recipe_named
+from .recipes.options import Recipe
+
+if TYPE_CHECKING:
+    from .checkpoints.loading import load_backbone
+    from .methods.byol import BYOL
+    from .methods.kcl import KCL
+    from .methods.m2t import M2T
+    from .methods.method import Method, Now, Stats
+    from .methods.moco import MoCo
+    from .methods.seed import SEED
+    from .methods.sts import STS
+    from .methods.supervised import Supervised
+    from .nets.encoder import Encoder, backbone
+    from .training.options import Run
+    from .training.run import pretrain
+
+__all__ = [
+    "BYOL",
+    "KCL",
+    "M2T",
+    "RECIPES",
+    "SEED",
+    "STS",
+    "Encoder",
+    "Method",
+    "MoCo",
+    "Now",
+    "Recipe",
+    "Run",
+    "Stats",
+    "Supervised",
+    "backbone",
+    "load_backbone",
+    "pretrain",
+    "recipe_named",
+]
+__getattr__ = hand_on(
+    __name__,
+    {
+        "BYOL": ".methods.byol",
+        "Encoder": ".nets.encoder",
+        "KCL": ".methods.kcl",
+        "M2T": ".methods.m2t",
+        "Method": ".methods.method",
+        "MoCo": ".methods.moco",
+        "Now": ".methods.method",
+        "Run": ".training.options",
+        "SEED": ".methods.seed",
+        "STS": ".methods.sts",
+        "Stats": ".methods.method",
+        "Supervised": ".methods.supervised",
+        "backbone": ".nets.encoder",
+        "load_backbone": ".checkpoints.loading",
+        "pretrain": ".training.run",
+    },
+)

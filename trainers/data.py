@@ -9,7 +9,7 @@ import torch
 
 from ..augment.recipes import views_of
 from ..augment.spec import Views
-from ..pipeline.batch import Loader
+from ..pipeline.batch import Loader, SampleReader
 from ..pipeline.choose import open_loader, open_set
 from ..pipeline.plan.order import Plan
 from ..shards.errors import UserError
@@ -94,30 +94,31 @@ def loading(
     manifest: Manifest,
     plan: Plan,
     views: Views,
-    how: Loading,
+    options: Loading,
     device: torch.device,
     dtype: torch.dtype = torch.float32,
     *,
     skip: bool = False,
+    reader: SampleReader | None = None,
 ) -> Loader:
-    """The loader of a plan; `skip`: replace damaged images (`ViewLoader`)."""
+    """The loader of a plan, through `reader` or the one that the options name; `skip`: replace damaged images."""
     return open_loader(
-        how.loader,
+        reader or options.loader,
         manifest,
         plan,
         views,
         device=device,
         dtype=dtype,
-        threads=0 if how.workers == "auto" else how.workers,
-        crops=how.crops,
+        threads=0 if options.workers == "auto" else options.workers,
+        crops=options.crops,
         skip=skip,
-        source=how.source,
+        source=options.source,
     )
 
 
 def evaluating(
-    manifest: Manifest, size: int, batch: int, how: Loading, device: torch.device, views: str = "evaluation"
+    manifest: Manifest, size: int, batch: int, options: Loading, device: torch.device, views: str = "evaluation"
 ) -> Loader:
     """The loader of each image once, with the augmentation recipe `views` at `size` px."""
     plan = Plan(len(manifest), batch, world_size(), rank(), tail="exact")
-    return loading(manifest, plan, views_of(views, size), how, device)
+    return loading(manifest, plan, views_of(views, size), options, device)

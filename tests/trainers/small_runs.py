@@ -1,4 +1,4 @@
-"""Small runs: recipes, the words that ask for them, what their logs say."""
+"""Small runs: recipes, their command lines, and what their logs say."""
 
 import json
 
@@ -6,38 +6,45 @@ import torch
 
 from viewstream.trainers.recipes.options import MoCo
 
-# A MoCo run of 12 steps, as a recipe and as words.
-SMALL = MoCo(arch="test_resnet", size=32, epochs=2, batch_size=16, queue=64, lr=0.03, key_momentum=0.99, bn_groups=2)
-SMALL_WORDS = ("--arch", "test_resnet", "--size", 32, "--epochs", 2, "--batch-size", 16, "--queue", 64,
-               "--key-momentum", 0.99, "--bn-groups", 2, "--device", "cpu", "--log-every", 1)  # fmt: skip
 
-# What recipes of several methods have in common.
+def words(**options):
+    """The command-line words of options: --batch-size 16 for batch_size=16."""
+    return [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+
+
+# What small recipes of several methods have in common: 12 steps on the built set.
 COMMON = {"arch": "test_resnet", "size": 32, "epochs": 2, "batch_size": 16, "lr": 0.03}
+COMMON_WORDS = words(**COMMON, schedule="cos", warmup_epochs=0)
+ON_CPU = words(device="cpu", log_every=1)
 
-# The words of every method's run, and each method's own.
-EVERY = ("--arch", "test_resnet", "--size", 32, "--epochs", 2, "--batch-size", 16, "--device", "cpu", "--log-every", 1,
-         "--loader", "webdataset", "--lr", 0.03, "--schedule", "cos", "--warmup-epochs", 0)  # fmt: skip
-QUEUE = ("--queue", 64, "--dim", 16, "--bn-groups", 2)
-BYOL = ("--dim", 16, "--hidden", 32)
+# A MoCo run, as a recipe and as a command line.
+SMALL = MoCo(**COMMON, queue=64, key_momentum=0.99, bn_groups=2)
+SMALL_WORDS = [*words(**COMMON, queue=64, key_momentum=0.99, bn_groups=2), *ON_CPU]
+
+# What the command lines of all methods have in common, and what each adds.
+EVERY = [*COMMON_WORDS, *ON_CPU, "--loader", "webdataset"]
+QUEUE = {"queue": 64, "dim": 16, "bn_groups": 2}
 WORDS = {
-    "moco": (*QUEUE, "--key-momentum", 0.99),
-    "kcl": (*QUEUE, "--key-momentum", 0.99, "--posk", 2),
-    "byol": BYOL,
-    "sts": BYOL,
-    "m2t": (*BYOL, "--bn-groups", 2),
-    "seed": (*QUEUE, "--teacher-arch", "test_resnet"),
-    "supervised": ("--bn-groups", 2),
+    "moco": words(**QUEUE, key_momentum=0.99),
+    "kcl": words(**QUEUE, key_momentum=0.99, posk=2),
+    "byol": words(dim=16, hidden=32),
+    "sts": words(dim=16, hidden=32),
+    "m2t": words(dim=16, hidden=32, bn_groups=2),
+    "seed": words(**QUEUE, teacher_arch="test_resnet"),
+    "supervised": words(bn_groups=2),
 }
 
 
 def rows(folder):
+    """The lines of a run's log.jsonl."""
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
 def losses(folder):
-    """{step: loss}."""
+    """{step: loss} of a run."""
     return {row["step"]: row["loss"] for row in rows(folder) if "loss" in row}
 
 
 def state(folder, name="last.pt"):
+    """The method's state in a run's checkpoint."""
     return torch.load(folder / name, weights_only=True)["method"]

@@ -1,4 +1,4 @@
-"""What only a GPU can show."""
+"""What only a GPU can show: steps without waiting, and the same pixels as on the CPU."""
 
 import pytest
 import torch
@@ -6,25 +6,25 @@ import torch
 from viewstream.augment.recipes import VIEWS
 from viewstream.pipeline.choose import open_loader
 from viewstream.pipeline.plan.order import Plan
-from viewstream.trainers.methods.build import method_of
-from viewstream.trainers.methods.protocol import Now
+from viewstream.trainers.methods.build import build
+from viewstream.trainers.methods.method import Now
 from viewstream.trainers.recipes.options import MoCo
 from viewstream.trainers.training import optim
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU: its copies, streams and syncs go unseen"),
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU: nothing tests its copies, streams and syncs"),
 ]
 
 
-def stream(built, where):
-    return open_loader("webdataset", built, Plan(len(built), 16), VIEWS["moco_v2"](32), device=where)
+def open_views(built, device):
+    return open_loader("webdataset", built, Plan(len(built), 16), VIEWS["moco_v2"](32), device=device)
 
 
 def test_a_training_step_never_waits_for_the_gpu(built):
     recipe = MoCo(arch="test_resnet", size=32, epochs=2, batch_size=16, queue=64, bn_groups=2)
-    method = method_of(recipe).cuda().to(memory_format=torch.channels_last).train()
-    optimizer, loader = optim.sgd(method, 0.03, 0.9, 1e-4), stream(built, "cuda")
+    method = build(recipe).cuda().to(memory_format=torch.channels_last).train()
+    optimizer, loader = optim.sgd(method, 0.03, 0.9, 1e-4), open_views(built, "cuda")
 
     def step(batch, now):
         method.before_step(now)
@@ -45,11 +45,11 @@ def test_a_training_step_never_waits_for_the_gpu(built):
         loader.close()
 
 
-def test_a_gpu_renders_what_the_cpu_renders(built):
-    there, here = stream(built, "cuda"), stream(built, "cpu")
-    for a, b in zip(there.epoch(0), here.epoch(0), strict=True):
+def test_a_gpu_renders_the_views_of_the_cpu(built):
+    gpu, cpu = open_views(built, "cuda"), open_views(built, "cpu")
+    for a, b in zip(gpu.epoch(0), cpu.epoch(0), strict=True):
         assert torch.equal(a.index.cpu(), b.index)
         for v, w in zip(a.views, b.views, strict=True):
             torch.testing.assert_close(v.cpu(), w, rtol=0, atol=2e-3)
-    there.close()
-    here.close()
+    gpu.close()
+    cpu.close()

@@ -10,6 +10,7 @@ from torch import nn
 
 from ...shards.errors import UserError
 from ...shards.files import atomic
+from ..methods.method import Method
 from ..ranks import gather, rank, world_size
 from .files import State, link, load_file
 
@@ -18,7 +19,7 @@ from .files import State, link, load_file
 class TrainState:
     """What a training step changes: the method, its optimizer and the scaler of the loss."""
 
-    method: nn.Module
+    method: Method
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
 

@@ -6,9 +6,9 @@ from torch import nn
 
 from ...shards.errors import UserError
 from ..methods.byol import BYOL
+from ..methods.method import Method
 from ..methods.moco import MoCo
 from ..methods.parts import ema_
-from ..methods.protocol import Method
 from ..methods.seed import SEED
 from ..methods.supervised import Supervised
 from ..ranks import rank

@@ -1,4 +1,4 @@
-"""Coins for the pieces of a network: hashes of seed, step and name, alike on every rank, device and resume."""
+"""Random masks over parameters: hashes of seed, step and name, the same on every rank, device and resume."""
 
 import math
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ Shape = tuple[int, ...]
 
 
 def mask_shapes(net: nn.Module, granularity: str) -> tuple[list[str], list[Shape]]:
-    """Of each parameter in turn: the name that keys its coins, and their shape, which broadcasts to the parameter's.
+    """Names and mask shapes of the parameters, in order. A name keys a mask; the shape broadcasts to its parameter.
 
-    `tensor`: one coin; `layer`: one for all tensors of a module; `channel`: one for each index of dimension 0;
-    `element`: one for each number.
+    `tensor`: one value per parameter; `layer`: one for all parameters of a module; `channel`: one per index of
+    dimension 0; `element`: one per number. UserError for another granularity.
     """
     choose("granularity", granularity, GRANULARITIES)
     names, shapes = zip(*((name, tuple(p.shape)) for name, p in net.named_parameters()), strict=True)
@@ -34,18 +34,23 @@ def mask_shapes(net: nn.Module, granularity: str) -> tuple[list[str], list[Shape
 
 
 def bernoulli_masks(
-    names: Sequence[str], shapes: Sequence[Shape], preserve: float, *, seed: int, step: int,
+    names: Sequence[str],
+    shapes: Sequence[Shape],
+    preserve: float,
+    *,
+    seed: int,
+    step: int,
     device: torch.device | str = "cpu",
-) -> list[Tensor]:  # fmt: skip
-    """Of what `mask_shapes` returned: bool masks of these shapes, each value true with chance 1 - preserve.
+) -> list[Tensor]:
+    """Bool masks for the names and shapes that `mask_shapes` returned; each value is true with chance 1 - preserve.
 
-    A pure function. The host makes one key a name; the rest is done on the device, which is not waited for.
+    A pure function. The host makes one key per name and the device computes the masks; the host does not wait for it.
     """
     sizes = [math.prod(shape) for shape in shapes]
     begins = np.cumsum([0, *sizes[:-1]]).astype(np.uint64)
     keys = hashed(seed, step, Purpose.MASKS, np.array([uid_of(name) for name in names], np.uint64))  # [T]
     with np.errstate(over="ignore"):
-        keys -= STEP * begins  # so that one index can run on through all tensors
+        keys -= STEP * begins  # so that one index can count through all tensors
     words = torch.from_numpy(np.stack([keys.view(np.int64), np.array(sizes)]))  # [2, T]
     if torch.device(device).type == "cuda":
         words = words.pin_memory().to(device, non_blocking=True)

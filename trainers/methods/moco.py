@@ -1,27 +1,44 @@
 """MoCo: tell an image's other view from a queue of older images.
 
     loss    -log softmax([q.k, q.Q] / T)[0]      q = f(x1),  k = g(x2) through ShuffleBN
-    update  g <- m g + (1 - m) f before the forward;  Q takes k over its oldest rows after the step
+    update  g <- m g + (1 - m) f before the forward;  k replaces the oldest rows of Q after the step
 
 v1 arXiv:1911.05722 (linear head, T = 0.07), v2 arXiv:2003.04297 (MLP head, T = 0.2, blur). The release writes the queue
-inside the forward and therefore copies it every step; writing it after the backward is the same sequence without the
-copy. It also runs on several GPUs only: groups of BatchNorm statistics (`bn_groups`) shuffle on one device as well.
+inside the forward and therefore copies it every step; writing it after the backward gives the same sequence without the
+copy. The release runs on several GPUs only; here groups of BatchNorm statistics (`bn_groups`) replace them, on one
+device too.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...augment.spec import Views
 from ...pipeline.batch import Batch
 from ...shards.keyed import Purpose
-from ..nets.encoder import Encoder
+from ...shards.manifest import Manifest
+from ..nets.encoder import Encoder, encoder
 from ..ranks import world_size
-from .parts import Queue, ema_, frozen_copy, permutation, shuffle_bn, split_bn, unit_rows
-from .protocol import Now, Stats
+from ..recipes import options
+from .method import Method, Now, Stats
+from .parts import (
+    ONE_ENCODER,
+    Queue,
+    check_groups,
+    check_queue,
+    check_two_views,
+    check_whole_batch,
+    ema_,
+    frozen_copy,
+    permutation,
+    shuffle_bn,
+    split_bn,
+    unit_rows,
+)
 
 
 def logits(q: Tensor, k: Tensor, queue: Tensor, temperature: float) -> Tensor:
-    """Unit rows q, k [N, D] and queue [K, D] -> [N, 1 + K]; column 0 is the own positive."""
+    """Unit rows q, k [N, D] and queue [K, D] -> logits [N, 1 + K]; column 0 is the own positive."""
     own = (q * k).sum(dim=1, keepdim=True)  # [N, 1]
     return torch.cat([own, q @ queue.T], dim=1) / temperature
 
@@ -31,8 +48,8 @@ def acc1(scores: Tensor) -> Tensor:
     return (scores.argmax(dim=1) == 0).float().mean()
 
 
-class MoCo(nn.Module):
-    """`encoder` maps images to [N, dim]; `queue` rows of keys; the batch is global."""
+class MoCo(Method):
+    """MoCo of an `encoder`, images -> [N, dim], with a queue of `queue` keys; `bn_groups` divide the global batch."""
 
     keys: Tensor
 
@@ -51,6 +68,24 @@ class MoCo(nn.Module):
         self.queue = Queue(unit_rows(queue, dim))
         self.momentum, self.temperature, self.bn_groups = momentum, temperature, bn_groups
 
+    @classmethod
+    def build(cls, recipe: options.MoCo, classes: int) -> "MoCo":
+        return cls(
+            encoder(recipe.arch, recipe.head, recipe.dim, stem=recipe.stem),
+            dim=recipe.dim,
+            queue=recipe.queue,
+            momentum=recipe.key_momentum,
+            temperature=recipe.temperature,
+            bn_groups=recipe.bn_groups,
+        )
+
+    @classmethod
+    def check(cls, recipe: options.MoCo, views: Views, data: Manifest) -> None:
+        check_two_views(recipe, views)
+        check_groups(recipe.bn_groups, recipe.batch_size)
+        check_queue(recipe.queue, recipe.batch_size, len(data))
+        check_whole_batch(recipe, ONE_ENCODER)
+
     @property
     def backbone(self) -> nn.Module:
         return self.online.backbone
@@ -59,13 +94,13 @@ class MoCo(nn.Module):
         ema_(self.target, self.online, self.momentum)
 
     def embed(self, batch: Batch, now: Now) -> tuple[Tensor, Tensor]:
-        """q = f(x1) and k = g(x2), [N, D] each, of any length."""
+        """The embeddings q = f(x1) and k = g(x2), [N, D] each, not yet normalized."""
         x1, x2 = batch.views
         order = permutation(len(x2) * world_size(), now, Purpose.SHUFFLE_BN, x2.device)
         return split_bn(self.online, x1, self.bn_groups), shuffle_bn(self.target, x2, self.bn_groups, order)
 
     def scores(self, q: Tensor, k: Tensor) -> Tensor:
-        """Embeddings [N, D] -> logits [N, 1 + K]; remembers the keys for `after_step`. Not under autocast."""
+        """Embeddings [N, D] -> logits [N, 1 + K]; keeps the keys for `after_step`. Call it outside of autocast."""
         rows = self.queue.rows
         q, self.keys = (F.normalize(x.to(rows.dtype), dim=1) for x in (q, k))  # [N, D]
         return logits(q, self.keys, rows, self.temperature)

@@ -1,40 +1,47 @@
-"""Momentum BatchNorm: a teacher normalizes by a mix of its batch's and its running statistics.
+"""Momentum BatchNorm: a teacher normalizes by a mix of the batch's statistics and its running statistics.
 
     normalize   (x - mu') / sqrt(v' + eps)     mu' = a mu + (1 - a) M,  v' = a v n/(n-1) + (1 - a) V
     update      M, V <- a (mu, v n/(n-1)) + (1 - a) (M, V)     after two passes, with the mean of their mu and v
     schedule    a = (cos(pi t / T) + 1) / 2     from the batch's statistics to running ones
 
-Momentum^2 Teacher, arXiv:2101.07525 (spec: Spatial Ensemble B.5). v is unbiased before n/(n-1), the release's second.
-The release keeps running statistics for each GPU and saves rank 0's; here they are the mean over groups and ranks, so
-that ranks agree and nothing depends on their number. Its eval mode normalizes as in training and counts as a pass; here
-it is BatchNorm's.
+Momentum^2 Teacher, arXiv:2101.07525 (spec: Spatial Ensemble B.5). v is unbiased already; the release corrects it by
+n/(n-1) a second time. The release keeps running statistics on each GPU and saves those of rank 0; here they are the
+mean over groups and ranks, so the ranks agree and their number changes nothing. In the release, eval mode normalizes
+as in training and counts as a pass; here it is the eval mode of BatchNorm.
 """
-
-import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..nets.norms import affine, averaged, replaced, rest, wide
+from ..nets.norms import activate, affine, at_least_fp32, averaged, replaced
 from ..ranks import world_size
+from ..schedules import half_cosine
 
 
 def batch_momentum(step: int, total: int) -> float:
-    """a after `step` of `total` steps."""
-    return (math.cos(math.pi * step / total) + 1) / 2
+    """The momentum a after `step` of `total` steps: falls from 1 to 0."""
+    return half_cosine(step, total)
 
 
 def mixed(
-    x: Tensor, mean: Tensor, var: Tensor, a: Tensor | float, weight: Tensor | None = None, bias: Tensor | None = None,
-    *, groups: int = 1, eps: float = 1e-5,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+    x: Tensor,
+    mean: Tensor,
+    var: Tensor,
+    a: Tensor | float,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    *,
+    groups: int = 1,
+    eps: float = 1e-5,
+) -> tuple[Tensor, Tensor]:
     """One pass: x [N, C, ...], running mean and var [C] -> normalized x, statistics [2, C].
 
-    These are the mean and the unbiased variance of `groups` of neighbors, averaged over the groups; no gradient.
+    The statistics are the mean and the unbiased variance of `groups` groups of neighbors, averaged over the groups;
+    they carry no gradient.
     """
-    parts = wide(x).unflatten(0, (groups, -1))  # [G, N / G, C, ...]
+    parts = at_least_fp32(x).unflatten(0, (groups, -1))  # [G, N / G, C, ...]
     v, mu = torch.var_mean(parts, dim=[1, *range(3, parts.dim())], keepdim=True)  # [G, 1, C, 1...]
     shape, bessel = mu.shape[2:], _bessel(x, groups)
     mu_used = a * mu + (1 - a) * mean.view(shape)
@@ -45,20 +52,20 @@ def mixed(
 
 
 def moved(mean: Tensor, var: Tensor, seen: Tensor, a: Tensor | float, bessel: float) -> tuple[Tensor, Tensor]:
-    """Running mean and var [C] after two passes of `mixed`, whose statistics [2, C] have the mean `seen`."""
+    """Running mean and var [C] after two passes of `mixed`; `seen` [2, C] is the mean of the two passes' statistics."""
     return a * seen[0] + (1 - a) * mean, a * bessel * seen[1] + (1 - a) * var
 
 
 def _bessel(x: Tensor, groups: int) -> float:
-    """n / (n - 1) of n values a channel and group."""
+    """n / (n - 1) for n values per channel and group."""
     n = x.numel() // x.shape[1] // groups
     return n / (n - 1)
 
 
 class MomentumBatchNorm(_BatchNorm):
-    """[N, C] or [N, C, ...], with the state dict of BatchNorm; `groups` are counted over all ranks.
+    """Momentum BatchNorm of [N, C] or [N, C, ...] with the state dict of BatchNorm; `groups` divide the global batch.
 
-    A step has two passes in train mode: the first remembers its statistics, the second moves the running ones.
+    A step has two passes in train mode: the first keeps its statistics, the second moves the running statistics.
     """
 
     a: Tensor
@@ -70,7 +77,7 @@ class MomentumBatchNorm(_BatchNorm):
         self.seen: Tensor | None = None  # [2, C], between the passes of a step
 
     def begin(self, a: float) -> None:
-        """Of the coming step, whose first pass is the first of a pair whatever was before."""
+        """Start a step: set its momentum and forget an unpaired pass."""
         self.a.fill_(a)
         self.seen = None
 
@@ -79,7 +86,7 @@ class MomentumBatchNorm(_BatchNorm):
         assert mean is not None
         assert var is not None
         if not self.training:
-            return rest(self, F.batch_norm(input, mean, var, self.weight, self.bias, eps=self.eps))
+            return activate(self, F.batch_norm(input, mean, var, self.weight, self.bias, eps=self.eps))
         local = self.groups // world_size()
         y, seen = mixed(input, mean, var, self.a, self.weight, self.bias, groups=local, eps=self.eps)
         if self.seen is None:
@@ -88,16 +95,16 @@ class MomentumBatchNorm(_BatchNorm):
             both, self.seen = averaged((self.seen + seen) / 2), None
             for running, new in zip((mean, var), moved(mean, var, both, self.a, _bessel(input, local)), strict=True):
                 running.copy_(new)
-        return rest(self, y)
+        return activate(self, y)
 
 
 def with_momentum(net: nn.Module, groups: int) -> nn.Module:
-    """`net` with a MomentumBatchNorm in place of every BatchNorm, around the same parameters and buffers."""
+    """`net` with every BatchNorm replaced by a MomentumBatchNorm that holds the same parameters and buffers."""
     return replaced(net, lambda old: MomentumBatchNorm(old.num_features, groups, eps=old.eps, affine=old.affine))
 
 
 def begin(net: nn.Module, a: float) -> None:
-    """Tell every MomentumBatchNorm of `net` that a step with momentum `a` begins."""
+    """Start a step with momentum `a` in every MomentumBatchNorm of `net`."""
     for module in net.modules():
         if isinstance(module, MomentumBatchNorm):
             module.begin(a)

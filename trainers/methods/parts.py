@@ -1,4 +1,4 @@
-"""The few moving parts that several methods share. Each is a paragraph; read them before a method."""
+"""Parts that several methods share: copies, moving averages, groups of BatchNorm statistics, queues."""
 
 import copy
 
@@ -7,20 +7,22 @@ import torch
 from torch import Tensor, nn
 
 from ...augment.draw import hashed
+from ...augment.spec import Views, size_of
 from ...shards.errors import UserError
 from ...shards.keyed import Purpose
 from ..ranks import gather, rank, world_size
-from .protocol import Now
+from ..recipes.options import Recipe
+from .method import Now
 
 
 def frozen_copy(net: nn.Module) -> nn.Module:
-    """A twin that gradients do not reach."""
+    """A deep copy of `net` that takes no gradients."""
     return copy.deepcopy(net).requires_grad_(False)
 
 
 @torch.no_grad()
 def ema_(target: nn.Module, online: nn.Module, momentum: float) -> None:
-    """target <- momentum target + (1 - momentum) online; parameters only, buffers keep their own life."""
+    """target <- momentum target + (1 - momentum) online, for parameters only; buffers stay as they are."""
     pairs = list(zip(target.parameters(), online.parameters(), strict=True))
     torch._foreach_lerp_([t for t, _ in pairs], [o for _, o in pairs], 1 - momentum)  # pyright: ignore
 
@@ -32,37 +34,30 @@ def split_bn(net: nn.Module, x: Tensor, groups: int) -> Tensor:
 
 @torch.no_grad()
 def shuffle_bn(net: nn.Module, x: Tensor, groups: int, order: Tensor) -> Tensor:
-    """`split_bn` on the global batch in `order` [W N]: an image and its other view meet no statistics of the same group
-    (ShuffleBN, arXiv:1911.05722 3.3; here also between groups on one device)."""
-    n, here = len(x), rank()
-    mine = gather(x)[order[here * n : (here + 1) * n]]
-    out = gather(split_bn(net, mine, groups))
-    return out[order.argsort()[here * n : (here + 1) * n]]
+    """`split_bn` of the global batch in `order` [W N]; returns this rank's rows in their own order.
 
-
-def check_groups(groups: int, batch: int) -> None:
-    """UserError unless `groups` cut a global batch into equal parts of two or more, as many on every rank."""
-    if groups < 1 or groups % world_size() or batch % groups or batch // groups < 2:
-        raise UserError(
-            f"{groups} groups of BatchNorm statistics do not cut a global batch of {batch} on {world_size()} ranks "
-            f"into equal parts of two or more: choose --bn-groups as a multiple of the ranks that divides the batch"
-        )
+    ShuffleBN (arXiv:1911.05722 3.3), here also between groups on one device: keys have other neighbors than queries.
+    """
+    share = slice(rank() * len(x), (rank() + 1) * len(x))  # this rank's rows of the global batch
+    shuffled = gather(x)[order[share]]
+    out = gather(split_bn(net, shuffled, groups))
+    return out[order.argsort()[share]]
 
 
 def permutation(samples: int, now: Now, purpose: Purpose, device: torch.device) -> Tensor:
-    """A permutation of [samples], keyed by seed and step: the same on every rank, no broadcast."""
+    """A permutation [samples], keyed by seed and step: the same on every rank without a broadcast."""
     keys = hashed(now.seed, now.step, purpose, np.arange(samples, dtype=np.uint64))
     order = torch.from_numpy(keys.argsort(kind="stable"))
     return order.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else order
 
 
 def unit_rows(size: int, dim: int) -> Tensor:
-    """Random directions, [size, dim]."""
+    """Random unit rows [size, dim]."""
     return nn.functional.normalize(torch.randn(size, dim), dim=1)
 
 
 class Queue(nn.Module):
-    """The last K gathered rows, identical on every rank; rides in the checkpoint as a buffer."""
+    """The last K gathered rows, the same on every rank; buffers, so checkpoints hold them."""
 
     rows: Tensor
     head: Tensor
@@ -72,19 +67,56 @@ class Queue(nn.Module):
         self.register_buffer("rows", rows)  # [K, ...], the oldest at `head`
         self.register_buffer("head", torch.zeros((), dtype=torch.long))
 
-    def check(self, batch: int) -> None:
-        """UserError unless global batches of `batch` rows fill the queue without a rest."""
-        if not len(self.rows) or len(self.rows) % batch:
-            raise UserError(
-                f"a queue of {len(self.rows)} rows cannot be filled by global batches of {batch}: "
-                f"make --batch-size divide --queue"
-            )
-
     @torch.no_grad()
     def push(self, rows: Tensor) -> None:
-        """All ranks' rows, in rank order, over the oldest."""
+        """Write all ranks' rows, in rank order, over the oldest rows."""
         rows = gather(rows)
-        self.check(len(rows))
+        check_queue(len(self.rows), len(rows))
         at = (torch.arange(len(rows), device=rows.device) + self.head) % len(self.rows)
         self.rows[at] = rows.to(self.rows.dtype)
         self.head.add_(len(rows)).remainder_(len(self.rows))
+
+
+ONE_ENCODER = "its queue takes a whole batch of keys per step, made by one key encoder"
+
+
+def check_groups(groups: int, batch: int) -> None:
+    """UserError unless `groups` divide a global batch into equal parts of two or more, as many on every rank."""
+    if groups < 1 or groups % world_size() or batch % groups or batch // groups < 2:
+        raise UserError(
+            f"{groups} groups of BatchNorm statistics do not cut a global batch of {batch} on {world_size()} ranks "
+            f"into equal parts of two or more: choose --bn-groups as a multiple of the ranks that divides the batch"
+        )
+
+
+def check_queue(queue: int, batch: int, samples: int | None = None) -> None:
+    """UserError unless whole global batches fill a queue of `queue` rows and the set has at least as many `samples`."""
+    if not queue or queue % batch:
+        raise UserError(
+            f"a queue of {queue} rows cannot be filled by global batches of {batch}: make --batch-size divide --queue"
+        )
+    if samples is not None and queue > samples:
+        raise UserError(
+            f"a queue of {queue} rows would hold images of a set of {samples} more than once, each its own negative: "
+            f"lower --queue"
+        )
+
+
+def check_two_views(recipe: Recipe, views: Views) -> None:
+    """UserError unless there are two views of one size."""
+    if len(views) != 2 or size_of(views[0]) != size_of(views[1]):
+        raise wrong_views(recipe, views, "two views of one size")
+
+
+def wrong_views(recipe: Recipe, views: Views, needed: str) -> UserError:
+    """The error for views that a method cannot take; `needed` names those that it can."""
+    sizes = [size_of(view) for view in views]
+    return UserError(f"--views {recipe.views} makes views of {sizes} px: {recipe.method} takes {needed}")
+
+
+def check_whole_batch(recipe: Recipe, reason: str) -> None:
+    """UserError, with the method's `reason`, for a recipe that takes a batch in parts."""
+    if recipe.accumulate > 1:
+        raise UserError(
+            f"{recipe.method} does not take --accumulate {recipe.accumulate}: {reason}; lower --batch-size and --lr"
+        )

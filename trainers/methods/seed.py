@@ -1,12 +1,12 @@
-"""SEED: a small network learns how like a teacher finds an image and a queue of older ones.
+"""SEED: a small network imitates a teacher's similarities between an image and a queue of older images.
 
-    loss    CE([s.t, s.Q] / T, softmax([t.t, t.Q] / T_t))     s = f(x),  t = the teacher's, both of length one
-            the same again over the small patches of an image, if there are any, with a queue of their own
-    update  Q takes t over its oldest rows after the step; the small queue takes each image's first patch
+    loss    CE([s.t, s.Q] / T, softmax([t.t, t.Q] / T_t))     s = f(x),  t = g(x) of the teacher, both of length one
+            plus the same over the small patches of an image, if there are any, with a queue of their own
+    update  t replaces the oldest rows of Q after the step; the small queue takes t of each image's first patch
 
-arXiv:2101.04731 (spec: SEED 10 to 12). The release's program for patches takes its teacher's rows as they are, for
-SwAV's have length one; here all rows are normalized, which changes nothing there. It also computes the teacher's
-logits, up to 1e4, in fp16, whose step is 8 at that size; here they are fp32.
+arXiv:2101.04731 (spec: SEED 10 to 12). The release's program for patches does not normalize the teacher's rows, because
+those of SwAV have length one; here all rows are normalized, which changes nothing for SwAV. That program also computes
+the teacher's logits, up to 1e4, in fp16, whose step is 8 at that size; here they are fp32.
 """
 
 from collections.abc import Sequence
@@ -15,35 +15,79 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...augment.spec import Views, size_of
 from ...pipeline.batch import Batch
-from ..nets.encoder import Encoder
+from ...shards.manifest import Manifest
+from ..nets.encoder import Encoder, encoder
+from ..recipes import options
+from .method import Method, Now, Stats
 from .moco import acc1, logits
-from .parts import Queue, split_bn, unit_rows
-from .protocol import Now, Stats
+from .parts import (
+    ONE_ENCODER,
+    Queue,
+    check_groups,
+    check_queue,
+    check_whole_batch,
+    split_bn,
+    unit_rows,
+    wrong_views,
+)
 
 
 def targets(t: Tensor, queue: Tensor, temperature: float) -> Tensor:
-    """Teacher's rows t [N, D] and queue [K, D], as they are -> probabilities [N, 1 + K]; column 0 is the own row."""
+    """Teacher's rows t [N, D] and queue [K, D], taken as they are -> probabilities [N, 1 + K]; column 0: own row."""
     return logits(t, t, queue, temperature).softmax(dim=1)
 
 
 def by_image(patches: Sequence[Tensor]) -> Tensor:
-    """P patches [N, 3, S, S] of each image -> [N P, 3, S, S] channels_last, an image's patches one after another."""
+    """P patches [N, 3, S, S] -> [N P, 3, S, S] channels_last; row n P + p is patch p of image n."""
     return torch.stack([x.permute(0, 2, 3, 1) for x in patches], dim=1).flatten(0, 1).permute(0, 3, 1, 2)
 
 
-class SEED(nn.Module):
-    """`online` and `teacher` map images to [N, dim]; `patches`: views are one large and P small ones, else one."""
+class SEED(Method):
+    """SEED of a student `online` and a fixed `teacher`, both images -> [N, dim].
+
+    With `patches`, an image has one large view and P small ones; without, one view.
+    """
 
     def __init__(
-        self, online: Encoder, teacher: nn.Module, *, dim: int = 128, queue: int = 65536, temperature: float = 0.2,
-        teacher_temperature: float = 1e-4, bn_groups: int = 8, patches: bool = False,
-    ):  # fmt: skip
+        self,
+        online: Encoder,
+        teacher: nn.Module,
+        *,
+        dim: int = 128,
+        queue: int = 65536,
+        temperature: float = 0.2,
+        teacher_temperature: float = 1e-4,
+        bn_groups: int = 8,
+        patches: bool = False,
+    ):
         super().__init__()
         self.online, self.teacher = online, teacher.requires_grad_(False)
         self.queue = Queue(unit_rows(queue, dim))
         self.small_queue = Queue(unit_rows(queue, dim)) if patches else None
         self.temperature, self.teacher_temperature, self.bn_groups = temperature, teacher_temperature, bn_groups
+
+    @classmethod
+    def build(cls, recipe: options.SEED, classes: int) -> "SEED":
+        return cls(
+            encoder(recipe.arch, recipe.head, recipe.dim, stem=recipe.stem),
+            encoder(recipe.teacher_arch, recipe.teacher_head, recipe.dim),
+            dim=recipe.dim,
+            queue=recipe.queue,
+            temperature=recipe.temperature,
+            teacher_temperature=recipe.teacher_temperature,
+            bn_groups=recipe.bn_groups,
+            patches=recipe.views == "seed_patches",
+        )
+
+    @classmethod
+    def check(cls, recipe: options.SEED, views: Views, data: Manifest) -> None:
+        if len({size_of(view) for view in views[1:]}) > 1:
+            raise wrong_views(recipe, views, "one view, or one and small ones of one size")
+        check_groups(recipe.bn_groups, recipe.batch_size)
+        check_queue(recipe.queue, recipe.batch_size, len(data))
+        check_whole_batch(recipe, ONE_ENCODER)
 
     @property
     def backbone(self) -> nn.Module:
@@ -53,9 +97,6 @@ class SEED(nn.Module):
         super().train(mode)
         self.teacher.eval()
         return self
-
-    def before_step(self, now: Now) -> None:
-        """Nothing moves by rule before the step."""
 
     def forward(self, batch: Batch, now: Now) -> tuple[Tensor, Stats]:
         x, *patches = batch.views
@@ -68,7 +109,7 @@ class SEED(nn.Module):
         return loss + small, {"acc1": acc1(scores), "small": small.detach()}
 
     def compare(self, x: Tensor, queue: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Images [N, 3, S, S] and queue [K, D] -> loss, student's logits [N, 1 + K], teacher's unit rows [N, D]."""
+        """Images [N, 3, S, S], queue [K, D] -> loss, student's logits [N, 1 + K], teacher's unit rows [N, D]."""
         with torch.no_grad():
             t = self.teacher(x)
         s = split_bn(self.online, x, self.bn_groups)

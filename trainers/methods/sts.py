@@ -1,13 +1,13 @@
-"""Spatial Ensemble: BYOL whose teacher follows the student in some pieces, chosen by coins, and preserves the others.
+"""Spatial Ensemble: BYOL whose teacher follows the student in randomly chosen pieces and keeps the others.
 
-    loss    BYOL's
-    update  g <- m g + (1 - m) f in each piece with chance 1 - p,  else g <- g     before the forward;  m as BYOL's
+    loss    as in BYOL
+    update  g <- m g + (1 - m) f in each piece with chance 1 - p,  else g <- g     before the forward;  m as in BYOL
 
-arXiv:2110.01253 (spec: Spatial Ensemble B.3). Pieces are parameter tensors in the release, the other granularities are
-ours; BatchNorm's running statistics are never copied. The release draws unseeded coins in every process, so its GPUs'
-teachers drift apart and rank 0's is saved; here coins are keyed. It also tosses them when the teacher first copies the
-student, so that a share p of its tensors begins with random weights of its own: pass these as `target`, or else the
-copy is full.
+arXiv:2110.01253 (spec: Spatial Ensemble B.3). Pieces are parameter tensors in the release; this project adds the other
+granularities. BatchNorm's running statistics are never copied. The release draws unseeded coins in every process, so
+the teachers of its GPUs drift apart, and it saves the one of rank 0; here coins are keyed. The release also tosses them
+when the teacher first copies the student, so that a share p of its tensors starts with random weights of its own: pass
+these weights as `target`. Without `target` the copy is full.
 """
 
 from collections.abc import Sequence
@@ -15,33 +15,54 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .byol import BYOL, momentum
+from ..recipes import options
+from .byol import BYOL, momentum, network, predictor
 from .masks import bernoulli_masks, mask_shapes
-from .protocol import Now
+from .method import Now
 
 
 @torch.no_grad()
 def ensemble_(targets: Sequence[Tensor], onlines: Sequence[Tensor], momentum: float, masks: Sequence[Tensor]) -> None:
-    """target <- momentum target + (1 - momentum) online where the mask, bool of any shape that broadcasts, is true."""
+    """target <- momentum target + (1 - momentum) online where the mask, bool and broadcast to the target, is true."""
     for target, online, mask in zip(targets, onlines, masks, strict=True):
         target.lerp_(online, mask.to(target.dtype) * (1 - momentum))
 
 
 class STS(BYOL):
-    """BYOL's arguments; a share `preserve` of the teacher's pieces of this `granularity` stays as it is in each step.
+    """BYOL whose teacher keeps a share `preserve` of its pieces of this `granularity` unchanged in each step.
 
-    `target` holds the teacher's own weights and takes its first copy of the student by coins of `seed`.
+    `target` holds the teacher's own weights; coins of `seed` choose the pieces that first take the student's weights.
     """
 
     def __init__(
-        self, online: nn.Module, predictor: nn.Module, *, momentum: float = 0.99, preserve: float = 0.7,
-        granularity: str = "tensor", target: nn.Module | None = None, seed: int = 0,
-    ):  # fmt: skip
+        self,
+        online: nn.Module,
+        predictor: nn.Module,
+        *,
+        momentum: float = 0.99,
+        preserve: float = 0.7,
+        granularity: str = "tensor",
+        target: nn.Module | None = None,
+        seed: int = 0,
+    ):
         super().__init__(online, predictor, momentum=momentum, target=target)
         self.preserve = preserve
         self.names, self.shapes = mask_shapes(self.target, granularity)
         if target is not None:
             self._follow(0.0, Now(-1, 0, seed))
+
+    @classmethod
+    def build(cls, recipe: options.BYOL, classes: int) -> "STS":
+        assert isinstance(recipe, options.STS)
+        return cls(
+            network(recipe),
+            predictor(recipe.dim, recipe.hidden),
+            momentum=recipe.key_momentum,
+            preserve=recipe.preserve,
+            granularity=recipe.granularity,
+            target=network(recipe) if recipe.initial_copy == "coin" else None,
+            seed=recipe.seed,
+        )
 
     def before_step(self, now: Now) -> None:
         self._follow(momentum(now.step, now.total, self.momentum), now)

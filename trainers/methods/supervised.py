@@ -1,51 +1,83 @@
-"""Supervised: cross-entropy on labels; also second stages and linear probes, where the backbone stays as it is.
+"""Supervised: cross-entropy on labels; also second stages and linear probes, whose backbone is fixed.
 
     loss    -log softmax(c(f(x)))[y]      f = backbone, c = classifier
-    update  none but the optimizer's
+    update  only the optimizer's step
 
 BalFeat's second stage freezes the backbone's weights but lets its BatchNorm statistics drift; here a fixed backbone is
-in eval mode unless `frozen_bn` says `train`. The probe of Spatial Ensemble has BatchNorm behind the classifier, the
-transfer of ssl-small unit features before it.
+in eval mode unless `frozen_bn` is `train`. Spatial Ensemble's probe has BatchNorm after the classifier, ssl-small's
+transfer normalizes the features before it.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...augment.spec import Views
 from ...pipeline.batch import Batch
-from ..nets.encoder import Encoder
-from .parts import split_bn
-from .protocol import Now, Stats
+from ...shards.manifest import Manifest
+from ..nets.encoder import Encoder, backbone
+from ..recipes import options
+from .method import Method, Now, Stats
+from .parts import check_groups, split_bn, wrong_views
 
 
 class Unit(nn.Module):
-    """Rows of length one."""
+    """Normalize rows to length one."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.normalize(x, dim=1)
 
 
 def classifier(kind: str, width: int, classes: int, *, bias: bool = True, small: bool = False) -> nn.Module:
-    """Features [N, width] -> [N, classes]. `small`: weights from N(0, 0.01^2) and bias 0, as all the probes begin."""
+    """A classifier of `kind`: features [N, width] -> scores [N, classes].
+
+    `small`: weights from N(0, 0.01^2) and bias 0, as in all the probes. Without `bias` the bias stays at zero.
+    """
     last = nn.Linear(width, classes)
     if small:
         nn.init.normal_(last.weight, std=0.01)
     if small or not bias:
         nn.init.zeros_(last.bias)
-    last.bias.requires_grad_(bias)  # without: it stays, at zero
+    last.bias.requires_grad_(bias)
     if kind == "batchnorm":
         return nn.Sequential(last, nn.BatchNorm1d(classes))
     return nn.Sequential(Unit(), last) if kind == "normalized" else last
 
 
-class Supervised(nn.Module):
-    """`online`: images -> scores [N, C]; `frozen`: its head alone is trained; `bn_groups` 0: without statistics."""
+def takes_statistics(recipe: options.Supervised) -> bool:
+    """Whether training takes BatchNorm statistics: a linear probe in eval mode does not, so its batch has any size."""
+    return recipe.classifier == "batchnorm" or recipe.trained == "all" or recipe.frozen_bn == "train"
+
+
+class Supervised(Method):
+    """Cross-entropy of `online`, images -> scores [N, C].
+
+    `frozen` trains its head alone. BatchNorm statistics are taken in `bn_groups` groups; 0: the batch is not split.
+    """
 
     def __init__(self, online: Encoder, *, frozen: bool = False, frozen_bn: str = "eval", bn_groups: int = 8):
         super().__init__()
-        self.online, self.frozen, self.still, self.bn_groups = online, frozen, frozen and frozen_bn == "eval", bn_groups
+        self.online, self.frozen, self.bn_groups = online, frozen, bn_groups
+        self.fixed = frozen and frozen_bn == "eval"  # the backbone's statistics too
         if frozen:
             online.backbone.requires_grad_(False)
+
+    @classmethod
+    def build(cls, recipe: options.Supervised, classes: int) -> "Supervised":
+        body, width = backbone(recipe.arch, stem=recipe.stem)
+        frozen = recipe.trained == "classifier"
+        small = frozen or recipe.classifier == "normalized"
+        head = classifier(recipe.classifier, width, classes, bias=recipe.bias, small=small)
+        groups = recipe.bn_groups if takes_statistics(recipe) else 0
+        return cls(Encoder(body, head), frozen=frozen, frozen_bn=recipe.frozen_bn, bn_groups=groups)
+
+    @classmethod
+    def check(cls, recipe: options.Supervised, views: Views, data: Manifest) -> None:
+        if len(views) != 1:
+            raise wrong_views(recipe, views, "one view")
+        data.require_labels(recipe.method)
+        if takes_statistics(recipe):
+            check_groups(recipe.bn_groups, recipe.batch_size)
 
     @property
     def backbone(self) -> nn.Module:
@@ -53,28 +85,22 @@ class Supervised(nn.Module):
 
     def train(self, mode: bool = True) -> "Supervised":
         super().train(mode)
-        if self.still:
+        if self.fixed:
             self.online.backbone.eval()
         return self
 
     def split_bn(self, net: nn.Module, x: Tensor) -> Tensor:
-        """net(x), BatchNorm statistics by group."""
+        """net(x), BatchNorm statistics taken by group."""
         return split_bn(net, x, self.bn_groups) if self.bn_groups else net(x)
-
-    def before_step(self, now: Now) -> None:
-        """Nothing moves by rule."""
 
     def forward(self, batch: Batch, now: Now) -> tuple[Tensor, Stats]:
         (x,) = batch.views
         if self.frozen:
             with torch.no_grad():
-                features = self.online.backbone(x) if self.still else self.split_bn(self.online.backbone, x)
+                features = self.online.backbone(x) if self.fixed else self.split_bn(self.online.backbone, x)
             scores = self.split_bn(self.online.head, features)
         else:
             scores = self.split_bn(self.online, x)
         scores = scores.float()  # [N, C]
-        hits = (scores.argmax(dim=1) == batch.target).float().mean()
-        return F.cross_entropy(scores, batch.target), {"acc1": hits}
-
-    def after_step(self, now: Now) -> None:
-        """Nothing moves by rule."""
+        acc1 = (scores.argmax(dim=1) == batch.target).float().mean()
+        return F.cross_entropy(scores, batch.target), {"acc1": acc1}

@@ -1,4 +1,4 @@
-"""Encoders: a backbone by name, and the head a method trains with."""
+"""Encoders: backbones by name, and the projection heads that methods train with."""
 
 import timm
 import torch
@@ -9,7 +9,7 @@ from ...shards.errors import UserError, choose
 from .mobilenet import LARGE, SMALL, MobileNetV3, small
 from .variants import EFFICIENTNETS, cifar_stem, efficientnet, resnext152, wide_resnet50
 
-# Teachers that bring their head -> times ResNet-50's channels, width of the head's hidden layer (spec: SEED 11, 15).
+# Teacher with its own head -> multiple of ResNet-50's channels, width of the head's hidden layer (spec: SEED 11, 15).
 TEACHERS = {
     "simclr_resnet50": (1, 2048),
     "swav_resnet50": (1, 2048),
@@ -22,26 +22,27 @@ HEADS = ("linear", "mlp", "wide", "deep", "dropout")
 
 
 class Encoder(nn.Module):
-    """Images -> embeddings; evaluations use the backbone alone."""
+    """Images [N, 3, S, S] -> embeddings [N, dim]: backbone, then head. Evaluations use the backbone alone."""
 
     def __init__(self, backbone: nn.Module, head: nn.Module):
         super().__init__()
         self.backbone, self.head = backbone, head
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.backbone(x))  # [N, 3, S, S] -> [N, dim]
+        return self.head(self.backbone(x))
 
 
 def seeded(seed: int) -> None:
-    """Weights drawn from here on are a function of `seed`."""
+    """Seed torch's generator, so that the weights drawn next are a function of `seed`."""
     torch.manual_seed(seed % 2**63)
 
 
 def backbone(arch: str, stem: str = "imagenet") -> tuple[nn.Module, int]:
-    """A network without its classifier, randomly initialized, and the width of its features.
+    """A randomly initialized network without its classifier, and the width of its features.
 
-    `mobilenetv3_*`, `efficientnet_b0` to `b3`, `swav_*` and `simclr_*` are the originals' networks. Any other name that
-    torchvision has (`resnet50`) takes torchvision's network, the rest timm's (`resnet10t`, `tf_efficientnet_b0`).
+    `mobilenetv3_*`, `efficientnet_b0` to `b3`, `swav_*` and `simclr_*` are the networks of the source releases. Another
+    name builds torchvision's network if torchvision has it (`resnet50`), otherwise timm's (`resnet10t`,
+    `tf_efficientnet_b0`). UserError for an unknown `arch` or `stem`, and for a network that does not fit.
     """
     net, width = _network(arch)
     if choose("stem", stem, ("imagenet", "cifar")) == "cifar":
@@ -59,10 +60,10 @@ def _network(arch: str) -> tuple[nn.Module, int]:
         return wide_resnet50(TEACHERS[arch][0])
     if arch == "resnext152_32x8d":
         return resnext152()
-    theirs = models.list_models(module=models)
-    if arch in theirs:
+    known = models.list_models(module=models)
+    if arch in known:
         return _torchvision(arch)
-    names = [*theirs, *MOBILENETS, *TEACHERS, "resnext152_32x8d", *timm.list_models()]
+    names = [*known, *MOBILENETS, *TEACHERS, "resnext152_32x8d", *timm.list_models()]
     net = timm.create_model(choose("arch", arch, names), num_classes=0)
     return net, int(getattr(net, "head_hidden_size", None) or net.num_features)  # pyright: ignore
 
@@ -85,7 +86,10 @@ def _replace(net: nn.Module, old: nn.Module, new: nn.Module) -> None:
 
 
 def head(kind: str, width: int, dim: int) -> nn.Sequential | nn.Linear:
-    """Features [N, width] -> [N, dim]. `linear`: MoCo v1; `mlp`: v2; `wide`, `deep`, `dropout`: spec small A.4."""
+    """A projection head: features [N, width] -> [N, dim].
+
+    `linear`: MoCo v1; `mlp`: MoCo v2; `wide`, `deep`, `dropout`: spec small A.4.
+    """
     last = nn.Linear(2 * width if choose("head", kind, HEADS) == "wide" else width, dim)
     if kind == "linear":
         return last
@@ -98,20 +102,20 @@ def head(kind: str, width: int, dim: int) -> nn.Sequential | nn.Linear:
 
 
 def encoder(arch: str, kind: str, dim: int, seed: int | None = None, *, stem: str = "imagenet") -> Encoder:
-    """Backbone and head, weights drawn from `seed` if one is given.
+    """A backbone with a head of `kind`, its weights drawn from `seed` if one is given.
 
-    Teachers of `TEACHERS` bring their own head, whatever `kind` says. MobileNetV3's own last layer begins small; all
-    heads but `wide` end in it.
+    A network of `TEACHERS` gets its own head, whatever `kind` is. Every head of a MobileNetV3 but `wide` ends in the
+    network's own last layer, which starts with small weights.
     """
     if seed is not None:
         seeded(seed)
     net, width = backbone(arch, stem)
     if arch in TEACHERS:
         return Encoder(net, _teacher_head(width, TEACHERS[arch][1], dim, norm=arch != "swav_resnet50_w5"))
-    top = head(kind, width, dim)
+    projection = head(kind, width, dim)
     if isinstance(net, MobileNetV3) and kind != "wide":
-        small(top if isinstance(top, nn.Linear) else top[-1])  # pyright: ignore[reportArgumentType]
-    return Encoder(net, top)
+        small(projection if isinstance(projection, nn.Linear) else projection[-1])  # pyright: ignore[reportArgumentType]
+    return Encoder(net, projection)
 
 
 def _teacher_head(width: int, hidden: int, dim: int, *, norm: bool) -> nn.Sequential:

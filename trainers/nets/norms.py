@@ -1,4 +1,4 @@
-"""BatchNorm over all ranks on any device, and how one kind of BatchNorm takes another's place in a network."""
+"""BatchNorm over all ranks on any device, and the replacement of one kind of BatchNorm by another in a network."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from ..ranks import world_size
 
 
 def averaged(x: Tensor) -> Tensor:
-    """The mean over ranks of [...], the same bits on all of them; carries no gradient."""
+    """The mean of `x` over all ranks, with the same bits on each of them; carries no gradient."""
     if world_size() == 1:
         return x
     x = x.clone(memory_format=torch.contiguous_format)
@@ -21,7 +21,7 @@ def averaged(x: Tensor) -> Tensor:
 
 
 class Average(torch.autograd.Function):
-    """`averaged` with a gradient: the mean of what all the ranks' losses ask for."""
+    """`averaged` with a gradient, which is the mean of all ranks' gradients."""
 
     @staticmethod
     def forward(ctx: object, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -33,78 +33,78 @@ class Average(torch.autograd.Function):
 
 
 class SyncBatchNorm(_BatchNorm):
-    """BatchNorm over the batches of all ranks, which are equally long; [N, C] or [N, C, ...], on any device.
+    """BatchNorm of [N, C] or [N, C, ...] over the batches of all ranks, which have equal lengths; on any device.
 
-    On GPUs the function beneath torch's module of this name. The module itself refuses CPUs, and DDP refuses it there,
-    so that a network could not be converted before its device is known.
+    On GPUs it calls the function inside torch's module of this name. That module refuses CPU tensors, and DDP refuses
+    the module on CPUs, so a network could not be converted before its device is known.
     """
 
     def forward(self, input: Tensor) -> Tensor:
         if not self.training or world_size() == 1:
-            return rest(self, super().forward(input))
+            return activate(self, super().forward(input))
         self.num_batches_tracked.add_(1)  # pyright: ignore
         if input.is_cuda:
-            y = OnGPU.apply(
-                input, self.weight, self.bias, self.running_mean, self.running_var, self.eps, self.momentum,
-                dist.group.WORLD, world_size(),
-            )  # fmt: skip
+            running = (self.running_mean, self.running_var)
+            group = (dist.group.WORLD, world_size())
+            y = OnGPU.apply(input, self.weight, self.bias, *running, self.eps, self.momentum, *group)
         else:
             y, mean, var = joint(input, self.weight, self.bias, self.eps)
             values = world_size() * input.numel() // input.shape[1]
             self.running_mean.lerp_(mean, self.momentum)  # pyright: ignore
             self.running_var.lerp_(var * (values / (values - 1)), self.momentum)  # pyright: ignore
-        return rest(self, y)
+        return activate(self, y)
 
     def _check_input_dim(self, input: Tensor) -> None:
-        """One class for all numbers of dimensions."""
+        """Accept any number of dimensions: one class serves [N, C] and [N, C, ...]."""
 
 
 def joint(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """x [N, C, ...] by the statistics of all ranks' x -> normalized, mean [C] and biased variance [C], these detached.
+    """Normalize x [N, C, ...] by the statistics of all ranks' x -> y [N, C, ...], mean [C] and biased variance [C].
 
-    The mean first, then squares around it: one exchange more than sums of squares would take, and no cancellation.
+    Mean and variance are detached. The mean comes first, then the squares around it: this takes one exchange more than
+    sums of squares, and has no cancellation.
     """
-    values, dims = wide(x), [0, *range(2, x.dim())]
+    values, dims = at_least_fp32(x), [0, *range(2, x.dim())]
     mean: Tensor = Average.apply(values.mean(dims, keepdim=True))  # [1, C, 1...]  # pyright: ignore
-    centred = values - mean
-    var: Tensor = Average.apply(centred.square().mean(dims, keepdim=True))  # pyright: ignore
-    y = affine(centred * (var + eps).rsqrt(), weight, bias)
+    centered = values - mean
+    var: Tensor = Average.apply(centered.square().mean(dims, keepdim=True))  # pyright: ignore
+    y = affine(centered * (var + eps).rsqrt(), weight, bias)
     return y.to(x.dtype), mean.detach().flatten(), var.detach().flatten()
 
 
-def synchronised(net: nn.Module) -> nn.Module:
-    """`net` with a SyncBatchNorm in place of every BatchNorm, around the same parameters and buffers."""
+def synchronized(net: nn.Module) -> nn.Module:
+    """`net` with every BatchNorm replaced by a SyncBatchNorm that holds the same parameters and buffers."""
     return replaced(net, lambda old: SyncBatchNorm(old.num_features, old.eps, old.momentum, old.affine))
 
 
 def replaced(net: nn.Module, make: Callable[[_BatchNorm], _BatchNorm]) -> nn.Module:
-    """`net` with make(norm) in place of every BatchNorm `norm`; parameters, buffers and their names stay."""
+    """`net` with every BatchNorm `norm` replaced by make(norm), which takes over its parameters, buffers and names."""
     if not isinstance(net, _BatchNorm):
         for name, child in net.named_children():
             setattr(net, name, replaced(child, make))
         return net
-    twin = make(net).to(net.running_mean).train(net.training)
+    new = make(net).to(net.running_mean).train(net.training)
     for name, tensor in (*net.named_parameters(recurse=False), *net.named_buffers(recurse=False)):
-        setattr(twin, name, tensor)
+        setattr(new, name, tensor)
     for name, child in net.named_children():
-        setattr(twin, name, child)
-    return twin
+        setattr(new, name, child)
+    return new
 
 
-def rest(norm: _BatchNorm, y: Tensor) -> Tensor:
-    """What a BatchNorm of timm's does after normalizing: it keeps its activation as a child."""
+def activate(norm: _BatchNorm, y: Tensor) -> Tensor:
+    """Apply the children of `norm` to normalized y: a timm BatchNorm holds its activation as a child."""
     for child in norm.children():
         y = child(y)
     return y
 
 
-def wide(x: Tensor) -> Tensor:
-    """At least fp32: statistics of bf16 values need more digits than the values have."""
+def at_least_fp32(x: Tensor) -> Tensor:
+    """`x` in fp32, or as it is in fp64: statistics of bf16 values need more digits than the values have."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def affine(y: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-    """y [N, C, ...] weight [C] + bias [C], where there are such."""
+    """y [N, C, ...] times weight [C] plus bias [C]; y itself if they are None."""
     if weight is None or bias is None:
         return y
     shape = (-1, *[1] * (y.dim() - 2))

@@ -1,4 +1,4 @@
-"""Library networks with a change that the originals' weights need: padding, widths, stems."""
+"""Library networks, changed so that the releases' weights fit: padding, widths, stems."""
 
 import timm
 from timm.models.resnet import ResNet as TimmResNet
@@ -8,7 +8,7 @@ from torchvision.models.resnet import Bottleneck, ResNet
 
 from ...shards.errors import UserError
 
-# Name -> side of the images that its padding is made for, dropout of its features.
+# Name -> side of the images that its padding is made for (px), dropout of its features.
 EFFICIENTNETS = {
     "efficientnet_b0": (224, 0.2),
     "efficientnet_b1": (240, 0.2),
@@ -18,12 +18,12 @@ EFFICIENTNETS = {
 
 
 class Padded(nn.Conv2d):
-    """A convolution of stride 2 that adds the edges an image of `side` px asks for, whatever it is fed."""
+    """A convolution of stride 2 that pads every input by the edges that one of `side` px needs."""
 
-    def __init__(self, like: nn.Conv2d, side: int):
-        kernel = like.kernel_size[0]
-        super().__init__(like.in_channels, like.out_channels, kernel, 2, groups=like.groups, bias=False)
-        self.weight = like.weight
+    def __init__(self, conv: nn.Conv2d, side: int):
+        kernel = conv.kernel_size[0]
+        super().__init__(conv.in_channels, conv.out_channels, kernel, 2, groups=conv.groups, bias=False)
+        self.weight = conv.weight
         total = max((-(-side // 2) - 1) * 2 + kernel - side, 0)
         self.edges = (total // 2, total - total // 2) * 2  # left, right, top, bottom, px
 
@@ -32,7 +32,7 @@ class Padded(nn.Conv2d):
 
 
 def efficientnet(arch: str) -> tuple[nn.Module, int]:
-    """timm's `tf_` network, padded for its native resolution also at 224 px (spec: small A.5, quirk 14)."""
+    """timm's `tf_` network, always padded for its native resolution, and its width (spec: small A.5, quirk 14)."""
     side, dropout = EFFICIENTNETS[arch]
     net = timm.create_model(f"tf_{arch}", num_classes=0, drop_rate=dropout, drop_path_rate=0.2, bn_momentum=0.01)
     for name, conv in list(net.named_modules()):
@@ -44,7 +44,7 @@ def efficientnet(arch: str) -> tuple[nn.Module, int]:
 
 
 def wide_resnet50(times: int) -> tuple[ResNet, int]:
-    """torchvision's ResNet-50 with `times` the channels everywhere, of SwAV's teachers (spec: SEED 15)."""
+    """torchvision's ResNet-50 with `times` the channels in every layer, as in SwAV, and its width (spec: SEED 15)."""
     net = ResNet(Bottleneck, [3, 4, 6, 3])
     net.fc = nn.Identity()  # pyright: ignore[reportAttributeAccessIssue]
     if times > 1:
@@ -61,16 +61,16 @@ def wide_resnet50(times: int) -> tuple[ResNet, int]:
 
 
 def resnext152() -> tuple[ResNet, int]:
-    """ResNeXt-152 32x8d, which torchvision has the parts of."""
+    """ResNeXt-152 32x8d from torchvision's parts, and its width."""
     net = ResNet(Bottleneck, [3, 8, 36, 3], groups=32, width_per_group=8)
     net.fc = nn.Identity()  # pyright: ignore[reportAttributeAccessIssue]
     return net, 2048
 
 
 def cifar_stem(net: nn.Module, arch: str) -> None:
-    """The stem for images of 32 px: 3x3, stride 1, no pooling behind it. UserError for other networks than ResNets."""
+    """Give `net` the stem for images of 32 px: 3x3, stride 1, no pooling. UserError unless it is a ResNet."""
     if not isinstance(net, ResNet | TimmResNet):
-        raise UserError(f"--stem cifar is for ResNets, {arch} has no stem of theirs: leave it out, or choose another")
+        raise UserError(f"--stem cifar is for ResNets, {arch} is not one: leave it out, or choose another --arch")
     net.conv1 = nn.Conv2d(3, net.bn1.num_features, 3, stride=1, padding=1, bias=False)  # pyright: ignore
     nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
     net.maxpool = nn.Identity()  # pyright: ignore

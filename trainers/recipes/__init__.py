@@ -1,25 +1,32 @@
-"""One function for every training command that the source systems publish."""
+"""One function per training command that the source releases publish."""
 
 from collections.abc import Callable
 from typing import Any
 
 from ...shards.errors import UserError, choose
-from . import balfeat, ensemble, seed, small
+from . import balfeat, ensemble, m2t, moco, seed, small
 from .options import BYOL, KCL, M2T, SEED, STS, MoCo, Recipe, Supervised
 
 METHODS: dict[str, type[Recipe]] = {kind.method: kind for kind in (MoCo, KCL, BYOL, STS, M2T, SEED, Supervised)}
-DEFAULTS = {"moco": "moco_v2", "kcl": "kcl_lt", "byol": "byol", "sts": "sts_200", "m2t": "m2t_200",
-            "seed": "seed_resnet18", "supervised": "sl_clsset1"}  # fmt: skip
+DEFAULTS = {
+    "moco": "moco_v2",
+    "kcl": "kcl_lt",
+    "byol": "byol",
+    "sts": "sts_200",
+    "m2t": "m2t_200",
+    "seed": "seed_resnet18",
+    "supervised": "sl_clsset1",
+}
 RECIPES: dict[str, Callable[[], Any]] = {  # each returns a Recipe
     name: function
-    for room in (balfeat, small, seed, ensemble)
-    for name, function in vars(room).items()
-    if callable(function) and getattr(function, "__module__", "") == room.__name__ and not name.startswith("_")
+    for module in (moco, balfeat, small, seed, ensemble, m2t)
+    for name, function in vars(module).items()
+    if callable(function) and getattr(function, "__module__", "") == module.__name__ and not name.startswith("_")
 }
 
 
 def recipe_named(name: str, method: str) -> Recipe:
-    """The recipe called `name`, or the one that stands for `method` (MoCo without either); UserError if they differ."""
+    """The recipe called `name`, or the default of `method` (moco without either); UserError if the two do not fit."""
     if method:
         choose("method", method, METHODS)
     recipe = RECIPES[choose("recipe", name or DEFAULTS[method or "moco"], RECIPES)]()
@@ -28,28 +35,17 @@ def recipe_named(name: str, method: str) -> Recipe:
     return recipe
 
 
-def recipe_from(saved: dict[str, Any]) -> Recipe:
-    """A recipe from a checkpoint's dictionary; UserError when its fields are not those of today."""
-    kind = METHODS.get(saved.get("method", ""))
-    if kind is None:
-        raise UserError(f"the checkpoint's recipe trains {saved.get('method')!r}, which is unknown: train again")
-    try:
-        return kind(**{name: value for name, value in saved.items() if name != "method"})
-    except TypeError as error:
-        raise UserError(f"the checkpoint's recipe is of another version ({error}): train again") from error
-
-
 def table() -> str:
-    """Every recipe with the command it repeats, its data and the published number, as Markdown."""
+    """A Markdown table of every recipe: the command that it repeats, its data and the published number."""
     rows = [("recipe", "method", "source command", "data", "published")]
     for name, function in RECIPES.items():
-        told = {}
+        fields = {}
         for line in (function.__doc__ or "").splitlines():
             key, colon, text = line.strip().partition(": ")
             if colon and key in ("Command", "Data", "Published"):
-                told[key] = text
-            elif told and line.strip():
-                told[list(told)[-1]] += f" {line.strip()}"
-        rows.append((name, function().method, f"`{told['Command']}`", told["Data"], told["Published"]))
+                fields[key] = text
+            elif fields and line.strip():
+                fields[list(fields)[-1]] += f" {line.strip()}"
+        rows.append((name, function().method, f"`{fields['Command']}`", fields["Data"], fields["Published"]))
     lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
     return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])

@@ -1,58 +1,9 @@
-"""MoCo's own recipes, and those of BalFeat: MoCo, KCL, classifiers and linear probes on skewed sets (spec: BalFeat)."""
+"""BalFeat: MoCo, KCL, classifiers and linear probes, on skewed sets and halves of the classes (spec: BalFeat)."""
 
 from dataclasses import replace
 
+from .moco import moco_v1
 from .options import KCL, MoCo, Supervised
-
-
-def moco_v1() -> MoCo:
-    """MoCo v1, 200 epochs (53 h on 8 V100).
-
-    Command: main_moco -a resnet50
-    Data: ImageNet
-    Published: linear 60.8 +- 0.2 (60.6 60.6 60.7 60.9 61.1)
-    """
-    return MoCo(views="moco_v1", head="linear", temperature=0.07, schedule="step")
-
-
-def moco_v2() -> MoCo:
-    """MoCo v2, 200 epochs (53 h on 8 V100).
-
-    Command: main_moco -a resnet50 --mlp --moco-t 0.2 --aug-plus --cos
-    Data: ImageNet
-    Published: linear 67.5 +- 0.1 (67.7 67.6 67.4 67.6 67.3)
-    """
-    return MoCo()
-
-
-def moco_v2_800() -> MoCo:
-    """MoCo v2, 800 epochs.
-
-    Command: main_moco -a resnet50 --mlp --moco-t 0.2 --aug-plus --cos --epochs 800
-    Data: ImageNet
-    Published: linear 71.1
-    """
-    return replace(moco_v2(), epochs=800)
-
-
-def moco_v1_4gpu() -> MoCo:
-    """MoCo v1 at half the batch and rate, for four GPUs.
-
-    Command: main_moco -a resnet50 --lr 0.015 --batch-size 128
-    Data: ImageNet
-    Published: -
-    """
-    return replace(moco_v1(), lr=0.015, batch_size=128, bn_groups=4)
-
-
-def moco_v2_4gpu() -> MoCo:
-    """MoCo v2 at half the batch and rate, for four GPUs.
-
-    Command: main_moco -a resnet50 --mlp --moco-t 0.2 --aug-plus --cos --lr 0.015 --batch-size 128
-    Data: ImageNet
-    Published: -
-    """
-    return replace(moco_v2(), lr=0.015, batch_size=128, bn_groups=4)
 
 
 def moco_lt() -> MoCo:
@@ -116,7 +67,7 @@ def sl_clsset1() -> Supervised:
 
 
 def sl_step() -> Supervised:
-    """Supervised training by the release's defaults, a tenth of the rate every 30 epochs.
+    """Supervised training with the release's defaults: a tenth of the rate every 30 epochs.
 
     Command: main_sl
     Data: ImageNet
@@ -126,7 +77,7 @@ def sl_step() -> Supervised:
 
 
 def sl_second_stage() -> Supervised:
-    """The classifier alone, on the full set, behind sl_lt's backbone.
+    """The classifier alone, on the full set, with the backbone of sl_lt.
 
     Command: main_sl -a resnet50 --cos --epochs 10 --pretrained (sl_lt)
     Data: full
@@ -136,7 +87,7 @@ def sl_second_stage() -> Supervised:
 
 
 def sl_second_stage_comp() -> Supervised:
-    """The classifier alone, on the other half of the classes, behind sl_clsset1's backbone.
+    """The classifier alone, on the other half of the classes, with the backbone of sl_clsset1.
 
     Command: main_sl -a resnet50 --epochs 10 --cos --clsset clsset1_comp --pretrained (sl_clsset1)
     Data: clsset1_comp
@@ -163,6 +114,11 @@ def linear() -> Supervised:
     Published: see moco_v1, moco_v2
     """
     return Supervised(
-        views="supervised", epochs=100, lr=30.0, weight_decay=0.0, schedule="step", milestones=(60, 80),
+        views="supervised",
+        epochs=100,
+        lr=30.0,
+        weight_decay=0.0,
+        schedule="step",
+        milestones=(60, 80),
         trained="classifier",
-    )  # fmt: skip
+    )

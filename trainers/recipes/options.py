@@ -1,47 +1,48 @@
-"""Which numbers a run computes: a frozen dataclass a method, saved in checkpoints; a resume must match it.
+"""What decides a run's numbers: one frozen dataclass per method, saved in checkpoints and compared on resume.
 
-No torch here, so that `--help` and `--list-recipes` answer at once.
+This module imports no torch, so that `--help` and `--list-recipes` answer at once.
 """
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What every method needs to know"""
+    """Options of every method"""
 
-    method: str = field(init=False, default="")  # which of trainers/methods/build.py; given by the class
+    method_class: ClassVar[type | None] = None  # a subclass of Method; None: the one called `method`
+    method: str = field(init=False, default="")  # set by the class; the names are those of trainers/methods/build.py
     views: Annotated[str, "augmentation recipe (`python tools/look.py --list`)"] = "moco_v2"
     arch: Annotated[str, "backbone, a torchvision or timm name"] = "resnet50"
-    stem: Annotated[Literal["imagenet", "cifar"], "of a ResNet; cifar: 3x3, stride 1, no pooling"] = "imagenet"
+    stem: Annotated[Literal["imagenet", "cifar"], "stem of a ResNet; cifar: 3x3, stride 1, no pooling"] = "imagenet"
     size: Annotated[int, "side of a (large) view, px", 8] = 224
     epochs: Annotated[int, "passes over the data", 1] = 200
     batch_size: Annotated[int, "global batch, over all ranks", 1] = 256
     accumulate: Annotated[int, "parts of a batch whose gradients are added up, to save memory", 1] = 1
-    optimizer: Annotated[Literal["sgd", "adamw", "lars"], "optimiser"] = "sgd"
-    lr: Annotated[float, "highest learning rate, at this batch size; nothing scales it", 0] = 0.03
+    optimizer: Annotated[Literal["sgd", "adamw", "lars"], "optimizer"] = "sgd"
+    lr: Annotated[float, "highest learning rate, for this batch size: it is not scaled", 0] = 0.03
     schedule: Annotated[
-        Literal["cos", "step", "warmcos"], "learning rate: cos and step by the epoch, warmcos by the step"
+        Literal["cos", "step", "warmcos"], "learning rate: cos and step change by the epoch, warmcos by the step"
     ] = "cos"
-    milestones: Annotated[tuple[int, ...], "epochs at which `step` lowers the rate"] = (120, 160)
-    step_factor: Annotated[float, "by which it does", 0] = 0.1
-    lr_end: Annotated[float, "where `cos` ends", 0] = 0.0
-    warmup_epochs: Annotated[int, "in which the rate goes from --warmup-lr to --lr", 0] = 0
-    warmup_lr: Annotated[float, "of the first step", 0] = 0.0
-    momentum: Annotated[float, "of SGD and LARS", 0] = 0.9
-    weight_decay: Annotated[float, "on all weights", 0] = 1e-4
+    milestones: Annotated[tuple[int, ...], "epochs at which `step` changes the rate"] = (120, 160)
+    step_factor: Annotated[float, "factor of the rate at each milestone", 0] = 0.1
+    lr_end: Annotated[float, "learning rate at the end of `cos`", 0] = 0.0
+    warmup_epochs: Annotated[int, "epochs in which the rate goes from --warmup-lr to --lr", 0] = 0
+    warmup_lr: Annotated[float, "learning rate of the first step", 0] = 0.0
+    momentum: Annotated[float, "momentum of SGD and LARS", 0] = 0.9
+    weight_decay: Annotated[float, "weight decay, on all weights", 0] = 1e-4
     precision: Annotated[
-        Literal["auto", "bf16", "fp16", "fp32"], "of the forward; auto: bf16 on a GPU, fp32 on the CPU"
+        Literal["auto", "bf16", "fp16", "fp32"], "precision of the forward; auto: bf16 on a GPU, fp32 on the CPU"
     ] = "auto"
-    order: Annotated[Literal["shuffled", "blocks"], "of an epoch; blocks: tar after tar, for slow storage"] = "shuffled"
-    window: Annotated[int, "tars among which `blocks` mixes", 1] = 8
-    seed: Annotated[int, "of order, draws, weights, coins and shuffles"] = 0
+    order: Annotated[Literal["shuffled", "blocks"], "epoch order; blocks: tar after tar, for slow storage"] = "shuffled"
+    window: Annotated[int, "tars that `blocks` shuffles together", 1] = 8
+    seed: Annotated[int, "seed of order, draws, weights, coins and shuffles"] = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Grouped(Recipe):
-    """Of BatchNorm"""
+    """Options of methods that take BatchNorm statistics in groups"""
 
     bn_groups: Annotated[int, "groups of BatchNorm statistics in the global batch, a multiple of the ranks", 1] = 8
 
@@ -53,20 +54,20 @@ class MoCo(Grouped):
     method: str = field(init=False, default="moco")
     head: Annotated[Literal["linear", "mlp", "wide", "deep", "dropout"], "projection head"] = "mlp"
     dim: Annotated[int, "size of the embedding", 1] = 128
-    queue: Annotated[int, "keys to tell a view from", 1] = 65536
-    key_momentum: Annotated[float, "of the key encoder", 0] = 0.999
-    temperature: Annotated[float, "of the logits", 1e-4] = 0.2
+    queue: Annotated[int, "keys that a view is compared with", 1] = 65536
+    key_momentum: Annotated[float, "momentum of the key encoder", 0] = 0.999
+    temperature: Annotated[float, "temperature of the logits", 1e-4] = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
 class KCL(MoCo):
-    """KCL: MoCo with k queued images of the same class as positives, too"""
+    """KCL: MoCo with k queued images of the same class as additional positives"""
 
     method: str = field(init=False, default="kcl")
     posk: Annotated[int, "positives from the queue; 0: all of the class", 0] = 6
     pick: Annotated[Literal["random", "first"], "which of them; first: the lowest slots, as released"] = "random"
     losstype: Annotated[Literal["v1", "v2"], "v2 sets the logits of positives beyond k to 0"] = "v1"
-    sump: Annotated[bool, "-log of the positives' summed probability in place of cross-entropy"] = False
+    sump: Annotated[bool, "-log of the positives' summed probability instead of cross-entropy"] = False
     tgt_avg: Annotated[bool, "with --sump: divide by the number of positives"] = False
 
 
@@ -76,18 +77,18 @@ class BYOL(Recipe):
 
     method: str = field(init=False, default="byol")
     dim: Annotated[int, "size of the embedding", 1] = 256
-    hidden: Annotated[int, "width within projector and predictor", 1] = 4096
-    key_momentum: Annotated[float, "of the teacher at the start; it goes to 1 on a cosine", 0] = 0.99
+    hidden: Annotated[int, "width of the hidden layers of projector and predictor", 1] = 4096
+    key_momentum: Annotated[float, "momentum of the teacher at the start; it rises to 1 on a cosine", 0] = 0.99
 
 
 @dataclass(frozen=True, kw_only=True)
 class STS(BYOL):
-    """Spatial ensemble: BYOL whose teacher keeps a random part of itself at each step"""
+    """Spatial Ensemble: BYOL whose teacher keeps a random part of its weights at each step"""
 
     method: str = field(init=False, default="sts")
-    preserve: Annotated[float, "chance of a piece to stay as it is; 0: BYOL, 1: a fixed teacher", 0] = 0.7
+    preserve: Annotated[float, "chance that a piece keeps its weights; 0: BYOL, 1: a fixed teacher", 0] = 0.7
     granularity: Annotated[Literal["tensor", "layer", "channel", "element"], "what a piece is"] = "tensor"
-    initial_copy: Annotated[Literal["full", "coin"], "teacher at the start; coin: in part random, as released"] = "full"
+    initial_copy: Annotated[Literal["full", "coin"], "teacher at the start; coin: partly random, as released"] = "full"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,11 +105,11 @@ class SEED(Grouped):
     method: str = field(init=False, default="seed")
     head: Annotated[Literal["linear", "mlp"], "the student's projection head"] = "mlp"
     dim: Annotated[int, "size of the embedding", 1] = 128
-    queue: Annotated[int, "teacher's embeddings to compare with", 1] = 65536
-    temperature: Annotated[float, "of the student", 1e-4] = 0.2
-    teacher_temperature: Annotated[float, "of the teacher", 1e-6] = 1e-4
-    teacher_arch: Annotated[str, "its backbone; swav_* and simclr_* names bring their heads"] = "resnet50"
-    teacher_head: Annotated[Literal["linear", "mlp"], "of a MoCo teacher; linear: v1"] = "mlp"
+    queue: Annotated[int, "teacher's embeddings that an image is compared with", 1] = 65536
+    temperature: Annotated[float, "temperature of the student", 1e-4] = 0.2
+    teacher_temperature: Annotated[float, "temperature of the teacher", 1e-6] = 1e-4
+    teacher_arch: Annotated[str, "backbone of the teacher; swav_* and simclr_* have their own heads"] = "resnet50"
+    teacher_head: Annotated[Literal["linear", "mlp"], "projection head of a MoCo teacher; linear: MoCo v1"] = "mlp"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,15 +117,15 @@ class Supervised(Grouped):
     """Cross-entropy on labels: whole networks, second stages and linear probes"""
 
     method: str = field(init=False, default="supervised")
-    trained: Annotated[Literal["all", "classifier"], "classifier: the backbone (--pretrained) stays as it is"] = "all"
-    frozen_bn: Annotated[Literal["eval", "train"], "a fixed backbone's BatchNorm; train: it drifts, as released"] = (
-        "eval"
-    )
-    classifier: Annotated[Literal["linear", "batchnorm", "normalized"], "batchnorm after it, or unit features"] = (
-        "linear"
-    )
-    bias: Annotated[bool, "of the classifier"] = True
-    test_views: Annotated[str, "augmentation recipe of --val images"] = "evaluation"
-    fresh: Annotated[bool, "draw the classifier's weights anew, whatever --pretrained holds"] = True
-    balanced: Annotated[bool, "classes in turn, whatever their sizes"] = False
-    bal_repeat: Annotated[int, "images a class gives in its turn", 1] = 1
+    trained: Annotated[Literal["all", "classifier"], "classifier: the backbone (--pretrained) is fixed"] = "all"
+    frozen_bn: Annotated[
+        Literal["eval", "train"], "BatchNorm of a fixed backbone; train: its statistics drift, as released"
+    ] = "eval"
+    classifier: Annotated[
+        Literal["linear", "batchnorm", "normalized"], "batchnorm: BatchNorm after it; normalized: unit features"
+    ] = "linear"
+    bias: Annotated[bool, "give the classifier a bias"] = True
+    test_views: Annotated[str, "augmentation recipe of the --val images"] = "evaluation"
+    fresh: Annotated[bool, "draw the classifier's weights at random, whatever --pretrained holds"] = True
+    balanced: Annotated[bool, "take the classes in turn, whatever their sizes"] = False
+    bal_repeat: Annotated[int, "images per class and turn", 1] = 1

@@ -6,12 +6,17 @@ from .options import SEED, Supervised
 
 
 def _seed(student: str, teacher: str, batch: int = 256) -> SEED:
-    """lr 0.03 per 256 images behind five epochs that start at 0.03."""
+    """lr 0.03 per 256 images, after five warm-up epochs that start at 0.03."""
     views = "seed_patches" if teacher.startswith("swav") else "seed_moco_v2"
     return SEED(
-        views=views, arch=student, teacher_arch=teacher, batch_size=batch, lr=0.03 * batch / 256, warmup_epochs=5,
+        views=views,
+        arch=student,
+        teacher_arch=teacher,
+        batch_size=batch,
+        lr=0.03 * batch / 256,
+        warmup_epochs=5,
         warmup_lr=0.03,
-    )  # fmt: skip
+    )
 
 
 def seed_patches_efficientnet_b1() -> SEED:
@@ -66,7 +71,7 @@ def seed_resnet18_simclr() -> SEED:
 
 
 def seed_swav() -> SEED:
-    """SEED from SwAV's ResNet-50, one view; --teacher-arch swav_resnet50_w2 (w4, w5) takes the wide ones.
+    """SEED from SwAV's ResNet-50, one view; --teacher-arch swav_resnet50_w2 (w4, w5) takes the wider ones.
 
     Command: main -a efficientnet_b0 -k resnet50 -s swav --distill swav_800ep
     Data: ImageNet
@@ -116,13 +121,22 @@ def seed_patches_resnet50() -> SEED:
 
 
 def seed_linear() -> Supervised:
-    """Linear probe of SEED's students: lr 30 per 256 images behind five epochs that start at 30.
+    """Linear probe of SEED's students: lr 30 per 256 images, after five warm-up epochs that start at 30.
 
     Command: main_lincls -a efficientnet_b0 --lr 30 --batch-size 32
     Data: ImageNet
     Published: see seed_*
     """
     return Supervised(
-        views="supervised", arch="efficientnet_b0", epochs=100, batch_size=32, lr=30 * 32 / 256, weight_decay=0.0,
-        schedule="step", milestones=(60, 80), warmup_epochs=5, warmup_lr=30.0, trained="classifier",
-    )  # fmt: skip
+        views="supervised",
+        arch="efficientnet_b0",
+        epochs=100,
+        batch_size=32,
+        lr=30 * 32 / 256,
+        weight_decay=0.0,
+        schedule="step",
+        milestones=(60, 80),
+        warmup_epochs=5,
+        warmup_lr=30.0,
+        trained="classifier",
+    )

@@ -1,4 +1,4 @@
-"""ssl-small: MoCo for five small networks, started from a few epochs of SEED (spec: ssl-small A.1, A.2)."""
+"""ssl-small: MoCo for five small networks that start from a few epochs of SEED (spec: ssl-small A.1, A.2)."""
 
 from dataclasses import replace
 
@@ -6,9 +6,7 @@ from .options import MoCo, Supervised
 
 
 def _small(arch: str) -> MoCo:
-    return MoCo(
-        views="ssl_small_cj1", arch=arch, head="wide", temperature=0.1, epochs=800, batch_size=512, lr=0.06
-    )  # fmt: skip
+    return MoCo(views="ssl_small_cj1", arch=arch, head="wide", temperature=0.1, epochs=800, batch_size=512, lr=0.06)
 
 
 def ssl_small_efficientnet_b0() -> MoCo:
@@ -73,7 +71,7 @@ def ssl_small_200() -> MoCo:
 
 
 def transfer() -> Supervised:
-    """A linear classifier on unit features of a fixed network; lr and batch are the user's in the release.
+    """A linear classifier on unit features of a fixed network; the release leaves lr and batch size to the user.
 
     Command: main_transfer -a ARCH --lr LR --batch-size B --pretrained (ssl_small_*)
       --dataset cifar10|cifar100|caltech101
@@ -81,13 +79,20 @@ def transfer() -> Supervised:
     Published: -
     """
     return Supervised(
-        views="transfer", epochs=100, lr=30.0, weight_decay=0.0, schedule="step", milestones=(60, 80),
-        trained="classifier", classifier="normalized", test_views="transfer_cifar",
-    )  # fmt: skip
+        views="transfer",
+        epochs=100,
+        lr=30.0,
+        weight_decay=0.0,
+        schedule="step",
+        milestones=(60, 80),
+        trained="classifier",
+        classifier="normalized",
+        test_views="transfer_cifar",
+    )
 
 
 def transfer_finetune() -> Supervised:
-    """The whole network and a linear classifier on its unit features; a fifth of the rate at each milestone.
+    """The whole network with a linear classifier on its unit features; a fifth of the rate at each milestone.
 
     Command: main_transfer ... --finetune
     Data: CIFAR-10, CIFAR-100, Caltech-101

@@ -16,7 +16,7 @@ from ...pipeline.batch import Batch, Loader
 from ...shards.errors import UserError
 from ...shards.keyed import Purpose
 from ..checkpoints.manager import CheckpointManager, TrainState
-from ..methods.protocol import Method, Now, Stats
+from ..methods.method import Now, Stats
 from ..ranks import rank
 from ..recipes.options import Recipe
 from .log import Log
@@ -67,7 +67,7 @@ class Stepper:
     def __init__(self, state: TrainState, recipe: Recipe, per_epoch: int):
         self.state, self.recipe, self.total = state, recipe, recipe.epochs * per_epoch
         self.lr = schedule(recipe, per_epoch)
-        self.method: Method = state.method  # pyright: ignore[reportAttributeAccessIssue]
+        self.method = state.method
         self.net: nn.Module = state.method.train()
         if dist.is_initialized():
             # Queues and teachers are equal on all ranks by construction and rank 0 saves: broadcasting buffers every
@@ -78,13 +78,13 @@ class Stepper:
 
     def prefill(self, loader: Loader) -> None:
         """Give batches of epoch -1 to a method that needs a full queue at its first step."""
-        count = min(getattr(self.method, "prefill", 0), len(loader))
+        count = min(self.method.prefill, len(loader))
         if not count:
             return
         batches = loader.epoch(-1)
         with torch.no_grad(), self.cast:
             for number in range(count):
-                self.method.fill(next(batches), Now(number - count, self.total, self.recipe.seed))  # pyright: ignore
+                self.method.fill(next(batches), Now(number - count, self.total, self.recipe.seed))
         batches.close()  # pyright: ignore
 
     def step(self, step: int, batches: Iterator[Batch]) -> tuple[Tensor, Stats]:

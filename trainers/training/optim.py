@@ -1,12 +1,12 @@
 """Optimizers, and learning-rate schedules as pure functions of the epoch or of the step."""
 
-import math
 from collections.abc import Callable
 
 import torch
 from torch import nn
 
 from ..recipes.options import Recipe
+from ..schedules import half_cosine
 
 
 def optimizer_of(method: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -49,7 +49,7 @@ def by_epoch(recipe: Recipe, epoch: int) -> float:
 
 def cosine(lr: float, epoch: int, epochs: int, end: float = 0.0) -> float:
     """Cosine from `lr` towards `end`, which the last epoch does not reach (spec: BalFeat 2)."""
-    return end + (lr - end) * (1 + math.cos(math.pi * epoch / epochs)) / 2
+    return end + (lr - end) * half_cosine(epoch, epochs)
 
 
 def step(lr: float, epoch: int, milestones: tuple[int, ...], factor: float = 0.1) -> float:
@@ -61,4 +61,4 @@ def warm_cosine(lr: float, step: int, total: int, warm: int, first: float) -> fl
     """Linear from `first` to `lr` in `warm` steps, then a cosine to 0 until `total` (spec: Spatial Ensemble B.7)."""
     if step < warm:
         return first + (lr - first) * step / warm
-    return lr * (1 + math.cos(math.pi * (step - warm) / (total - warm))) / 2
+    return lr * half_cosine(step - warm, total - warm)

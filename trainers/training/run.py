@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from ...augment.spec import Views
+from ...pipeline.batch import SampleReader
 from ...shards.files import atomic
 from ...shards.manifest import Manifest
 from ..checkpoints.manager import CheckpointManager
@@ -22,15 +24,27 @@ from .options import Run
 from .validate import Validator
 
 
-def pretrain(recipe: Recipe, run: Run) -> Path:
-    """Train a recipe; returns the run's folder, which holds last.pt, config.json and log.jsonl."""
+def pretrain(
+    recipe: Recipe,
+    run: Run,
+    *,
+    data: Manifest | None = None,
+    views: Views | None = None,
+    reader: SampleReader | None = None,
+) -> Path:
+    """Train a recipe; returns the run's folder, which holds last.pt, config.json and log.jsonl.
+
+    `data`, `views` and `reader` are objects of your own in place of those that `run` and `recipe` name: a training set,
+    views that may end with ops of your own, and the reader of that set's samples.
+    """
     with process_group(run.device) as device, ExitStack() as stack:
-        data = run.training()
+        data = data or run.training()
         folder = Path(run.out or f"runs/{recipe.method}-{data.info.name}")
         last = setup.checkpoint_to_resume(run.resume, folder)
-        loader = stack.enter_context(closing(setup.training_loader(recipe, run, data, device)))
+        loader = stack.enter_context(closing(setup.training_loader(recipe, run, data, device, views, reader)))
         state = setup.training_state(recipe, run, data, device, fresh=last is None)
-        metadata = {"recipe": dataclasses.asdict(recipe), "data": setup.identity(data)}
+        named = {} if views is None else {"views": repr(views)}
+        metadata = {"recipe": dataclasses.asdict(recipe) | named, "data": setup.identity(data)}
         per_epoch = len(loader) // recipe.accumulate
         checkpoints = CheckpointManager(
             folder, state, metadata, per_epoch=per_epoch, save_every=run.save_every, keep_every=run.keep_every

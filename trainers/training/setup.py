@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from ...augment.recipes import views_of
-from ...pipeline.batch import Loader
+from ...augment.spec import Views
+from ...pipeline.batch import Loader, SampleReader
 from ...pipeline.plan.order import Plan
 from ...pipeline.plan.orders import Balanced, WindowShuffle
 from ...shards.errors import UserError
@@ -16,7 +17,7 @@ from ...shards.manifest import Manifest
 from ..checkpoints.manager import TrainState
 from ..checkpoints.pretrained import load_pretrained
 from ..data import loading
-from ..methods import build as methods
+from ..methods.build import build, check
 from ..nets.encoder import Encoder
 from ..ranks import rank, world_size
 from ..recipes.options import Recipe, Supervised
@@ -41,22 +42,28 @@ def training_plan(recipe: Recipe, data: Manifest) -> Plan:
     return plan
 
 
-def training_loader(recipe: Recipe, run: Run, data: Manifest, device: torch.device) -> Loader:
-    """The loader of the training views. UserError for a recipe that does not fit the data or the ranks."""
-    views = views_of(recipe.views, recipe.size)
+def training_loader(
+    recipe: Recipe, run: Run, data: Manifest, device: torch.device, views: Views | None, reader: SampleReader | None
+) -> Loader:
+    """The loader of the training views: `views` or those that the recipe names, through `reader` or the one of `run`.
+
+    UserError for a recipe that does not fit the data or the ranks.
+    """
+    views = views or views_of(recipe.views, recipe.size)
     plan = training_plan(recipe, data)
-    methods.check(recipe, views, data)
-    return loading(data, plan, views, run, device, precision(recipe, device), skip=run.on_error == "skip")
+    check(recipe, views, data)
+    skip, dtype = run.on_error == "skip", precision(recipe, device)
+    return loading(data, plan, views, run, device, dtype, skip=skip, reader=reader)
 
 
 def training_state(recipe: Recipe, run: Run, data: Manifest, device: torch.device, *, fresh: bool) -> TrainState:
     """Method, optimizer and scaler on the device; a fresh run takes the weights that `run` names."""
-    method = methods.method_of(recipe, len(data.info.classes))
+    method = build(recipe, len(data.info.classes))
     if fresh:
         load_pretrained(method, recipe, run.pretrained, run.teacher, run.network)
-    net: nn.Module = method.to(device, memory_format=torch.channels_last)  # pyright: ignore
+    method = method.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     scaler = torch.amp.GradScaler(device.type, enabled=precision(recipe, device) == torch.float16)
-    return TrainState(net, optimizer_of(net, recipe), scaler)
+    return TrainState(method, optimizer_of(method, recipe), scaler)
 
 
 def compile_encoders(method: nn.Module) -> None:

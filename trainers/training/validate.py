@@ -3,14 +3,13 @@
 from contextlib import ExitStack, closing
 
 import torch
-from torch import nn
 
 from ...shards.errors import UserError
 from ...shards.manifest import Manifest
 from ..data import evaluating
 from ..evals import classify, knn
 from ..evals.features import features
-from ..methods.protocol import Method
+from ..methods.method import Method
 from ..ranks import share_buffers
 from ..recipes.options import Recipe, Supervised
 from .options import Run
@@ -23,7 +22,7 @@ class Validator:
     loaders stay open until `close`. UserError for sets without labels or with different classes.
     """
 
-    def __init__(self, method: nn.Module, recipe: Recipe, run: Run, data: Manifest, device: torch.device):
+    def __init__(self, method: Method, recipe: Recipe, run: Run, data: Manifest, device: torch.device):
         self.method, self.every, self.epochs, self.k = method, run.eval_every, recipe.epochs, run.knn_k
         self.supervised = isinstance(recipe, Supervised)
         val = run.test()
@@ -46,8 +45,7 @@ class Validator:
 
     def measure(self) -> dict[str, float]:
         """Accuracies by name; best.pt is the checkpoint with the highest first one."""
-        method: Method = self.method  # pyright: ignore[reportAssignmentType]
-        net = self.method.get_submodule("online") if self.supervised else method.backbone
+        net = self.method.get_submodule("online") if self.supervised else self.method.backbone
         share_buffers(net)  # else each rank would embed its share with its own statistics
         sets = [features(net, loader) for loader in self.loaders]
         self.method.train()

@@ -1,30 +1,44 @@
-"""What tests of training steps share: a small network, batches, queues, a tolerance."""
+"""What tests of training steps share: a small network, batches, queues, ranks, a tolerance."""
 
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from viewstream.pipeline.batch import Batch
+from viewstream.trainers.methods.method import Now
 from viewstream.trainers.methods.parts import Queue
-from viewstream.trainers.methods.protocol import Now
+from viewstream.trainers.ranks import rank, world_size
+from viewstream.trainers.training.loop import _NO_BUFFERS
 
 NOW = Now(3, 10, 5)
 
 
 def convnet(width=6):
-    """A convolution, BatchNorm and the mean over places: images of any size -> rows of `width`."""
+    """A convolution, BatchNorm, ReLU and the mean over pixels: images of any size -> rows of `width`."""
     return nn.Sequential(
         nn.Conv2d(3, width, 3), nn.BatchNorm2d(width), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
     )
 
 
 def batch_of(*views):
-    """These views; nothing is known of their images."""
-    nothing = torch.zeros(len(views[0]), dtype=torch.long)
-    return Batch(views, nothing, nothing)
+    """A batch of these views, with zeros as labels and rows."""
+    zeros = torch.zeros(len(views[0]), dtype=torch.long)
+    return Batch(views, zeros, zeros)
+
+
+def share(count):
+    """This rank's slice of a global batch of `count` images."""
+    size = count // world_size()
+    return slice(rank() * size, (rank() + 1) * size)
+
+
+def distributed(method):
+    """The method as the training loop calls it: in DDP if there are several ranks."""
+    return DistributedDataParallel(method, **_NO_BUFFERS) if world_size() > 1 else method
 
 
 def queue_of(columns, ptr=0):
-    """A queue as the releases keep it, [D, K], and its next column."""
+    """A queue from the release's buffer [D, K] and its next column."""
     queue = Queue(columns.T.double().contiguous())
     queue.head.fill_(int(ptr))
     return queue

@@ -7,7 +7,7 @@ from torch import nn
 
 from viewstream.trainers.methods import byol
 from viewstream.trainers.methods.m2t import M2T
-from viewstream.trainers.methods.protocol import Now
+from viewstream.trainers.methods.method import Now
 from viewstream.trainers.methods.sts import STS, ensemble_
 from viewstream.trainers.nets.encoder import Encoder
 from viewstream.trainers.training import optim
@@ -28,7 +28,7 @@ class Recorded(nn.Module):
 
 
 def student_of(method):
-    """Its state under the recorded names."""
+    """The student's state under the recorded names."""
     state = {k.removeprefix("module."): v for k, v in method.online.state_dict().items()}
     for k, v in method.predictor.state_dict().items():
         number, rest = k.split(".", 1)
@@ -42,7 +42,7 @@ def stages(g, name):
 
 @pytest.mark.parametrize("kind", ["sts", "m2t"])
 def test_four_training_steps_equal_the_recorded_ones(kind, golden):
-    """Full states before and after each step, its loss and rate; gradients of the second step are recorded as grad1."""
+    """Recorded: full states before and after each step, its loss and rate; the second step's gradients as grad1."""
     g = golden(f"byol_steps_{kind}")
     nets, base = (Recorded(), byol.predictor(4, 8)), float(g["base_momentum"])
     method = M2T(*nets, momentum=base, bn_groups=1) if kind == "m2t" else STS(*nets, momentum=base)
@@ -88,15 +88,15 @@ def small():
     return Encoder(convnet(), byol.projector(6, 8, 4))
 
 
-def test_groups_of_momentum_teacher_are_those_of_ranks():
-    """Two groups on one device: each half's loss is that of a method that sees this half alone."""
+def test_two_groups_on_one_device_compute_what_two_ranks_do():
+    """Each half of the batch has the loss of a method that sees this half alone."""
     x = torch.rand(2, 8, 3, 6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
-    def loss(groups, share):
+    def loss(groups, part):
         torch.manual_seed(2)
         method = M2T(small(), byol.predictor(4, 8), bn_groups=groups).double()
         method.before_step(Now(2, 10, 0))
-        return method(batch_of(x[0, share], x[1, share]), Now(2, 10, 0))[0].item()
+        return method(batch_of(x[0, part], x[1, part]), Now(2, 10, 0))[0].item()
 
     halves = [loss(1, slice(0, 4)), loss(1, slice(4, 8))]
     assert loss(2, slice(0, 8)) == pytest.approx(np.mean(halves), abs=1e-12)

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from viewstream.shards.errors import UserError
+from viewstream.trainers.methods.method import Now
 from viewstream.trainers.methods.moco import MoCo
 from viewstream.trainers.methods.parts import Queue
-from viewstream.trainers.methods.protocol import Now
 from viewstream.trainers.nets.encoder import HEADS, Encoder, encoder, head
 from viewstream.trainers.training import optim
 
@@ -18,19 +18,19 @@ from .steps import batch_of
     ("name", "kind"), [("moco_small_wide_t01", "wide"), ("moco_small_deep_t01", "deep"), ("moco_small_ksim_mlp", "mlp")]
 )
 def test_steps_with_each_head_equal_the_recorded_ones(name, kind, golden):
-    """Body = Linear(10, 6), BatchNorm, ReLU; state{t} = everything after t steps; ksim{t} = keys . queue."""
+    """Body: Linear(10, 6), BatchNorm, ReLU. state{t}: everything after t steps. ksim{t}: keys . queue."""
     g = golden(name)
     body = nn.Sequential(nn.Linear(10, 6), nn.BatchNorm1d(6), nn.ReLU())
-    moco = MoCo(Encoder(body, head(kind, 6, 8)), dim=8, queue=32, momentum=float(g["momentum"]),
-                temperature=float(g["temperature"]), bn_groups=1)  # fmt: skip
+    options = {"momentum": float(g["momentum"]), "temperature": float(g["temperature"])}
+    moco = MoCo(Encoder(body, head(kind, 6, 8)), dim=8, queue=32, bn_groups=1, **options)
 
-    def recorded(step, twin):
-        start = f"state{step}/{twin}."
+    def recorded(step, prefix):
+        start = f"state{step}/{prefix}."
         state = {k.removeprefix(start): v for k, v in g.items() if k.startswith(start)}
         return {k.replace("body.", "backbone.", 1).replace("fc.", "head.", 1): v for k, v in state.items()}
 
-    for twin, ours in (("encoder_q", moco.online), ("encoder_k", moco.target)):
-        ours.load_state_dict(recorded(0, twin))
+    for prefix, ours in (("encoder_q", moco.online), ("encoder_k", moco.target)):
+        ours.load_state_dict(recorded(0, prefix))
     moco.queue = Queue(g["state0/queue"].T.clone())
     moco.queue.head.fill_(int(g["state0/queue_ptr"]))
     optimizer = optim.sgd(moco, float(g["lr"]), 0.9, 1e-4)
@@ -45,8 +45,8 @@ def test_steps_with_each_head_equal_the_recorded_ones(name, kind, golden):
         loss.backward()
         optimizer.step()
         moco.after_step(now)
-        for twin, ours in (("encoder_q", moco.online), ("encoder_k", moco.target)):
-            for k, value in recorded(step + 1, twin).items():
+        for prefix, ours in (("encoder_q", moco.online), ("encoder_k", moco.target)):
+            for k, value in recorded(step + 1, prefix).items():
                 torch.testing.assert_close(ours.state_dict()[k], value, rtol=0, atol=1e-5)
         torch.testing.assert_close(moco.queue.rows.T, g[f"state{step + 1}/queue"], rtol=0, atol=1e-5)
 
@@ -66,18 +66,17 @@ def test_heads_have_the_specified_layers(kind, names):
     assert shapes == {f"{k}weight": v for k, v in names.items()} | {f"{k}bias": v[:1] for k, v in names.items()}
 
 
-def test_a_head_misspelt_is_not_a_linear_one():
+def test_an_unknown_head_is_refused_with_the_nearest_name():
     with pytest.raises(UserError, match="unknown head 'wild': did you mean 'wide'"):
         head("wild", 8, 8)
 
 
-def test_mobilenets_own_last_layer_begins_small_and_wide_heads_are_all_new():
+def test_every_head_of_a_mobilenet_but_wide_ends_in_a_layer_with_small_weights():
     for kind in HEADS:
-        top = encoder("mobilenetv3_small", kind, 128, seed=0).head
-        last = [m for m in top.modules() if isinstance(m, nn.Linear)][-1]
-        assert (abs(float(last.weight.detach().std()) - 0.01) < 0.001, not last.bias.any()) == (
-            (kind != "wide"),
-        ) * 2, kind
+        projection = encoder("mobilenetv3_small", kind, 128, seed=0).head
+        last = [m for m in projection.modules() if isinstance(m, nn.Linear)][-1]
+        small = abs(float(last.weight.detach().std()) - 0.01) < 0.001
+        assert small == (not last.bias.any()) == (kind != "wide"), kind
 
 
 def test_dropout_acts_on_queries_and_on_keys():

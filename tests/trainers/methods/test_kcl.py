@@ -1,4 +1,4 @@
-"""KCL's steps are MoCo's where there is no label, and its queue is filled with labels first."""
+"""KCL without labels takes the steps of MoCo, and fills its queue with labels first."""
 
 import numpy as np
 import pytest
@@ -8,9 +8,9 @@ from torch import nn
 from viewstream.pipeline.batch import Batch
 from viewstream.shards.errors import UserError
 from viewstream.trainers.methods.kcl import KCL
+from viewstream.trainers.methods.method import Now
 from viewstream.trainers.methods.moco import MoCo
 from viewstream.trainers.methods.positives import picked
-from viewstream.trainers.methods.protocol import Now
 from viewstream.trainers.nets.encoder import Encoder
 from viewstream.trainers.training import optim
 
@@ -23,10 +23,10 @@ def images(step, count=8):
     return Batch(tuple(x), torch.from_numpy(rng.integers(0, 3, count)), torch.arange(count))
 
 
-def small(kind, **how):
-    """A convolution, BatchNorm, a linear head, and a queue of 32."""
+def small(kind, **options):
+    """A method with a convolution, BatchNorm, a linear head, and a queue of 32."""
     torch.manual_seed(0)
-    method = kind(Encoder(convnet(), nn.Linear(6, 4)), dim=4, queue=32, momentum=0.9, bn_groups=2, **how)
+    method = kind(Encoder(convnet(), nn.Linear(6, 4)), dim=4, queue=32, momentum=0.9, bn_groups=2, **options)
     return method.double().train()
 
 
@@ -43,16 +43,16 @@ def losses(method, steps):
         yield loss.detach()
 
 
-@pytest.mark.parametrize("how", [{}, {"pick": "first"}, {"posk": 0}, {"losstype": "v2"}, {"sump": True}])
-def test_without_labels_in_the_queue_a_step_is_one_of_moco(how):
-    kcl, moco = small(KCL, batch=8, **how), small(MoCo)
+@pytest.mark.parametrize("options", [{}, {"pick": "first"}, {"posk": 0}, {"losstype": "v2"}, {"sump": True}])
+def test_without_labels_in_the_queue_a_step_is_one_of_moco(options):
+    kcl, moco = small(KCL, batch=8, **options), small(MoCo)
     moco.load_state_dict({k: v for k, v in kcl.state_dict().items() if not k.startswith("label_queue.")})
     assert torch.allclose(next(losses(kcl, 1)), next(losses(moco, 1)), rtol=0, atol=1e-12)
     for a, b in zip(kcl.online.parameters(), moco.online.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
 
 
-def test_the_batches_asked_for_fill_the_queue_with_labels():
+def test_the_prefill_batches_fill_the_queue_with_labels():
     kcl = small(KCL, batch=8)
     before = [p.clone() for p in kcl.parameters()]
     assert kcl.prefill == 4
@@ -80,7 +80,7 @@ def test_similarities_stay_fp32_under_autocast():
     torch.testing.assert_close(loss, expected, rtol=0, atol=0)
 
 
-def test_another_choice_or_loss_is_refused_by_name():
+def test_an_unknown_choice_or_loss_is_refused_by_name():
     with pytest.raises(UserError, match="did you mean 'random'"):
         small(KCL, batch=8, pick="rand")
     with pytest.raises(UserError, match="unknown losstype"):

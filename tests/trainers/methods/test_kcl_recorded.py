@@ -1,27 +1,25 @@
 """KCL's steps equal those recorded from the original program, on one rank and on two."""
 
-import json
-from pathlib import Path
-
 import pytest
 import torch
 from torch import nn
 
 from viewstream.pipeline.batch import Batch
 from viewstream.trainers.methods.kcl import KCL
+from viewstream.trainers.methods.method import Now
 from viewstream.trainers.methods.parts import Queue
-from viewstream.trainers.methods.positives import picked
-from viewstream.trainers.methods.protocol import Now
+from viewstream.trainers.methods.positives import picked, soft_targets
 from viewstream.trainers.nets.encoder import Encoder
+from viewstream.trainers.ranks import rank
 
 from .steps import NOW, exact, queue_of
 
 
-def kcl_of(g, body=None, **how):
-    """KCL in the state that a recording begins with; the encoders pass features on, unless `body` is given."""
+def kcl_of(g, body=None, **options):
+    """KCL in the state that a recording starts from; its encoders are `body`, or pass their input on."""
+    options = {"bn_groups": 1, "temperature": float(g.get("temperature", 0.07)), **options}
     dim, slots = g["queue"].shape
-    encoder = Encoder(body or nn.Identity(), nn.Identity())
-    kcl = KCL(encoder, batch=1, dim=dim, queue=slots, temperature=float(g.get("temperature", 0.07)), bn_groups=1, **how)
+    kcl = KCL(Encoder(body or nn.Identity(), nn.Identity()), batch=1, dim=dim, queue=slots, **options)
     kcl.queue, kcl.label_queue = queue_of(g["queue"], g.get("ptr", 0)), Queue(g["label_queue"].clone())
     kcl.label_queue.head.copy_(kcl.queue.head)
     return kcl
@@ -30,10 +28,10 @@ def kcl_of(g, body=None, **how):
 @pytest.mark.parametrize("pick", ["random", "first"])
 @pytest.mark.parametrize("name", ["s0_fewer_than_k", "s1_nolabels_empty_queue", "s4_posk_none", "s7_v2_fewer_than_k"])
 @pytest.mark.parametrize("loss", ["", "sump", "tgt_avg"])
-def test_the_method_repeats_recorded_steps_in_which_there_is_no_choice(name, pick, loss, golden):
+def test_steps_without_a_choice_equal_the_recorded_ones(name, pick, loss, golden):
     g = golden(f"kcl_{name}")
-    kcl = kcl_of(g, posk=max(int(g["posk"]), 0), pick=pick, losstype=g["losstype"], sump=bool(loss),
-                 tgt_avg=loss == "tgt_avg")  # fmt: skip
+    sump = {"sump": bool(loss), "tgt_avg": loss == "tgt_avg"}
+    kcl = kcl_of(g, posk=max(int(g["posk"]), 0), pick=pick, losstype=g["losstype"], **sump)
     raw = g["q_raw"][0].double().requires_grad_()
     ours, stats = kcl(Batch((raw, g["k_raw"][0].double()), g["labels"][0], g["labels"][0]), NOW)
     ours.backward()
@@ -51,7 +49,7 @@ def test_the_method_repeats_recorded_steps_in_which_there_is_no_choice(name, pic
     assert kcl.label_queue.rows.equal(g["label_queue_after"][0])
 
 
-def test_taking_the_first_slots_is_the_choice_of_the_release(golden):
+def test_the_release_chooses_the_first_slots(golden):
     g = golden("kcl_s6_large")
     kcl = kcl_of(g, posk=6, pick="first")
     for s, target in enumerate(g["labels"]):
@@ -62,7 +60,7 @@ def test_taking_the_first_slots_is_the_choice_of_the_release(golden):
         exact(loss, g["loss"][s])
 
 
-def test_filling_the_queue_first_moves_no_weight(golden):
+def test_filling_the_queue_moves_no_weight(golden):
     """x [view, N, 12]; encoders Linear(12, 8); a fill, then a step with momentum 0.5."""
     g = golden("kcl_s8_warmup_update_key_false")
     g["label_queue"] = torch.full((12,), -1)
@@ -96,11 +94,24 @@ def test_a_joined_batch_equals_the_two_recorded_ranks(golden):
     assert int(kcl.label_queue.head) == int(g["ptr_after"])
 
 
+def recorded_step(g):
+    """This rank's share of the recorded step: logits, targets, loss, queue, queue of labels and its next slot."""
+    kcl, target = kcl_of(g, bn_groups=2, posk=int(g["posk"])), g["labels"][rank()]
+    batch = Batch(tuple(g["x"][rank()].double()), target, target)
+    chosen = picked(target[:, None] == kcl.label_queue.rows, kcl.order(len(target), NOW), kcl.posk)
+    scores = kcl.scores(*kcl.embed(batch, NOW))
+    loss, _ = kcl(batch, NOW)
+    kcl.after_step(NOW)
+    return scores, soft_targets(chosen), loss, kcl.queue.rows, kcl.label_queue.rows, int(kcl.label_queue.head)
+
+
 @pytest.mark.full
-def test_two_ranks_gather_keys_and_labels_as_recorded(program, tmp_path):
-    recording = Path(__file__).parents[2] / "golden/kcl_world2_gather.npz"
-    done = program(Path(__file__).with_name("kcl_two_ranks.py"), recording, tmp_path, ranks=2)
-    assert done.returncode == 0, done.stderr
-    gaps = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
-    for gap in gaps:
-        assert max(gap.values()) < 1e-6, gaps
+def test_two_ranks_gather_keys_and_labels_as_recorded(on_ranks, golden):
+    g = golden("kcl_world2_gather")
+    for number, (scores, targets, loss, rows, labels, head) in enumerate(on_ranks(recorded_step, 2, g)):
+        exact(scores, g["logits"][number])
+        exact(targets, g["soft_labels"][number])
+        exact(loss, g["loss"][number])
+        exact(rows.T, g["queue_after"])
+        exact(labels, g["label_queue_after"])
+        assert head == int(g["ptr_after"])

@@ -1,25 +1,22 @@
-"""MoCo equals the numbers recorded from the original program."""
-
-import json
-from pathlib import Path
+"""MoCo equals the numbers recorded from the original program, on one rank and on two."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from viewstream.shards.errors import UserError
+from viewstream.trainers.methods.method import Now
 from viewstream.trainers.methods.moco import MoCo, logits
-from viewstream.trainers.methods.parts import Queue, check_groups, shuffle_bn
-from viewstream.trainers.methods.protocol import Now
+from viewstream.trainers.methods.parts import Queue, shuffle_bn, split_bn
+from viewstream.trainers.ranks import rank
 from viewstream.trainers.training import optim
 
-from .steps import batch_of, queue_of
+from .steps import batch_of, exact, queue_of
 
 
 @pytest.mark.parametrize("name", ["moco_s0_small", "moco_s1_wrap", "moco_s3_fullqueue"])
 def test_logits_loss_gradients_and_queue_equal_the_recorded_ones(name, golden):
-    """q_raw, k_raw [S, N, D] before normalization; queue [D, K]; expectations after each of S steps."""
+    """q_raw, k_raw [S, N, D] before normalization; queue [D, K]; recorded results of each of S steps."""
     g = golden(name)
     queue = queue_of(g["queue"], g["ptr"])
     for s in range(len(g["q_raw"])):
@@ -37,7 +34,7 @@ def test_logits_loss_gradients_and_queue_equal_the_recorded_ones(name, golden):
 
 
 class Fc(nn.Module):
-    """The recorded encoders keep everything under names of their own: `fc`, or `body` and `fc`."""
+    """A recorded encoder: its parts under the release's names, `fc`, or `body` and `fc`."""
 
     def __init__(self, **parts):
         super().__init__()
@@ -51,7 +48,7 @@ class Fc(nn.Module):
 
 
 def train(moco, views, lr, momentum, weight_decay):
-    """Yields the loss of each step and leaves the method as it is after it."""
+    """Yield the loss of each step; at each yield the method is in the state after that step."""
     optimizer = optim.sgd(moco, lr, momentum, weight_decay)
     for step, (x1, x2) in enumerate(views):
         now = Now(step, len(views), 0)
@@ -71,22 +68,22 @@ def test_four_training_steps_equal_the_official_builder(kind, golden):
     head = nn.Linear(width, 8)
     net = Fc(fc=head if kind == "linear" else nn.Sequential(nn.Linear(width, width), nn.ReLU(), head)).double()
     moco = MoCo(net, dim=8, queue=12, momentum=float(g["momentum_m"]), temperature=float(g["temperature"]), bn_groups=1)
-    for twin, ours in (("encoder_q", moco.online), ("encoder_k", moco.target)):
-        ours.load_state_dict({k: g[f"init.{twin}.{k}"] for k in ours.state_dict()})
+    for prefix, ours in (("encoder_q", moco.online), ("encoder_k", moco.target)):
+        ours.load_state_dict({k: g[f"init.{prefix}.{k}"] for k in ours.state_dict()})
     moco.queue = Queue(g["queue"].T.clone())
     moco.queue.head.fill_(int(g["ptr"]))
     views = [(x[0].double(), x[1].double()) for x in g["x"]]
     for step, loss in enumerate(train(moco, views, float(g["lr"]), float(g["sgd_momentum"]), float(g["weight_decay"]))):
         torch.testing.assert_close(loss, g["loss"][step], rtol=0, atol=1e-5)
-        for twin, ours in (("encoder_q", moco.online), ("encoder_k", moco.target)):
+        for prefix, ours in (("encoder_q", moco.online), ("encoder_k", moco.target)):
             for k, value in ours.state_dict().items():
-                torch.testing.assert_close(value, g[f"after.{twin}.{k}"][step], rtol=0, atol=1e-5)
+                torch.testing.assert_close(value, g[f"after.{prefix}.{k}"][step], rtol=0, atol=1e-5)
     torch.testing.assert_close(moco.queue.rows.T, g["queue_after_last"], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(("name", "kind"), [("moco_small_linear_t007", "linear"), ("moco_small_simple_t02", "mlp")])
 def test_steps_through_batchnorm_equal_the_small_model_program(name, kind, golden):
-    """Body = Linear(10, 6), BatchNorm, ReLU; state{t} = everything after t steps of SGD, lr 0.06."""
+    """Body: Linear(10, 6), BatchNorm, ReLU. state{t}: everything after t steps of SGD, lr 0.06."""
     g = golden(name)
     body = nn.Sequential(nn.Linear(10, 6), nn.BatchNorm1d(6), nn.ReLU())
     head = nn.Linear(6, 8)
@@ -94,8 +91,8 @@ def test_steps_through_batchnorm_equal_the_small_model_program(name, kind, golde
     moco = MoCo(net, dim=8, queue=32, momentum=float(g["momentum"]), temperature=float(g["temperature"]), bn_groups=1)
 
     def pairs(step):
-        for twin, ours in (("encoder_q", moco.online), ("encoder_k", moco.target)):
-            yield from ((ours, k, g[f"state{step}/{twin}.{k}"]) for k in ours.state_dict())
+        for prefix, ours in (("encoder_q", moco.online), ("encoder_k", moco.target)):
+            yield from ((ours, k, g[f"state{step}/{prefix}.{k}"]) for k in ours.state_dict())
 
     for ours in (moco.online, moco.target):
         ours.load_state_dict({k: v for net, k, v in pairs(0) if net is ours})
@@ -109,32 +106,38 @@ def test_steps_through_batchnorm_equal_the_small_model_program(name, kind, golde
         torch.testing.assert_close(moco.queue.rows.T, g[f"state{step + 1}/queue"], rtol=0, atol=1e-5)
 
 
-def test_two_ranks_shuffle_batchnorm_and_fill_the_queue_as_recorded(program, tmp_path):
-    recording = Path(__file__).parents[2] / "golden/moco_world2_shuffle_bn.npz"
-    done = program(Path(__file__).parents[1] / "two_ranks.py", recording, tmp_path, ranks=2)
-    assert done.returncode == 0, done.stderr
-    gaps = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
-    for gap in gaps:
-        assert max(gap.values()) < 1e-5, gaps
+def recorded_net(g):
+    net = nn.Sequential(nn.Linear(6, 8, bias=False), nn.BatchNorm1d(8, affine=False)).double()
+    net[0].weight.data = g["W"].double()
+    return net
+
+
+def recorded_step(g):
+    """This rank's share of the recorded step: logits, loss, queue and its next slot."""
+    net, queue = recorded_net(g), queue_of(g["queue"], g["ptr"])
+    x1, x2 = g["x"][rank()].double()
+    q = F.normalize(split_bn(net, x1, groups=2), dim=1)
+    k = F.normalize(shuffle_bn(net, x2, groups=2, order=g["idx_shuffle"]), dim=1)
+    scores = logits(q, k, queue.rows, float(g["temperature"]))
+    loss = F.cross_entropy(scores, torch.zeros(len(q), dtype=torch.long))
+    queue.push(k)
+    return scores.detach(), loss.detach(), queue.rows, int(queue.head)
+
+
+def test_two_ranks_shuffle_batchnorm_and_fill_the_queue_as_recorded(on_ranks, golden):
+    g = golden("moco_world2_shuffle_bn")
+    for number, (scores, loss, rows, head) in enumerate(on_ranks(recorded_step, 2, g)):
+        exact(scores, g["logits"][number])
+        exact(loss, g["loss"][number])
+        exact(rows.T, g["queue_after"])
+        assert head == int(g["ptr_after"])
 
 
 def test_groups_on_one_process_equal_the_two_recorded_ranks(golden):
     g = golden("moco_world2_shuffle_bn")
-    net = nn.Sequential(nn.Linear(6, 8, bias=False), nn.BatchNorm1d(8, affine=False)).double()
-    net[0].weight.data = g["W"].double()
+    net = recorded_net(g)
     x = g["x"].double()  # [rank, view, N, 6]
     keys = F.normalize(shuffle_bn(net, x[:, 1].flatten(0, 1), groups=2, order=g["idx_shuffle"]), dim=1)
     q = torch.cat([F.normalize(net(x[r, 0]), dim=1) for r in range(2)])
     ours = logits(q, keys, g["queue"].T.double(), float(g["temperature"]))
     torch.testing.assert_close(ours, g["logits"].flatten(0, 1), rtol=0, atol=1e-5)
-
-
-def test_a_queue_that_batches_do_not_fill_is_refused():
-    with pytest.raises(UserError, match="make --batch-size divide --queue"):
-        Queue(torch.zeros(100, 8)).check(24)
-
-
-@pytest.mark.parametrize("groups", [0, 5, 6])
-def test_groups_that_do_not_cut_the_batch_into_parts_of_two_or_more_are_refused(groups):
-    with pytest.raises(UserError, match="choose --bn-groups"):
-        check_groups(groups, 6)

@@ -1,11 +1,10 @@
-"""Momentum BatchNorm equals the numbers recorded from the original program, and two ranks are as one."""
-
-from pathlib import Path
+"""Momentum BatchNorm equals the numbers recorded from the original program, and two ranks equal one."""
 
 import pytest
 import torch
 
 from viewstream.trainers.methods.momentum_norm import MomentumBatchNorm, batch_momentum, mixed, moved
+from viewstream.trainers.ranks import rank
 
 FILES = ("mbn_a_1d", "mbn_a_2d", "mbn_c_noaffine_1d", "mbn_c_noaffine_2d")
 
@@ -20,8 +19,10 @@ def normal(*shape, seed=0, dtype=torch.float64):
 
 @pytest.mark.parametrize("name", FILES)
 def test_momentum_batchnorm_equals_the_recorded_passes(name, golden):
-    """x{t} -> y{t}, momentum and running statistics after each of 3 steps of 2 passes; a seventh pass, recorded in eval
-    mode, which the release ignores: here in train mode."""
+    """x{t} -> y{t}, momentum and running statistics after each of 3 steps of 2 passes.
+
+    A seventh pass was recorded in eval mode, which the release ignores; here it is one in train mode.
+    """
     g = golden(name)
     norm = MomentumBatchNorm(g["x0"].shape[1], affine="weight" in g, eps=float(g["eps"]))
     norm.load_state_dict({k: v for k, v in g.items() if k in ("weight", "bias")}, strict=False)
@@ -54,7 +55,7 @@ def test_a_recorded_pair_of_passes_follows_from_the_formulas_alone(name, golden)
         close(ours, g[key])
 
 
-def test_groups_of_momentum_batchnorm_have_their_own_statistics_and_share_the_mean_of_their_running_ones():
+def test_groups_take_their_own_statistics_and_share_the_mean_as_running_statistics():
     x, z = normal(2, 8, 5, 3, 3)
     whole, parts = MomentumBatchNorm(5, groups=4).double(), [MomentumBatchNorm(5).double() for _ in range(4)]
     for norm in (whole, *parts):
@@ -66,7 +67,7 @@ def test_groups_of_momentum_batchnorm_have_their_own_statistics_and_share_the_me
     close(whole.running_var, torch.stack([norm.running_var for norm in parts]).mean(0), 1e-12)
 
 
-def test_a_step_that_broke_off_between_its_passes_leaves_nothing_behind():
+def test_a_step_broken_off_between_its_passes_leaves_no_trace():
     x, z, lost = normal(3, 8, 5)
     one, two = MomentumBatchNorm(5).double(), MomentumBatchNorm(5).double()
     one.begin(0.9)
@@ -79,17 +80,25 @@ def test_a_step_that_broke_off_between_its_passes_leaves_nothing_behind():
     assert not one.running_mean.equal(torch.zeros(5))
 
 
+def three_steps():
+    """Three steps of two passes on this rank's batches: inputs and outputs [3, 2, 8, 5, 3, 2] and the state."""
+    norm = MomentumBatchNorm(5, groups=4).double()
+    inputs, outputs = normal(3, 2, 8, 5, 3, 2, seed=rank()), []
+    for step, views in enumerate(inputs):
+        norm.begin(batch_momentum(step, 4))
+        outputs.append(torch.stack([norm(x).detach() for x in views]))
+    return inputs, torch.stack(outputs), norm.state_dict()
+
+
 @pytest.mark.full
-def test_two_ranks_with_momentum_batchnorm_are_one_with_as_many_groups(program, tmp_path):
-    done = program(Path(__file__).parents[1] / "nets" / "joined_norms.py", tmp_path, ranks=2)
-    assert done.returncode == 0, done.stderr
-    ranks = [torch.load(tmp_path / f"{rank}.pt")["momentum"] for rank in range(2)]
+def test_two_ranks_with_momentum_batchnorm_are_one_with_as_many_groups(on_ranks):
+    (x1, y1, first), (x2, y2, second) = on_ranks(three_steps, 2)
+    inputs, outputs = (torch.cat(halves, dim=2) for halves in ((x1, x2), (y1, y2)))
     alone = MomentumBatchNorm(5, groups=4).double()
     for step in range(3):
         alone.begin(batch_momentum(step, 4))
         for view in range(2):
-            y = alone(torch.cat([r["x"][step][view] for r in ranks]))
-            close(torch.cat([r["y"][step][view] for r in ranks]), y.detach(), 1e-10)
+            close(outputs[step, view], alone(inputs[step, view]).detach(), 1e-10)
     for key, value in alone.state_dict().items():
-        torch.testing.assert_close(ranks[0]["after"][key], value, rtol=0, atol=1e-10)
-        assert ranks[0]["after"][key].equal(ranks[1]["after"][key])
+        torch.testing.assert_close(first[key], value, rtol=0, atol=1e-10)
+        assert first[key].equal(second[key])

@@ -1,4 +1,4 @@
-"""SEED: the student learns, the teacher stays, patches stand together."""
+"""SEED: the student learns, the teacher stays, the patches of an image are neighbors."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from viewstream.trainers.methods.method import Now
 from viewstream.trainers.methods.moco import logits
-from viewstream.trainers.methods.protocol import Now
 from viewstream.trainers.methods.seed import SEED, by_image, targets
 from viewstream.trainers.nets.encoder import Encoder
 from viewstream.trainers.training import optim
@@ -15,7 +15,7 @@ from viewstream.trainers.training import optim
 from .steps import NOW, batch_of, convnet
 
 
-def test_patches_of_an_image_stand_together_and_stay_channels_last():
+def test_patches_of_an_image_are_neighbors_and_stay_channels_last():
     views = [torch.randn(4, 3, 5, 5).to(memory_format=torch.channels_last) for _ in range(3)]
     rows = by_image(views)
     assert rows.is_contiguous(memory_format=torch.channels_last)
@@ -30,7 +30,7 @@ def net(seed, width=6):
 
 
 def views_of(step, *sizes):
-    """Images like photographs in that no two are alike: a sample each of its own mean and spread."""
+    """Random images, each with its own mean: like photographs, no two of them are alike."""
     rng = np.random.default_rng(step)
     x = [rng.normal(rng.normal(size=(8, 3, 1, 1)), 1, size=(8, 3, s, s)) for s in sizes]
     return [torch.from_numpy(v).float() for v in x]
@@ -52,7 +52,7 @@ def test_the_student_learns_and_the_teacher_stays():
         assert value.equal(before[k]) == (not k.startswith("online.")), k
 
 
-def test_the_teacher_keeps_its_statistics_whatever_mode_training_asks_for():
+def test_the_teacher_keeps_its_statistics_in_train_mode():
     seed = SEED(net(0), net(1), dim=4, queue=16, bn_groups=2)
     seed.train()
     assert seed.online.training
@@ -68,7 +68,7 @@ def test_a_checkpoint_holds_student_teacher_and_queues():
     assert "online.backbone.0.weight" in names
 
 
-def test_more_views_than_one_need_the_patches_option():
+def test_more_than_one_view_needs_the_option_patches():
     seed = SEED(net(0), net(1), dim=4, queue=16, bn_groups=1).train()
     with pytest.raises(AssertionError):
         seed(batch_of(*views_of(0, 8, 6)), NOW)

@@ -20,10 +20,10 @@ def close(ours, recorded):
 
 
 def compared(raw, t, queue, g):
-    """Student's rows before normalization, teacher's as they are -> student's logits, teacher's probabilities, loss."""
+    """Rows of the student (not normalized) and the teacher -> student's logits, teacher's probabilities, loss."""
     scores = logits(F.normalize(raw, dim=1), t, queue.rows, float(g["temp_student"]))
-    wanted = targets(t, queue.rows, float(g["temp_teacher"]))
-    return scores, wanted, F.cross_entropy(scores, wanted)
+    probabilities = targets(t, queue.rows, float(g["temp_teacher"]))
+    return scores, probabilities, F.cross_entropy(scores, probabilities)
 
 
 @pytest.mark.parametrize("name", ONE_VIEW)
@@ -34,11 +34,11 @@ def test_logits_targets_losses_gradients_and_the_queue_equal_the_recorded_ones(n
     for s in range(len(g["loss"])):
         raw = g["student_raw"][s].double().requires_grad_()
         t = F.normalize(g["teacher_raw"][s].double(), dim=1)
-        scores, wanted, loss = compared(raw, t, queue, g)
+        scores, probabilities, loss = compared(raw, t, queue, g)
         loss.backward()
         queue.push(t)
         close(scores, g["logit_student"][s])
-        close(wanted, g["prob_teacher"][s])
+        close(probabilities, g["prob_teacher"][s])
         close(loss, g["loss"][s])
         close(raw.grad, g["grad_s_raw"][s])
         close(queue.rows.T, g["queue_after"][s])
@@ -47,20 +47,20 @@ def test_logits_targets_losses_gradients_and_the_queue_equal_the_recorded_ones(n
 
 @pytest.mark.parametrize("name", PATCHES)
 def test_small_patches_have_targets_and_a_queue_of_their_own_as_recorded(name, golden):
-    """*_small_raw [S, N, P, D], rows n P + p; the small queue takes patch 0."""
+    """*_small_raw [S, N, P, D] is row n P + p of the method; the small queue takes patch 0."""
     g = golden(f"seed_{name}")
     queues = [queue_of(g[k], g["ptr"]) for k in ("queue", "small_queue")]
-    length = (lambda x: F.normalize(x, dim=1)) if g["teacher_normalises"] else (lambda x: x)
+    normalized = (lambda x: F.normalize(x, dim=1)) if g["teacher_normalises"] else (lambda x: x)
     for s in range(len(g["loss"])):
         losses = []
         for queue, size in zip(queues, ("", "_small"), strict=True):
             raw = g[f"student{size}_raw"][s].double().requires_grad_()
-            t = length(g[f"teacher{size}_raw"][s].double().flatten(0, -2))
-            scores, wanted, loss = compared(raw.flatten(0, -2), t, queue, g)
+            t = normalized(g[f"teacher{size}_raw"][s].double().flatten(0, -2))
+            scores, probabilities, loss = compared(raw.flatten(0, -2), t, queue, g)
             loss.backward()
             queue.push(t[:: len(t) // len(g["student_raw"][s])])
             close(scores, g[f"logit_student{size}"][s])
-            close(wanted, g[f"prob_teacher{size}"][s])
+            close(probabilities, g[f"prob_teacher{size}"][s])
             close(raw.grad, g[f"grad_s{size}_raw"][s])
             close(queue.rows.T, g[f"{size[1:]}{size and '_'}queue_after"][s])
             assert int(queue.head) == int(g["ptr_after"][s])
@@ -68,9 +68,9 @@ def test_small_patches_have_targets_and_a_queue_of_their_own_as_recorded(name, g
         close(sum(losses), g["loss"][s])
 
 
-def seed_of(g, student, teacher, **how):
-    """SEED in the state that a recording begins with."""
-    seed = SEED(student, teacher, dim=8, queue=g["queue"].shape[1], bn_groups=1, **how)
+def seed_of(g, student, teacher, **options):
+    """SEED in the state that a recording starts from."""
+    seed = SEED(student, teacher, dim=8, queue=g["queue"].shape[1], bn_groups=1, **options)
     seed.temperature, seed.teacher_temperature = float(g["temp_student"]), float(g["temp_teacher"])
     seed.queue = queue_of(g["queue"], g.get("ptr", 0))
     if "small_queue" in g:
@@ -94,27 +94,28 @@ def test_a_step_through_mlp_heads_equals_the_recorded_one(golden):
     close(seed.queue.rows.T, g["queue_after"])
 
 
-class Told(nn.Module):
-    """Says its lines, [N, D] each, whatever it is shown."""
+class Replay(nn.Module):
+    """A network that ignores its input: each call returns the next of its outputs, [N, D]."""
 
-    def __init__(self, *lines):
+    def __init__(self, *outputs):
         super().__init__()
-        self.lines = list(lines)
+        self.outputs = list(outputs)
 
     def forward(self, x):
-        line = self.lines.pop(0)
-        assert len(line) == len(x)
-        return line
+        output = self.outputs.pop(0)
+        assert len(output) == len(x)
+        return output
 
 
-def test_the_method_repeats_the_recorded_step_with_patches(golden):
+def test_the_step_with_patches_equals_the_recorded_one(golden):
     g = golden("seed_patch_s0")
     dim = g["queue"].shape[0]
-    said = [[g[f"{who}{size}_raw"][0].double().reshape(-1, dim) for size in ("", "_small")] for who in
-            ("student", "teacher")]  # fmt: skip
-    student, teacher = (Encoder(Told(*lines), nn.Identity()) for lines in said)
-    for lines in said[0]:
-        lines.requires_grad_()
+
+    def outputs(network):
+        return [g[f"{network}{size}_raw"][0].double().reshape(-1, dim) for size in ("", "_small")]
+
+    large, small = (rows.requires_grad_() for rows in outputs("student"))
+    student, teacher = (Encoder(Replay(*rows), nn.Identity()) for rows in ((large, small), outputs("teacher")))
     seed = seed_of(g, student, teacher, patches=True)
     x = torch.zeros(4, 3, 2, 2)
     loss, stats = seed(batch_of(x, *[x] * 6), NOW)
@@ -122,8 +123,8 @@ def test_the_method_repeats_the_recorded_step_with_patches(golden):
     seed.after_step(NOW)
     close(loss, g["loss"][0])
     close(stats["small"], g["loss_small"][0])
-    close(said[0][0].grad, g["grad_s_raw"][0])
-    close(said[0][1].grad, g["grad_s_small_raw"][0].flatten(0, 1))
+    close(large.grad, g["grad_s_raw"][0])
+    close(small.grad, g["grad_s_small_raw"][0].flatten(0, 1))
     for queue, name in ((seed.queue, "queue_after"), (seed.small_queue, "small_queue_after")):
         close(queue.rows.T, g[name][0])
         assert int(queue.head) == int(g["ptr_after"][0])

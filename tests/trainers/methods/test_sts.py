@@ -1,12 +1,12 @@
-"""Spatial Ensemble's update equals the numbers recorded from the original program, and its laws."""
+"""Spatial Ensemble's update equals the numbers recorded from the original program and keeps its laws."""
 
 import pytest
 import torch
 
 from viewstream.trainers.methods import byol
 from viewstream.trainers.methods.masks import GRANULARITIES, bernoulli_masks, mask_shapes
+from viewstream.trainers.methods.method import Now
 from viewstream.trainers.methods.parts import ema_, frozen_copy
-from viewstream.trainers.methods.protocol import Now
 from viewstream.trainers.methods.sts import STS, ensemble_
 from viewstream.trainers.nets.encoder import Encoder
 
@@ -19,7 +19,7 @@ def small(seed=0):
 
 
 def moved(method):
-    """The student of a method as if it had learnt something."""
+    """The method after a change of its student's weights."""
     with torch.no_grad():
         for p in method.online.parameters():
             p += 1
@@ -27,8 +27,8 @@ def moved(method):
 
 
 @pytest.mark.parametrize("name", ["sts_a_p07", "sts_c_p00_tma", "sts_d_p07_m0"])
-def test_updates_by_the_recorded_coins_make_the_recorded_teachers(name, golden):
-    """u [T] uniforms; an update where u >= preserve. One at construction with momentum 0, then three."""
+def test_updates_with_the_recorded_coins_give_the_recorded_teachers(name, golden):
+    """u [T]: uniforms, an update where u >= preserve. One update at the start with momentum 0, then three."""
     g = golden(name)
     names = g["names"]
     assert names == g["student_names"][: len(names)]
@@ -49,8 +49,8 @@ def test_updates_by_the_recorded_coins_make_the_recorded_teachers(name, golden):
 
 @pytest.mark.parametrize("granularity", GRANULARITIES)
 def test_preserve_zero_is_byol_exactly_and_one_leaves_the_teacher_alone(granularity):
-    how = {"momentum": 0.9, "granularity": granularity}
-    all_, none = (moved(STS(small(), byol.predictor(4, 8), preserve=p, **how)) for p in (0.0, 1.0))
+    options = {"momentum": 0.9, "granularity": granularity}
+    all_, none = (moved(STS(small(), byol.predictor(4, 8), preserve=p, **options)) for p in (0.0, 1.0))
     plain = moved(byol.BYOL(small(), byol.predictor(4, 8), momentum=0.9))
     before = [p.clone() for p in none.target.parameters()]
     for method in (all_, none, plain):
@@ -61,7 +61,7 @@ def test_preserve_zero_is_byol_exactly_and_one_leaves_the_teacher_alone(granular
 
 
 @pytest.mark.parametrize("granularity", GRANULARITIES)
-def test_a_piece_follows_by_the_momentum_or_stays(granularity):
+def test_a_piece_follows_with_the_momentum_or_stays(granularity):
     method = moved(STS(small(), byol.predictor(4, 8), momentum=0.9, preserve=0.5, granularity=granularity))
     before = [p.clone() for p in method.target.parameters()]
     masks = bernoulli_masks(*mask_shapes(method.target, granularity), 0.5, seed=8, step=4)
@@ -87,11 +87,11 @@ def test_a_resumed_update_needs_nothing_but_the_weights():
     assert all(a.equal(b) for a, b in zip(first.target.parameters(), second.target.parameters(), strict=True))
 
 
-def test_a_first_copy_by_coins_takes_some_tensors_and_leaves_the_teachers_own_in_the_others():
+def test_a_first_copy_by_coins_replaces_some_tensors_and_keeps_the_others():
     student, own = small(0), small(1)
     theirs, fresh = ([p.clone() for p in net.parameters()] for net in (student, own))
     method = STS(student, byol.predictor(4, 8), preserve=0.5, target=own, seed=3)
-    differ = [not a.equal(b) for a, b in zip(theirs, fresh, strict=True)]  # BatchNorm's begin alike
+    differ = [not a.equal(b) for a, b in zip(theirs, fresh, strict=True)]  # those of BatchNorm start equal
     taken = [p.equal(a) for p, a in zip(method.target.parameters(), theirs, strict=True)]
     kept = [p.equal(b) for p, b in zip(method.target.parameters(), fresh, strict=True)]
     assert all(t or k for t, k in zip(taken, kept, strict=True))
@@ -101,7 +101,7 @@ def test_a_first_copy_by_coins_takes_some_tensors_and_leaves_the_teachers_own_in
     assert not any(p.requires_grad for p in method.target.parameters())
 
 
-def test_without_weights_of_its_own_the_teacher_begins_as_the_student():
+def test_without_weights_of_its_own_the_teacher_starts_as_the_student():
     method = STS(small(), byol.predictor(4, 8))
     assert all(a.equal(b) for a, b in zip(method.target.parameters(), method.online.parameters(), strict=True))
 

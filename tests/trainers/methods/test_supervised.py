@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from viewstream.pipeline.batch import Batch
 from viewstream.trainers.evals import classify
-from viewstream.trainers.methods.protocol import Now
+from viewstream.trainers.methods.method import Now
 from viewstream.trainers.methods.supervised import Supervised, classifier
 from viewstream.trainers.nets.encoder import Encoder
 from viewstream.trainers.training import optim
@@ -16,14 +16,14 @@ from viewstream.trainers.training import optim
 from .steps import convnet
 
 
-def net(kind="linear", **words):
+def net(kind="linear", **options):
     torch.manual_seed(0)
-    return Encoder(convnet(), classifier(kind, 6, 4, **words))
+    return Encoder(convnet(), classifier(kind, 6, 4, **options))
 
 
 def batch(n=16, seed=1):
-    made = torch.Generator().manual_seed(seed)
-    return Batch((torch.randn(n, 3, 8, 8, generator=made),), torch.arange(n) % 4, torch.arange(n))
+    generator = torch.Generator().manual_seed(seed)
+    return Batch((torch.randn(n, 3, 8, 8, generator=generator),), torch.arange(n) % 4, torch.arange(n))
 
 
 def steps(method, count=3, lr=0.1):
@@ -38,33 +38,33 @@ def steps(method, count=3, lr=0.1):
 
 def test_the_loss_is_cross_entropy_in_groups_of_batchnorm_statistics():
     method, data = Supervised(net(), bn_groups=2).train(), batch()
-    twin = copy.deepcopy(method.online)
+    copied = copy.deepcopy(method.online)
     loss, stats = method(data, Now(0, 1, 0))
-    scores = torch.cat([twin(half) for half in data.views[0].chunk(2)])
+    scores = torch.cat([copied(half) for half in data.views[0].chunk(2)])
     torch.testing.assert_close(loss, F.cross_entropy(scores, data.target))
     assert stats["acc1"] == (scores.argmax(1) == data.target).float().mean()
 
 
 @pytest.mark.parametrize("bn", ["eval", "train"])
-def test_a_frozen_backbone_keeps_its_weights_bit_for_bit_and_its_statistics_unless_asked(bn):
+def test_a_frozen_backbone_keeps_its_weights_and_in_eval_mode_its_statistics(bn):
     method = Supervised(net(small=True), frozen=True, frozen_bn=bn, bn_groups=2)
     before = copy.deepcopy(method.online.state_dict())
     steps(method)
     after = method.online.state_dict()
-    still = {k for k in before if torch.equal(before[k], after[k])}
+    same = {k for k in before if torch.equal(before[k], after[k])}
     moving = {"backbone.1.running_mean", "backbone.1.running_var", "backbone.1.num_batches_tracked"}
-    assert {k for k in before if k.startswith("backbone.")} - still == (moving if bn == "train" else set())
-    assert not {"head.weight", "head.bias"} & still
+    assert {k for k in before if k.startswith("backbone.")} - same == (moving if bn == "train" else set())
+    assert not {"head.weight", "head.bias"} & same
 
 
-def test_the_whole_network_learns_where_it_is_not_frozen():
+def test_the_whole_network_learns_if_not_frozen():
     method = Supervised(net(), bn_groups=1)
     before = copy.deepcopy(method.online.state_dict())
     steps(method)
     assert not any(torch.equal(before[k], v) for k, v in method.online.state_dict().items() if v.is_floating_point())
 
 
-def test_probes_begin_small_and_a_classifier_without_bias_keeps_it_at_zero():
+def test_probes_start_small_and_a_classifier_without_bias_keeps_it_at_zero():
     torch.manual_seed(0)
     last = classifier("linear", 2048, 100, small=True)
     assert last.weight.detach().std() == pytest.approx(0.01, rel=0.02)
@@ -74,11 +74,15 @@ def test_probes_begin_small_and_a_classifier_without_bias_keeps_it_at_zero():
     assert not method.online.head.bias.any()
 
 
-def test_a_normalized_classifier_sees_unit_rows_and_batchnorm_follows_the_probe_of_spatial_ensemble():
+def test_a_normalized_classifier_sees_unit_rows():
     x = torch.randn(5, 6)
     unit = classifier("normalized", 6, 4)
     torch.testing.assert_close(unit(x), unit(7 * x))
-    assert set(unit.state_dict()) == {"1.weight", "1.bias"}  # ssl-small's fc.1.*
+    assert set(unit.state_dict()) == {"1.weight", "1.bias"}  # fc.1.* in ssl-small
+
+
+def test_a_classifier_with_batchnorm_has_normalized_scores():
+    x = torch.randn(5, 6)
     both = classifier("batchnorm", 6, 4).train()
     torch.testing.assert_close(both(x).mean(0), torch.zeros(4), atol=1e-6, rtol=0)
     assert set(both.state_dict()) >= {"0.weight", "0.bias", "1.running_mean"}

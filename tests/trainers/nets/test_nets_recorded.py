@@ -1,4 +1,4 @@
-"""Networks with weights by a formula give the outputs recorded from the originals."""
+"""Networks with weights from a formula give the outputs recorded from the releases."""
 
 import json
 
@@ -16,7 +16,7 @@ full = pytest.mark.full
 
 
 def uniform(entry, count):
-    """The hash of tests/golden for entry `entry`: [count] in [-0.5, 0.5)."""
+    """The hash that the recordings use for entry `entry`: [count] numbers in [-0.5, 0.5)."""
     h = np.arange(count, dtype=np.uint32) * np.uint32(2654435761)
     h += np.uint32((entry * 2246822519 + 374761393) % 2**32)
     h = (h ^ (h >> np.uint32(15))) * np.uint32(2246822519)
@@ -24,7 +24,7 @@ def uniform(entry, count):
 
 
 def formula(g):
-    """Weights that are a function of an entry's place and name, under the original's names."""
+    """Weights that are a function of an entry's number and name, under the names of the release."""
     state, gain = {}, float(g.get("gain", 1))
     for entry, (name, text) in enumerate(zip(g["state_keys"], g["state_shapes"], strict=True)):
         shape = json.loads(text)
@@ -56,7 +56,7 @@ def images():
 
 
 def outputs(net, state, images):
-    """Features and embeddings of a network with weights that a checkpoint's recognizer has named, in float64."""
+    """Features and embeddings, in float64, of a network with the weights of an unpacked checkpoint."""
     take, left, wrong = match_state_dict(net, state)
     assert (left, wrong) == ([], [])
     net.double().eval().load_state_dict(take)
@@ -72,13 +72,14 @@ def near(ours, recorded):
 @pytest.mark.parametrize(
     "arch",
     [
-        "mobilenetv3_small", "efficientnet_b0",
+        "mobilenetv3_small",
+        "efficientnet_b0",
         *(
             pytest.param(arch, marks=full)
             for arch in ("mobilenetv3_large", "efficientnet_b1", "resnet18", "resnet34", "resnet50")
         ),
     ],
-)  # fmt: skip
+)
 def test_networks_of_ssl_small_give_the_recorded_outputs(arch, images, golden):
     g = golden(f"arch_sslsmall_{arch}")
     file = {"arch": arch, "state_dict": {f"module.encoder_q.{k}": v for k, v in formula(g).items()}}
@@ -102,7 +103,7 @@ def layers(*widths):
     ],
 )
 def test_networks_of_spatial_ensemble_give_the_recorded_outputs(arch, part, images, golden):
-    """A student's predictor follows its projector in the file; both end in unit rows."""
+    """In the file a student's predictor follows its projector; the recorded embeddings are unit rows."""
     g = golden(f"arch_sts_{arch}_{part}")
     body, width = backbone(arch)
     top = layers(width, 4096, 256) + (layers(256, 4096, 256) if part == "student" else [])

@@ -1,6 +1,4 @@
-"""BatchNorm over all ranks is BatchNorm of the joined batch; converted networks stay what they were."""
-
-from pathlib import Path
+"""BatchNorm over all ranks is BatchNorm of the joined batch; converted networks keep their weights and outputs."""
 
 import pytest
 import torch
@@ -8,7 +6,8 @@ from timm.layers import BatchNormAct2d
 from torch import nn
 
 from viewstream.trainers.methods.momentum_norm import begin, with_momentum
-from viewstream.trainers.nets.norms import SyncBatchNorm, synchronised
+from viewstream.trainers.nets.norms import SyncBatchNorm, synchronized
+from viewstream.trainers.ranks import rank
 
 SHAPES = {nn.BatchNorm1d: (8, 5), nn.BatchNorm2d: (8, 5, 3, 2), nn.BatchNorm3d: (8, 5, 2, 3, 2)}
 
@@ -21,12 +20,13 @@ def normal(*shape, seed=0, dtype=torch.float64):
     return torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("convert", [synchronised, lambda net: with_momentum(net, 2)], ids=["sync", "momentum"])
-def test_a_converted_network_keeps_keys_and_tensors_and_evaluates_like_the_plain_one(convert):
-    plain = nn.Sequential(nn.Conv2d(3, 5, 1), nn.Sequential(nn.BatchNorm2d(5)), BatchNormAct2d(5), nn.BatchNorm2d(5))
-    plain.requires_grad_(False)
-    other = convert(nn.Sequential(nn.Conv2d(3, 5, 1), nn.Sequential(nn.BatchNorm2d(5)), BatchNormAct2d(5),
-                                  nn.BatchNorm2d(5))).requires_grad_(False)  # fmt: skip
+@pytest.mark.parametrize("convert", [synchronized, lambda net: with_momentum(net, 2)], ids=["sync", "momentum"])
+def test_a_converted_network_keeps_its_tensors_and_evaluates_like_the_plain_one(convert):
+    def network():
+        norms = nn.Sequential(nn.BatchNorm2d(5)), BatchNormAct2d(5), nn.BatchNorm2d(5)
+        return nn.Sequential(nn.Conv2d(3, 5, 1), *norms).requires_grad_(False)
+
+    plain, other = network(), convert(network())
     before = dict(other.named_parameters())
     begin(other, 0.9)
     x = normal(8, 3, 4, 4, dtype=torch.float32)
@@ -42,8 +42,8 @@ def test_a_converted_network_keeps_keys_and_tensors_and_evaluates_like_the_plain
 
 
 @pytest.mark.parametrize("kind", SHAPES)
-def test_on_one_rank_synchronised_batchnorm_is_batchnorm(kind):
-    plain, ours = kind(5), synchronised(kind(5))
+def test_on_one_rank_synchronized_batchnorm_is_batchnorm(kind):
+    plain, ours = kind(5), synchronized(kind(5))
     assert isinstance(ours, SyncBatchNorm)
     for seed in range(2):
         x = normal(*SHAPES[kind], seed=seed, dtype=torch.float32)
@@ -54,19 +54,39 @@ def test_on_one_rank_synchronised_batchnorm_is_batchnorm(kind):
     assert all(v.equal(plain.state_dict()[k]) for k, v in ours.state_dict().items())
 
 
+def two_passes(kind):
+    """Two passes on this rank's half of generated batches: inputs, results, gradients, and the states around them."""
+    norm = kind(5).double()
+    nn.init.normal_(norm.weight, generator=(same := torch.Generator().manual_seed(9)))  # on both ranks
+    nn.init.normal_(norm.bias, generator=same)
+    norm = synchronized(norm)
+    result = {k: [] for k in ("x", "pull", "y", "grad_x", "grad_weight", "grad_bias")}
+    result["before"] = {k: v.clone() for k, v in norm.state_dict().items()}
+    for x, pull in 3 + normal(2, 2, *SHAPES[kind], seed=rank()):
+        x.requires_grad_()
+        norm.zero_grad()
+        y = norm(x)
+        (y * pull).sum().backward()
+        tensors = (x, pull, y, x.grad, norm.weight.grad, norm.bias.grad)
+        for key, value in zip(("x", "pull", "y", "grad_x", "grad_weight", "grad_bias"), tensors, strict=True):
+            result[key].append(value.detach().clone())
+    return {**result, "after": norm.state_dict()}
+
+
+def two_passes_of_each():
+    return {kind: two_passes(kind) for kind in SHAPES}
+
+
 @pytest.fixture(scope="module")
-def joined(program, tmp_path_factory):
-    """What each of two ranks computed on its half of the batches."""
-    out = tmp_path_factory.mktemp("joined")
-    done = program(Path(__file__).with_name("joined_norms.py"), out, ranks=2)
-    assert done.returncode == 0, done.stderr
-    return [torch.load(out / f"{rank}.pt") for rank in range(2)]
+def halves(on_ranks):
+    """What each of two ranks computed on its half of the batches, for each kind of BatchNorm."""
+    return on_ranks(two_passes_of_each, 2)
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("kind", SHAPES)
-def test_two_ranks_with_synchronised_batchnorm_are_one_with_the_joined_batch(joined, kind):
-    ranks = [done[kind.__name__] for done in joined]
+def test_two_ranks_with_synchronized_batchnorm_are_one_with_the_joined_batch(halves, kind):
+    ranks = [half[kind] for half in halves]
     plain = kind(5).double()
     plain.load_state_dict(ranks[0]["before"])
     for step in range(2):
@@ -86,8 +106,8 @@ def test_two_ranks_with_synchronised_batchnorm_are_one_with_the_joined_batch(joi
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU: torch's own SyncBatchNorm runs nowhere else")
-def test_what_we_compute_on_cpus_is_what_torch_computes_on_gpus(tmp_path):
-    """One process and one GPU: a group of one, in which our function and torch's must agree."""
+def test_our_function_for_cpus_equals_that_of_torch_for_gpus(tmp_path):
+    """One process with one GPU is a group in which both functions run."""
     from viewstream.trainers.nets.norms import OnGPU, joint
 
     torch.distributed.init_process_group("nccl", init_method=f"file://{tmp_path / 'group'}", rank=0, world_size=1)

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from viewstream.trainers.recipes import RECIPES
-from viewstream.trainers.recipes.balfeat import kcl_lt, linear, moco_v1, moco_v2, sl_clsset1, sl_step
-from viewstream.trainers.recipes.ensemble import m2t_4096_100, sts_200, sts_linear, sts_linear_byol
+from viewstream.trainers.recipes.balfeat import kcl_lt, linear, sl_clsset1, sl_step
+from viewstream.trainers.recipes.ensemble import sts_200, sts_linear, sts_linear_byol
+from viewstream.trainers.recipes.m2t import m2t_4096_100
+from viewstream.trainers.recipes.moco import moco_v1, moco_v2
 from viewstream.trainers.recipes.seed import seed_linear, seed_resnet18
 from viewstream.trainers.recipes.small import ssl_small_200, ssl_small_resnet18, transfer, transfer_finetune
 from viewstream.trainers.training.optim import cosine, schedule, warm_cosine

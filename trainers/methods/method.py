@@ -1,0 +1,57 @@
+"""The base class of methods, and the time that the training loop passes to them."""
+
+from abc import ABC, abstractmethod
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from ...augment.spec import Views
+from ...pipeline.batch import Batch
+from ...shards.manifest import Manifest
+
+Stats = dict[str, Tensor]  # scalars to log, left on the device
+
+
+class Now(NamedTuple):
+    """The time in a run. Schedules, coins and shuffles are functions of it, so a resume repeats them."""
+
+    step: int  # optimizer steps already taken
+    total: int
+    seed: int
+
+
+class Method(nn.Module, ABC):
+    """Networks with a loss and an update rule.
+
+    A subclass has `build`, `forward` and `backbone`, and the hooks that it needs. A checkpoint holds its state dict;
+    evaluations look for the network under `online`, an `Encoder`.
+    """
+
+    prefill: int = 0  # how many batches of epoch -1 `fill` takes before the first step
+
+    @classmethod
+    @abstractmethod
+    def build(cls, recipe: Any, classes: int) -> "Method":
+        """A new method by its recipe, for a data set of `classes` classes. The caller has seeded torch's generator."""
+
+    @classmethod
+    def check(cls, recipe: Any, views: Views, data: Manifest) -> None:
+        """UserError, before anything is built, for a recipe that does not fit its views, its data or the ranks."""
+
+    @property
+    @abstractmethod
+    def backbone(self) -> nn.Module:
+        """The network that evaluations use: images [N, 3, S, S] -> features [N, D]."""
+
+    @abstractmethod
+    def forward(self, batch: Batch, now: Now) -> tuple[Tensor, Stats]:
+        """The loss to minimize, and scalars to log."""
+
+    def before_step(self, now: Now) -> None:
+        """Update before the forward: momentum, a teacher."""
+
+    def after_step(self, now: Now) -> None:
+        """Update after the optimizer step: queues, written this late so that the forward needs no copy of them."""
+
+    def fill(self, batch: Batch, now: Now) -> None:
+        """Take one of the `prefill` batches, without gradients and optimizer."""
