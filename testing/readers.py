@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +12,7 @@ import simplejpeg
 
 from ..shards.formats.reader import SampleReader
 from ..shards.manifest import Manifest
-from .laws import require
+from .laws import BrokenLaw, require
 
 THREADS = 8
 DESCRIPTORS = Path("/proc/self/fd")
@@ -25,6 +26,17 @@ def check_reader(open_reader: Callable[[], SampleReader], manifest: Manifest, *,
     rows = np.arange(min(samples, len(manifest)))
     before = _held()
     reader = open_reader()
+    try:
+        _check_reads(reader, manifest, rows)
+    except BrokenLaw:
+        reader.close()
+        raise
+    reader.close()
+    left = _held() - before
+    require(not left, reader, "close ends all threads and files", f"left open: {sorted(left)}")
+
+
+def _check_reads(reader: SampleReader, manifest: Manifest, rows: np.ndarray) -> None:
     alone = [_bytes(reader, manifest, row) for row in rows.tolist()]
     again = [_bytes(reader, manifest, row) for row in rows.tolist()]
     require(again == alone, reader, "a row has the same bytes every time it is read", _first(alone, again))
@@ -35,9 +47,6 @@ def check_reader(open_reader: Callable[[], SampleReader], manifest: Manifest, *,
         threaded = list(pool.map(lambda row: _bytes(reader, manifest, row), rows.tolist()))
     require(threaded == alone, reader, "read is safe from many threads", _first(alone, threaded))
     _check_prefetch(reader, manifest, rows, alone)
-    reader.close()
-    after = _held()
-    require(after <= before, reader, "close ends all threads and files", f"left open: {sorted(after - before)}")
 
 
 def _check_prefetch(reader: SampleReader, manifest: Manifest, rows: np.ndarray, right: list[bytes]) -> None:
@@ -47,8 +56,8 @@ def _check_prefetch(reader: SampleReader, manifest: Manifest, rows: np.ndarray, 
     _bytes(reader, manifest, int(order[-1]))
     reader.prefetch(order)
     found = {row: _bytes(reader, manifest, row) for row in order.tolist()}
-    told = [found[row] for row in rows.tolist()]
-    require(told == right, reader, "prefetch changes no bytes, also after an epoch was broken off", _first(right, told))
+    reread = [found[row] for row in rows.tolist()]
+    require(reread == right, reader, "prefetch changes no bytes, even after a stopped epoch", _first(right, reread))
 
 
 def _bytes(reader: SampleReader, manifest: Manifest, row: int) -> bytes:
@@ -81,12 +90,11 @@ def _first(right: list[bytes], found: list[bytes]) -> str:
     )
 
 
-def _held() -> set[str]:
+def _held() -> Counter[str]:
     """Names of the threads that run and paths of the files that are open."""
-    threads = {f"thread {thread.name}" for thread in threading.enumerate()}
-    files = (
-        {os.readlink(link) for link in DESCRIPTORS.iterdir() if link.is_symlink()} if DESCRIPTORS.exists() else set()
-    )
-    return threads | {
-        f"file {path}" for path in files if path.startswith("/") and not path.startswith(("/proc", "/dev"))
-    }
+    held = Counter(f"thread {thread.name}" for thread in threading.enumerate())
+    for link in DESCRIPTORS.iterdir() if DESCRIPTORS.exists() else ():
+        path = os.readlink(link) if link.is_symlink() else ""
+        if path.startswith("/") and not path.startswith(("/proc", "/dev")):
+            held[f"file {path}"] += 1
+    return held

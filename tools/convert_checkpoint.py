@@ -21,8 +21,8 @@ from viewstream.shards.cli import Positional, parse, run
 from viewstream.shards.errors import UserError, needs
 from viewstream.shards.files import atomic
 from viewstream.trainers.checkpoints.files import State
+from viewstream.trainers.checkpoints.layouts import Weights, read
 from viewstream.trainers.checkpoints.loading import listed, match_state_dict, unfit
-from viewstream.trainers.checkpoints.weights import Weights, read
 from viewstream.trainers.nets.encoder import backbone
 from viewstream.trainers.nets.variants import EFFICIENTNETS
 

@@ -34,7 +34,7 @@ class Drifting(Wrapped):
     counter = itertools.count()
 
     def read(self, row):
-        return self.inner.read(row) + bytes(next(self.counter) % 2)
+        return self.inner.read(row) + bytes(next(self.counter) % 3)
 
 
 class Nameless(Wrapped):

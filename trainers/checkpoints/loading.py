@@ -12,7 +12,7 @@ from torch import nn
 from ...shards.errors import UserError
 from ..nets.encoder import Encoder
 from .files import State
-from .weights import Weights, read
+from .layouts import Weights, read
 
 HEADS = ("fc.", "classifier.", "head.", "heads.", "head_dist.")  # prefixes of classifiers and projection heads
 

@@ -14,9 +14,9 @@ from ..methods.supervised import Supervised
 from ..ranks import rank
 from ..recipes import options
 from ..recipes.options import Recipe
+from .layouts import read
 from .loading import Loaded, load_backbone, load_encoder
 from .restart import restart
-from .weights import read
 
 
 def load_pretrained(method: Method, recipe: Recipe, pretrained: str, teacher: str, network: str) -> None:

@@ -6,8 +6,8 @@ from ..methods.kcl import KCL
 from ..methods.moco import MoCo
 from ..methods.parts import ema_
 from .files import State
+from .layouts import read
 from .loading import Loaded, Match, match_state_dict, unfit
-from .weights import read
 
 
 def restart(method: MoCo, path: Path) -> Loaded:

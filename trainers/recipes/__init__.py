@@ -25,7 +25,7 @@ RECIPES: dict[str, Callable[[], Any]] = {  # each returns a Recipe
 }
 
 
-def recipe_named(name: str, method: str) -> Recipe:
+def recipe_named(name: str, method: str = "") -> Recipe:
     """The recipe called `name`, or the default of `method` (moco without either); UserError if the two do not fit."""
     if method:
         choose("method", method, METHODS)

@@ -18,8 +18,8 @@ from ...pipeline.static.read import StaticSet
 from ...shards.errors import UserError
 from ...shards.files import atomic
 from ...shards.manifest import Manifest
+from ..checkpoints.layouts import read
 from ..checkpoints.loading import load_backbone
-from ..checkpoints.weights import read
 from ..data import Loading, Network, evaluating
 from ..evals.features import features, view_features
 from ..methods.supervised import classifier

@@ -9,7 +9,7 @@ import torch
 
 from ...shards.errors import UserError, choose
 from ..checkpoints.files import load_file
-from ..checkpoints.weights import read
+from ..checkpoints.layouts import read
 from ..data import OnError, Sets, open_pair
 from ..recipes import RECIPES
 from ..recipes.options import Supervised

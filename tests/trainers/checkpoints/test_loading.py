@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
 
+from viewstream.trainers.checkpoints.layouts import PAIRS, read, unpacked
 from viewstream.trainers.checkpoints.loading import load_backbone, load_encoder, match_state_dict
-from viewstream.trainers.checkpoints.weights import PAIRS, read, unpacked
 from viewstream.trainers.nets.encoder import Encoder, backbone, encoder
 
 from .layouts import ARCH, LAYOUTS, WIDTH, mlp, tensors, under

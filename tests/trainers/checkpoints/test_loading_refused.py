@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from viewstream.shards.errors import UserError
+from viewstream.trainers.checkpoints.layouts import KINDS, read, unpacked
 from viewstream.trainers.checkpoints.loading import load_backbone
-from viewstream.trainers.checkpoints.weights import KINDS, read, unpacked
 from viewstream.trainers.nets.encoder import backbone
 
 from .layouts import ARCH, under

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from viewstream.trainers.checkpoints.layouts import unpacked
 from viewstream.trainers.checkpoints.loading import match_state_dict
-from viewstream.trainers.checkpoints.weights import unpacked
 from viewstream.trainers.nets.encoder import Encoder, backbone, encoder
 
 full = pytest.mark.full
