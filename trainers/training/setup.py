@@ -43,7 +43,12 @@ def training_plan(recipe: Recipe, data: Manifest) -> Plan:
 
 
 def training_loader(
-    recipe: Recipe, run: Run, data: Manifest, device: torch.device, views: Views | None, reader: SampleReader | None
+    recipe: Recipe,
+    run: Run,
+    data: Manifest,
+    device: torch.device,
+    views: Views | None = None,
+    reader: SampleReader | None = None,
 ) -> Loader:
     """The loader of the training views: `views` or those that the recipe names, through `reader` or the one of `run`.
 
