@@ -37,12 +37,15 @@ def check_reader(open_reader: Callable[[], SampleReader], manifest: Manifest, *,
 
 
 def _check_reads(reader: SampleReader, manifest: Manifest, rows: np.ndarray) -> None:
+    reader.prefetch(rows)
     alone = [_bytes(reader, manifest, row) for row in rows.tolist()]
+    reader.prefetch(rows)
     again = [_bytes(reader, manifest, row) for row in rows.tolist()]
     require(again == alone, reader, "a row has the same bytes every time it is read", _first(alone, again))
     for row in rows.tolist():
         place = reader.locate(row)
         require(bool(isinstance(place, str) and place), reader, "locate names where a sample is stored", repr(place))
+    reader.prefetch(rows)
     with ThreadPoolExecutor(THREADS) as pool:
         threaded = list(pool.map(lambda row: _bytes(reader, manifest, row), rows.tolist()))
     require(threaded == alone, reader, "read is safe from many threads", _first(alone, threaded))

@@ -16,6 +16,7 @@ from viewstream.pipeline.loader import ViewLoader
 from viewstream.pipeline.plan.order import Plan
 from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import Manifest
+from viewstream.testing import check_loader, check_reader
 
 NEEDS = {"webdataset-stream": "webdataset"}
 
@@ -61,17 +62,10 @@ def test_pixels_do_not_depend_on_the_number_of_threads(built, name):
     assert_same(batches(built, name, moco_v2(32), threads=1), batches(built, name, moco_v2(32), threads=3))
 
 
-def test_pixels_do_not_depend_on_the_number_of_ranks(built):
-    whole = batches(built, "webdataset", moco_v2(32))
-    parts = [batches(built, "webdataset", moco_v2(32), Plan(len(built), 16, 2, rank, 5)) for rank in range(2)]
-    for one, halves in zip(whole, zip(*parts, strict=True), strict=True):
-        assert torch.equal(one.index, torch.cat([h.index for h in halves]))
-        for v in range(2):
-            torch.testing.assert_close(one.views[v], torch.cat([h.views[v] for h in halves]), rtol=0, atol=1e-5)
-
-
-def test_an_epoch_from_a_start_is_the_tail_of_the_whole_epoch(built):
-    assert_same(batches(built, "folder", moco_v2(32), start=4), batches(built, "folder", moco_v2(32))[4:])
+@pytest.mark.parametrize("name", ALL)
+def test_every_reader_and_loader_keeps_the_public_laws(built, name):
+    check_reader(lambda: open_reader(name, built), built)
+    check_loader(lambda plan: open_loader(name, built, plan, moco_v2(32), threads=2), built)
 
 
 def test_an_image_has_the_same_draws_in_a_subset(built, pets, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 
 from viewstream.shards.errors import UserError
 from viewstream.shards.sources.detect import kind_of, open_source
+from viewstream.testing import check_source
 
 from .packed import KINDS
 
@@ -48,6 +49,7 @@ def test_a_tree_is_the_same_in_every_kind_and_place(kind, place, packed, wnids, 
     for row, file in enumerate(files[i] for i in rows):
         assert reader.read(source.places[row]) == file.read_bytes()
         assert abs(reader.size(source.places[row]) - file.stat().st_size) <= (60 if kind == "tsv" else 0)
+    check_source(lambda: open_source(where, "train"), samples=8)
 
 
 def test_a_given_kind_overrides_the_detected_one(packed):

@@ -11,6 +11,7 @@ from viewstream.pipeline.choose import open_loader
 from viewstream.pipeline.plan.order import Plan
 from viewstream.shards.cli import parse
 from viewstream.shards.manifest import Manifest
+from viewstream.testing import check_method
 from viewstream.trainers.methods.build import METHODS, build
 from viewstream.trainers.ranks import rank, world_size
 from viewstream.trainers.recipes import METHODS as RECIPES
@@ -33,6 +34,12 @@ def readme():
     text = (Path(__file__).parents[3] / "README.md").read_text()
     commands = re.findall(r"`torchrun --nproc-per-node 2 (trainers/train.py --method (\w+) .*?)`", text)
     return {name: command.split() for command, name in commands}
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_every_method_keeps_the_public_laws(name):
+    (recipe,) = parse(recipe_named("", name), argv=COMMON_WORDS + WORDS[name], description="")
+    check_method(recipe)
 
 
 def test_the_readme_has_a_command_for_every_method():

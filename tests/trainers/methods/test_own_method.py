@@ -13,8 +13,8 @@ from viewstream.trainers.methods.build import METHODS, build, check
 from viewstream.trainers.methods.method import Method
 from viewstream.trainers.nets.encoder import Encoder, backbone
 from viewstream.trainers.recipes.options import Recipe
-from viewstream.trainers.tasks.run import evaluate
 from viewstream.trainers.tasks.knn import Knn
+from viewstream.trainers.tasks.run import evaluate
 from viewstream.trainers.training.run import Run, pretrain
 
 from ..small_runs import COMMON, losses, rows
