@@ -6,6 +6,7 @@ Everything here but `KeyedGenerator` uses numpy alone; `KeyedGenerator` imports 
 from typing import TYPE_CHECKING
 
 from ..shards.faces import hand_on
+from .checks import check
 from .draw import draw
 from .recipes import (
     VIEWS,
@@ -47,7 +48,6 @@ from .spec import (
     UserOp,
     View,
     Views,
-    check,
     size_of,
 )
 

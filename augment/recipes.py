@@ -6,6 +6,7 @@ Sources: spec tables of BalFeat and SEED (17) and of ssl-small and Spatial Ensem
 from collections.abc import Callable
 
 from ..shards.errors import choose
+from .checks import check
 from .spec import (
     INAT_MEAN,
     INAT_STD,
@@ -21,7 +22,6 @@ from .spec import (
     Solarize,
     View,
     Views,
-    check,
 )
 
 PATCHES = 6  # small views of SEED, SwAV and DINO

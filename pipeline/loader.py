@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..augment.checks import check
 from ..augment.crops import on_device
 from ..augment.renderers import device as device_renderer
 from ..augment.renderers import host as host_renderer
 from ..augment.renderers.user_ops import apply_user_ops
-from ..augment.spec import Views, check, size_of
+from ..augment.spec import Views, size_of
 from ..shards.engine import prefetch
 from ..shards.manifest import Manifest
 from .batch import Batch, SampleReader

@@ -21,10 +21,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler, get_worker_info
 
+from ...augment.checks import check
 from ...augment.crops import on_device
 from ...augment.renderers import host as host_renderer
 from ...augment.renderers.user_ops import apply_user_ops
-from ...augment.spec import Normalize, Views, check, size_of
+from ...augment.spec import Normalize, Views, size_of
 from ...shards.errors import UserError
 from ...shards.manifest import Manifest
 from ..choose import open_reader

@@ -19,10 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...augment.checks import check
 from ...augment.crops import on_device
 from ...augment.renderers.host import render
 from ...augment.renderers.user_ops import apply_user_ops
-from ...augment.spec import Views, check, size_of, user_ops
+from ...augment.spec import Views, size_of, user_ops
 from ...shards.errors import UserError, needs
 from ...shards.formats.beton import JPEG
 from ...shards.manifest import Manifest

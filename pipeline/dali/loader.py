@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...augment.checks import check
 from ...augment.draw import Draws, draw, user_keys
 from ...augment.renderers import device as device_renderer
 from ...augment.renderers import host as host_renderer
@@ -20,7 +21,7 @@ from ...augment.renderers.dali_graph import split
 from ...augment.renderers.dali_inputs import Unfit
 from ...augment.renderers.packing import pack
 from ...augment.renderers.user_ops import apply_user_ops
-from ...augment.spec import Views, check, size_of
+from ...augment.spec import Views, size_of
 from ...shards.formats.beton import JPEG
 from ...shards.manifest import Manifest
 from ..batch import Batch, SampleReader

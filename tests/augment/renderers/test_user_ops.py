@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from viewstream.augment.checks import check
 from viewstream.augment.crops import crop_params, on_device, rest
 from viewstream.augment.draw import LANES, USER_LANE, draw, fold, user_keys
 from viewstream.augment.recipes import moco_v2
 from viewstream.augment.renderers import dali, dali_inputs, keyed, reference
 from viewstream.augment.renderers.user_ops import KeyedGenerator, apply_user_ops
-from viewstream.augment.spec import Normalize, RandomResizedCrop, check
+from viewstream.augment.spec import Normalize, RandomResizedCrop
 from viewstream.shards.errors import UserError
 
 UIDS = np.arange(32, dtype=np.uint64) * np.uint64(0x123456789ABCDEF)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from viewstream.augment.checks import check
 from viewstream.augment.recipes import moco_v1, moco_v2
 from viewstream.augment.spec import (
     ColorJitter,
@@ -15,7 +16,6 @@ from viewstream.augment.spec import (
     RandomResizedCrop,
     ResizeCenterCrop,
     built_in_ops,
-    check,
     user_ops,
 )
 from viewstream.shards.errors import UserError
