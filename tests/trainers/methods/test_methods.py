@@ -12,6 +12,7 @@ from viewstream.pipeline.plan.order import Plan
 from viewstream.shards.cli import parse
 from viewstream.shards.manifest import Manifest
 from viewstream.testing import check_method
+from viewstream.trainers.checkpoints.manager import CheckpointManager, TrainState
 from viewstream.trainers.methods.build import METHODS, build
 from viewstream.trainers.ranks import rank, world_size
 from viewstream.trainers.recipes import METHODS as RECIPES
@@ -86,9 +87,9 @@ def trained(root, name, folder):
     loader = open_loader("webdataset", data, plan, views_of(recipe.views, recipe.size), device=device, threads=1)
     method = build(recipe, len(data.info.classes))
     before = {key: value.clone() for key, value in method.state_dict().items()}
-    log = Log(folder, done=0, total=len(loader), batch=recipe.batch_size, every=100)
-    scaler = torch.amp.GradScaler("cpu", enabled=False)
-    train(method, loader, optim.optimizer_of(method, recipe), scaler, recipe, lambda step: 0.1, log, lambda step: None)
+    state = TrainState(method, optim.optimizer_of(method, recipe), torch.amp.GradScaler("cpu", enabled=False))
+    log = Log(folder, range(2 * len(loader)), batch=recipe.batch_size, every=100)
+    train(recipe, loader, CheckpointManager(folder, state, {}, per_epoch=len(loader)), log)
     loader.close()
     return before, method.state_dict()
 
