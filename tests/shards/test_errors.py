@@ -1,5 +1,9 @@
 """Mistakes are reported in one line: the nearest names, the extra that is missing."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from viewstream.shards.errors import UserError, choose, installed, needs
@@ -45,3 +49,12 @@ def test_a_mistake_is_one_line_and_the_trace_shows_its_cause(program, tmp_path):
     assert short.stderr.count("\n") == 1
     assert "UnpicklingError" in traced.stderr
     assert "direct cause" in traced.stderr
+
+
+def test_a_public_name_that_needs_an_absent_package_names_its_extra(tmp_path):
+    (tmp_path / "torch.py").write_text('raise ModuleNotFoundError("No module named torch", name="torch")')
+    code = "from viewstream.pipeline import Plan, open_loader"
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path})
+    assert "UserError: torch is not installed: pip install 'viewstream[train]' brings it" in done.stderr
