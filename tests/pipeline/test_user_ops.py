@@ -60,11 +60,10 @@ def test_torchs_dataloader_adds_the_same_noise(built):
 def test_dali_adds_the_same_noise(built):
     pytest.importorskip("nvidia.dali", reason="DALI is not installed: the extra 'dali' brings it")
     plan, noisy = Plan(len(built), 12, seed=5), tuple((*view, Noise()) for view in evaluation(32))
-    for loud, quiet, ours, calm in zip(
-        batches(built, "dali", noisy, plan), batches(built, "dali", evaluation(32), plan),
-        batches(built, "folder", noisy, plan), batches(built, "folder", evaluation(32), plan), strict=True,
-    ):  # fmt: skip
-        torch.testing.assert_close(loud.views[0] - quiet.views[0], ours.views[0] - calm.views[0], rtol=0, atol=1e-5)
+    loud, ours = (batches(built, name, noisy, plan) for name in ("dali", "folder"))
+    quiet, calm = (batches(built, name, evaluation(32), plan) for name in ("dali", "folder"))
+    for a, b, c, d in zip(loud, quiet, ours, calm, strict=True):
+        torch.testing.assert_close(a.views[0] - b.views[0], c.views[0] - d.views[0], rtol=0, atol=1e-5)
 
 
 def test_an_op_of_ones_own_is_refused_where_there_are_no_floats(built):

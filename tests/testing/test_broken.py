@@ -116,10 +116,10 @@ class Unlabeled(Loader):
     [
         (Restless, "Restless breaks the law 'an epoch is the same every time': batch 1 differs"),
         (FromTheStart, "FromTheStart breaks the law 'a resume at any step gives the tail .* epoch': from step 1"),
-        (PerRank, "in rank order are the batches of one process\": 2 ranks"),
+        (PerRank, 'in rank order are the batches of one process": 2 ranks'),
         (Unlabeled, "'target holds the labels of the rows'"),
     ],
-)  # fmt: skip
+)
 def test_a_loader_that_breaks_a_law_is_named_with_the_law(built, kind, law):
     with pytest.raises(BrokenLaw, match=law):
         check_loader(lambda plan: kind(built, plan), built)
