@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from viewstream.augment import moco_v2
 from viewstream.shards.errors import UserError
 from viewstream.trainers.recipes import recipe_named
 from viewstream.trainers.recipes.options import BYOL, KCL, M2T, SEED, MoCo, Supervised
@@ -150,3 +151,13 @@ def test_programs_end_with_code_2_and_one_line_for_a_mistake(program, tmp_path):
         assert done.returncode == 2
         assert done.stderr.startswith("error: ")
         assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_run_with_views_of_ones_own_resumes_only_with_the_same_views(built, tmp_path):
+    run = Run(data=str(built.root), loader="folder", out=str(tmp_path / "run"), device="cpu")
+    views = tuple((*view[:1], *view[-1:]) for view in moco_v2(32))  # crops alone
+    pretrain(SMALL, run, views=views)
+    pretrain(SMALL, replace(run, resume="auto"), views=views)
+    for other in (None, moco_v2(32)):
+        with pytest.raises(UserError, match=r"another recipe .*views"):
+            pretrain(SMALL, replace(run, resume="auto"), views=other)
