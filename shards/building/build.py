@@ -25,6 +25,7 @@ from ..files import BUILDING, PAGE, build_folder
 from ..info import JSON, DatasetInfo, class_counts
 from ..manifest import Manifest, write
 from ..sources.detect import open_source
+from ..sources.passed import PassedOver
 from ..subsets.choose import split_of, subset
 from ..subsets.options import SubsetOptions
 from . import records
@@ -45,6 +46,8 @@ def build(options: BuildOptions, choice: SubsetOptions | None = None) -> Manifes
     where = str(options.source or os.environ.get("IMAGENET") or "data/imagenet")
     reading, split = split_of(choice.subset, options.split)
     source = open_source(where, reading, options.source_type or None, options.root or None)
+    if options.strict:
+        source.passed.refuse(where)
     part = subset(source, choice, options.seed)
     name = f"{source.name}-{part.origin['name']}-{split}"
     out = options.out or Path("data/shards") / name
@@ -74,7 +77,7 @@ def build(options: BuildOptions, choice: SubsetOptions | None = None) -> Manifes
             encoding=described(options),
             formats=options.format,
             files=files,
-            report=_report(writer.records, part.missing, "decode" if encoding.thorough() else "headers"),
+            report=_report(writer.records, part.missing, source.passed, "decode" if encoding.thorough() else "headers"),
         )
         return write(out, info, table)
 
@@ -120,8 +123,8 @@ def _damaged(source: str, cause: str) -> UserError:
     return UserError(f"{source} is damaged: {cause}; mend or remove it, or build without it: --on-error skip")
 
 
-def _report(done: list[Record], missing: list[str], check: str) -> JSON:
-    """What was normalized, suspected and skipped, and how closely images were checked."""
+def _report(done: list[Record], missing: list[str], passed: PassedOver, check: str) -> JSON:
+    """What was normalized, suspected, skipped and passed over, and how closely images were checked."""
     kinds: Counter[str] = Counter()
     for record in done:
         kinds.update(record.kinds)
@@ -131,4 +134,8 @@ def _report(done: list[Record], missing: list[str], check: str) -> JSON:
         "suspect": [row for record in done for row in record.suspect],
         "skipped": [row for record in done for row in record.skipped],
     }
-    return report | ({"missing": missing} if missing else {})
+    if missing:
+        report["missing"] = missing
+    if passed:
+        report["passed_over"] = passed.report()
+    return report

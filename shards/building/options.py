@@ -9,7 +9,7 @@ from ..errors import UserError
 from ..info import JSON
 
 # Options that do not decide the bytes of a finished unit: an interrupted build may continue with other ones.
-FREE = {"out", "workers", "on_error", "source", "root"}
+FREE = {"out", "workers", "on_error", "source", "root", "strict"}
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class BuildOptions:
     )
     raw_fraction: Annotated[float, "share of the images whose pixels the .beton holds decoded", 0.0] = 0.0
     on_error: Annotated[Literal["fail", "skip"], "what to do about a damaged image"] = "fail"
+    strict: Annotated[bool, "refuse a source that holds anything a build leaves out"] = False
     shard_size: Annotated[str, "approximate size of a tar"] = "256MB"
     workers: Annotated[int, "processes; 0 = one per core", 0] = 0
     seed: Annotated[int, "seed of the storage order and of --draw-subset"] = 0

@@ -1,6 +1,7 @@
 """The summary of a set that was just built."""
 
 from ..manifest import Manifest
+from ..sources.passed import sentences
 
 
 def summary(manifest: Manifest) -> str:
@@ -19,6 +20,7 @@ def summary(manifest: Manifest) -> str:
         *((kind, _named(report[kind])) for kind in ("suspect", "skipped") if report[kind]),
         *((("missing", f"{len(report['missing']):,} files of the list"),) if "missing" in report else ()),
         ("where", str(manifest.root)),
+        *(("passed over", text) for text in sentences(report.get("passed_over", []))),
     ]
     table = "\n".join(f"{name:>14}  {text}" for name, text in lines)
     if info.split != "train":

@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import UserError
 from .images import SUFFIXES
 from .local import UNSAFE
+from .passed import PassedOver
 from .source import Reader, Source, Stage, key_of
 
 
@@ -22,6 +23,7 @@ def arranged(
     paths: list[str],
     places: np.ndarray | None = None,
     stage: Stage | None = None,
+    passed: PassedOver | None = None,
 ) -> Source:
     """The source, sorted by label, then path; UserError for an unsafe path or a key that is not unique.
 
@@ -38,7 +40,9 @@ def arranged(
     order = order[np.argsort(label[order], kind="stable")]
     paths = [paths[i] for i in order]
     sorted_places: Sequence[Any] | np.ndarray = paths if places is None else places[order]
-    source = Source(name_of(where), split, reader, classes, label[order], paths, sorted_places, stage)
+    source = Source(
+        name_of(where), split, reader, classes, label[order], paths, sorted_places, stage, passed or PassedOver()
+    )
     _check_keys(source, where)
     return source
 

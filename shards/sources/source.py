@@ -3,13 +3,14 @@
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from ..manifest import uid_of
+from .passed import PassedOver
 
 LONGEST_KEY = 95  # bytes; USTAR has 100 for a name, `.json` takes 5
 
@@ -42,6 +43,7 @@ class Source:
     paths: list[str]  # [N] class/file
     places: Sequence[Any] | np.ndarray  # [N] arguments of the reader's methods
     stage: "Stage | None" = None  # for archives without random access
+    passed: PassedOver = field(default_factory=PassedOver)
 
     def __len__(self) -> int:
         return len(self.paths)
