@@ -13,12 +13,11 @@ from .arrange import arranged
 from .classes import numbered
 from .devkit import truth
 from .images import is_image
+from .packed import TARS
 from .readers import Ranges
 from .source import Source
 from .storage import Storage, beside, opening, storage
 from .tarwalk import Member, members
-
-TARS = {"train": "ILSVRC2012_img_train.tar", "val": "ILSVRC2012_img_val.tar"}
 
 
 def ilsvrc(where: str | os.PathLike[str], split: str) -> Source:

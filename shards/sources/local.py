@@ -18,6 +18,7 @@ class Entry(NamedTuple):
 
     name: str
     is_dir: bool
+    is_link: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,11 @@ class Local:
     def entries(self, folder: str = "") -> list[Entry]:
         """Files and folders in a folder, in no order."""
         with os.scandir(self._at(folder) if folder else self.root) as found:
-            return [Entry(e.name, _is_dir(e)) for e in found]
+            return [Entry(e.name, _is_dir(e), e.is_symlink()) for e in found]
+
+    def real(self, folder: str) -> str:
+        """The folder's path without links."""
+        return os.path.realpath(self._at(folder) if folder else self.root)
 
     def exists(self, path: str) -> bool:
         return os.path.exists(self._at(path))

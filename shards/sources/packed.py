@@ -1,0 +1,12 @@
+"""Archives and tables by their names: the kinds of source that may lie beside images."""
+
+import os
+
+TARS = {"train": "ILSVRC2012_img_train.tar", "val": "ILSVRC2012_img_val.tar"}
+TABLES = {"train": ("train.tsv",), "val": ("val.tsv", "test.tsv")}
+KINDS = {".tar": "webdataset", ".parquet": "parquet", ".tsv": "tsv"}
+
+
+def packed_kind(name: str) -> str | None:
+    """The kind of source that a file is by its name; None for neither archive nor table."""
+    return "ilsvrc" if name in TARS.values() else KINDS.get(os.path.splitext(name)[1].lower())
