@@ -5,6 +5,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
@@ -26,6 +27,8 @@ ODD_SAMPLING = "odd sampling"
 MAX_PIXELS = 89_478_485  # PIL's limit, above which it warns; it refuses twice as many: small files can claim any size
 JPEGS = ("JPEG", "MPO")  # MPO: a JPEG with more images after the first
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # PIL would start other programs for some others
+if find_spec("PIL.AvifImagePlugin"):  # from Pillow 11.3 on
+    FORMATS += ("AVIF",)
 _FILTERS = threading.Lock()
 
 

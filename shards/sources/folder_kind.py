@@ -8,7 +8,7 @@ from ..files import PAGE
 from .images import is_hidden, is_image
 from .packed import TABLES, TARS
 from .source import Source
-from .split import NAMES, Parts, parts_of
+from .split import NAMES, Parts, image_folders, parts_of
 from .storage import Storage
 from .tree import holds_images
 
@@ -28,14 +28,18 @@ def folder_kind(files: Storage, split: str) -> str | None:
     parts, packed = parts_of(files), _packed(own | inner)
     _check_clear(files, parts)
     root = parts.class_root(split)
-    few = len(parts.others) < 2 or _packed(inner)  # a folder of images beside archives that fill data/ is no class
-    if root or (root == "" and not (packed and few)):
+    if root or (root == "" and not (packed and _illustrates(files, parts, inner))):
         return "imagefolder"
     if packed:
         return packed
     if split in parts.splits or (split == "train" and not parts.splits and holds_images(files, "")):
         return "flat"
     return "imagefolder" if dirs else None
+
+
+def _illustrates(files: Storage, parts: Parts, inner: Collection[str]) -> bool:
+    """Whether images beside archives are no classes: one folder of images, or archives that fill data/ or train/."""
+    return _packed(inner) is not None or (len(parts.others) == 1 and not any(image_folders(files, parts.others[0])))
 
 
 def pass_over_images(source: Source, files: Storage) -> None:

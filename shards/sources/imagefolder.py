@@ -6,16 +6,16 @@ import sys
 import numpy as np
 
 from ..errors import UserError
-from ..lists import shown
 from .arrange import arranged
+from .classes import matched
 from .images import is_hidden
 from .packed import packed_kind
 from .passed import PassedOver
 from .readers import Files
 from .source import Source
-from .split import LAYOUT, Parts, image_folders, no_split, other_folders, parts_of
+from .split import LAYOUT, Parts, no_split, other_folders, parts_of, train_classes
 from .storage import Storage, opening, storage
-from .tree import HIDDEN, images_below
+from .tree import HIDDEN, LOOP, images_below, leads_back
 
 EMPTY = "folders without an image"
 LOOSE = "files outside of class folders"
@@ -36,11 +36,10 @@ def imagefolder(where: str | os.PathLike[str], split: str) -> Source:
         found = _images(folder, passed)
         if root:
             _pass_over_beside(files, passed)
-        train = parts.splits["train"] if split == "val" and "train" in parts.labeled else None
-        known = () if train is None else tuple(image_folders(files, train))
+        known = train_classes(files, parts) if split == "val" else ()
     if len(found) == 1 and not known:
         _check_alone(folder, *found.items())
-    classes = _classes(tuple(found), known, folder)
+    classes = matched(list(found), known, folder.show())
     label = [np.full(len(found.get(name, ())), n, np.int32) for n, name in enumerate(classes)]
     paths = [path for name in classes for path in found.get(name, ())]
     return arranged(where, split, Files(folder), classes, np.concatenate(label), paths, passed=passed)
@@ -70,11 +69,13 @@ def _root(files: Storage, parts: Parts, split: str) -> str:
 def _images(folder: Storage, passed: PassedOver) -> dict[str, list[str]]:
     """Paths of the images of each class, by the class's sorted names; files and folders of no class are passed over."""
     found: dict[str, list[str]] = {}
-    for name, is_dir, _ in sorted(folder.entries()):
+    for name, is_dir, is_link in sorted(folder.entries()):
         if is_hidden(name):
             passed.add(HIDDEN, name)
         elif not is_dir:
             passed.add(_reason(name), name)
+        elif is_link and leads_back(folder.real(name), (folder.real(""),)):
+            passed.add(LOOP, name)
         elif paths := list(images_below(folder, name, passed)):
             found[name] = paths
         else:
@@ -107,16 +108,3 @@ def _pass_over_beside(files: Storage, passed: PassedOver) -> None:
 def _reason(name: str) -> str:
     kind = packed_kind(name)
     return PACKED.format(suffix=os.path.splitext(name)[1], kind=kind) if kind else LOOSE
-
-
-def _classes(own: tuple[str, ...], known: tuple[str, ...], folder: Storage) -> tuple[str, ...]:
-    """Class names in label order: those of train, then those that only this split has; `own` if they share none."""
-    unknown = tuple(name for name in own if name not in known)
-    if not known or not unknown:
-        return known or own
-    if unknown == own:
-        effect = "train has none of its classes, so labels count its own"
-    else:
-        effect = "train lacks these classes, whose labels follow those of train"
-    print(f"warning: {folder.show()}: {effect}: {shown(list(unknown))}", file=sys.stderr)
-    return own if unknown == own else known + unknown

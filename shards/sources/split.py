@@ -49,6 +49,11 @@ def image_folders(files: Storage, folder: str) -> Iterator[str]:
     return (name for name in folders_in(files, folder) if holds_images(files, f"{folder}/{name}".lstrip("/")))
 
 
+def train_classes(files: Storage, parts: Parts) -> tuple[str, ...]:
+    """The classes of the folder train/, which number those of val; () when it has none."""
+    return tuple(image_folders(files, parts.splits["train"])) if "train" in parts.labeled else ()
+
+
 def other_folders(files: Storage) -> Iterator[str]:
     """Sorted names of the folders with images that are called like no split."""
     words = sum(NAMES.values(), ())

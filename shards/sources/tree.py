@@ -28,7 +28,7 @@ def images_below(files: Storage, folder: str, passed: PassedOver) -> Iterator[st
                     yield path
             elif not entry.is_link:
                 todo.append((path, links))
-            elif _leads_back(files.real(path), held := (*links, files.real(at))):
+            elif leads_back(files.real(path), held := (*links, files.real(at))):
                 passed.add(LOOP, path)
             else:
                 todo.append((path, held))
@@ -47,6 +47,11 @@ def holds_images(files: Storage, folder: str) -> bool:
         return True
 
 
+def leads_back(target: str, held: tuple[str, ...]) -> bool:
+    """Whether a link's target is or holds a folder on the way to it: the walk would never end."""
+    return any(f"{folder}/".startswith(f"{target.rstrip('/')}/") for folder in held)
+
+
 def _is_image(files: Storage, path: str, name: str, passed: PassedOver) -> bool:
     if is_image(name):
         return True
@@ -57,8 +62,3 @@ def _is_image(files: Storage, path: str, name: str, passed: PassedOver) -> bool:
     except OSError:
         passed.add(UNREADABLE, path)
     return False
-
-
-def _leads_back(target: str, held: tuple[str, ...]) -> bool:
-    """Whether a link's target is or holds a folder on the way to it: the walk would never end."""
-    return any(f"{folder}/".startswith(f"{target.rstrip('/')}/") for folder in held)
