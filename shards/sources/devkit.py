@@ -14,6 +14,7 @@ from .storage import Storage
 KIT = "ILSVRC2012_devkit_t12"
 TRUTH, META = "ILSVRC2012_validation_ground_truth.txt", "meta.mat"
 KAGGLE = "LOC_val_solution.csv"
+HEADER = b"ImageId,PredictionString"  # its first line
 
 
 def truth_near(files: Storage, names: list[str]) -> dict[str, str] | None:
