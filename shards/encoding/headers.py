@@ -54,14 +54,15 @@ def plain_size(data: bytes) -> tuple[int, int] | None:
 
 
 def may_turn(data: bytes) -> bool:
-    """Whether a JPEG has EXIF before its pixels, or has headers that do not show it."""
+    """Whether a JPEG has EXIF, or XMP with an orientation, before its pixels, or has headers that do not show it."""
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF:
         if data[at + 1] == SCAN:
             return False
-        if data[at + 1] == APP1 and data[at + 4 : at + 8] == b"Exif":
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4])
+        if data[at + 1] == APP1 and (data[at + 4 : at + 8] == b"Exif" or data.find(b"Orientation", at, end) > 0):
             return True
-        at += 2 + int.from_bytes(data[at + 2 : at + 4])
+        at = end
     return True
 
 
@@ -89,9 +90,9 @@ def opened(data: bytes) -> tuple[Image.Image, tuple[str, ...]]:
 
 
 def orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8 in a valid file; 1 = upright, also without EXIF."""
-    if "exif" not in image.info:
-        return 1
+    """The orientation in EXIF, else in XMP, 1 to 8 in a valid file; 1 = upright, also without either."""
+    if image.format == "TIFF" or image.info.keys().isdisjoint(("exif", "xmp", "XML:com.adobe.xmp")):
+        return 1  # Pillow turns a TIFF while it decodes it
     try:
         with _quietly():
             return image.getexif().get(ORIENTATION, 1)
