@@ -1,6 +1,7 @@
 """`encode`: from an image file to one plain JPEG, or to the reason why there is none."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -123,6 +124,19 @@ def test_exif_goes_before_xmp(smooth_pixels, saved):
     exif[0x0112] = 1
     data = saved(Image.fromarray(smooth_pixels(1)), "JPEG", exif=exif, xmp=XMP.format(6).encode())
     assert encode(data, LOOK).jpeg == data
+
+
+def test_a_small_png_at_full_color_resolution_and_quality_100_is_hardly_changed(saved):
+    rng = np.random.default_rng(0)
+    pixels = np.asarray(Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize((32, 32)))
+    errors = []
+    for changes in ({}, {"quality": 100, "subsampling": "444"}):
+        stored = encode(saved(Image.fromarray(pixels), "PNG"), replace(SMALL, **changes))
+        errors.append(np.abs(simplejpeg.decode_jpeg(stored.jpeg).astype(int) - pixels))
+        assert simplejpeg.decode_jpeg_header(stored.jpeg)[3] == changes.get("subsampling", "420")
+    assert errors[0].mean() > 2
+    assert errors[1].mean() < 0.5
+    assert errors[1].max() <= 4
 
 
 def test_sixteen_bit_gray_is_scaled_not_clipped(saved):
