@@ -1,11 +1,13 @@
 """Class folders of images as a data set, without a build: what `--keep` would store, known from the files' headers.
 
 Row i is row i of a build of the same folder, and keys, uids and labels are the same too, so a run sees the same batches
-from either. The price: every start looks at every file, so a set that is used often is better built.
+from either. Its identity is of the files' names, sizes and times. The price: every start looks at every file, so a set
+that is used often is better built.
 """
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Self
 
@@ -16,6 +18,7 @@ from .encoding.encode import Encoding, encode
 from .encoding.headers import Damaged
 from .engine import threaded
 from .errors import UserError
+from .identity import identity_of
 from .info import JSON
 from .keyed import shuffled
 from .manifest import Manifest
@@ -69,7 +72,7 @@ def plain(root: str | os.PathLike[str], split: str = "train") -> Plain:
     files = source.reader.storage
     order = shuffled(source.uids(np.arange(len(source))), BuildOptions.seed, "storage")
     paths = [source.paths[row] for row in order.tolist()]
-    looks = list(threaded(lambda path: look(files, path), paths))
+    looks, stamps = zip(*threaded(lambda path: (look(files, path), files.stamp(path)), paths), strict=True)
     described = in_memory(
         f"{source.name}-plain-{source.split}",
         list(map(key_of, paths)),
@@ -86,6 +89,7 @@ def plain(root: str | os.PathLike[str], split: str = "train") -> Plain:
         subset={"name": "full", "from": "source", "split": source.split},
         encoding={"quality": KEPT.quality, "keep": True, "check": KEPT.check},
         report=_report(paths, looks),
+        identity=identity_of(source.classes, described.uid, described.label, np.array(stamps, "<i8")),
     )
     return Plain(**{**vars(described), "info": info}, odd=np.array([one.odd for one in looks], bool))
 
@@ -130,7 +134,7 @@ def _at_all(data: bytes) -> Look:
     return Look(stored.height, stored.width, len(stored.jpeg), odd, stored.kinds, stored.suspect)
 
 
-def _report(paths: list[str], looks: list[Look]) -> JSON:
+def _report(paths: list[str], looks: Sequence[Look]) -> JSON:
     """The report that a build with `--keep` would write."""
     kinds = Counter(kind for one in looks for kind in one.kinds)
     suspects = [(path, one.suspect) for path, one in zip(paths, looks, strict=True) if one.suspect]

@@ -101,10 +101,10 @@ class EvaluatedModel:
         options = self.options
         loader = evaluating(data, self.size, options.batch_size, options, self.device, options.test_views)
         with closing(loader):
-            return self._kept_features(loader, data.uid.tobytes() + options.test_views.encode())
+            return self._kept_features(loader, f"{data.identity} {options.test_views} ".encode())
 
     def _kept_features(self, loader: Loader, identity: bytes) -> tuple[Tensor, Tensor]:
-        """Features of a loader; with `--features`, those of an earlier evaluation of the same network and images."""
+        """Features of a loader; with `--features`, those of an earlier evaluation of the same network and set."""
         if not self.options.features:
             return features(self.net, loader)
         digest = hashlib.sha256(identity + self.path.read_bytes())
