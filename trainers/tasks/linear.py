@@ -11,7 +11,7 @@ from ...shards.errors import UserError, choose
 from ...shards.manifest import Manifest
 from ..checkpoints.files import load_file
 from ..checkpoints.layouts import read
-from ..data import OnError, Sets, open_pair
+from ..data import OnError, Sets
 from ..recipes import RECIPES
 from ..recipes.options import Supervised
 from ..training.options import Run
@@ -42,7 +42,7 @@ class Linear(Evaluation, Sets):
 
     def measure(self, model: EvaluatedModel) -> Results:
         recipe = self.recipe(model)
-        train, _ = open_pair(self, "a classifier")  # data that do not fit are an error before the training
+        train, _ = model.open_pair(self, "a classifier")  # data that do not fit are an error before the training
         common: dict[str, Any] = {f.name: getattr(self, f.name) for f in dataclasses.fields(Sets)}
         common["device"] = self.device
         out = self.folder(model, train)
@@ -68,7 +68,7 @@ class Linear(Evaluation, Sets):
             test_views=recipe.test_views,
             batch_size=self.batch_size,
         )
-        yield from test.measure(EvaluatedModel(test, model.device))
+        yield from test.measure(EvaluatedModel(test, model.device, model.facts))
 
     @property
     def name(self) -> str:

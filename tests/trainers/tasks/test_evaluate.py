@@ -27,7 +27,9 @@ def test_results_are_printed_written_to_results_json_and_added_to_the_log(runs, 
     found = evaluate(Knn(checkpoint=str(runs / "moco/last.pt"), k=5, max_k=11, **sets, **COMMON))
     name = "knn/top1 k=5 T=0.07"
     assert f"{found[name]:.4f}" in capsys.readouterr().out
-    assert json.loads((runs / "moco/results.json").read_text())["knn"][name] == found[name]
+    entry = json.loads((runs / "moco/results.json").read_text())["knn online pets-full-train pets-full-val"]
+    assert entry["evaluation"] == "knn"
+    assert entry[name] == found[name]
     last = json.loads((runs / "moco/log.jsonl").read_text().splitlines()[-1])
     assert last["evaluation"] == "knn"
     assert last[name] == found[name]
@@ -38,7 +40,7 @@ def test_evaluation_prints_and_writes_its_numbers(program, first, built, built_v
     arguments = ("--checkpoint", first / "last.pt", "--data", built.root, "--val", built_val.root, "--loader", "folder")
     done = program("trainers/evaluate.py", "--task", "knn", *arguments, "--k", 5, "--max-k", 11)
     assert done.returncode == 0, done.stderr
-    results = json.loads((first / "results.json").read_text())["knn"]
+    results = json.loads((first / "results.json").read_text())["knn online pets-full-train pets-full-val"]
     assert 0 <= results["knn/top1 k=5 T=0.07"] <= 1
     assert results["best-nn/norm k"] % 2 == 1
     assert "best-nn/original" in done.stdout
