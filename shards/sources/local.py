@@ -50,6 +50,11 @@ class Local:
     def size(self, path: str) -> int:
         return os.stat(self._at(path)).st_size
 
+    def stamp(self, path: str) -> tuple[int, int]:
+        """Size in bytes, and when the file was last written, ns: together they tell that it has changed."""
+        found = os.stat(self._at(path))
+        return found.st_size, found.st_mtime_ns
+
     def read(self, path: str, start: int = 0, length: int | None = None) -> bytes:
         """The whole file, or `length` bytes of it; OSError when it ends before."""
         if length is None:
