@@ -8,12 +8,12 @@ import numpy as np
 from ..errors import UserError
 from .arrange import arranged
 from .classes import matched
-from .images import is_hidden
+from .images import is_hidden, is_image
 from .packed import packed_kind
 from .passed import PassedOver
 from .readers import Files
 from .source import Source
-from .split import LAYOUT, Parts, no_split, other_folders, parts_of, train_classes
+from .split import LAYOUT, Parts, named, no_split, other_folders, parts_of, train_classes
 from .storage import Storage, opening, storage
 from .tree import HIDDEN, LOOP, images_below, leads_back
 
@@ -63,7 +63,7 @@ def _root(files: Storage, parts: Parts, split: str) -> str:
             f"there do: --source {alone} takes it alone",
             file=sys.stderr,
         )
-    return root
+    return named(files, split, root)
 
 
 def _images(folder: Storage, passed: PassedOver) -> dict[str, list[str]]:
@@ -101,7 +101,7 @@ def _pass_over_beside(files: Storage, passed: PassedOver) -> None:
     for name in other_folders(files):
         passed.add(BESIDE, name)
     for entry in sorted(files.entries()):
-        if not entry.is_dir and packed_kind(entry.name):
+        if not entry.is_dir and (packed_kind(entry.name) or is_image(entry.name)):
             passed.add(_reason(entry.name), entry.name)
 
 

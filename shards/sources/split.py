@@ -1,6 +1,7 @@
 """The train or val part of a folder: a folder in it, or the archives that belong to the split."""
 
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -69,7 +70,14 @@ def split_folder(files: Storage, split: str) -> Storage:
             raise no_split(files, split) from error
     if split not in splits and (splits or split != "train"):
         raise no_split(files, split)
-    return files.inside(splits.get(split, ""))
+    return files.inside(named(files, split, splits.get(split, "")))
+
+
+def named(files: Storage, split: str, folder: str) -> str:
+    """The folder of a split, with a note when it has another name."""
+    if folder.lower() not in ("", split):
+        print(f"note: {files.show(folder)} is taken for the {split} split", file=sys.stderr)
+    return folder
 
 
 def no_split(files: Storage, split: str) -> UserError:
