@@ -35,7 +35,9 @@ def flat(where: str | os.PathLike[str], split: str) -> Source:
             if entry.name.lower().endswith(LISTS):
                 passed.add(LABELS, entry.name)
         wnid = _wnids(files, folder, names) if split == "val" else {}
-        known = train_classes(files, parts_of(files)) if wnid else ()
+        known = train_classes(files, parts_of(files)) if split == "val" else ()
+    if known and not wnid:
+        print(f"warning: train has class folders, {folder.show()} has none: its images have no labels", file=sys.stderr)
     own = sorted(set(wnid.values()))
     classes = matched(own, known, folder.show()) if own else ()
     number = {name: n for n, name in enumerate(classes)}

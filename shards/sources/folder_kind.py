@@ -8,11 +8,10 @@ from ..files import PAGE
 from .images import is_hidden, is_image
 from .packed import TABLES, TARS
 from .source import Source
-from .split import NAMES, Parts, image_folders, parts_of
+from .split import NAMES, WORDS, Parts, image_folders, parts_of
 from .storage import Storage
 from .tree import holds_images
 
-WORDS = sum(NAMES.values(), ())
 BESIDE = "beside the archives or tables (--source-type {kind} takes them)"
 
 
@@ -26,7 +25,7 @@ def folder_kind(files: Storage, split: str) -> str | None:
     if any({f"{d}.parquet", f"{d}_stats.json"} <= own for d in dirs):  # img2dataset's numbered folders, no classes
         return "flat"
     parts, packed = parts_of(files), _packed(own | inner)
-    _check_clear(files, parts)
+    _check_clear(files, parts, split)
     root = parts.class_root(split)
     if root or (root == "" and not (packed and _illustrates(files, parts, inner))):
         return "imagefolder"
@@ -75,11 +74,11 @@ def _suffixes(names: Collection[str]) -> set[str]:
     return {os.path.splitext(name)[1].lower() for name in names}
 
 
-def _check_clear(files: Storage, parts: Parts) -> None:
-    """UserError when folders called train and val may be classes as well, because they hold images as others do."""
-    if len(parts.splits) == 2 and parts.others:
-        train, val = parts.splits.values()
+def _check_clear(files: Storage, parts: Parts, split: str) -> None:
+    """UserError when folders called train or val may be classes as well, because they hold images as others do."""
+    if parts.others and (len(parts.splits) == 2 or (split == "val" and "val" in parts.splits)):
+        names = "/, ".join(parts.splits.values())
         raise UserError(
-            f"{files.show()} has images in {train}/, {val}/ and {parts.others[0]}/, all without class folders, so they "
-            f"may be classes or splits: --source-type imagefolder takes them as classes, flat takes {train}/ or {val}/"
+            f"{files.show()} has images in {names}/ and {parts.others[0]}/, all without class folders, so they may be "
+            "splits or classes: --source-type flat takes the folder of the split, imagefolder takes all as classes"
         )

@@ -13,7 +13,7 @@ from .packed import packed_kind
 from .passed import PassedOver
 from .readers import Files
 from .source import Source
-from .split import LAYOUT, Parts, named, no_split, other_folders, parts_of, train_classes
+from .split import LAYOUT, WORDS, Parts, named, no_split, other_folders, parts_of, train_classes
 from .storage import Storage, opening, storage
 from .tree import HIDDEN, LOOP, images_below, leads_back
 
@@ -89,6 +89,8 @@ def _check_alone(folder: Storage, only: tuple[str, list[str]]) -> None:
     folders = {path.rpartition("/")[0] for path in paths}
     common = os.path.commonpath(folders)
     if common not in folders:
+        head, _, last = common.rpartition("/")
+        common = head if last.lower() in WORDS else common
         raise UserError(
             f"{folder.show()} holds images in one folder, {common}, and there in several folders, which look like the "
             f"classes: name it with --source {folder.show(common)}"

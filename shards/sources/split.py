@@ -13,6 +13,7 @@ from .tree import folders_in, holds_images
 
 LAYOUT = "{root}/train/<class>/<image>.JPEG and {root}/val/<class>/<image>.JPEG"
 NAMES = {"train": ("train", "training"), "val": ("val", "validation", "valid", "test")}  # the first that is found
+WORDS = (*NAMES["train"], *NAMES["val"])
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,7 @@ def train_classes(files: Storage, parts: Parts) -> tuple[str, ...]:
 
 def other_folders(files: Storage) -> Iterator[str]:
     """Sorted names of the folders with images that are called like no split."""
-    words = sum(NAMES.values(), ())
-    return (n for n in folders_in(files) if n.lower() not in words and holds_images(files, n))
+    return (n for n in folders_in(files) if n.lower() not in WORDS and holds_images(files, n))
 
 
 def split_folder(files: Storage, split: str) -> Storage:
@@ -101,7 +101,7 @@ def archives(files: Storage, suffix: str, split: str) -> list[str]:
         inside = files_in(files, name, {suffix}) if name in folders else []
         if found := inside or _naming(paths, name):
             return found
-    other = _naming(paths, "|".join(sum(NAMES.values(), ())))
+    other = _naming(paths, "|".join(WORDS))
     return paths if split == "train" and not other else []
 
 

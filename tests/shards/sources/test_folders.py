@@ -94,10 +94,12 @@ def test_a_class_may_be_called_like_a_split(name, tmp_path, capsys):
 
 
 def test_two_folders_called_like_splits_beside_others_are_ambiguous(tmp_path):
-    where = lay(tmp_path, *ALONE, "train/1.jpg", "val/1.jpg")
+    where = lay(tmp_path / "one", *ALONE, "train/1.jpg", "val/1.jpg")
     for split in ("train", "val"):
-        with pytest.raises(UserError, match=r"in train/, val/ and cat/.* may be classes or splits: --source-type"):
+        with pytest.raises(UserError, match=r"in train/, val/ and cat/.* may be splits or classes: --source-type"):
             open_source(where, split)
+    with pytest.raises(UserError, match=r"in val/ and cat/.* may be splits or classes"):
+        open_source(lay(tmp_path / "two", *ALONE, "val/1.jpg"), "val")
     assert open_source(where, "train", kind="imagefolder").classes == ("cat", "dog", "train", "val")
     assert open_source(where, "val", kind="flat").paths == ["1.jpg"]
 
@@ -122,6 +124,11 @@ def test_folders_images_and_lists_beside_those_of_the_splits_are_named(tmp_path)
     assert list(passed(open_source(where, "train")).values()) == [["extra", "more"], ["logo.png"]]
     source = open_source(lay(tmp_path / "flat", "train/1.jpg", "val/1.jpg", "train.csv"), "train")
     assert (source.paths, list(passed(source).values())) == (["1.jpg"], [["train.csv"]])
+
+
+def test_val_without_class_folders_is_unlabeled_with_a_warning(tmp_path, capsys):
+    assert open_source(lay(tmp_path, *TREE[:4], "val/1.jpg"), "val").classes == ()
+    assert "train has class folders, " in capsys.readouterr().err
 
 
 def test_folders_without_a_build_are_read_alike(tmp_path, jpeg, capsys):
@@ -178,6 +185,8 @@ def test_the_images_of_a_single_folder_in_a_folder_are_not_one_class(tmp_path):
     with pytest.raises(UserError, match=r"in one folder, 101_ObjectCategories, and there in several folders.*--source"):
         open_source(where, "train")
     assert open_source(f"{where}/101_ObjectCategories", "train").classes == ("cat", "dog")
+    with pytest.raises(UserError, match=r"--source .*/hub/data$"):
+        open_source(lay(tmp_path / "hub", *(f"data/train/{path}" for path in ALONE)), "train")
 
 
 def test_a_folder_without_an_image_is_no_class_and_is_named(tmp_path):
