@@ -10,16 +10,15 @@ from .packed import TABLES, TARS
 from .source import Source
 from .split import NAMES, WORDS, Parts, image_folders, parts_of
 from .storage import Storage
-from .tree import holds_images
+from .tree import folders_in, holds_images
 
 BESIDE = "beside the archives or tables (--source-type {kind} takes them)"
 
 
 def folder_kind(files: Storage, split: str) -> str | None:
     """imagefolder, flat, ilsvrc, parquet, tsv or webdataset; None for none of them."""
-    entries = files.entries()
-    dirs, own = ({e.name for e in entries if e.is_dir is wanted} for wanted in (True, False))
-    inner = {e.name for d in dirs if d.lower() in ("data", *WORDS) for e in files.entries(d) if not e.is_dir}
+    dirs, own = folders_in(files), _files_in(files)
+    inner = set().union(*(_files_in(files, name) for name in dirs if name.lower() in ("data", *WORDS)))
     if PAGE in own | inner and _suffixes(own | inner) & {".tar", ".beton", ".parquet"}:  # a built set
         return "webdataset"
     if any({f"{d}.parquet", f"{d}_stats.json"} <= own for d in dirs):  # img2dataset's numbered folders, no classes
@@ -54,6 +53,11 @@ def pass_over_images(source: Source, files: Storage) -> None:
             source.passed.add("folders of images " + BESIDE.format(kind="imagefolder"), name)
         elif not is_dir and is_image(name):
             source.passed.add("images " + BESIDE.format(kind="flat"), name)
+
+
+def _files_in(files: Storage, folder: str = "") -> set[str]:
+    """Names of the visible files in a folder."""
+    return {e.name for e in files.entries(folder) if not e.is_dir and not is_hidden(e.name)}
 
 
 def _packed(names: Collection[str]) -> str | None:

@@ -34,6 +34,8 @@ def imagefolder(where: str | os.PathLike[str], split: str) -> Source:
         root = _root(files, parts, split)
         folder = files.inside(root)
         found = _images(folder, passed)
+        if not found:
+            raise _no_classes(files, root)
         if root:
             _pass_over_beside(files, passed)
         known = train_classes(files, parts) if split == "val" else ()
@@ -51,10 +53,7 @@ def _root(files: Storage, parts: Parts, split: str) -> str:
     if root is None and split not in parts.splits and (parts.splits or split != "train"):
         raise no_split(files, split)
     if root is None:
-        raise UserError(
-            f"{files.show(parts.splits.get(split, ''))} holds no images in class folders: a source is laid out as "
-            f"{LAYOUT.format(root=files.show())}; --source-type flat takes images without classes"
-        )
+        raise _no_classes(files, parts.splits.get(split, ""))
     if root == "" and parts.splits:
         names = " and ".join(parts.splits.values())
         alone = files.show(next(iter(parts.splits.values())))
@@ -64,6 +63,13 @@ def _root(files: Storage, parts: Parts, split: str) -> str:
             file=sys.stderr,
         )
     return named(files, split, root)
+
+
+def _no_classes(files: Storage, root: str) -> UserError:
+    return UserError(
+        f"{files.show(root)} holds no images in class folders: a source is laid out as "
+        f"{LAYOUT.format(root=files.show())}; --source-type flat takes images without classes"
+    )
 
 
 def _images(folder: Storage, passed: PassedOver) -> dict[str, list[str]]:

@@ -68,8 +68,8 @@ def split_folder(files: Storage, split: str) -> Storage:
             splits = parts_of(files).splits
         except (FileNotFoundError, NotADirectoryError) as error:
             raise no_split(files, split) from error
-    if split not in splits and (splits or split != "train"):
-        raise no_split(files, split)
+        if split not in splits and (splits or split != "train"):
+            raise no_split(files, split)
     return files.inside(named(files, split, splits.get(split, "")))
 
 

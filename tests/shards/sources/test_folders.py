@@ -81,6 +81,7 @@ def test_images_beside_archives_are_counted(tmp_path):
 def test_a_built_set_with_the_folder_format_remains_webdataset(tmp_path):
     lay(tmp_path, *(f"folder/{path}" for path in ALONE), "a.tar", "manifest.parquet", "dataset.json")
     assert kind_of(str(tmp_path), "train") == "webdataset"
+    assert kind_of(lay(tmp_path / "hidden", "train/1.jpg", "._a.parquet", "train/._a.tar"), "train") == "flat"
     assert kind_of(lay(tmp_path / "stylegan", *ALONE, "dataset.json"), "train") == "imagefolder"
 
 
@@ -177,7 +178,11 @@ def test_links_to_folders_are_followed_but_never_in_a_circle(tmp_path):
     ]
     (count,) = source.passed.counts.values()
     assert count == 5
-    assert os.path.lexists(train / "all")
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "alone" / "all").symlink_to(".")
+    lay(tmp_path / "alone", "1.jpg")
+    with pytest.raises(UserError, match="holds no images in class folders"):
+        open_source(str(tmp_path / "alone"), "train")
 
 
 def test_the_images_of_a_single_folder_in_a_folder_are_not_one_class(tmp_path):
