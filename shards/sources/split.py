@@ -1,6 +1,7 @@
 """The train or val part of a folder: a folder in it, or the archives that belong to the split."""
 
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -12,6 +13,7 @@ from .tree import folders_in, holds_images
 
 LAYOUT = "{root}/train/<class>/<image>.JPEG and {root}/val/<class>/<image>.JPEG"
 NAMES = {"train": ("train", "training"), "val": ("val", "validation", "valid", "test")}  # the first that is found
+WORDS = (*NAMES["train"], *NAMES["val"])
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,7 @@ def train_classes(files: Storage, parts: Parts) -> tuple[str, ...]:
 
 def other_folders(files: Storage) -> Iterator[str]:
     """Sorted names of the folders with images that are called like no split."""
-    words = sum(NAMES.values(), ())
-    return (n for n in folders_in(files) if n.lower() not in words and holds_images(files, n))
+    return (n for n in folders_in(files) if n.lower() not in WORDS and holds_images(files, n))
 
 
 def split_folder(files: Storage, split: str) -> Storage:
@@ -67,9 +68,16 @@ def split_folder(files: Storage, split: str) -> Storage:
             splits = parts_of(files).splits
         except (FileNotFoundError, NotADirectoryError) as error:
             raise no_split(files, split) from error
-    if split not in splits and (splits or split != "train"):
-        raise no_split(files, split)
-    return files.inside(splits.get(split, ""))
+        if split not in splits and (splits or split != "train"):
+            raise no_split(files, split)
+    return files.inside(named(files, split, splits.get(split, "")))
+
+
+def named(files: Storage, split: str, folder: str) -> str:
+    """The folder of a split, with a note when it has another name."""
+    if folder.lower() not in ("", split):
+        print(f"note: {files.show(folder)} is taken for the {split} split", file=sys.stderr)
+    return folder
 
 
 def no_split(files: Storage, split: str) -> UserError:
@@ -93,7 +101,7 @@ def archives(files: Storage, suffix: str, split: str) -> list[str]:
         inside = files_in(files, name, {suffix}) if name in folders else []
         if found := inside or _naming(paths, name):
             return found
-    other = _naming(paths, "|".join(sum(NAMES.values(), ())))
+    other = _naming(paths, "|".join(WORDS))
     return paths if split == "train" and not other else []
 
 
