@@ -1,5 +1,6 @@
 """Begin a new run with the weights of another checkpoint, or SEED with its teacher. All ranks read the same files."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import nn
@@ -19,10 +20,13 @@ from .loading import Loaded, load_backbone, load_encoder
 from .restart import restart
 
 
-def load_pretrained(method: Method, recipe: Recipe, pretrained: str, teacher: str, network: str) -> None:
+def load_pretrained(
+    method: Method, recipe: Recipe, pretrained: str, teacher: str, network: str, classes: Sequence[str] = ()
+) -> None:
     """Fill the freshly initialized `method` from the checkpoints `pretrained` and `teacher`.
 
-    `network`: which network of a checkpoint with two. UserError for a file that is missing, not needed or does not fit.
+    `network`: which network of a checkpoint with two; `classes`: names of those that a classifier will learn. UserError
+    for a file that is missing, not needed or does not fit.
     """
     if isinstance(method, SEED):
         if not teacher:
@@ -35,12 +39,12 @@ def load_pretrained(method: Method, recipe: Recipe, pretrained: str, teacher: st
     if network != "auto" and not pretrained and not teacher:
         raise UserError(f"--network {network} chooses among a checkpoint's networks: name it with --pretrained")
     if pretrained:
-        _report("pretrained", _pretrained(method, recipe, Path(pretrained), network))
+        _report("pretrained", _pretrained(method, recipe, Path(pretrained), network, classes))
     elif isinstance(recipe, options.Supervised) and recipe.trained == "classifier":
         raise UserError("a classifier on an untrained network measures little: name a checkpoint with --pretrained")
 
 
-def _pretrained(method: Method, recipe: Recipe, path: Path, network: str) -> Loaded:
+def _pretrained(method: Method, recipe: Recipe, path: Path, network: str, classes: Sequence[str]) -> Loaded:
     match method:
         case MoCo() if network != "auto":
             raise UserError(f"{recipe.method} begins with both networks of a checkpoint: leave out --network")
@@ -53,17 +57,21 @@ def _pretrained(method: Method, recipe: Recipe, path: Path, network: str) -> Loa
             loaded = load_backbone(method.online.backbone, path, which=network)
             assert isinstance(recipe, options.Supervised)
             if not recipe.fresh:
-                return _with_classifier(method.online.head, path, loaded, network)
+                return _with_classifier(method.online.head, path, loaded, network, classes)
         case _:
             loaded = load_backbone(method.backbone, path, which=network)
     return loaded
 
 
-def _with_classifier(head: nn.Module, path: Path, loaded: Loaded, network: str) -> Loaded:
-    """Fill the classifier as well, if the checkpoint has one of the same shape, as second stages of BalFeat do."""
-    saved, own = read(path).head(network), head.state_dict()
+def _with_classifier(head: nn.Module, path: Path, loaded: Loaded, network: str, classes: Sequence[str]) -> Loaded:
+    """Fill the classifier as well, if the checkpoint has one of the same shape, as second stages of BalFeat do: also if
+    it is of other classes, which a note says."""
+    weights = read(path)
+    saved, own = weights.head(network), head.state_dict()
     kept = {name: saved[name] for name in own if name in saved and saved[name].shape == own[name].shape}
     head.load_state_dict(kept, strict=False)
+    if kept and weights.classes.get("names", [*classes]) != [*classes] and not rank():
+        print(f"note: the classifier of {path}, which this one begins with, is of other classes")
     names = [f"fc.{name}" for name in kept]
     return Loaded(loaded.kind, loaded.kept + names, [name for name in loaded.dropped if name not in names])
 

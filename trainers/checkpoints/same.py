@@ -23,7 +23,9 @@ def require_same_set(path: Path, name: str, was: Facts | None, now: Facts) -> No
         now = {k: now[k] for k in was}
     changed = [f"{k} {was.get(k)!r} -> {v!r}" for k, v in now.items() if was.get(k) != v and k != "identity"]
     if not changed and was.get("identity") != now.get("identity"):
-        changed = ["other pixels, labels, order or class names (without a build: sizes or times) under the same image names"]
+        changed = [
+            "other pixels, labels, order or class names under the same names; of files without a build: other times"
+        ]
     if changed:
         raise UserError(
             f"{path} was trained with another {name} ({'; '.join(changed)}): "
