@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import torch
 
 from ...shards.errors import UserError, choose
+from ...shards.manifest import Manifest
 from ..checkpoints.files import load_file
 from ..checkpoints.layouts import read
 from ..data import OnError, Sets, open_pair
@@ -41,7 +43,9 @@ class Linear(Evaluation, Sets):
 
     def measure(self, model: EvaluatedModel) -> Results:
         recipe = self.recipe(model)
-        train, _ = open_pair(self, "a classifier")  # data that do not fit are an error before the training
+        train, val = open_pair(self, "a classifier")  # data that do not fit are an error before the training
+        model.compare(train, val, quiet=True)  # the run of the probe warns
+        model.features(some(val, self.batch_size), recipe.test_views)  # so is a network without finite features
         common: dict[str, Any] = {f.name: getattr(self, f.name) for f in dataclasses.fields(Sets)}
         common["device"] = self.device
         run = Run(
@@ -63,8 +67,9 @@ class Linear(Evaluation, Sets):
             size=model.size,
             test_views=recipe.test_views,
             batch_size=self.batch_size,
+            precision=self.precision,
         )
-        yield from test.measure(EvaluatedModel(test, model.device))
+        yield from test.measure(EvaluatedModel(test, model.device, model.facts))
 
     @property
     def name(self) -> str:
@@ -81,7 +86,7 @@ class Linear(Evaluation, Sets):
         changes: dict[str, object] = {"arch": model.arch, "stem": model.stem, "size": model.size}
         changes |= {"batch_size": self.batch_size, "lr": self.lr or recipe.lr * self.batch_size / recipe.batch_size}
         changes |= {"epochs": self.epochs or recipe.epochs, "bias": self.bias}
-        changes |= {"test_views": self.test_views or recipe.test_views}
+        changes |= {"test_views": self.test_views or recipe.test_views, "precision": self.precision}
         return dataclasses.replace(recipe, **changes)  # pyright: ignore[reportArgumentType]
 
 
@@ -113,6 +118,12 @@ class Transfer(Linear):
         """The recipe with its published values; its test depends on the data set."""
         recipe = super().published()
         return dataclasses.replace(recipe, test_views="transfer_evaluation") if self.dataset == "caltech101" else recipe
+
+
+def some(data: Manifest, count: int) -> Manifest:
+    """At most `count` images of a set, evenly spaced."""
+    rows = np.arange(0, len(data), -(-len(data) // count))
+    return data.take(rows, data.label[rows], data.info.classes)
 
 
 def _require_unchanged(model: EvaluatedModel, path: Path) -> None:

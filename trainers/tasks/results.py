@@ -24,8 +24,9 @@ def title(task: str, options: Evaluation) -> str:
     return " ".join([task, *(name if value is True else Path(str(value)).stem for name, value in changed.items())])
 
 
-def report(name: str, results: dict[str, float], options: Evaluation) -> None:
-    """Print the results as a table, add them to results.json beside the checkpoint and to the log of its run."""
+def report(name: str, results: dict[str, float], options: Evaluation, facts: dict[str, Any]) -> None:
+    """Print the results as a table, add them to results.json beside the checkpoint and to the log of its run, with the
+    `facts` that they depend on."""
     width = max(map(len, results))
     for key, value in results.items():
         shown = f"{value:.4f}" if isinstance(value, float) else value
@@ -34,11 +35,11 @@ def report(name: str, results: dict[str, float], options: Evaluation) -> None:
     file = path.with_name("results.json")
     numbers = {key: None if math.isnan(value) else value for key, value in results.items()}  # JSON has no nan
     saved: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
-    saved[name] = {**numbers, "options": dataclasses.asdict(options)}
+    saved[name] = {**numbers, **facts, "options": dataclasses.asdict(options)}
     with atomic(file, "w") as page:
         json.dump(saved, page, indent=1, default=str)
     log = path.with_name("log.jsonl")
     if log.exists():
         with log.open("a") as lines:
-            lines.write(json.dumps({"evaluation": name, "checkpoint": path.name, **numbers}) + "\n")
+            lines.write(json.dumps({"evaluation": name, "checkpoint": path.name, **numbers, **facts}) + "\n")
     print(f"written to {file}")
