@@ -24,6 +24,7 @@ class Purpose(IntEnum):
     CORNERS = 108  # (seed, epoch, purpose, uid): the quarters of two crops that do not overlap
     PATCH = 109  # (seed, epoch, purpose, uid, view): where a patch of noise goes
     UNIFORMITY = 110  # (seed, purpose, row): the subsets that uniformity is measured on
+    MINI_BATCHES = 112  # (seed, purpose, uid): the mini-batches whose mean shift-norm subtracts
 
 
 def mix(x: np.ndarray) -> np.ndarray:

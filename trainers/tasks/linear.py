@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import torch
 
 from ...shards.errors import UserError, choose
@@ -42,7 +43,9 @@ class Linear(Evaluation, Sets):
 
     def measure(self, model: EvaluatedModel) -> Results:
         recipe = self.recipe(model)
-        train, _ = model.open_pair(self, "a classifier")  # data that do not fit are an error before the training
+        train, val = model.open_pair(self, "a classifier")  # data that do not fit are an error before the training
+        model.compare(train, val, quiet=True)  # the run of the probe warns
+        model.features(some(val, self.batch_size), recipe.test_views)  # so is a network without finite features
         common: dict[str, Any] = {f.name: getattr(self, f.name) for f in dataclasses.fields(Sets)}
         common["device"] = self.device
         out = self.folder(model, train)
@@ -67,6 +70,7 @@ class Linear(Evaluation, Sets):
             size=model.size,
             test_views=recipe.test_views,
             batch_size=self.batch_size,
+            precision=self.precision,
         )
         yield from test.measure(EvaluatedModel(test, model.device, model.facts))
 
@@ -90,7 +94,7 @@ class Linear(Evaluation, Sets):
         changes: dict[str, object] = {"arch": model.arch, "stem": model.stem, "size": model.size}
         changes |= {"batch_size": self.batch_size, "lr": self.lr or recipe.lr * self.batch_size / recipe.batch_size}
         changes |= {"epochs": self.epochs or recipe.epochs, "bias": self.bias}
-        changes |= {"test_views": self.test_views or recipe.test_views}
+        changes |= {"test_views": self.test_views or recipe.test_views, "precision": self.precision}
         return dataclasses.replace(recipe, **changes)  # pyright: ignore[reportArgumentType]
 
 
@@ -131,6 +135,12 @@ def _require_start(last: Path) -> None:
             f"{last} does not say which checkpoint it began with, because an earlier version wrote it: "
             f"remove {last.parent}, or give another --out"
         )
+
+
+def some(data: Manifest, count: int) -> Manifest:
+    """At most `count` images of a set, evenly spaced."""
+    rows = np.arange(0, len(data), -(-len(data) // count))
+    return data.take(rows, data.label[rows], data.info.classes)
 
 
 def _require_unchanged(model: EvaluatedModel, path: Path) -> None:

@@ -31,8 +31,9 @@ class Instdisc(Static):
 
     def measure(self, model: EvaluatedModel) -> Results:
         views, _ = model.views(self.static, self.dataset_mode)
-        ranks = instdisc.ranks(*instdisc.pair(views, self.mode), gallery=self.gallery)
-        top = instdisc.accuracies(ranks, self.topk, self.samples_per_chunk, skip_odd_chunks=self.skip_odd_chunks)
+        ranks, ties = instdisc.ranks_and_ties(*instdisc.pair(views, self.mode), gallery=self.gallery)
+        skip = self.skip_odd_chunks
+        top = instdisc.accuracies(ranks, self.topk, self.samples_per_chunk, skip_odd_chunks=skip, ties=ties)
         if not rank():
             about = {"masked": self.dataset_mode, "checkpoint": self.checkpoint, "data": self.static}
             print(instdisc.printed(self.mode, top.tolist(), **about))

@@ -19,7 +19,7 @@ from ..ranks import process_group, rank, world_size
 from ..recipes.options import Recipe
 from . import setup
 from .log import Log
-from .loop import train
+from .loop import precision, train
 from .options import Run
 from .validate import Validator
 
@@ -52,7 +52,8 @@ def pretrain(
         step, total = checkpoints.resume(last) if last else 0, recipe.epochs * per_epoch
         validator = None
         if val is not None:
-            validator = stack.enter_context(closing(Validator(state.method, recipe, run, data, val, device)))
+            dtype = precision(recipe, device)
+            validator = stack.enter_context(closing(Validator(state.method, recipe, run, data, val, device, dtype)))
         if run.compile:
             setup.compile_encoders(state.method)
         if not rank():

@@ -88,6 +88,20 @@ def test_a_classifier_with_batchnorm_has_normalized_scores():
     assert set(both.state_dict()) >= {"0.weight", "0.bias", "1.running_mean"}
 
 
+@pytest.mark.parametrize("kind", ["linear", "batchnorm", "normalized"])
+@pytest.mark.parametrize("frozen", [True, False])
+def test_scores_and_loss_are_not_rounded_under_autocast(kind, frozen):
+    online, data = net(kind).eval(), batch()
+    method = Supervised(online, frozen=frozen, bn_groups=1)
+    with torch.autocast("cpu", torch.bfloat16):
+        features = online.backbone(data.views[0])
+        scores = online(data.views[0])
+        loss, _ = method(data, Now(0, 1, 0))
+    assert scores.dtype == torch.float32
+    torch.testing.assert_close(scores, online.head(features.float()), rtol=0, atol=0)
+    torch.testing.assert_close(loss, F.cross_entropy(scores, data.target), rtol=0, atol=0)
+
+
 def test_accuracy_counts_labels_among_the_highest_scores():
     scores = torch.tensor([[0.1, 0.9, 0.0], [0.5, 0.3, 0.2], [0.1, 0.2, 0.7], [0.3, 0.4, 0.2]])
     labels = torch.tensor([1, 1, 2, 2])
