@@ -10,9 +10,9 @@ from .errors import UserError, choose
 
 def metavar(hint: Any) -> str:
     """How help and messages show a value of type `hint`: N, X, TEXT, or the words to choose from."""
-    if _main_type(hint) is int and (literals := _literals(hint)):
-        return "|".join(["N", *literals])
-    hint = _main_type(hint)
+    literals, hint = _literals(hint), _main_type(hint)
+    if hint in (int, float) and literals:
+        return "|".join([metavar(hint), *literals])
     if get_origin(hint) is Literal:
         return "|".join(map(str, get_args(hint)))
     if get_origin(hint) is tuple:
@@ -25,7 +25,7 @@ def converter(hint: Any, minimum: float | None = None) -> Callable[[str], Any]:
     literals, hint = _literals(hint), _main_type(hint)
 
     def convert(word: str) -> Any:
-        if hint is int and word in literals:
+        if hint in (int, float) and word in literals:
             return word
         if get_origin(hint) is Literal:
             try:

@@ -1,6 +1,7 @@
 """One function per training command that the source releases publish."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from ...shards.errors import UserError, choose
@@ -26,13 +27,16 @@ RECIPES: dict[str, Callable[[], Any]] = {  # each returns a Recipe
 
 
 def recipe_named(name: str, method: str = "") -> Recipe:
-    """The recipe called `name`, or the default of `method` (moco without either); UserError if the two do not fit."""
+    """The recipe called `name`, or the default of `method` (moco without either); UserError if the two do not fit.
+
+    A named recipe has the precision of its program. Without a name it is `auto`, the fast choice.
+    """
     if method:
         choose("method", method, METHODS)
     recipe = RECIPES[choose("recipe", name or DEFAULTS[method or "moco"], RECIPES)]()
     if method and recipe.method != method:
         raise UserError(f"recipe {name} trains {recipe.method}, not {method}: leave out --method, or choose another")
-    return recipe
+    return recipe if name else replace(recipe, precision="auto")
 
 
 def table() -> str:
