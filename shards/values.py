@@ -22,7 +22,7 @@ def metavar(hint: Any) -> str:
 
 def converter(hint: Any, minimum: float | None = None) -> Callable[[str], Any]:
     """The function from a word to a value of type `hint`; argparse adds the flag to its ArgumentTypeErrors."""
-    literals, hint = _literals(hint), _main_type(hint)
+    form, literals, hint = metavar(hint), _literals(hint), _main_type(hint)
 
     def convert(word: str) -> Any:
         if hint in (int, float) and word in literals:
@@ -38,7 +38,7 @@ def converter(hint: Any, minimum: float | None = None) -> Callable[[str], Any]:
         try:
             value = hint(word)
         except ValueError as error:
-            raise argparse.ArgumentTypeError(f"{word!r} is not of the form {metavar(hint)}") from error
+            raise argparse.ArgumentTypeError(f"{word!r} is not of the form {form}") from error
         if minimum is not None and not value >= minimum:
             raise argparse.ArgumentTypeError(f"{word} is less than {minimum}")
         return value
