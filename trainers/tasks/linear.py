@@ -19,6 +19,7 @@ from .evaluation import EvaluatedModel, Evaluation, Results
 from .shots import Shots
 
 CLASSES = {"cifar10": 10, "cifar100": 100, "caltech101": 101}
+TESTED_EVERY = {"sts_linear": 10, "sts_linear_byol": 10}  # epochs; the other programs test after each one
 PROBES = [name for name, recipe in RECIPES.items() if isinstance(recipe(), Supervised)]
 
 
@@ -36,7 +37,12 @@ class Linear(Evaluation, Sets):
     epochs: Annotated[int, "passes over the data; 0: as the protocol", 0] = 0
     lr: Annotated[float, "learning rate; 0: as the protocol, scaled with --batch-size", 0] = 0.0
     bias: Annotated[bool, "give the classifier a bias"] = True
-    eval_every: Annotated[int, "epochs between tests", 1] = 10
+    frozen_bn: Annotated[
+        Literal["protocol", "eval", "train"],
+        "BatchNorm of the fixed network; train: its running statistics drift, as in sl_second_stage*",
+    ] = "protocol"
+    bn_groups: Annotated[int, "groups of BatchNorm statistics in the global batch; 0: as the protocol", 0] = 0
+    eval_every: Annotated[int, "epochs between tests; 0: as the program, 1, or 10 of sts_linear*", 0] = 0
     on_error: OnError = "stop"
 
     def measure(self, model: EvaluatedModel) -> Results:
@@ -50,12 +56,12 @@ class Linear(Evaluation, Sets):
             resume="auto",
             pretrained=self.checkpoint,
             network=self.network,
-            eval_every=self.eval_every,
+            eval_every=self.eval_every or TESTED_EVERY.get(self.name, 1),
             on_error=self.on_error,
         )
         last = pretrain(recipe, run) / "last.pt"
         if recipe.trained == "classifier":
-            _require_unchanged(model, last)
+            _require_unchanged(model, last, statistics=recipe.frozen_bn == "eval")
         yield "best top1", float(load_file(last)["best"])
         test = Shots(
             **common,
@@ -81,6 +87,8 @@ class Linear(Evaluation, Sets):
         changes: dict[str, object] = {"arch": model.arch, "stem": model.stem, "size": model.size}
         changes |= {"batch_size": self.batch_size, "lr": self.lr or recipe.lr * self.batch_size / recipe.batch_size}
         changes |= {"epochs": self.epochs or recipe.epochs, "bias": self.bias}
+        changes |= {"bn_groups": self.bn_groups or recipe.bn_groups}
+        changes |= {"frozen_bn": recipe.frozen_bn if self.frozen_bn == "protocol" else self.frozen_bn}
         changes |= {"test_views": self.test_views or recipe.test_views}
         return dataclasses.replace(recipe, **changes)  # pyright: ignore[reportArgumentType]
 
@@ -115,9 +123,11 @@ class Transfer(Linear):
         return dataclasses.replace(recipe, test_views="transfer_evaluation") if self.dataset == "caltech101" else recipe
 
 
-def _require_unchanged(model: EvaluatedModel, path: Path) -> None:
-    """UserError unless the probe's backbone equals the evaluated one, bit for bit."""
-    before, after = model.net.state_dict(), read(path).network()
+def _require_unchanged(model: EvaluatedModel, path: Path, *, statistics: bool) -> None:
+    """UserError unless the weights of the probe's backbone, and BatchNorm's `statistics`, equal those of the evaluated
+    one, bit for bit."""
+    before = model.net.state_dict() if statistics else dict(model.net.named_parameters())
+    after = read(path).network()
     moved = [name for name, value in before.items() if not torch.equal(value.cpu(), after[name])]
     if moved:
         raise UserError(
