@@ -105,6 +105,8 @@ def transfer() -> Supervised:
 def transfer_finetune() -> Supervised:
     """The whole network with a linear classifier on its unit features; a fifth of the rate at each milestone.
 
+    The rate is 1: the program's default of 30, made for a classifier alone, diverges here.
+
     Command: main_transfer ... --finetune
     Data: CIFAR-10, CIFAR-100, Caltech-101
     Published: -

@@ -101,7 +101,9 @@ class Transfer(Linear):
     dataset: Annotated[
         Literal["cifar10", "cifar100", "caltech101"], "data set; Caltech-101 is tested on the center crop alone"
     ] = "cifar10"
-    finetune: Annotated[bool, "train the whole network"] = False
+    finetune: Annotated[
+        bool, "train the whole network; --lr is then 1 for 256 images: the program's default of 30 diverges"
+    ] = False
 
     def measure(self, model: EvaluatedModel) -> Results:
         data = self.training()

@@ -1,8 +1,10 @@
 """Every recipe has the values of the command that it repeats: of its flags, and the defaults of the program."""
 
+from dataclasses import replace
+
 import pytest
 
-from viewstream.trainers.recipes import RECIPES, recipe_named
+from viewstream.trainers.recipes import RECIPES, rate_note, recipe_named
 from viewstream.trainers.recipes.options import BYOL
 
 ARCHS = ("efficientnet_b0", "mobilenetv3_large", "mobilenetv3_small", "resnet18", "resnet34")
@@ -122,3 +124,22 @@ def test_without_a_name_and_a_method_moco_trains_in_the_fast_precision():
     assert recipe_named("byol") == BYOL(
         views="byol", lr=0.05, schedule="warmcos", warmup_epochs=10, warmup_lr=1e-6, precision="fp32"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "options", "rate"),
+    [
+        ("sts_200", "", {"batch_size": 128}, "takes 0.025 (lr x batch / 256)"),
+        ("", "sts", {"batch_size": 512, "lr": 0.05}, "takes 0.1 "),
+        ("m2t_1024_100", "", {"batch_size": 512}, "takes 0.1 "),
+        ("m2t_4096_300", "", {"batch_size": 256}, "takes 0.3 "),
+        ("seed_resnet18", "", {"batch_size": 1024}, "takes 0.12 "),
+        ("sts_200", "", {"batch_size": 128, "lr": 0.025}, ""),
+        ("sts_200", "", {"lr": 0.1}, ""),
+        ("moco_v2", "", {"batch_size": 128}, ""),  # these programs do not scale
+        ("kcl_lt", "", {"batch_size": 128}, ""),
+    ],
+)
+def test_the_rate_that_a_program_takes_for_another_batch_is_named(name, method, options, rate):
+    note = rate_note(replace(recipe_named(name, method), **options), name)
+    assert (rate in note) if rate else not note
