@@ -1,5 +1,6 @@
 """Train on a built data set: `python trainers/train.py --method moco --loader ffcv` (torchrun for several GPUs)."""
 
+import os
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -24,7 +25,7 @@ class TrainTarget:
 
 
 def main() -> None:
-    from viewstream.trainers.recipes import recipe_named, table
+    from viewstream.trainers.recipes import rate_note, recipe_named, table
 
     target = peek(TrainTarget())
     if target.list_recipes:
@@ -35,6 +36,9 @@ def main() -> None:
     from viewstream.trainers.training.run import Run, pretrain  # after --list-recipes, which needs no torch
 
     _, recipe, options = parse(target, preset, Run(), description=ABOUT)
+    note = rate_note(recipe, target.recipe)
+    if note and os.environ.get("RANK", "0") == "0":
+        print(note)
     pretrain(recipe, options)
 
 

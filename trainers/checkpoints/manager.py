@@ -98,7 +98,8 @@ class CheckpointManager:
         self._require_same_run(saved, path)
         _load(self.state.method, saved["method"], path)
         self.state.optimizer.load_state_dict(saved["optimizer"])
-        self.state.scaler.load_state_dict(saved["scaler"])
+        if saved["scaler"]:  # empty after a run without loss scaling, as one on a CPU
+            self.state.scaler.load_state_dict(saved["scaler"])
         self.best = saved["best"]
         for name, now in (("world", world_size()), ("threads", torch.get_num_threads())):
             if saved[name] != now and not rank():

@@ -57,6 +57,7 @@ def _pretrained(method: Method, recipe: Recipe, path: Path, network: str, classe
             loaded = load_backbone(method.online.backbone, path, which=network)
             assert isinstance(recipe, options.Supervised)
             if not recipe.fresh:
+                _name_the_best(path)
                 return _with_classifier(method.online.head, path, loaded, network, classes)
         case _:
             loaded = load_backbone(method.backbone, path, which=network)
@@ -74,6 +75,12 @@ def _with_classifier(head: nn.Module, path: Path, loaded: Loaded, network: str, 
         print(f"note: the classifier of {path}, which this one begins with, is of other classes")
     names = [f"fc.{name}" for name in kept]
     return Loaded(loaded.kind, loaded.kept + names, [name for name in loaded.dropped if name not in names])
+
+
+def _name_the_best(path: Path) -> None:
+    """Note that BalFeat's second stages begin with the best checkpoint of the first, if `path` is the last one."""
+    if path.name == "last.pt" and not rank():
+        print(f"note: the program begins a second stage with best.pt, the best checkpoint of the first, not {path}")
 
 
 def _report(role: str, loaded: Loaded) -> None:

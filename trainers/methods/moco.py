@@ -26,13 +26,14 @@ from .parts import (
     Queue,
     check_groups,
     check_queue,
-    check_two_views,
+    check_views,
     check_whole_batch,
     ema_,
     frozen_copy,
     permutation,
     shuffle_bn,
     split_bn,
+    two_views,
     unit_rows,
 )
 
@@ -81,7 +82,7 @@ class MoCo(Method):
 
     @classmethod
     def check(cls, recipe: options.MoCo, views: Views, data: Manifest) -> None:
-        check_two_views(recipe, views)
+        check_views(recipe, views, two_views, "two views of one size")
         check_groups(recipe.bn_groups, recipe.batch_size)
         check_queue(recipe.queue, recipe.batch_size, len(data))
         check_whole_batch(recipe, ONE_ENCODER)

@@ -18,7 +18,7 @@ from ...shards.manifest import Manifest
 from ..nets.encoder import Encoder, backbone
 from ..recipes import options
 from .method import Method, Now, Stats
-from .parts import check_groups, split_bn, wrong_views
+from .parts import check_groups, check_views, one_view, split_bn
 
 
 class Scores(nn.Linear):
@@ -74,15 +74,14 @@ class Supervised(Method):
     def build(cls, recipe: options.Supervised, classes: int) -> "Supervised":
         body, width = backbone(recipe.arch, stem=recipe.stem)
         frozen = recipe.trained == "classifier"
-        small = frozen or recipe.classifier == "normalized"
+        small = (frozen and recipe.fresh) or recipe.classifier == "normalized"  # not in BalFeat's second stages
         head = classifier(recipe.classifier, width, classes, bias=recipe.bias, small=small)
         groups = recipe.bn_groups if takes_statistics(recipe) else 0
         return cls(Encoder(body, head), frozen=frozen, frozen_bn=recipe.frozen_bn, bn_groups=groups)
 
     @classmethod
     def check(cls, recipe: options.Supervised, views: Views, data: Manifest) -> None:
-        if len(views) != 1:
-            raise wrong_views(recipe, views, "one view")
+        check_views(recipe, views, one_view, "one view")
         data.require_labels(recipe.method)
         if takes_statistics(recipe):
             check_groups(recipe.bn_groups, recipe.batch_size)

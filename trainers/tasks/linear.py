@@ -21,6 +21,7 @@ from .evaluation import EvaluatedModel, Evaluation, Results
 from .shots import Shots
 
 CLASSES = {"cifar10": 10, "cifar100": 100, "caltech101": 101}
+TESTED_EVERY = {"sts_linear": 10, "sts_linear_byol": 10}  # epochs; the other programs test after each one
 PROBES = [name for name, recipe in RECIPES.items() if isinstance(recipe(), Supervised)]
 
 
@@ -38,7 +39,12 @@ class Linear(Evaluation, Sets):
     epochs: Annotated[int, "passes over the data; 0: as the protocol", 0] = 0
     lr: Annotated[float, "learning rate; 0: as the protocol, scaled with --batch-size", 0] = 0.0
     bias: Annotated[bool, "give the classifier a bias"] = True
-    eval_every: Annotated[int, "epochs between tests", 1] = 10
+    frozen_bn: Annotated[
+        Literal["protocol", "eval", "train"],
+        "BatchNorm of the fixed network; train: its running statistics drift, as in sl_second_stage*",
+    ] = "protocol"
+    bn_groups: Annotated[int, "groups of BatchNorm statistics in the global batch; 0: as the protocol", 0] = 0
+    eval_every: Annotated[int, "epochs between tests; 0: as the program, 1, or 10 of sts_linear*", 0] = 0
     on_error: OnError = "stop"
 
     def measure(self, model: EvaluatedModel) -> Results:
@@ -57,12 +63,12 @@ class Linear(Evaluation, Sets):
             resume="auto",
             pretrained=self.checkpoint,
             network=self.network,
-            eval_every=self.eval_every,
+            eval_every=self.eval_every or TESTED_EVERY.get(self.name, 1),
             on_error=self.on_error,
         )
         last = pretrain(recipe, run) / "last.pt"
         if recipe.trained == "classifier":
-            _require_unchanged(model, last)
+            _require_unchanged(model, last, statistics=recipe.frozen_bn == "eval")
         yield "best top1", float(load_file(last)["best"])
         test = Shots(
             **common,
@@ -94,7 +100,9 @@ class Linear(Evaluation, Sets):
         changes: dict[str, object] = {"arch": model.arch, "stem": model.stem, "size": model.size}
         changes |= {"batch_size": self.batch_size, "lr": self.lr or recipe.lr * self.batch_size / recipe.batch_size}
         changes |= {"epochs": self.epochs or recipe.epochs, "bias": self.bias}
-        changes |= {"test_views": self.test_views or recipe.test_views, "precision": self.precision}
+        changes |= {"bn_groups": self.bn_groups or recipe.bn_groups, "precision": self.precision}
+        changes |= {"frozen_bn": recipe.frozen_bn if self.frozen_bn == "protocol" else self.frozen_bn}
+        changes |= {"test_views": self.test_views or recipe.test_views}
         return dataclasses.replace(recipe, **changes)  # pyright: ignore[reportArgumentType]
 
 
@@ -106,7 +114,9 @@ class Transfer(Linear):
     dataset: Annotated[
         Literal["cifar10", "cifar100", "caltech101"], "data set; Caltech-101 is tested on the center crop alone"
     ] = "cifar10"
-    finetune: Annotated[bool, "train the whole network"] = False
+    finetune: Annotated[
+        bool, "train the whole network; --lr is then 1 for 256 images: the program's default of 30 diverges"
+    ] = False
 
     def measure(self, model: EvaluatedModel) -> Results:
         data = self.training()
@@ -143,9 +153,11 @@ def some(data: Manifest, count: int) -> Manifest:
     return data.take(rows, data.label[rows], data.info.classes)
 
 
-def _require_unchanged(model: EvaluatedModel, path: Path) -> None:
-    """UserError unless the probe's backbone equals the evaluated one, bit for bit."""
-    before, after = model.net.state_dict(), read(path).network()
+def _require_unchanged(model: EvaluatedModel, path: Path, *, statistics: bool) -> None:
+    """UserError unless the weights of the probe's backbone, and BatchNorm's `statistics`, equal those of the evaluated
+    one, bit for bit."""
+    before = model.net.state_dict() if statistics else dict(model.net.named_parameters())
+    after = read(path).network()
     moved = [name for name, value in before.items() if not torch.equal(value.cpu(), after[name])]
     if moved:
         raise UserError(

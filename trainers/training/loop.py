@@ -13,7 +13,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ...augment.draw import hashed
 from ...pipeline.batch import Batch, Loader
-from ...shards.errors import UserError
 from ...shards.keyed import Purpose
 from ..checkpoints.manager import CheckpointManager, TrainState
 from ..methods.method import Now, Stats
@@ -21,6 +20,7 @@ from ..ranks import rank
 from ..recipes.options import Recipe
 from .log import Log
 from .optim import schedule
+from .precision import precision
 from .validate import Validator
 
 _RENAMED = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters  # torch 2.15
@@ -111,15 +111,6 @@ class Stepper:
             loss, stats = self.net(next(batches), now)
             self.state.scaler.scale(loss / self.recipe.accumulate).backward()
         return loss.detach(), stats
-
-
-def precision(recipe: Recipe, device: torch.device) -> torch.dtype:
-    """The dtype of the views and of the matrix products of the forward pass."""
-    if recipe.precision == "fp16" and device.type != "cuda":
-        raise UserError("--precision fp16 needs a GPU, whose range its loss scaling is made for: take bf16 or fp32")
-    auto = "bf16" if device.type == "cuda" else "fp32"
-    kinds = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
-    return kinds[auto if recipe.precision == "auto" else recipe.precision]
 
 
 def _timed(batches: Iterator[Batch], log: Log) -> Iterator[Batch]:

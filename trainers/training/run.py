@@ -21,6 +21,7 @@ from . import setup
 from .log import Log
 from .loop import precision, train
 from .options import Run
+from .precision import described, resolved
 from .validate import Validator
 
 
@@ -57,7 +58,7 @@ def pretrain(
         if run.compile:
             setup.compile_encoders(state.method)
         if not rank():
-            _write_config(folder, recipe, run, data)
+            _write_config(folder, recipe, run, data, device)
             _announce(recipe, run, data, per_epoch, device)
             print(f"{folder}: from step {step} of {total}")
         loggers = setup.metric_loggers(run, folder, metadata)
@@ -84,9 +85,10 @@ def _stop_on_sigterm(log: Log) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _write_config(folder: Path, recipe: Recipe, run: Run, data: Manifest) -> None:
+def _write_config(folder: Path, recipe: Recipe, run: Run, data: Manifest, device: torch.device) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     config = {"recipe": dataclasses.asdict(recipe), "run": dataclasses.asdict(run), "data": str(data.root)}
+    config["precision"] = resolved(recipe, device)  # what the recipe's own word means here
     with atomic(folder / "config.json", "w") as file:
         json.dump(config, file, indent=1, default=str)
 
@@ -95,6 +97,7 @@ def _announce(recipe: Recipe, run: Run, data: Manifest, per_epoch: int, device: 
     print(
         f"{recipe.method}, {recipe.arch} at {recipe.size} px, {recipe.views} views, on {world_size()} x {device.type}"
     )
+    print(f"precision {described(recipe, device)}")
     left = len(data) - per_epoch * recipe.batch_size
     print(f"{data.info.name}, {run.loader} loader: {len(data)} images, {per_epoch} steps per epoch, {left} left out")
 

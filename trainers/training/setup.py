@@ -25,9 +25,9 @@ from ..nets.encoder import Encoder
 from ..ranks import rank, world_size
 from ..recipes.options import Recipe, Supervised
 from .loggers import MetricLogger, TensorBoardLogger, WandbLogger
-from .loop import precision
 from .optim import optimizer_of
 from .options import Run
+from .precision import precision
 
 
 def training_plan(recipe: Recipe, data: Manifest) -> Plan:

@@ -8,9 +8,11 @@ import torch.nn.functional as F
 
 from viewstream.pipeline.batch import Batch
 from viewstream.trainers.evals import classify
+from viewstream.trainers.methods.build import build
 from viewstream.trainers.methods.method import Now
 from viewstream.trainers.methods.supervised import Supervised, classifier
 from viewstream.trainers.nets.encoder import Encoder
+from viewstream.trainers.recipes import options as recipes
 from viewstream.trainers.training import optim
 
 from .steps import convnet
@@ -72,6 +74,14 @@ def test_probes_start_small_and_a_classifier_without_bias_keeps_it_at_zero():
     method = Supervised(net(bias=False), frozen=True, bn_groups=1)
     steps(method)
     assert not method.online.head.bias.any()
+
+
+def test_the_classifier_of_a_second_stage_is_not_drawn_small():
+    small = {"arch": "test_resnet", "trained": "classifier", "views": "supervised"}
+    for fresh, expected in ((True, 0.01), (False, None)):
+        head = build(recipes.Supervised(**small, fresh=fresh), classes=100).online.head
+        bound = expected or (1 / (3 * head.in_features)) ** 0.5  # of U(-1/sqrt(n), 1/sqrt(n)), the default of torch
+        assert head.weight.detach().std() == pytest.approx(bound, rel=0.05)
 
 
 def test_a_normalized_classifier_sees_unit_rows():
