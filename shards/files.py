@@ -26,6 +26,7 @@ def partial_path(path: Path) -> Path:
 def atomic(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
     """Open a file under a partial name; when the block ends well it is synced and renamed, otherwise deleted."""
     partial = partial_path(path)
+    partial.unlink(missing_ok=True)  # what a killed program left may be a second name of a file that is in place
     try:
         with partial.open(mode) as file:
             yield file

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ...shards.errors import UserError, needs
+from ...shards.files import atomic, partial_path
 
 State = dict[str, Tensor]  # entries of a network by name
 
@@ -28,10 +29,12 @@ def load_file(path: Path) -> Any:
 
 def link(source: Path, name: Path) -> None:
     """Give a file another name, which keeps its content when `source` is replaced later."""
-    new = name.with_name(name.name + ".partial")
+    new = partial_path(name)
     new.unlink(missing_ok=True)
     try:
         os.link(source, new)
     except OSError:  # a file system without links
-        shutil.copyfile(source, new)
-    new.replace(name)
+        with source.open("rb") as content, atomic(name) as copy:
+            shutil.copyfileobj(content, copy)
+    else:
+        new.replace(name)

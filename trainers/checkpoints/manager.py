@@ -49,15 +49,22 @@ class CheckpointManager:
     ):
         self.folder, self.state, self.metadata = folder, state, metadata
         self.per_epoch, self.save_every, self.keep_every = per_epoch, save_every, keep_every
-        self.best, self._improved = -math.inf, False
+        self.best, self._improved, self._measured = -math.inf, False, 0
 
     def due(self, step: int) -> bool:
         """Whether a checkpoint is to be saved after `step` steps."""
         return not step % self.per_epoch or bool(self.save_every and not step % self.save_every)
 
-    def report_metric(self, value: float) -> None:
-        """Report a validation metric; the next `save` also writes best.pt if it is the highest so far."""
-        self._improved, self.best = value > self.best, max(value, self.best)
+    def measured(self, step: int) -> bool:
+        """Whether a metric was reported after `step` steps, also before a resume."""
+        return step == self._measured
+
+    def report_metric(self, step: int, value: float) -> None:
+        """Report a validation metric of the weights after `step` steps; the `save` of that step, which has to follow,
+        also writes best.pt if it is the highest so far."""
+        self._measured = step
+        if value > self.best:
+            self._improved, self.best = True, value
 
     def save(self, step: int) -> None:
         """Write the checkpoint after `step` steps.
@@ -70,11 +77,11 @@ class CheckpointManager:
         improved, self._improved = self._improved, False
         if rank():
             return
-        last, epoch = self.folder / "last.pt", step // self.per_epoch
-        with atomic(last) as file:  # a killed run leaves the previous checkpoint whole
+        last, best, epoch = self.folder / "last.pt", self.folder / "best.pt", step // self.per_epoch
+        with atomic(best if improved else last) as file:  # a killed run leaves the previous checkpoint whole
             torch.save(self._content(step), file)
-        if improved:
-            link(last, self.folder / "best.pt")
+        if improved:  # best.pt first: a run killed here measures these weights again, and finds them better again
+            link(best, last)
         if self.keep_every and not step % self.per_epoch and not epoch % self.keep_every:
             link(last, self.folder / f"epoch-{epoch:04d}.pt")
 
@@ -85,6 +92,7 @@ class CheckpointManager:
             "optimizer": self.state.optimizer.state_dict(),
             "scaler": self.state.scaler.state_dict(),
             "best": self.best,
+            "measured": self._measured,
             "world": world_size(),
             "threads": torch.get_num_threads(),
             **self.metadata,
@@ -98,7 +106,9 @@ class CheckpointManager:
         _load(self.state.method, saved["method"], path)
         self.state.optimizer.load_state_dict(saved["optimizer"])
         self.state.scaler.load_state_dict(saved["scaler"])
-        self.best = saved["best"]
+        if path.resolve().parent == self.folder.resolve():  # else its best.pt is in another folder
+            self.best = saved["best"]
+        self._measured = saved.get("measured", saved["step"])  # older checkpoints do not say
         for name, now in (("world", world_size()), ("threads", torch.get_num_threads())):
             if saved[name] != now and not rank():
                 change = f"saved with {name} {saved[name]}, now {now}"
