@@ -20,7 +20,7 @@ from ...shards.files import atomic
 from ...shards.manifest import Manifest
 from ..checkpoints.layouts import read
 from ..checkpoints.loading import load_backbone
-from ..data import Loading, Network, evaluating
+from ..data import Ema, Loading, Network, evaluating
 from ..evals.features import features, view_features
 from ..methods.supervised import classifier
 from ..nets.encoder import backbone, seeded
@@ -36,6 +36,7 @@ class Evaluation(Loading, ABC):
     checkpoint: Annotated[str, "last.pt of a run, or the checkpoint of a release"] = ""
     arch: Annotated[str, "backbone (the one that the checkpoint names)"] = ""
     network: Network = "auto"
+    ema: Ema = False
     size: Annotated[int, "side of the views, px; 0: as trained, else 224", 0] = 0
     test_views: Annotated[str, "augmentation recipe of the evaluated images"] = "evaluation"
     batch_size: Annotated[int, "global batch", 1] = 256
@@ -55,7 +56,7 @@ class EvaluatedModel:
         if not options.checkpoint:
             raise UserError("no network to evaluate: name one with --checkpoint runs/<run>/last.pt")
         self.options, self.device, self.path = options, device, Path(options.checkpoint)
-        self.weights = read(self.path)
+        self.weights = read(self.path, ema=options.ema)
         recipe = self.weights.recipe
         self.arch = options.arch or self.weights.arch
         if not self.arch:
@@ -68,7 +69,7 @@ class EvaluatedModel:
         seeded(int(self.weights.recipe.get("seed", 0)))
         net, _ = backbone(self.arch, self.stem)
         if not self.options.untrained:
-            loaded = load_backbone(net, self.path, which=self.options.network)
+            loaded = load_backbone(net, self.path, which=self.options.network, ema=self.options.ema)
             if not rank():
                 print(f"{self.arch}: {loaded}")
         return net.to(self.device, memory_format=torch.channels_last).eval()  # pyright: ignore[reportCallIssue]
@@ -108,7 +109,8 @@ class EvaluatedModel:
         if not self.options.features:
             return features(self.net, loader)
         digest = hashlib.sha256(identity + self.path.read_bytes())
-        digest.update(repr((self.arch, self.options.network, self.size, self.options.untrained)).encode())
+        options = (self.options.network, self.options.ema, self.size, self.options.untrained)
+        digest.update(repr((self.arch, *options)).encode())
         file = Path(self.options.features) / f"{digest.hexdigest()[:16]}.npz"
         if file.exists():
             with np.load(file) as kept:

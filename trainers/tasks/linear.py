@@ -50,6 +50,7 @@ class Linear(Evaluation, Sets):
             resume="auto",
             pretrained=self.checkpoint,
             network=self.network,
+            ema=self.ema,
             eval_every=self.eval_every,
             on_error=self.on_error,
         )

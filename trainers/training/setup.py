@@ -65,7 +65,7 @@ def training_state(recipe: Recipe, run: Run, data: Manifest, device: torch.devic
     """Method, optimizer and scaler on the device; a fresh run takes the weights that `run` names."""
     method = build(recipe, len(data.info.classes))
     if fresh:
-        load_pretrained(method, recipe, run.pretrained, run.teacher, run.network)
+        load_pretrained(method, recipe, run.pretrained, run.teacher, run.network, ema=run.ema)
     method = method.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     scaler = torch.amp.GradScaler(device.type, enabled=precision(recipe, device) == torch.float16)
     return TrainState(method, optimizer_of(method, recipe), scaler)
