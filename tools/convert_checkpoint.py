@@ -19,8 +19,8 @@ from torchvision import models
 
 from viewstream.shards.cli import Positional, parse, run
 from viewstream.shards.errors import UserError, needs
-from viewstream.shards.files import atomic
-from viewstream.trainers.checkpoints.files import State
+from viewstream.shards.files import atomic, writing
+from viewstream.trainers.checkpoints.files import State, save
 from viewstream.trainers.checkpoints.layouts import Weights, read
 from viewstream.trainers.checkpoints.loading import listed, match_state_dict, unfit
 from viewstream.trainers.data import Ema
@@ -124,11 +124,8 @@ def convert(options: Convert) -> str:
     else:
         check_library(options.to, arch, body)
         content = kept
-    try:
-        with atomic(options.out) as file:
-            dump(content, options.out, file)
-    except OSError as error:
-        raise UserError(f"{options.out} cannot be written ({error.strerror}): name another file") from error
+    with writing(options.out, "name another file, or make room"), atomic(options.out) as file:
+        dump(content, options.out, file)
     return report(options, found, arch, state, list(kept))
 
 
@@ -139,7 +136,7 @@ def dump(content: dict[str, Any], out: Path, file: IO[bytes]) -> None:
     elif out.suffix == ".safetensors":
         file.write(needs("safetensors.torch").save({name: value.contiguous() for name, value in content.items()}))
     else:
-        torch.save(content, file)
+        save(content, file)
 
 
 def report(options: Convert, found: Weights, arch: str, state: State, kept: list[str]) -> str:

@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -69,6 +69,22 @@ def _obstacle(start: bytes, error: Exception) -> str:
     if start.startswith(b"PK") or start[8:10] == b'{"':
         return "(it is damaged or cut off): copy or download it again"
     return "(neither torch.save nor safetensors wrote it, or it is damaged): name another"
+
+
+def save(content: Any, file: IO[bytes]) -> None:
+    """Write what torch.save writes. OSError if the file system refuses, which torch shows as an error of its own."""
+    try:
+        torch.save(content, file)
+    except RuntimeError as error:
+        cause = error.__context__
+        if isinstance(cause, OSError):
+            raise OSError(cause.errno, cause.strerror) from error
+        raise
+
+
+def from_before(folder: Path) -> str:
+    """The end of an error message: that the run in `folder` has a checkpoint from before the error, if it has one."""
+    return "; last.pt is from before" if (folder / "last.pt").exists() else ""
 
 
 def link(source: Path, name: Path) -> None:

@@ -109,9 +109,7 @@ def unpacked(file: Any, kind: str = "auto", *, ema: bool = False) -> Weights:
 def _kind(state: State, names: list[str]) -> str:
     """The writer of a checkpoint, from its entries; `names`: those in the file, wrappers included."""
     for kind, (trained, _) in PAIRS.items():
-        mark = (
-            "momentum_backbone." if kind == "solo" else trained
-        )  # encoders of this project have a `backbone.` as well
+        mark = "momentum_backbone." if kind == "solo" else trained  # our encoders have a `backbone.` as well
         if any(name.startswith(mark) for name in state):
             return kind
     if any(name.startswith(("projection_head.", "prototypes.")) for name in state):

@@ -1,6 +1,7 @@
 """Checkpoints of a run: written atomically, compared with the run before they are resumed."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,10 @@ import torch
 from torch import nn
 
 from ...shards.errors import UserError
-from ...shards.files import atomic
+from ...shards.files import atomic, writing
 from ..methods.method import Method
 from ..ranks import gather, rank, world_size
-from .files import State, link, load_file
+from .files import State, from_before, link, load_file, save
 
 
 @dataclass(frozen=True)
@@ -71,19 +72,19 @@ class CheckpointManager:
 
         UserError, on every rank, if the weights are not finite: the loss was checked before the step that made them."""
         if not torch.stack([p.detach().sum() for p in self.state.method.parameters()]).isfinite().all():
-            raise UserError(
-                f"the weights are not finite after step {step}: lower --lr; the last checkpoint is from before"
-            )
+            raise UserError(f"the weights are not finite after step {step}: lower --lr{from_before(self.folder)}")
         improved, self._improved = self._improved, False
         if rank():
             return
         last, best, epoch = self.folder / "last.pt", self.folder / "best.pt", step // self.per_epoch
-        with atomic(best if improved else last) as file:  # a killed run leaves the previous checkpoint whole
-            torch.save(self._content(step), file)
-        if improved:  # best.pt first: a run killed here measures these weights again, and finds them better again
-            link(best, last)
-        if self.keep_every and not step % self.per_epoch and not epoch % self.keep_every:
-            link(last, self.folder / f"epoch-{epoch:04d}.pt")
+        remedy = f"check free space and write permission, then --resume auto continues{from_before(self.folder)}"
+        with writing(last, remedy if last.exists() else "check free space and write permission, then start again"):
+            with atomic(best if improved else last) as file:  # a killed run leaves the previous checkpoint whole
+                save(self._content(step), file)
+            if improved:  # best.pt first: a run killed here measures these weights again, and finds them better again
+                link(best, last)
+            if self.keep_every and not step % self.per_epoch and not epoch % self.keep_every:
+                link(last, self.folder / f"epoch-{epoch:04d}.pt")
 
     def _content(self, step: int) -> dict[str, Any]:
         return {
@@ -98,11 +99,21 @@ class CheckpointManager:
             **self.metadata,
         }
 
-    def resume(self, path: Path) -> int:
-        """Load a checkpoint and return its number of steps. UserError if it is of another recipe or data set, or if the
-        ranks read different ones."""
+    def resume(
+        self, path: Path, objection: Callable[[int, int], str] = lambda *_: "its schedule was made for them"
+    ) -> int:
+        """Load a checkpoint and return its number of steps.
+
+        `objection(epochs, step)`: why a run of that many epochs, after `step` steps, cannot go on for those of this;
+        empty if it can. UserError if the checkpoint is of another recipe or data set, or if the ranks read
+        different ones.
+        """
         saved = _read(path)
-        self._require_same_run(saved, path)
+        now = self.metadata["recipe"].get("epochs")
+        before = saved["recipe"].get("epochs")
+        self._require_same_run({**saved, "recipe": {**saved["recipe"], "epochs": now}}, path)
+        if before != now:
+            _require_same_past(path, before, now, objection(before, saved["step"]))
         _load(self.state.method, saved["method"], path)
         self.state.optimizer.load_state_dict(saved["optimizer"])
         self.state.scaler.load_state_dict(saved["scaler"])
@@ -129,6 +140,16 @@ class CheckpointManager:
                     f"{path} was trained with another {name} ({'; '.join(changed)}): "
                     f"{remedy}, or start again with another --out"
                 )
+
+
+def _require_same_past(path: Path, before: int, now: int, objection: str) -> None:
+    if objection:
+        raise UserError(
+            f"{path} was trained with another recipe (epochs {before} -> {now}), and {objection}: repeat --epochs "
+            f"{before}, or start again with another --out"
+        )
+    if not rank():
+        print(f"note: epochs {before} -> {now}: the steps already taken are the same, the end of the run is another")
 
 
 def _read(path: Path) -> dict[str, Any]:

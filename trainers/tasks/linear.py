@@ -15,6 +15,7 @@ from ..recipes import RECIPES
 from ..recipes.options import Supervised
 from ..training.options import Run
 from ..training.run import pretrain
+from ..training.setup import training_plan
 from .evaluation import EvaluatedModel, Evaluation, Results
 from .shots import Shots
 
@@ -55,6 +56,9 @@ class Linear(Evaluation, Sets):
             on_error=self.on_error,
         )
         last = pretrain(recipe, run) / "last.pt"
+        steps = len(training_plan(recipe, train)) // recipe.accumulate * recipe.epochs
+        if (step := load_file(last)["step"]) < steps:
+            raise UserError(f"the probe was stopped after step {step} of {steps}: the same command continues it")
         if recipe.trained == "classifier":
             _require_unchanged(model, last)
         yield "best top1", float(load_file(last)["best"])

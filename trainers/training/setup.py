@@ -13,6 +13,7 @@ from ...pipeline.batch import Loader, SampleReader
 from ...pipeline.plan.order import Plan
 from ...pipeline.plan.orders import Balanced, WindowShuffle
 from ...shards.errors import UserError
+from ...shards.files import writing
 from ...shards.manifest import Manifest
 from ..checkpoints.manager import TrainState
 from ..checkpoints.pretrained import load_pretrained
@@ -87,8 +88,6 @@ def identity(manifest: Manifest) -> dict[str, Any]:
 def checkpoint_to_resume(resume: str, folder: Path) -> Path | None:
     """The checkpoint that --resume names, or None for a new run. UserError if a new run would overwrite another."""
     last = folder / "last.pt"
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file: name a folder with --out")
     if resume == "auto":
         return last if last.exists() else None
     if last.exists() and (not resume or Path(resume).resolve() != last.resolve()):
@@ -100,5 +99,6 @@ def metric_loggers(run: Run, folder: Path, config: dict[str, Any]) -> tuple[Metr
     """The loggers that `run` asks for; only rank 0 has any."""
     if rank():
         return ()
-    board = (TensorBoardLogger(folder),) if run.tensorboard else ()
+    with writing(folder):
+        board = (TensorBoardLogger(folder),) if run.tensorboard else ()
     return (*board, *((WandbLogger(folder, run.wandb, config),) if run.wandb else ()))
