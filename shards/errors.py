@@ -31,6 +31,7 @@ EXTRAS: dict[str, str] = {
     "tensorboard": "log",
     "wandb": "log",
     "sklearn": "tsne",
+    "safetensors": "train",
 }
 for _package in ("torch", "torchvision", "kornia", "numba", "timm", "webdataset", "matplotlib"):
     EXTRAS[_package] = "train"

@@ -57,6 +57,14 @@ def gather(x: Tensor) -> Tensor:
     return out
 
 
+def shared(text: str) -> str:
+    """The text of rank 0, on all ranks."""
+    texts = [text]
+    if world_size() > 1:
+        dist.broadcast_object_list(texts, src=0)
+    return texts[0]
+
+
 @torch.no_grad()
 def share_buffers(net: nn.Module) -> None:
     """Copy the buffers of rank 0 to all ranks: during training each rank has its own BatchNorm statistics."""

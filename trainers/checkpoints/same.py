@@ -42,7 +42,7 @@ def require_same_start(path: Path, was: Facts | None, now: Facts) -> None:
         if now:
             _note(f"{path} is of an earlier version: what it began with cannot be compared")
         return
-    changed = [f"{k} {str(was.get(k))[:12]} -> {v[:12]}" for k, v in now.items() if was.get(k) != v]
+    changed = [f"{k} {str(was.get(k))[:12]} -> {str(v)[:12]}" for k, v in now.items() if was.get(k) != v]
     if changed:
         raise UserError(
             f"{path} is of a run that began with other weights ({'; '.join(changed)}): "

@@ -52,6 +52,8 @@ def acc1(scores: Tensor) -> Tensor:
 class MoCo(Method):
     """MoCo of an `encoder`, images -> [N, dim], with a queue of `queue` keys; `bn_groups` divide the global batch."""
 
+    uses_total = False
+
     keys: Tensor
 
     def __init__(

@@ -59,6 +59,8 @@ class SEED(Method):
     With `patches`, an image has one large view and P small ones; without, one view.
     """
 
+    uses_total = False
+
     def __init__(
         self,
         online: Encoder,

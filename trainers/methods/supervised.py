@@ -63,6 +63,8 @@ class Supervised(Method):
     `frozen` trains its head alone. BatchNorm statistics are taken in `bn_groups` groups; 0: the batch is not split.
     """
 
+    uses_total = False
+
     def __init__(self, online: Encoder, *, frozen: bool = False, frozen_bn: str = "eval", bn_groups: int = 8):
         super().__init__()
         self.online, self.frozen, self.bn_groups = online, frozen, bn_groups

@@ -21,7 +21,7 @@ from ...shards.files import atomic
 from ...shards.manifest import Manifest
 from ..checkpoints.layouts import read
 from ..checkpoints.loading import load_backbone
-from ..data import Loading, Network, Sets, evaluating, open_pair
+from ..data import Ema, Loading, Network, Sets, evaluating, open_pair
 from ..evals.checks import constant
 from ..evals.features import features, view_features
 from ..evals.overlap import overlap, warned
@@ -40,6 +40,7 @@ class Evaluation(Loading, ABC):
     checkpoint: Annotated[str, "last.pt of a run, or the checkpoint of a release"] = ""
     arch: Annotated[str, "backbone (the one that the checkpoint names)"] = ""
     network: Network = "auto"
+    ema: Ema = False
     size: Annotated[int, "side of the views, px; 0: as trained, else 224", 0] = 0
     test_views: Annotated[str, "augmentation recipe of the evaluated images"] = "evaluation"
     batch_size: Annotated[int, "global batch", 1] = 256
@@ -64,7 +65,7 @@ class EvaluatedModel:
             raise UserError("no network to evaluate: name one with --checkpoint runs/<run>/last.pt")
         self.options, self.device, self.path = options, device, Path(options.checkpoint)
         self.dtype = dtype_of(options.precision, device)
-        self.weights = read(self.path)
+        self.weights = read(self.path, ema=options.ema)
         own = {"network": self.weights.choice(options.network), "precision": options.precision}
         self.facts: dict[str, Any] = own if facts is None else facts
         recipe = self.weights.recipe
@@ -79,7 +80,7 @@ class EvaluatedModel:
         seeded(int(self.weights.recipe.get("seed", 0)))
         net, _ = backbone(self.arch, self.stem)
         if not self.options.untrained:
-            loaded = load_backbone(net, self.path, which=self.options.network)
+            loaded = load_backbone(net, self.path, which=self.options.network, ema=self.options.ema)
             if not rank():
                 print(f"{self.arch}: {loaded}")
         return net.to(self.device, memory_format=torch.channels_last).eval()  # pyright: ignore[reportCallIssue]
@@ -135,9 +136,9 @@ class EvaluatedModel:
         """Features of a loader; with `--features`, those of an earlier evaluation of the same network and set."""
         if not self.options.features:
             return features(self.net, loader, self.dtype)
-        digest = hashlib.sha256(identity + self.path.read_bytes())
-        network = (self.arch, self.options.network, self.size, self.options.untrained, self.options.precision)
-        digest.update(repr(network).encode())
+        digest, options = hashlib.sha256(identity + self.path.read_bytes()), self.options
+        chosen = (options.network, options.ema, self.size, options.untrained, options.precision)
+        digest.update(repr((self.arch, *chosen)).encode())
         file = Path(self.options.features) / f"{digest.hexdigest()[:16]}.npz"
         if file.exists():
             with np.load(file) as kept:

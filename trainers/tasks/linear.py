@@ -17,6 +17,7 @@ from ..recipes import RECIPES
 from ..recipes.options import Supervised
 from ..training.options import Run
 from ..training.run import pretrain
+from ..training.setup import training_plan
 from .evaluation import EvaluatedModel, Evaluation, Results
 from .shots import Shots
 
@@ -63,10 +64,14 @@ class Linear(Evaluation, Sets):
             resume="auto",
             pretrained=self.checkpoint,
             network=self.network,
+            ema=self.ema,
             eval_every=self.eval_every or TESTED_EVERY.get(self.name, 1),
             on_error=self.on_error,
         )
         last = pretrain(recipe, run) / "last.pt"
+        steps = len(training_plan(recipe, train)) // recipe.accumulate * recipe.epochs
+        if (step := load_file(last)["step"]) < steps:
+            raise UserError(f"the probe was stopped after step {step} of {steps}: the same command continues it")
         if recipe.trained == "classifier":
             _require_unchanged(model, last, statistics=recipe.frozen_bn == "eval")
         yield "best top1", float(load_file(last)["best"])

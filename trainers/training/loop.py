@@ -42,6 +42,9 @@ def train(
     stepper = Stepper(checkpoints.state, recipe, per_epoch)
     if not step:
         stepper.prefill(loader)
+    owed = step and not step % per_epoch and not checkpoints.measured(step)  # stopped between a step and its number
+    if owed and validator and validator.due(step // per_epoch - 1):
+        _measure(validator, step, step // per_epoch - 1, checkpoints, log)
     for epoch in range(step // per_epoch, recipe.epochs):
         batches = _timed(loader.epoch(epoch, start=step % per_epoch * recipe.accumulate), log)
         for _ in range(step % per_epoch, per_epoch):
@@ -52,13 +55,19 @@ def train(
             if log.stopped:
                 checkpoints.save(step)
                 return step
-            if validator and step % per_epoch == 0 and validator.due(epoch):
-                values = validator.measure()
-                log.note(step, epoch, values)
-                checkpoints.report_metric(next(iter(values.values())))
-            if saving:
+            if validator and not step % per_epoch and validator.due(epoch):
+                _measure(validator, step, epoch, checkpoints, log)
+            elif saving:
                 checkpoints.save(step)
     return step
+
+
+def _measure(validator: Validator, step: int, epoch: int, checkpoints: CheckpointManager, log: Log) -> None:
+    """Measure the weights and save them with the number, so that no checkpoint holds one without the other."""
+    values = validator.measure()
+    log.note(step, epoch, values)
+    checkpoints.report_metric(step, next(iter(values.values())))
+    checkpoints.save(step)
 
 
 class Stepper:

@@ -3,25 +3,27 @@
 import dataclasses
 import json
 import signal
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from ...augment.spec import Views
 from ...pipeline.batch import SampleReader
-from ...shards.files import atomic
+from ...shards.files import atomic, writing
 from ...shards.manifest import Manifest
 from ..checkpoints.manager import CheckpointManager
 from ..ranks import process_group, rank, world_size
 from ..recipes.options import Recipe
 from . import setup
+from .epochs import objection
+from .folder import claimed
 from .log import Log
 from .loop import precision, train
 from .options import Run
 from .precision import described, resolved
+from .signals import stopping
 from .validate import Validator
 
 
@@ -36,11 +38,13 @@ def pretrain(
     """Train a recipe; returns the run's folder, which holds last.pt, config.json and log.jsonl.
 
     `data`, `views` and `reader` are objects of your own in place of those that `run` and `recipe` name: a training set,
-    views that may end with ops of your own, and the reader of that set's samples.
+    views that may end with ops of your own, and the reader of that set's samples. After Ctrl-C the run is saved, then
+    KeyboardInterrupt is raised.
     """
     with process_group(run.device) as device, ExitStack() as stack:
         data = data or run.training()
         folder = Path(run.out or f"runs/{recipe.method}-{data.info.name}")
+        stack.enter_context(claimed(folder))
         last = setup.checkpoint_to_resume(run.resume, folder)
         loader = stack.enter_context(closing(setup.training_loader(recipe, run, data, device, views, reader)))
         state = setup.training_state(recipe, run, data, device, fresh=last is None)
@@ -50,7 +54,8 @@ def pretrain(
         checkpoints = CheckpointManager(
             folder, state, metadata, per_epoch=per_epoch, save_every=run.save_every, keep_every=run.keep_every
         )
-        step, total = checkpoints.resume(last) if last else 0, recipe.epochs * per_epoch
+        against = partial(objection, recipe, state.method, per_epoch)
+        step, total = checkpoints.resume(last, against) if last else 0, recipe.epochs * per_epoch
         validator = None
         if val is not None:
             dtype = precision(recipe, device)
@@ -64,32 +69,19 @@ def pretrain(
         loggers = setup.metric_loggers(run, folder, metadata)
         log = Log(folder, range(step, total), batch=recipe.batch_size, every=run.log_every, loggers=loggers)
         stack.enter_context(closing(log))
-        stack.enter_context(_stop_on_sigterm(log))
+        received = stack.enter_context(stopping(log))
         step = train(recipe, loader, checkpoints, log, validator, step=step)
         if not rank():
             _conclude(folder, step, total)
+    if signal.SIGINT in received:
+        raise KeyboardInterrupt
     return folder
 
 
-@contextmanager
-def _stop_on_sigterm(log: Log) -> Iterator[None]:
-    """SIGTERM, which schedulers send before pre-emption, saves and ends the run at its next log line."""
-
-    def stop(*_: Any) -> None:
-        log.stop = True
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def _write_config(folder: Path, recipe: Recipe, run: Run, data: Manifest, device: torch.device) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     config = {"recipe": dataclasses.asdict(recipe), "run": dataclasses.asdict(run), "data": str(data.root)}
     config["precision"] = resolved(recipe, device)  # what the recipe's own word means here
-    with atomic(folder / "config.json", "w") as file:
+    with writing(folder / "config.json"), atomic(folder / "config.json", "w") as file:
         json.dump(config, file, indent=1, default=str)
 
 

@@ -14,6 +14,7 @@ from ...pipeline.batch import Loader, SampleReader
 from ...pipeline.plan.order import Plan
 from ...pipeline.plan.orders import Balanced, WindowShuffle
 from ...shards.errors import UserError
+from ...shards.files import writing
 from ...shards.info import class_counts
 from ...shards.manifest import Manifest
 from ..checkpoints.files import content_digest
@@ -68,7 +69,7 @@ def training_state(recipe: Recipe, run: Run, data: Manifest, device: torch.devic
     """Method, optimizer and scaler on the device; a fresh run takes the weights that `run` names."""
     method = build(recipe, len(data.info.classes))
     if fresh:
-        load_pretrained(method, recipe, run.pretrained, run.teacher, run.network, data.info.classes)
+        load_pretrained(method, recipe, run.pretrained, run.teacher, run.network, data.info.classes, ema=run.ema)
     method = method.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     scaler = torch.amp.GradScaler(device.type, enabled=precision(recipe, device) == torch.float16)
     return TrainState(method, optimizer_of(method, recipe), scaler)
@@ -92,7 +93,7 @@ def metadata_of(recipe: Recipe, run: Run, data: Manifest, val: Manifest | None, 
         "recipe": dataclasses.asdict(recipe) | named,
         "data": identity(data),
         "val": {} if val is None else identity(val),
-        "start": digests | ({"network": run.network} if digests else {}),
+        "start": digests | ({"network": run.network, "ema": run.ema} if digests else {}),
         "classes": {"names": list(data.info.classes), "counts": list(class_counts(data.label, data.info.classes))},
     }
 
@@ -107,8 +108,6 @@ def identity(manifest: Manifest) -> dict[str, Any]:
 def checkpoint_to_resume(resume: str, folder: Path) -> Path | None:
     """The checkpoint that --resume names, or None for a new run. UserError if a new run would overwrite another."""
     last = folder / "last.pt"
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file: name a folder with --out")
     if resume == "auto":
         return last if last.exists() else None
     if last.exists() and (not resume or Path(resume).resolve() != last.resolve()):
@@ -120,5 +119,6 @@ def metric_loggers(run: Run, folder: Path, config: dict[str, Any]) -> tuple[Metr
     """The loggers that `run` asks for; only rank 0 has any."""
     if rank():
         return ()
-    board = (TensorBoardLogger(folder),) if run.tensorboard else ()
+    with writing(folder):
+        board = (TensorBoardLogger(folder),) if run.tensorboard else ()
     return (*board, *((WandbLogger(folder, run.wandb, config),) if run.wandb else ()))

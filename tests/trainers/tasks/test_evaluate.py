@@ -11,6 +11,7 @@ import torch
 
 from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.errors import UserError
+from viewstream.trainers.checkpoints.layouts import read
 from viewstream.trainers.evals import knn, neighbors
 from viewstream.trainers.tasks import evaluation
 from viewstream.trainers.tasks.evaluation import EvaluatedModel, Evaluation
@@ -53,6 +54,17 @@ def test_a_method_with_a_teacher_is_evaluated_by_its_teacher(runs, sets):
     own = EvaluatedModel(options, torch.device("cpu")).net.state_dict()
     assert all(torch.equal(value, state[f"target.backbone.{name}"]) for name, value in own.items())
     assert any(not torch.equal(value, state[f"online.backbone.{name}"]) for name, value in own.items())
+
+
+def test_averaged_weights_have_features_and_results_of_their_own(runs, sets, tmp_path):
+    state = read(runs / "moco/last.pt").online
+    averaged = {name: value * 1.5 if name.endswith("conv2.weight") else value for name, value in state.items()}
+    torch.save({"arch": "test_resnet", "state_dict": state, "state_dict_ema": averaged}, tmp_path / "x.pth")
+    options = Knn(checkpoint=str(tmp_path / "x.pth"), size=32, k=5, max_k=11, features=str(tmp_path / "kept"), **sets)
+    for ema in (False, True):
+        evaluate(replace(options, ema=ema, **COMMON))
+    assert len(list((tmp_path / "kept").glob("*.npz"))) == 4
+    assert json.loads((tmp_path / "results.json").read_text()).keys() == {"knn", "knn ema"}
 
 
 def test_kept_features_give_the_same_numbers_without_the_images(runs, sets, tmp_path, monkeypatch):

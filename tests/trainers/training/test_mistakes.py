@@ -43,6 +43,7 @@ def finished(built, tmp_path_factory):
         ({"stem": "cifar", "arch": "vit_tiny_patch16_224"}, {}, "--stem cifar is for ResNets"),
         ({}, {"teacher": "some.pt"}, "moco has no teacher"),
         ({}, {"network": "target"}, "chooses among a checkpoint's networks"),
+        ({}, {"ema": True}, "takes the averaged weights of a checkpoint: name it"),
         ({}, {"pretrained": "nowhere.pt"}, "there is no checkpoint nowhere.pt"),
     ],
 )

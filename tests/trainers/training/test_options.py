@@ -8,6 +8,9 @@ import torch
 from torch import nn
 
 from viewstream.trainers.recipes.options import BYOL, KCL, SEED, MoCo, Supervised
+from viewstream.trainers.tasks.knn import Knn
+from viewstream.trainers.tasks.run import evaluate
+from viewstream.trainers.training.log import Log
 from viewstream.trainers.training.options import Run
 from viewstream.trainers.training.setup import training_loader
 
@@ -43,6 +46,34 @@ def test_the_best_checkpoint_and_every_requested_epoch_are_kept(run):
     checkpoints = {"last.pt", "best.pt", "epoch-0001.pt", "epoch-0002.pt"}
     assert {path.name for path in folder.iterdir()} == checkpoints | {"config.json", "log.jsonl", "rank-0.log"}
     assert "rank 0 of 1" in (folder / "rank-0.log").read_text()
+
+
+def test_the_best_checkpoint_evaluates_to_the_number_that_the_run_reported(run, sets):
+    recipe = MoCo(**COMMON | {"epochs": 4}, queue=64, dim=16, bn_groups=2)
+    folder = run("run", recipe, eval_every=1, save_every=4, knn_k=5)
+    found = {row["step"]: row["knn"] for row in rows(folder) if "knn" in row}
+    best = max(found, key=lambda step: found[step])
+    assert found.keys() == {6, 12, 18, 24}
+    assert torch.load(folder / "best.pt", weights_only=True)["step"] == best
+    measured = evaluate(Knn(checkpoint=str(folder / "best.pt"), **sets, loader="folder", device="cpu", k=5, max_k=1))
+    assert measured["knn/top1 k=5 T=0.07"] == found[best]
+
+
+def test_a_run_stopped_before_a_measurement_measures_when_it_resumes(run, monkeypatch):
+    recipe, own = Supervised(**COMMON, views="supervised", bn_groups=2), Log.step
+
+    def stopping(self, step, *arguments, **options):
+        self.stop = step == 6
+        own(self, step, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Log, "step", stopping)
+        folder = run("run", recipe, eval_every=1)
+    assert torch.load(folder / "last.pt", weights_only=True)["step"] == 6
+    assert not [row for row in rows(folder) if "top1" in row]
+    for _ in range(2):  # a finished run measures nothing twice
+        run("run", recipe, eval_every=1, resume="auto")
+        assert [row["step"] for row in rows(folder) if "top1" in row] == [6, 12]
 
 
 def test_the_queues_of_kcl_are_full_at_the_first_step_and_that_of_moco_fills_up(run, moco):
