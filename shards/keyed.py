@@ -24,6 +24,7 @@ class Purpose(IntEnum):
     CORNERS = 108  # (seed, epoch, purpose, uid): the quarters of two crops that do not overlap
     PATCH = 109  # (seed, epoch, purpose, uid, view): where a patch of noise goes
     UNIFORMITY = 110  # (seed, purpose, row): the subsets that uniformity is measured on
+    OCCURRENCE = 111  # (..., purpose, occurrence): what is drawn for a sample that an epoch shows again
 
 
 def mix(x: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ FROZEN = {
     "CORNERS": 108,
     "PATCH": 109,
     "UNIFORMITY": 110,
+    "OCCURRENCE": 111,
 }
 
 
