@@ -57,11 +57,17 @@ class Plan:
     def __post_init__(self) -> None:
         if self.batch < 1:
             raise UserError(f"a global batch of {self.batch} holds nothing: give --batch-size 1 or more")
-        for name, length in (("global", self.batch), ("last", self.multiple)):
-            if length % (shares := self.world_size * self.parts):
-                raise UserError(
-                    f"a {name} batch of {length} cannot be split into {shares} equal parts: choose a multiple"
-                )
+        if self.batch % self.world_size:
+            raise UserError(
+                f"a global batch of {self.batch} cannot be split into {self.world_size} equal parts: choose a multiple"
+            )
+        if self.batch % (shares := self.world_size * self.parts):
+            raise UserError(
+                f"--accumulate {self.parts} does not divide a batch of {self.batch} on {self.world_size} ranks: "
+                "choose a divisor of a rank's share"
+            )
+        if self.multiple % shares:
+            raise UserError(f"a last batch of {self.multiple} cannot be split into {shares} equal parts")
         if self.samples < 1:
             raise UserError("the data set is empty: nothing to plan")
         if self.tail == "drop" and self.batch > self.positions:

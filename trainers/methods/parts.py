@@ -28,8 +28,9 @@ def ema_(target: nn.Module, online: nn.Module, momentum: float) -> None:
 
 
 def split_bn(net: nn.Module, x: Tensor, groups: int) -> Tensor:
-    """net(x) with BatchNorm statistics taken in `groups` groups of neighbors, counted over all ranks."""
-    return torch.cat([net(part) for part in x.chunk(groups // world_size())])
+    """net(x) with BatchNorm statistics taken in `groups` groups of neighbors, counted over all ranks; in fewer if one
+    would have a single row."""
+    return torch.cat([net(part) for part in x.chunk(max(1, min(groups // world_size(), len(x) // 2)))])
 
 
 @torch.no_grad()
