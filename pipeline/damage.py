@@ -41,10 +41,18 @@ class Replacer:
         self.manifest, self.seed, self.allowed = manifest, plan.seed, skip and plan.tail != "exact"
         self.skipped: dict[int, str] = {}  # row -> reason
 
-    def replace(self, rows: np.ndarray, failed: dict[int, UserError], epoch: int, tries: int) -> np.ndarray:
+    def replace(
+        self,
+        rows: np.ndarray,
+        failed: dict[int, UserError],
+        epoch: int,
+        tries: int,
+        occurrence: int | np.ndarray = 0,
+    ) -> np.ndarray:
         """`rows` [N] with another sample at each failed position; raises the first error if none may take its place.
 
-        `failed`: errors by position in `rows`. `tries`: earlier replacements in this batch, TRIES at most.
+        `failed`: errors by position in `rows`. `tries`: earlier replacements in this batch, TRIES at most. `occurrence`
+        is that of `replacements`.
         """
         if not self.allowed or tries == TRIES:
             raise next(iter(failed.values()))
@@ -53,4 +61,4 @@ class Replacer:
             if row not in self.skipped:
                 print(f"skipped: {error}", file=sys.stderr)
             self.skipped[row] = str(error)
-        return replacements(self.manifest, rows, [*failed], self.seed, epoch, tries)
+        return replacements(self.manifest, rows, [*failed], self.seed, epoch, tries, occurrence)

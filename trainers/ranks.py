@@ -1,4 +1,4 @@
-"""Process groups from the environment of torchrun, and collectives that also work on one process."""
+"""Process groups from the environment of torchrun, collectives that also work on one process, and a rank's seeds."""
 
 import os
 from collections.abc import Iterator
@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from ..shards.errors import UserError
 
+SHARED = 48  # bits of a seed
+
 
 def world_size() -> int:
     """Number of processes."""
@@ -19,6 +21,16 @@ def world_size() -> int:
 def rank() -> int:
     """Number of this process."""
     return dist.get_rank() if dist.is_initialized() else 0
+
+
+def own_seed(seed: int) -> int:
+    """This rank's seed: SHARED bits of `seed`, which are those of all ranks, and the rank's number above them."""
+    return rank() << SHARED | seed % 2**SHARED
+
+
+def generator(device: torch.device) -> torch.Generator:
+    """Torch's own generator of a device, which dropout draws from."""
+    return torch.cuda.default_generators[device.index] if device.type == "cuda" else torch.default_generator
 
 
 @contextmanager

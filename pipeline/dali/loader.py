@@ -28,6 +28,7 @@ from ..batch import Batch, SampleReader
 from ..damage import Replacer, damaged
 from ..options import DEFAULTS, LoaderOptions
 from ..plan.order import Plan
+from ..plan.step import Step
 from ..readers.ffcv import CachedBetonReader
 from ..timing import Times
 from ..workers import share_of_cores
@@ -37,7 +38,7 @@ from .jpegs import JpegReader, Jpegs, NoJpeg
 class Pending(NamedTuple):
     """A batch that DALI works on; `started` is None if this rank has no sample of it."""
 
-    rows: np.ndarray
+    step: Step
     draws: list[Draws]
     started: Started | None
 
@@ -60,7 +61,7 @@ class DaliLoader:
         self.replacer = Replacer(manifest, plan, options.skip)
         self.jpegs = JpegReader(manifest, reader, threads, self.replacer)
         with torch.cuda.device(self.device if on == "gpu" else -1):  # -1: no device, nothing to do
-            self.renderer = Renderer(views, plan.batch // plan.world_size, on, threads, hints(manifest))
+            self.renderer = Renderer(views, plan.share, on, threads, hints(manifest))
 
     def __len__(self) -> int:
         return len(self.plan)
@@ -72,8 +73,8 @@ class DaliLoader:
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Batches `start`.. of epoch `number`, on the device, rendered."""
-        steps = list(self.plan.ids(number, start))
-        self.reader.prefetch(np.concatenate([*steps, np.empty(0, np.int64)]))
+        steps = list(self.plan.steps(number, start))
+        self.reader.prefetch(np.concatenate([*(step.rows for step in steps), np.empty(0, np.int64)]))
         held: Pending | None = None
         with closing(self.jpegs.epoch(steps, number)) as batches:
             for jpegs in batches:
@@ -91,23 +92,23 @@ class DaliLoader:
         self.reader.close()
 
     def _start(self, jpegs: Jpegs, epoch: int) -> Pending:
-        rows, m = jpegs.rows, self.manifest
+        (rows, occurrence), m = jpegs.step, self.manifest
         with self.times.spent("draw"):
-            uid, hw = m.uid[rows], m.hw[rows]
-            draws = [draw(v, uid, hw, seed=self.plan.seed, epoch=epoch, number=i) for i, v in enumerate(self.views)]
-            return Pending(rows, draws, self.renderer.start(jpegs.data, hw, draws) if jpegs.data else None)
+            uid, hw, key = m.uid[rows], m.hw[rows], {"seed": self.plan.seed, "epoch": epoch, "occurrence": occurrence}
+            draws = [draw(view, uid, hw, number=i, **key) for i, view in enumerate(self.views)]
+            return Pending(jpegs.step, draws, self.renderer.start(jpegs.data, hw, draws) if jpegs.data else None)
 
     def _complete(self, pending: Pending, epoch: int) -> Batch:
         try:
             views = self._views(pending, epoch)
         except Unfit as error:
             if not self.replacer.allowed:
-                raise damaged(self.manifest, self.reader, int(pending.rows[error.place]), error.why) from error
-            pending = self._start(self.jpegs.replaced(pending.rows, epoch), epoch)
+                raise damaged(self.manifest, self.reader, int(pending.step.rows[error.place]), error.why) from error
+            pending = self._start(self.jpegs.replaced(pending.step, epoch), epoch)
             views = self._views(pending, epoch)
-        self.times["samples"] += len(pending.rows)
-        target = self.manifest.label[pending.rows].astype(np.int64)
-        return Batch(views, self._moved(target), self._moved(pending.rows))
+        rows = pending.step.rows
+        self.times["samples"] += len(rows)
+        return Batch(views, self._moved(self.manifest.label[rows].astype(np.int64)), self._moved(rows))
 
     def _views(self, pending: Pending, epoch: int) -> tuple[Tensor, ...]:
         if not pending.started:
@@ -116,11 +117,12 @@ class DaliLoader:
         with self.times.spent("wait"):
             pixels = self.renderer.take(pending.started)
         render, views = host_renderer.render if self.device.type == "cpu" else device_renderer.render, []
+        uid, occurrence = self.manifest.uid[pending.step.rows], pending.step.occurrence
         with self.times.spent("render"):
             for number, (view, draws, x) in enumerate(zip(self.views, pending.draws, pixels, strict=True)):
                 if left := split(view)[1]:
                     x = render(left, x, self._moved(pack(rest(view, draws), len(x))), self.dtype)
-                keys = user_keys(self.manifest.uid[pending.rows], seed=self.plan.seed, epoch=epoch, number=number)
+                keys = user_keys(uid, seed=self.plan.seed, epoch=epoch, number=number, occurrence=occurrence)
                 views.append(apply_user_ops(view, x.to(self.dtype), self._moved(keys)))
         return tuple(views)
 

@@ -12,7 +12,7 @@ from ...augment.recipes import VIEWS
 from ...augment.spec import Views, size_of
 from ...shards.errors import UserError
 from ...shards.keyed import Purpose
-from ..ranks import gather, rank, world_size
+from ..ranks import SHARED, gather, generator, own_seed, rank, world_size
 from ..recipes.options import Recipe
 from .method import Now
 
@@ -30,8 +30,18 @@ def ema_(target: nn.Module, online: nn.Module, momentum: float) -> None:
 
 
 def split_bn(net: nn.Module, x: Tensor, groups: int) -> Tensor:
-    """net(x) with BatchNorm statistics taken in `groups` groups of neighbors, counted over all ranks."""
-    return torch.cat([net(part) for part in x.chunk(groups // world_size())])
+    """net(x) with BatchNorm statistics taken in `groups` groups of neighbors, counted over all ranks; in fewer if one
+    would have a single row.
+
+    Torch's generator, which dropout draws from, is seeded by a group's number: masks do not depend on the ranks either.
+    """
+    count, torchs, out = max(1, min(groups // world_size(), len(x) // 2)), generator(x.device), []
+    seed, numbers = torchs.initial_seed() % 2**SHARED, rank() * count + np.arange(count)
+    for part, own in zip(x.chunk(count), hashed(seed, Purpose.DROPOUT, numbers).tolist(), strict=False):
+        torchs.manual_seed(own)
+        out.append(net(part))
+    torchs.manual_seed(own_seed(int(hashed(seed, Purpose.RESEED)[0])))  # another seed for the next network
+    return torch.cat(out)
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ from ...pipeline.batch import Batch, Loader
 from ...shards.keyed import Purpose
 from ..checkpoints.manager import CheckpointManager, TrainState
 from ..methods.method import Now, Stats
-from ..ranks import rank
+from ..ranks import own_seed
 from ..recipes.options import Recipe
 from .log import Log
 from .optim import schedule
@@ -101,7 +101,7 @@ class Stepper:
         now, optimizer, scaler = Now(step, self.total, self.recipe.seed), self.state.optimizer, self.state.scaler
         for group in optimizer.param_groups:
             group["lr"] = self.lr(step)
-        torch.manual_seed(int(hashed(self.recipe.seed, step, Purpose.RESEED, rank())[0] >> 1))
+        torch.manual_seed(own_seed(int(hashed(self.recipe.seed, step, Purpose.RESEED)[0])))
         self.method.before_step(now)
         optimizer.zero_grad(set_to_none=True)
         losses, stats = [], {}

@@ -90,8 +90,9 @@ def _announce(recipe: Recipe, run: Run, data: Manifest, per_epoch: int, device: 
         f"{recipe.method}, {recipe.arch} at {recipe.size} px, {recipe.views} views, on {world_size()} x {device.type}"
     )
     print(f"precision {described(recipe, device)}")
-    left = len(data) - per_epoch * recipe.batch_size
-    print(f"{data.info.name}, {run.loader} loader: {len(data)} images, {per_epoch} steps per epoch, {left} left out")
+    more = setup.training_plan(recipe, data).shown - len(data)
+    rest = f"{more} shown twice to fill the last one" if more > 0 else f"{-more} left out"
+    print(f"{data.info.name}, {run.loader} loader: {len(data)} images, {per_epoch} steps per epoch, {rest}")
 
 
 def _conclude(folder: Path, step: int, total: int) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import math
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from ..checkpoints.manager import TrainState
 from ..checkpoints.pretrained import load_pretrained
 from ..data import loading
 from ..methods.build import build, check
+from ..methods.supervised import takes_statistics
 from ..nets.encoder import Encoder
 from ..ranks import rank, world_size
 from ..recipes.options import Recipe, Supervised
@@ -32,18 +34,26 @@ from .precision import precision
 
 
 def training_plan(recipe: Recipe, data: Manifest) -> Plan:
-    """The order of the training images, in parts of a batch. UserError for options that exclude each other or a set
-    smaller than a batch."""
+    """The order of the training images, in parts of a batch. Supervised training keeps an epoch's last, smaller batch,
+    other methods drop it. UserError for options that exclude each other or a set smaller than a batch."""
     order = WindowShuffle(data.shard, recipe.window) if recipe.order == "blocks" else None
     if isinstance(recipe, Supervised) and recipe.balanced:
         if order:
             raise UserError("--balanced and --order blocks are two orders: choose one")
         order = Balanced(data.label, recipe.bal_repeat)
-    part = recipe.batch_size // recipe.accumulate
-    plan = Plan(len(data), part, world_size(), rank(), recipe.seed, order=order)
-    if len(plan) < recipe.accumulate:
-        raise UserError(f"{len(data)} images are less than one batch of {recipe.batch_size}: lower --batch-size")
-    return plan
+    tail: dict[str, Any] = {"parts": recipe.accumulate}
+    if isinstance(recipe, Supervised):
+        tail |= {"tail": "pad", "multiple": last_batch(recipe, len(data))}
+    return Plan(len(data), recipe.batch_size, world_size(), rank(), recipe.seed, order=order, **tail)
+
+
+def last_batch(recipe: Supervised, samples: int) -> int:
+    """The number that the length of an epoch's last batch is a multiple of: ranks, parts and groups of BatchNorm
+    statistics get equal shares, and no rank takes statistics of one image."""
+    shares = world_size() * recipe.accumulate
+    multiple = math.lcm(shares, recipe.bn_groups)
+    alone = samples % recipe.batch_size <= multiple == shares and takes_statistics(recipe)
+    return 2 * multiple if alone else multiple
 
 
 def training_loader(
