@@ -25,7 +25,9 @@ R = TypeVar("R")
 
 def cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     """Cores that this process may use, by its affinity and its container's quota (cgroup v2 or v1)."""
-    allowed = len(os.sched_getaffinity(0))
+    allowed = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )  # macOS has none
     for files in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
         try:
             quota, period = " ".join((cgroup / file).read_text() for file in files).split()

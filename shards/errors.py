@@ -54,4 +54,7 @@ def needs(module: str) -> ModuleType:
 def installed(module: str) -> bool:
     """Whether `module` can be imported; unlike find_spec, it is False if a parent package is absent."""
     parent = module.rpartition(".")[0]
-    return (not parent or installed(parent)) and find_spec(module) is not None
+    try:
+        return (not parent or installed(parent)) and find_spec(module) is not None
+    except ModuleNotFoundError:  # from an import hook that hides a package
+        return False

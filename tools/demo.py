@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from viewstream.shards.cli import parse, run
+
+# isort: split
 import torch
 
-from viewstream.shards.cli import parse, run
 from viewstream.shards.errors import UserError, installed, needs
 
 
@@ -101,6 +103,7 @@ def plot_curves(folder: Path, untrained: float, chance: float) -> Path:
 
 def main() -> None:
     (options,) = parse(Demo(), description=__doc__ or "")
+    needs("matplotlib")  # before minutes of work
     begin, work, out = time.monotonic(), Path(options.work), Path(options.out)
     os.chdir(Path(__file__).parents[1])
     loader = options.loader or ("ffcv" if installed("ffcv") else "webdataset")

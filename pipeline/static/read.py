@@ -21,6 +21,7 @@ from ...shards.engine import cores, prefetch
 from ...shards.errors import UserError, choose
 from ..batch import Batch
 from ..cut.resize import resized_crop, warm_up
+from ..options import usable
 from ..plan.order import Plan
 
 MODES = {"normal": (1, 2), "g-mask": (3, 4), "rand-g-mask": (5, 6), "avg-mask": (7, 8), "rand-avg-mask": (9, 10)}
@@ -53,7 +54,7 @@ class StaticSet:
         rank: int = 0,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.root, self.device = root, torch.device(device)
+        self.root, self.device = root, usable(device)
         self.classes, self.items = listed(root, mode)
         self.plan = Plan(len(self.items), batch, world_size, rank, tail="exact")
         self.size = _pixels(self.items[0].files[1]).shape[0]  # px, of every view

@@ -37,6 +37,7 @@ def pretrain(
     `data`, `views` and `reader` are objects of your own in place of those that `run` and `recipe` name: a training set,
     views that may end with ops of your own, and the reader of that set's samples.
     """
+    setup.require_loggers(run)
     with process_group(run.device) as device, ExitStack() as stack:
         data = data or run.training()
         folder = Path(run.out or f"runs/{recipe.method}-{data.info.name}")

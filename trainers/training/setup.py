@@ -12,7 +12,7 @@ from ...augment.spec import Views
 from ...pipeline.batch import Loader, SampleReader
 from ...pipeline.plan.order import Plan
 from ...pipeline.plan.orders import Balanced, WindowShuffle
-from ...shards.errors import UserError
+from ...shards.errors import UserError, needs
 from ...shards.manifest import Manifest
 from ..checkpoints.manager import TrainState
 from ..checkpoints.pretrained import load_pretrained
@@ -94,6 +94,13 @@ def checkpoint_to_resume(resume: str, folder: Path) -> Path | None:
     if last.exists() and (not resume or Path(resume).resolve() != last.resolve()):
         raise UserError(f"{folder} already holds a run: --resume auto continues it, --out starts another")
     return Path(resume) if resume else None
+
+
+def require_loggers(run: Run) -> None:
+    """UserError if a logger that `run` asks for is not installed."""
+    for package, wanted in (("tensorboard", run.tensorboard), ("wandb", run.wandb)):
+        if wanted:
+            needs(package)
 
 
 def metric_loggers(run: Run, folder: Path, config: dict[str, Any]) -> tuple[MetricLogger, ...]:
