@@ -109,10 +109,11 @@ def threaded(work: Callable[[T], R], items: Sequence[T]) -> Generator[R, None, N
 def _begin() -> None:
     """Let a worker ignore Ctrl-C, which its parent handles, and end with its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_follow, daemon=True).start()
+    threading.Thread(target=follow_parent, daemon=True).start()
 
 
-def _follow() -> None:
+def follow_parent() -> None:
+    """Wait for the end of the process that started this one, then end."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     connection.wait([parent.sentinel])

@@ -66,12 +66,10 @@ def train(options: Demo, data: dict[str, object]) -> None:
         raise UserError(f"{out} holds something other than a run: name a new folder with --out")
     shutil.rmtree(out, ignore_errors=True)
     device = "cpu" if options.ranks > torch.cuda.device_count() else "auto"
-    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={options.ranks}"]
-    start = torchrun if options.ranks > 1 else []
     method = {"recipe": "moco_v1", "arch": "test_resnet", "queue": 512, "key_momentum": 0.99, "bn_groups": 2}
     schedule = {"size": 64, "epochs": options.epochs, "batch_size": 64, "lr": 0.06, "seed": options.seed}
     validation = {"eval_every": 6, "knn_k": 20}
-    call(*start, "trainers/train.py", **data, **method, **schedule, **validation, device=device, out=out)
+    call("trainers/train.py", ranks=options.ranks, **data, **method, **schedule, **validation, device=device, out=out)
 
 
 def evaluate(out: Path, data: dict[str, object]) -> tuple[float, float]:
