@@ -19,7 +19,7 @@ from viewstream.shards.cli import parse, run
 # isort: split
 import torch
 
-from viewstream.shards.errors import UserError, installed, needs
+from viewstream.shards.errors import UserError, command, installed, needs
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def call(*words: object, **flags: object) -> None:
     """Run `python WORDS --flag value ...` and print the command; a flag's `_` becomes `-`. UserError if it fails."""
     pairs = [(f"--{name.replace('_', '-')}", value) for name, value in flags.items()]
     argv = [str(word) for word in (*words, *(part for pair in pairs for part in pair))]
-    print("\n$ " + " ".join(["python", *argv]), flush=True)
+    print("\n$ " + command("python", *argv), flush=True)
     finished = subprocess.run([sys.executable, *argv], check=False)
     if finished.returncode:
         raise UserError(f"{argv[0]} ended with code {finished.returncode}: its message above names the reason")

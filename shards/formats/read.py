@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import UserError
+from ..errors import UserError, command
 from ..manifest import Manifest
 from .beton import RAW, Layout
 from .reader import SampleReader
@@ -32,7 +32,7 @@ class OpenFiles:
         if len(data) < length:
             raise UserError(
                 f"{self.paths[file]} ends at byte {offset + len(data)}, inside a sample: the file is truncated, "
-                f"`python tools/verify_shards.py {self.paths[file].parent} --repair` repairs it"
+                f"{_repair(self.paths[file].parent)}"
             )
         return data
 
@@ -46,6 +46,10 @@ class OpenFiles:
             file.close()
 
 
+def _repair(root: Path) -> str:
+    return f"`{command('python tools/verify_shards.py', root, '--repair')}` repairs it"
+
+
 def _open(path: Path) -> FileIO:
     try:
         return path.open("rb", buffering=0)
@@ -53,8 +57,7 @@ def _open(path: Path) -> FileIO:
         if error.errno == errno.EMFILE:
             raise UserError(f"cannot open {path}: too many open files, raise the limit with `ulimit -n`") from error
         raise UserError(
-            f"cannot open {path} ({error.strerror}): the set is incomplete, "
-            f"`python tools/verify_shards.py {path.parent} --repair` repairs it"
+            f"cannot open {path} ({error.strerror}): the set is incomplete, {_repair(path.parent)}"
         ) from error
 
 
@@ -116,8 +119,7 @@ class FolderReader(SampleReader):
             return path.read_bytes()
         except OSError as error:
             raise UserError(
-                f"cannot read {path} ({error.strerror}): the set is incomplete, "
-                f"`python tools/verify_shards.py {self.manifest.root} --repair` repairs it"
+                f"cannot read {path} ({error.strerror}): the set is incomplete, {_repair(self.manifest.root)}"
             ) from error
 
     def locate(self, row: int) -> str:

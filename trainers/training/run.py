@@ -12,6 +12,7 @@ import torch
 
 from ...augment.spec import Views
 from ...pipeline.batch import SampleReader
+from ...shards.errors import command
 from ...shards.files import atomic
 from ...shards.manifest import Manifest
 from ..checkpoints.manager import CheckpointManager
@@ -103,4 +104,5 @@ def _conclude(folder: Path, step: int, total: int) -> None:
     if step < total:
         print(f"stopped after step {step} of {total}: --resume auto continues")
     else:
-        print(f"next: python trainers/evaluate.py --task knn --checkpoint {folder / 'last.pt'}")
+        words = ("--task", "knn", "--checkpoint", folder / "last.pt")
+        print(f"next: {command('python trainers/evaluate.py', *words)}")
