@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 
-from ..shards.errors import UserError
+from ..shards.errors import UserError, command
 from ..shards.manifest import Manifest
 from .batch import SampleReader
 from .plan.order import Plan
@@ -19,7 +19,7 @@ def damaged(manifest: Manifest, reader: SampleReader, row: int, reason: str) -> 
     if manifest.info.kind == "plain":
         remedy = "mend or remove it"
     elif str(manifest.root) in place:
-        remedy = f"`python tools/verify_shards.py {manifest.root} --repair` mends it"
+        remedy = f"`{command('python tools/verify_shards.py', manifest.root, '--repair')}` mends it"
     else:  # bytes that are not the set's own files
         remedy = "mend it there"
     return UserError(

@@ -23,7 +23,7 @@ from .cut.resize import warm_up
 from .damage import Replacer
 from .executor import Executor, Task
 from .host_batch import BufferPool, CroppedViews, DecodedImages, HostBatch
-from .options import DEFAULTS, LoaderOptions
+from .options import DEFAULTS, LoaderOptions, usable
 from .plan.order import Plan
 from .plan.params import BatchParams, batch_params, batch_params_ahead
 from .plan.step import Step
@@ -47,7 +47,7 @@ class ViewLoader:
     ):
         plan.fit(len(manifest), manifest.info.name)
         self.manifest, self.plan, self.views, self.reader = manifest, plan, check(views), reader
-        self.device, self.dtype = torch.device(options.device), options.dtype
+        self.device, self.dtype = usable(options.device), options.dtype
         self.crop_on_device = options.crop_on_device
         self.sizes = [size_of(view) for view in views]
         self.replacer = Replacer(manifest, plan, options.skip)

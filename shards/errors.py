@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import shlex
 from collections.abc import Iterable
 from importlib.util import find_spec
 from types import ModuleType
@@ -19,6 +20,11 @@ def choose(kind: str, name: str, options: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, options, n=2, cutoff=0.5)
     hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
     raise UserError(f"unknown {kind} {name!r}: {hint}there are {', '.join(options)}")
+
+
+def command(program: str, *words: object) -> str:
+    """The line that runs a program of this project, quoted where a shell would read a word differently."""
+    return shlex.join([*program.split(), *map(str, words)])
 
 
 # Package -> the extra of this project that installs it.
@@ -55,4 +61,7 @@ def needs(module: str) -> ModuleType:
 def installed(module: str) -> bool:
     """Whether `module` can be imported; unlike find_spec, it is False if a parent package is absent."""
     parent = module.rpartition(".")[0]
-    return (not parent or installed(parent)) and find_spec(module) is not None
+    try:
+        return (not parent or installed(parent)) and find_spec(module) is not None
+    except ModuleNotFoundError:  # from an import hook that hides a package
+        return False

@@ -1,6 +1,5 @@
 """Files that appear whole or not at all, and the folder of a build in progress."""
 
-import fcntl
 import hashlib
 import json
 import os
@@ -12,6 +11,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from .errors import UserError
+
+try:
+    import fcntl
+except ModuleNotFoundError as error:  # Windows, which lacks pread too
+    raise UserError("viewstream runs on Linux and macOS, not on this system: on Windows, run it in WSL") from error
 
 PAGE = "dataset.json"  # written last: a folder that has it is a complete set
 BUILDING = "building"  # present while a build runs; it marks the folder as ours, so leftovers may be deleted

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Annotated, Any, Literal
 
+from viewstream.shards.cli import Positional, parse, run
+
+# isort: split
 import timm
 import torch
 from torch import nn
 from torchvision import models
 
-from viewstream.shards.cli import Positional, parse, run
 from viewstream.shards.errors import UserError, needs
 from viewstream.shards.files import atomic, writing
 from viewstream.trainers.checkpoints.files import State, save

@@ -10,7 +10,7 @@ from typing import Annotated
 from viewstream.shards.care.repair import repair
 from viewstream.shards.care.verify import verify
 from viewstream.shards.cli import Positional, parse, run
-from viewstream.shards.errors import UserError
+from viewstream.shards.errors import UserError, command
 from viewstream.shards.manifest import Manifest
 from viewstream.shards.sources.detect import open_source
 from viewstream.shards.sources.source import Source
@@ -45,7 +45,7 @@ def main() -> None:
             print(f"{file}: rebuilt")
         damages = verify(manifest, options.workers)
     if damages:
-        remedy = f"python tools/verify_shards.py {options.dir} --repair rebuilds them"
+        remedy = f"`{command('python tools/verify_shards.py', options.dir, '--repair')}` rebuilds them"
         raise UserError(f"{len(damages)} files of {options.dir} are damaged or absent: {remedy}")
     formats = ", ".join(manifest.info.formats)
     print(f"{options.dir} is as it was built: {len(manifest):,} samples, {formats}, {len(manifest.info.files)} files")

@@ -1,4 +1,4 @@
-"""Process groups from the environment of torchrun, collectives that also work on one process, and a rank's seeds."""
+"""Process groups from the environment of torchrun or `--ranks`, collectives for one process too, and ranks' seeds."""
 
 import os
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from ..shards.errors import UserError
+from .launch import STORE
 
 SHARED = 48  # bits of a seed
 
@@ -35,7 +36,7 @@ def generator(device: torch.device) -> torch.Generator:
 
 @contextmanager
 def process_group(device: str = "auto") -> Iterator[torch.device]:
-    """Yield the device of this process; if torchrun started several, inside a process group (nccl on GPUs, gloo on
+    """Yield the device of this process; if several were started, inside a process group (nccl on GPUs, gloo on
     CPUs)."""
     kind = device if device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
     local = int(os.environ.get("LOCAL_RANK", "0"))
@@ -50,8 +51,10 @@ def process_group(device: str = "auto") -> Iterator[torch.device]:
     if dist.is_initialized():  # a probe trains within an evaluation
         yield chosen
         return
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        dist.init_process_group("nccl" if kind == "cuda" else "gloo", device_id=chosen if kind == "cuda" else None)
+    if (size := int(os.environ.get("WORLD_SIZE", "1"))) > 1:
+        backend, bound = ("nccl", chosen) if kind == "cuda" else ("gloo", None)
+        meeting = {"init_method": os.environ.get(STORE), "world_size": size, "rank": int(os.environ["RANK"])}
+        dist.init_process_group(backend, **meeting, device_id=bound)
     yield chosen
     if dist.is_initialized():  # not after an error: peers may be inside a collective, and nccl would wait for them
         dist.destroy_process_group()

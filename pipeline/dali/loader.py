@@ -26,7 +26,7 @@ from ...shards.formats.beton import JPEG
 from ...shards.manifest import Manifest
 from ..batch import Batch, SampleReader
 from ..damage import Replacer, damaged
-from ..options import DEFAULTS, LoaderOptions
+from ..options import DEFAULTS, LoaderOptions, usable
 from ..plan.order import Plan
 from ..plan.step import Step
 from ..readers.ffcv import CachedBetonReader
@@ -56,7 +56,7 @@ class DaliLoader:
         if isinstance(reader, CachedBetonReader) and (raw := np.flatnonzero(reader.mode[reader.rows] != JPEG)).size:
             raise NoJpeg(manifest, int(raw[0]))
         self.manifest, self.plan, self.views, self.reader = manifest, plan, check(views), reader
-        self.device, self.dtype, self.times = torch.device(options.device), options.dtype, Times()
+        self.device, self.dtype, self.times = usable(options.device), options.dtype, Times()
         threads, on = options.threads or share_of_cores(), "gpu" if self.device.type == "cuda" else "cpu"
         self.replacer = Replacer(manifest, plan, options.skip)
         self.jpegs = JpegReader(manifest, reader, threads, self.replacer)

@@ -1,5 +1,6 @@
 """The summary of a set that was just built."""
 
+from ..errors import command
 from ..manifest import Manifest
 from ..sources.passed import sentences
 
@@ -26,7 +27,8 @@ def summary(manifest: Manifest) -> str:
     if info.split != "train":
         return table
     loader = next(form for form in ("ffcv", "webdataset", "folder") if form in info.formats)
-    return f"{table}\n\ntorchrun trainers/train.py --method moco --loader {loader} --data {manifest.root}"
+    words = ("--method", "moco", "--loader", loader, "--data", manifest.root)
+    return f"{table}\n\n{command('torchrun trainers/train.py', *words)}"
 
 
 def _size(manifest: Manifest) -> str:

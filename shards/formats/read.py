@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import UserError
+from ..errors import UserError, command
 from ..manifest import Manifest
 from .beton import RAW, Layout
 from .reader import SampleReader
@@ -32,18 +32,22 @@ class OpenFiles:
         if len(data) < length:
             raise UserError(
                 f"{self.paths[file]} ends at byte {offset + len(data)}, inside a sample: the file is truncated, "
-                f"`python tools/verify_shards.py {self.paths[file].parent} --repair` repairs it"
+                f"{_repair(self.paths[file].parent)}"
             )
         return data
 
     def prefetch(self) -> None:
-        """Ask the kernel to read the files into its cache."""
-        for file in self._files:
+        """Ask the kernel to read the files into its cache; macOS cannot be asked."""
+        for file in self._files if hasattr(os, "posix_fadvise") else ():
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
     def close(self) -> None:
         for file in self._files:
             file.close()
+
+
+def _repair(root: Path) -> str:
+    return f"`{command('python tools/verify_shards.py', root, '--repair')}` repairs it"
 
 
 def _open(path: Path) -> FileIO:
@@ -53,8 +57,7 @@ def _open(path: Path) -> FileIO:
         if error.errno == errno.EMFILE:
             raise UserError(f"cannot open {path}: too many open files, raise the limit with `ulimit -n`") from error
         raise UserError(
-            f"cannot open {path} ({error.strerror}): the set is incomplete, "
-            f"`python tools/verify_shards.py {path.parent} --repair` repairs it"
+            f"cannot open {path} ({error.strerror}): the set is incomplete, {_repair(path.parent)}"
         ) from error
 
 
@@ -116,8 +119,7 @@ class FolderReader(SampleReader):
             return path.read_bytes()
         except OSError as error:
             raise UserError(
-                f"cannot read {path} ({error.strerror}): the set is incomplete, "
-                f"`python tools/verify_shards.py {self.manifest.root} --repair` repairs it"
+                f"cannot read {path} ({error.strerror}): the set is incomplete, {_repair(self.manifest.root)}"
             ) from error
 
     def locate(self, row: int) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+from ...shards.errors import needs
 from ..evals import instdisc, stats, tsne
 from ..ranks import rank
 from .evaluation import EvaluatedModel, Evaluation, Results
@@ -64,6 +65,8 @@ class Tsne(Static):
     per_class: Annotated[int, "images of each class", 1] = 100
 
     def measure(self, model: EvaluatedModel) -> Results:
+        for package in ("sklearn", "matplotlib"):  # before minutes of work
+            needs(package)
         views, labels = model.views(self.static, self.dataset_mode)
         folder = Path(self.out or Path(self.checkpoint).parent)
         if rank():

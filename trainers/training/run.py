@@ -11,6 +11,7 @@ import torch
 
 from ...augment.spec import Views
 from ...pipeline.batch import SampleReader
+from ...shards.errors import command
 from ...shards.files import atomic, writing
 from ...shards.manifest import Manifest
 from ..checkpoints.manager import CheckpointManager
@@ -41,6 +42,7 @@ def pretrain(
     views that may end with ops of your own, and the reader of that set's samples. After Ctrl-C the run is saved, then
     KeyboardInterrupt is raised.
     """
+    setup.require_loggers(run)
     with process_group(run.device) as device, ExitStack() as stack:
         data = data or run.training()
         folder = Path(run.out or f"runs/{recipe.method}-{data.info.name}")
@@ -99,4 +101,5 @@ def _conclude(folder: Path, step: int, total: int) -> None:
     if step < total:
         print(f"stopped after step {step} of {total}: --resume auto continues")
     else:
-        print(f"next: python trainers/evaluate.py --task knn --checkpoint {folder / 'last.pt'}")
+        words = ("--task", "knn", "--checkpoint", folder / "last.pt")
+        print(f"next: {command('python trainers/evaluate.py', *words)}")

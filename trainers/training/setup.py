@@ -14,7 +14,7 @@ from ...augment.spec import Views
 from ...pipeline.batch import Loader, SampleReader
 from ...pipeline.plan.order import Plan
 from ...pipeline.plan.orders import Balanced, WindowShuffle
-from ...shards.errors import UserError
+from ...shards.errors import UserError, needs
 from ...shards.files import writing
 from ...shards.info import class_counts
 from ...shards.manifest import Manifest
@@ -123,6 +123,13 @@ def checkpoint_to_resume(resume: str, folder: Path) -> Path | None:
     if last.exists() and (not resume or Path(resume).resolve() != last.resolve()):
         raise UserError(f"{folder} already holds a run: --resume auto continues it, --out starts another")
     return Path(resume) if resume else None
+
+
+def require_loggers(run: Run) -> None:
+    """UserError if a logger that `run` asks for is not installed."""
+    for package, wanted in (("tensorboard", run.tensorboard), ("wandb", run.wandb)):
+        if wanted:
+            needs(package)
 
 
 def metric_loggers(run: Run, folder: Path, config: dict[str, Any]) -> tuple[MetricLogger, ...]:
