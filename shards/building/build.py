@@ -31,7 +31,7 @@ from ..subsets.options import SubsetOptions
 from . import records
 from .blocks import BlockEncoder
 from .layout import Unit, bytes_of, layout
-from .options import FREE, BuildOptions, described, encoding_of
+from .options import FREE, BuildOptions, described, encoding_of, wanted_of
 from .records import Record
 from .writer import SetWriter
 
@@ -45,7 +45,7 @@ def build(options: BuildOptions, choice: SubsetOptions | None = None) -> Manifes
     encoding = encoding_of(options)
     where = str(options.source or os.environ.get("IMAGENET") or "data/imagenet")
     reading, split = split_of(choice.subset, options.split)
-    source = open_source(where, reading, options.source_type or None, options.root or None)
+    source = open_source(where, reading, options.source_type or None, options.root or None, wanted_of(options))
     if options.strict:
         source.passed.refuse(where)
     part = subset(source, choice, options.seed)

@@ -14,7 +14,8 @@ from .source import Source
 from .split import LAYOUT
 from .storage import Storage, opening, storage
 from .tsv import TABLES, tsv
-from .webdataset import webdataset
+from .wanted import ANY, Wanted
+from .webdataset import COMPRESSED, webdataset
 
 KINDS = ("imagefolder", "flat", "ilsvrc", "parquet", "tsv", "webdataset", "list")
 OTHERS = (
@@ -23,24 +24,28 @@ OTHERS = (
 )
 
 
-def open_source(where: str, split: str, kind: str | None = None, root: str | None = None) -> Source:
+def open_source(
+    where: str, split: str, kind: str | None = None, root: str | None = None, wanted: Wanted = ANY
+) -> Source:
     """The split `train` or `val` of the source `where`, of the given kind or the one that `kind_of` finds.
 
-    `root`: the folder of a list's images."""
+    `root`: the folder of a list's images; `wanted`: what to take of tars or tables that hold more than one image."""
     kind = choose("kind of source", kind, KINDS) if kind else kind_of(where, split)
     if root is not None and kind != "list":
         raise UserError(f"--root says where the images of a list are, but {where} is of kind {kind}: leave it out")
+    if kind not in ("parquet", "webdataset"):
+        wanted.only(kind)
     match kind:
         case "list":
             return listing(where, split, root)
         case "ilsvrc":
             return ilsvrc(where, split)
         case "parquet":
-            return parquet(where, split)
+            return parquet(where, split, wanted)
         case "tsv":
             return tsv(where, split)
         case "webdataset":
-            return webdataset(where, split)
+            return webdataset(where, split, wanted)
         case "flat":
             return flat(where, split)
         case _:
@@ -53,6 +58,8 @@ def kind_of(where: str, split: str) -> str:
     suffix = os.path.splitext(name)[1].lower()
     if name in TARS.values():
         return "ilsvrc"
+    if name.lower().endswith(COMPRESSED):  # refused there, by name
+        return "webdataset"
     by_suffix = {".tar": "webdataset", ".parquet": "parquet", ".tsv": "tsv", ".txt": "list"}
     if suffix in by_suffix:
         return by_suffix[suffix]
@@ -80,7 +87,7 @@ def _in_folder(files: Storage, split: str) -> str:
         return "parquet"
     if names & set(sum(TABLES.values(), ())):
         return "tsv"
-    if PAGE in names or ".tar" in suffixes:
+    if PAGE in names or ".tar" in suffixes or any(name.lower().endswith(COMPRESSED) for name in names):
         return "webdataset"
     base = split if split in dirs else ""
     inside = files.entries(base)
