@@ -119,6 +119,12 @@ class Manifest:
         """The .beton file."""
         return next(self.root / f["file"] for f in self.info.files if f["file"].endswith(".beton"))
 
+    def repair(self) -> str:
+        """What makes damaged or absent files of the set whole again, for messages."""
+        if self.info.kind == "indexed":  # its files have no other copy here
+            return "fetch the file again"
+        return f"`python tools/verify_shards.py {self.root} --repair` mends it"
+
     def require_labels(self, purpose: str) -> None:
         """UserError unless every sample has a label; `purpose` names what needs the labels."""
         if bare := int((self.label < 0).sum()):

@@ -102,7 +102,9 @@ class DaliLoader:
             views = self._views(pending, epoch)
         except Unfit as error:
             if not self.replacer.allowed:
-                raise damaged(self.manifest, self.reader, int(pending.rows[error.place]), error.why) from error
+                row = int(pending.rows[error.place])
+                stored = damaged(self.manifest, self.reader, row, error.why, self.reader.read(row))
+                raise self.replacer.final(stored) from error
             pending = self._start(self.jpegs.replaced(pending.rows, epoch), epoch)
             views = self._views(pending, epoch)
         self.times["samples"] += len(pending.rows)

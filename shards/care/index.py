@@ -66,8 +66,8 @@ def _skipped(samples: Samples, keep: np.ndarray, skip: bool) -> list[JSON]:
     if skipped and (not skip or not keep.any()):
         first = skipped[0]
         raise UserError(
-            f"{first['source']} cannot be read by the loaders ({first['cause']}; {len(skipped)} such): build a set of "
-            "the images with build_shards.py, or leave these out with --on-error skip"
+            f"{first['source']} cannot be read by the loaders ({first['cause']}; {len(skipped)} such): leave these out "
+            "with --on-error skip, or build a set with build_shards.py, which reads more kinds of images"
         )
     return skipped
 

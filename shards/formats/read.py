@@ -22,9 +22,9 @@ class OpenFiles:
     Not mmap: truncating a mapped file kills the process, while a short read is an error that names the file.
     """
 
-    def __init__(self, paths: list[Path]):
-        self.paths = paths
-        self._files = [_open(path) for path in paths]
+    def __init__(self, paths: list[Path], repair: str):
+        self.paths, self.repair = paths, repair  # `repair`: what helps, for messages
+        self._files = [_open(path, repair) for path in paths]
 
     def read(self, file: int, offset: int, length: int) -> bytes:
         """`length` bytes at `offset` of file number `file`; UserError when the file ends before."""
@@ -32,7 +32,7 @@ class OpenFiles:
         if len(data) < length:
             raise UserError(
                 f"{self.paths[file]} ends at byte {offset + len(data)}, inside a sample: the file is truncated, "
-                f"`python tools/verify_shards.py {self.paths[file].parent} --repair` repairs it"
+                f"{self.repair}"
             )
         return data
 
@@ -46,16 +46,13 @@ class OpenFiles:
             file.close()
 
 
-def _open(path: Path) -> FileIO:
+def _open(path: Path, repair: str) -> FileIO:
     try:
         return path.open("rb", buffering=0)
     except OSError as error:
         if error.errno == errno.EMFILE:
             raise UserError(f"cannot open {path}: too many open files, raise the limit with `ulimit -n`") from error
-        raise UserError(
-            f"cannot open {path} ({error.strerror}): the set is incomplete, "
-            f"`python tools/verify_shards.py {path.parent} --repair` repairs it"
-        ) from error
+        raise UserError(f"cannot open {path} ({error.strerror}): the set is incomplete, {repair}") from error
 
 
 class TarReader(SampleReader):
@@ -63,7 +60,7 @@ class TarReader(SampleReader):
 
     def __init__(self, manifest: Manifest):
         manifest.require("webdataset")
-        self.manifest, self.files = manifest, OpenFiles(manifest.tars())
+        self.manifest, self.files = manifest, OpenFiles(manifest.tars(), manifest.repair())
 
     def read(self, row: int) -> bytes:
         m = self.manifest
@@ -82,7 +79,7 @@ class BetonReader(SampleReader):
     def __init__(self, manifest: Manifest):
         manifest.require("ffcv")
         path = manifest.beton_path()
-        self.rows, self.files = manifest.beton, OpenFiles([path])
+        self.rows, self.files = manifest.beton, OpenFiles([path], manifest.repair())
         self.layout = Layout.of(path)
         if len(self.layout.where) < len(manifest):
             raise UserError(f"{path} holds {len(self.layout.where)} samples, the manifest {len(manifest)}: repair it")
@@ -116,8 +113,7 @@ class FolderReader(SampleReader):
             return path.read_bytes()
         except OSError as error:
             raise UserError(
-                f"cannot read {path} ({error.strerror}): the set is incomplete, "
-                f"`python tools/verify_shards.py {self.manifest.root} --repair` repairs it"
+                f"cannot read {path} ({error.strerror}): the set is incomplete, {self.manifest.repair()}"
             ) from error
 
     def locate(self, row: int) -> str:

@@ -1,7 +1,8 @@
 """Which members of a tar make a sample, where names have more than one dot.
 
 WebDataset ends a key at the first dot, so `x.input.jpg` is the member `input.jpg` of sample x; but elsewhere
-`photo.v1.jpg` and `photo.v2.jpg` are two images. What lies beside them decides: an image with its own label is a sample.
+`photo.v1.jpg` and `photo.v2.jpg` are two images. What lies beside them decides: an image with its own label is a
+sample.
 """
 
 from collections import Counter

@@ -14,6 +14,8 @@ from viewstream.shards.care.verify import verify
 from viewstream.shards.errors import UserError
 from viewstream.shards.formats.read import open_beton, open_tar
 
+from ..archives import tar as packed
+
 
 @pytest.fixture
 def theirs(tmp_path, jpeg):
@@ -107,6 +109,46 @@ def test_what_loaders_cannot_decode_is_named_or_left_out(theirs, saved, smooth_p
     made = index(folder, skip=True, workers=1)
     assert len(made) == 10
     assert {row["source"].rpartition("/")[2] for row in made.info.report["skipped"]} == {"odd.jpg", "cut.jpg"}
+
+
+@pytest.fixture
+def odd_tar(tmp_path, jpeg):
+    """A folder with a tar of two sound JPEGs, one without its end and one of 12 bits."""
+    cut, twelve = jpeg(3)[:-400], bytearray(jpeg(4))
+    at = twelve.find(b"\xff\xc0")
+    twelve[at + 1], twelve[at + 4] = 0xC1, 12
+    (tmp_path / "t").mkdir()
+    members = [("ok1.jpg", jpeg(1)), ("ok2.jpg", jpeg(2)), ("cut.jpg", cut), ("twelve.jpg", bytes(twelve))]
+    (tmp_path / "t" / "t-000000.tar").write_bytes(packed(members))
+    return tmp_path / "t"
+
+
+def test_jpegs_whose_headers_or_end_rule_decoding_out_are_refused_or_left_out(odd_tar):
+    with pytest.raises(UserError, match=r"cut\.jpg cannot be read .*it has no end marker; 2 such"):
+        index(odd_tar, workers=1)
+    made = index(odd_tar, skip=True, workers=1)
+    assert made.keys == ["ok1", "ok2"]
+    causes = {row["source"]: row["cause"] for row in made.info.report["skipped"]}
+    assert causes == {"cut.jpg": "it is cut off, it has no end marker", "twelve.jpg": "it has 12 bits per value, not 8"}
+
+
+def test_verify_does_not_call_images_whole_that_were_stored_so(odd_tar, monkeypatch, program):
+    with monkeypatch.context() as before:
+        before.setattr("viewstream.shards.care.headers.fault_of", lambda data: "")  # as older versions did
+        made = index(odd_tar, workers=1)
+    (damage,) = verify(made, workers=1)
+    assert damage.stored
+    assert [made.keys[row] for row in damage.rows] == ["cut", "twelve"]
+    done = program("tools/verify_shards.py", odd_tar, "--repair")
+    assert done.returncode == 2
+    assert "2 images were stored so that loaders cannot read them, it is cut off" in done.stdout
+    assert "no repair mends what was stored so, build a set without these images" in done.stderr
+    flipped = bytearray((odd_tar / "t-000000.tar").read_bytes())
+    flipped[made.offset[0] + 300] ^= 1
+    (odd_tar / "t-000000.tar").write_bytes(flipped)
+    done = program("tools/verify_shards.py", odd_tar)
+    assert "1 samples differ (ok1)" in done.stdout
+    assert "they were made elsewhere, fetch them again" in done.stderr
 
 
 def test_a_folder_without_shards_is_an_error(tmp_path):
