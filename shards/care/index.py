@@ -16,21 +16,34 @@ from ..formats.beton import Layout
 from ..formats.digest import Digest
 from ..info import JSON, DatasetInfo, class_counts
 from ..manifest import SCHEMA, Manifest, write
+from ..sources.wanted import ANY, NONE, Wanted
 from .samples import Samples, beton_samples, tar_samples
 
 
-def index(root: Path, split: str = "train", *, skip: bool = False, workers: int = 0) -> Manifest:
+def index(
+    root: Path,
+    split: str = "train",
+    *,
+    skip: bool = False,
+    workers: int = 0,
+    strict: bool = False,
+    wanted: Wanted = ANY,
+    label_field: str = "",
+) -> Manifest:
     """Describe the tars, or the `.beton`, or both, of folder `root`; `skip` leaves out what loaders cannot read.
 
+    `strict` refuses what is passed over; `wanted`: what to take of tars; `label_field`: the labels of a .beton.
     UserError when the folder has a description already, or nothing to describe.
     """
     tars, betons = _files(root)
-    samples = tar_samples(root, split, workers) if tars else beton_samples(betons[0], workers)
+    samples = tar_samples(root, split, workers, wanted) if tars else beton_samples(betons[0], workers, label_field)
+    if strict:
+        samples.passed.refuse(root)
     keep = np.array([not header.cause for header in samples.headers])
     skipped = _skipped(samples, keep, skip)
     table = samples.table().filter(pa.array(keep))
     if tars and betons:
-        table = _with_beton(table, beton_samples(betons[0], workers), betons[0])
+        table = _with_beton(table, beton_samples(betons[0], workers, NONE), betons[0])
     turned = sum(header.turned for header in samples.headers)
     info = DatasetInfo(
         name=root.resolve().name,
@@ -42,7 +55,8 @@ def index(root: Path, split: str = "train", *, skip: bool = False, workers: int 
         encoding={"indexed": True} | ({"turned": turned} if turned else {}),
         formats=("webdataset",) * bool(tars) + ("ffcv",) * bool(betons),
         files=tuple(_lines(table, samples.files if tars else [], betons)),
-        report={"check": "headers", "normalised": {}, "suspect": [], "skipped": skipped},
+        report={"check": "headers", "normalised": {}, "suspect": [], "skipped": skipped}
+        | ({"passed_over": samples.passed.report()} if samples.passed else {}),
     )
     return write(root, info, table)
 
