@@ -23,6 +23,7 @@ class Options:
     strict: Annotated[bool, "refuse files that hold anything but images and labels"] = False
     member: Annotated[str, "tars: suffix of the image, if samples have several, as input.jpg"] = ""
     label_column: Annotated[str, "tars: suffix, or field of the .json, of the labels; none: leave labels out"] = ""
+    fields: Annotated[tuple[str, ...], "tars: suffixes of further members that readers find, as txt,mask.png"] = ()
     label_field: Annotated[str, "field of the labels in a .beton; none: leave labels out"] = ""
     workers: Annotated[int, "processes; 0 = one per core", 0] = 0
 
@@ -35,7 +36,7 @@ def main() -> None:
         skip=options.on_error == "skip",
         workers=options.workers,
         strict=options.strict,
-        wanted=Wanted(member=options.member, label=options.label_column),
+        wanted=Wanted(member=options.member, label=options.label_column, fields=options.fields),
         label_field=options.label_field,
     )
     print(summary(made))

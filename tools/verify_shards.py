@@ -14,6 +14,7 @@ from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import Manifest
 from viewstream.shards.sources.detect import open_source
 from viewstream.shards.sources.source import Source
+from viewstream.shards.sources.wanted import NONE, Wanted
 
 SHOWN = 3  # sample names per damaged file
 
@@ -64,8 +65,11 @@ def _remedy(manifest: Manifest, mendable: bool) -> str:
 
 def _source(manifest: Manifest, options: Options) -> Source:
     if not options.source:
-        raise UserError("some images are damaged in every format of the set: name its source with --source")
-    return open_source(options.source, manifest.info.subset["split"], options.source_type or None, options.root or None)
+        raise UserError("some of what is damaged has no other copy in the set: name its source with --source")
+    split, kind, encoding = manifest.info.subset["split"], options.source_type or None, manifest.info.encoding
+    labels = NONE if encoding.keys() & {"member", "fields"} else ""  # of tars; the manifest has them
+    wanted = Wanted(encoding.get("member", ""), encoding.get("image_column", ""), labels, manifest.info.fields)
+    return open_source(options.source, split, kind, options.root or None, wanted)
 
 
 if __name__ == "__main__":

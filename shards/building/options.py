@@ -55,6 +55,8 @@ def encoding_of(options: BuildOptions) -> Encoding:
     """How the images are to be stored; UserError for options that cannot work."""
     if not options.format:
         raise UserError("--format names nothing to write: give webdataset, ffcv or folder, or several with commas")
+    if options.fields and "webdataset" not in options.format:
+        raise UserError("--fields go into tars, other formats hold image and label only: add webdataset to --format")
     if not 1 <= options.quality <= 100:
         raise UserError(f"--quality {options.quality} is not a JPEG quality: take 1 to 100, 90 is usual")
     if min(options.max_side, options.short_side + 1) < 1:
@@ -72,6 +74,7 @@ def described(options: BuildOptions) -> JSON:
         page |= {"keep": True, "check": options.check}
     else:
         page |= {"short_side": options.short_side} if options.short_side else {"max_side": options.max_side}
+    page |= {name: value for name in ("member", "image_column") if (value := getattr(options, name))}
     return page | ({"raw_fraction": options.raw_fraction, "seed": options.seed} if options.raw_fraction else {})
 
 

@@ -52,7 +52,9 @@ def index(
         classes=samples.classes,
         counts=class_counts(table["label"].to_numpy(), samples.classes),
         samples=len(table),
-        encoding={"indexed": True} | ({"turned": turned} if turned else {}),
+        encoding={"indexed": True}
+        | ({"turned": turned} if turned else {})
+        | ({"fields": list(wanted.fields)} if wanted.fields else {}),
         formats=("webdataset",) * bool(tars) + ("ffcv",) * bool(betons),
         files=tuple(_lines(table, samples.files if tars else [], betons)),
         report={"check": "headers", "normalised": {}, "suspect": [], "skipped": skipped}

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..formats.beton import RAW, Layout
-from ..manifest import SCHEMA, uid_of
+from ..manifest import FIELDS, SCHEMA, uid_of
 from ..sources.classes import classes_of
 from ..sources.local import Local
 from ..sources.passed import PassedOver
@@ -33,10 +33,11 @@ class Samples:
     offset: np.ndarray  # [N] int64, -1 = in a .beton
     beton: np.ndarray  # [N] int64, -1 = in a tar
     headers: list[Header]
+    fields: np.ndarray  # [N, 2 F] int64, first byte and size of each of F further members in their tar, -1 = absent
     passed: PassedOver
 
     def table(self) -> pa.Table:
-        """The rows of a manifest, of SCHEMA."""
+        """The rows of a manifest, of SCHEMA, and FIELDS if there are any."""
         columns = {
             "uid": list(map(uid_of, self.keys)),
             "key": self.keys,
@@ -50,7 +51,10 @@ class Samples:
             "offset": self.offset,
             "beton": self.beton,
         }
-        return pa.table(columns, schema=SCHEMA)
+        if not self.fields.shape[1]:
+            return pa.table(columns, schema=SCHEMA)
+        columns |= {"field_offset": list(self.fields[:, 0::2]), "field_bytes": list(self.fields[:, 1::2])}
+        return pa.table(columns, schema=pa.schema([*SCHEMA, *FIELDS]))
 
 
 def tar_samples(root: Path, split: str, workers: int, wanted: Wanted = ANY) -> Samples:
@@ -72,6 +76,7 @@ def tar_samples(root: Path, split: str, workers: int, wanted: Wanted = ANY) -> S
         offset=places[:, 1],
         beton=np.full(len(places), -1),
         headers=read_headers(source.reader, places[:, :3], np.zeros(len(places), bool), workers),
+        fields=places[:, 3:],
         passed=source.passed,
     )
 
@@ -101,5 +106,6 @@ def beton_samples(path: Path, workers: int, wanted: str = "") -> Samples:
         offset=np.full(count, -1),
         beton=np.arange(count),
         headers=headers,
+        fields=np.empty((count, 0), np.int64),
         passed=passed,
     )

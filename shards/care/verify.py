@@ -138,9 +138,10 @@ def index_texts(manifest: Manifest) -> Iterator[tuple[Path, str]]:
     if not tars or manifest.info.kind == "indexed":
         return
     m = manifest
+    more = np.array([m.field(name)[1] for name in m.info.fields], np.int64).reshape(-1, len(m)).T
     for number, tar in enumerate(tars):
         rows = [span.row for span in tar_spans(manifest, number)]
-        columns = (c[rows].tolist() for c in (m.label, m.height, m.width, m.offset, m.bytes))
-        yield index_path(tar), dali_index(zip([m.keys[row] for row in rows], *columns, strict=True))
+        columns = (c[rows].tolist() for c in (m.label, m.height, m.width, m.offset, m.bytes, more))
+        yield index_path(tar), dali_index(zip([m.keys[row] for row in rows], *columns, strict=True), m.info.fields)
     lines = [line for line in m.info.files if line["file"].endswith(".tar")]
     yield m.root / f"{m.info.name}.wids.json", wids_index(m.info.name, lines)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from .source import Reader
 from .storage import Storage
 
 
@@ -40,7 +41,8 @@ class Ranges:
             raise OSError("this image was not staged: a build stages the rows that it reads")
         return self.storage.read(self.files[file], start, length) if length else b""
 
-    def fields(self, place: Any) -> list[bytes | None]:
-        """The further members of a sample, None for one that it lacks."""
-        spans = zip(place[3::2], place[4::2], strict=True)
-        return [None if start < 0 else self.read((place[0], start, length)) for start, length in spans]
+
+def fields_at(reader: Reader, place: Any) -> list[bytes | None]:
+    """The further members of a sample at a place of Ranges, None for one that it lacks."""
+    spans = zip(place[3::2], place[4::2], strict=True)
+    return [None if start < 0 else reader.read((place[0], start, length)) for start, length in spans]

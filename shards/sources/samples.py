@@ -21,7 +21,7 @@ MORE = "members other than image and label (--fields carries them along)"
 NO_IMAGE = "members without an image of their key"
 LABEL_ALONE = "labels without an image of their key"
 NO_KEY = "members whose names give no key"
-ABSENT = (-1, 0)  # offset and length of a further member that a sample lacks
+ABSENT = (-1, -1)  # offset and length of a further member that a sample lacks
 
 
 class Sample(NamedTuple):

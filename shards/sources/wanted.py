@@ -19,6 +19,10 @@ class Wanted:
     def __post_init__(self) -> None:
         cleaned = (name.lower().removeprefix(".") for name in self.fields)
         object.__setattr__(self, "fields", tuple(dict.fromkeys(cleaned)))
+        if taken := {"jpg", "cls"}.intersection(self.fields):
+            raise UserError(
+                f"--fields {min(taken)}: the tars have a .{min(taken)} with the image or label, leave it out"
+            )
         object.__setattr__(self, "member", self.member.lower().removeprefix("."))
 
     def only(self, kind: str, *names: str) -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import re
 from array import array
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,8 @@ def webdataset(where: str | os.PathLike[str], split: str, wanted: Wanted = ANY) 
             "the key of an image in its tar: give both the same names, or leave labels out with --label-column none"
         )
     classes = classes_of(label, where, folders, listed=names or info.get("classes", ()), listed_in=f"its {PAGE}")
-    return arranged(where, split, Ranges(files, tuple(tars)), classes, label, paths, ranges, passed=passed)
+    source = arranged(where, split, Ranges(files, tuple(tars)), classes, label, paths, ranges, passed=passed)
+    return replace(source, fields=wanted.fields)
 
 
 def _check_wanted(where: str, wanted: Wanted, ranges: np.ndarray, label: np.ndarray) -> None:
