@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .errors import UserError
-from .files import PAGE
+from .files import PAGE, atomic
 
 VERSION = 1
 JSON = dict[str, Any]
@@ -39,6 +39,7 @@ class DatasetInfo:
     tool: str = field(default_factory=_tool)
     manifest: str = ""  # sha256 of manifest.parquet
     version: int = VERSION
+    identity: str = ""  # digest of images, labels and classes (identity.py); older sets lack it
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -72,11 +73,21 @@ def read_info(root: Path) -> DatasetInfo:
         if fields["version"] != VERSION:
             raise UserError(f"{page} has version {fields['version']}, this code reads {VERSION}: rebuild the set")
         lists = {k: tuple(fields[k]) for k in ("classes", "counts", "formats", "files")}
-        return DatasetInfo(**{**fields, **lists})
+        return DatasetInfo(**{**fields, **lists, "identity": fields["subset"].pop("identity", "")})
     except (ValueError, KeyError, TypeError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{page} is damaged ({error}): rebuild the set") from error
+
+
+def write_info(root: Path, info: DatasetInfo) -> None:
+    """Write the `dataset.json` of folder `root`.
+
+    The identity goes into `subset`, because earlier readers of this version refuse a key that they do not know."""
+    page = asdict(info)
+    page["subset"]["identity"] = page.pop("identity")
+    with atomic(root / PAGE, "w") as file:
+        file.write(json.dumps(page, indent=1) + "\n")
 
 
 def newest(folder: Path, split: str = "train") -> Path:

@@ -6,7 +6,6 @@ Row i is sample id i, local to the set; `uid` names the image across sets, so th
 
 import dataclasses
 import hashlib
-import json
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +18,8 @@ import pyarrow.parquet as pq
 
 from .errors import UserError
 from .files import PAGE, atomic, digest_of
-from .info import DatasetInfo, class_counts, read_info
+from .identity import identity_of
+from .info import DatasetInfo, class_counts, read_info, write_info
 
 TABLE = "manifest.parquet"
 SCHEMA = pa.schema(
@@ -95,6 +95,16 @@ class Manifest:
         """[N] names, class/stem."""
         return self.strings("key")
 
+    @cached_property
+    def identity(self) -> str:
+        """One digest of images, labels and classes (identity.py), whatever the format. Computed for an older set, and
+        for one whose table was written again since the build."""
+        known, inside = self.info.identity, self.text is not None
+        if known and (inside or digest_of(self.root / TABLE) == self.info.manifest):
+            return known
+        content = (self.height, self.width, self.bytes) if inside else (b"".join(self.strings("sha256")),)
+        return identity_of(self.info.classes, self.uid, self.label, *content)
+
     def strings(self, column: str) -> list[Any]:
         """Column key, source or sha256, [N]; UserError for a column that an unbuilt set does not have."""
         if self.text is None:
@@ -121,8 +131,9 @@ class Manifest:
     def take(self, rows: np.ndarray, label: np.ndarray, classes: tuple[str, ...]) -> Self:
         """The samples `rows` [M], with labels [M] among `classes`, over the same files."""
         columns = {name: getattr(self, name)[rows] for name in NUMERIC} | {"rows": self.rows[rows], "label": label}
-        counts = class_counts(label, classes)
-        info = dataclasses.replace(self.info, classes=classes, counts=counts, samples=len(rows))
+        facts = {"classes": classes, "counts": class_counts(label, classes), "samples": len(rows)}
+        identity = identity_of(classes, rows, label, self.identity.encode())
+        info = dataclasses.replace(self.info, **facts, identity=identity)
         return dataclasses.replace(self, info=info, **columns)
 
     def path(self, row: int) -> Path:
@@ -161,13 +172,13 @@ class Manifest:
 
 
 def write(root: Path, info: DatasetInfo, table: pa.Table) -> Manifest:
-    """Write `manifest.parquet` from a table of SCHEMA, and FIELDS if there are any, then `dataset.json`, each under a
-    partial name first."""
+    """Write `manifest.parquet` from a table of SCHEMA, and FIELDS if there are any, then `dataset.json` with its
+    identity, each under a partial name first."""
     assert table.schema == pa.schema([*SCHEMA, *(FIELDS if info.fields else ())])
     assert table.num_rows == info.samples
     with atomic(root / TABLE) as file:
         pq.write_table(table, file, compression="zstd", use_dictionary=False, row_group_size=1 << 20)
-    info = dataclasses.replace(info, manifest=digest_of(root / TABLE))
-    with atomic(root / PAGE, "w") as file:
-        file.write(json.dumps(dataclasses.asdict(info), indent=1) + "\n")
+    uid, label, sha256 = table["uid"].to_numpy(), table["label"].to_numpy(), table["sha256"].to_pylist()
+    identity = identity_of(info.classes, uid, label, b"".join(sha256))
+    write_info(root, dataclasses.replace(info, manifest=digest_of(root / TABLE), identity=identity))
     return Manifest.open(root)

@@ -1,11 +1,14 @@
 """Class folders of images as a data set, without a build: what `--keep` would store, known from the files' headers.
 
 Row i is row i of a build of the same folder, and keys, uids and labels are the same too, so a run sees the same batches
-from either. The price: every start looks at every file, so a set that is used often is better built.
+from either. Its identity is of the files' names, sizes and times. The price: every start looks at every file, so a set
+that is used often is better built.
 """
 
 import os
+import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Self
 
@@ -16,12 +19,14 @@ from .encoding.encode import Encoding, encode
 from .encoding.headers import Damaged
 from .engine import threaded
 from .errors import UserError
+from .identity import identity_of
 from .info import JSON
 from .keyed import shuffled
 from .manifest import Manifest
 from .memory import in_memory
 from .sources.detect import kind_of, open_source
 from .sources.local import Local
+from .sources.passed import PassedOver, sentences
 from .sources.readers import Files
 from .sources.source import key_of
 
@@ -64,12 +69,16 @@ def plain(root: str | os.PathLike[str], split: str = "train") -> Plain:
             f"`python tools/build_shards.py --source {where}` makes a set of it"
         )
     source = open_source(where, split, kind)
+    if os.environ.get("RANK", "0") == "0":
+        for sentence in sentences(source.passed.report()):
+            print(f"note: {where}: passed over {sentence}", file=sys.stderr)
     assert isinstance(source.reader, Files)
     assert isinstance(source.reader.storage, Local)
     files = source.reader.storage
     order = shuffled(source.uids(np.arange(len(source))), BuildOptions.seed, "storage")
     paths = [source.paths[row] for row in order.tolist()]
-    looks = list(threaded(lambda path: look(files, path), paths))
+    places = [str(source.places[row]) for row in order.tolist()]
+    looks, stamps = zip(*threaded(lambda path: (look(files, path), files.stamp(path)), places), strict=True)
     described = in_memory(
         f"{source.name}-plain-{source.split}",
         list(map(key_of, paths)),
@@ -78,14 +87,15 @@ def plain(root: str | os.PathLike[str], split: str = "train") -> Plain:
         source.classes,
         split=source.split,
         bytes=np.array([one.bytes for one in looks]),
-        source=paths,
+        source=places,
         root=files.root,
     )
     info = replace(
         described.info,
         subset={"name": "full", "from": "source", "split": source.split},
         encoding={"quality": KEPT.quality, "keep": True, "check": KEPT.check},
-        report=_report(paths, looks),
+        report=_report(paths, looks, source.passed),
+        identity=identity_of(source.classes, described.uid, described.label, np.array(stamps, "<i8")),
     )
     return Plain(**{**vars(described), "info": info}, odd=np.array([one.odd for one in looks], bool))
 
@@ -130,13 +140,14 @@ def _at_all(data: bytes) -> Look:
     return Look(stored.height, stored.width, len(stored.jpeg), odd, stored.kinds, stored.suspect)
 
 
-def _report(paths: list[str], looks: list[Look]) -> JSON:
+def _report(paths: list[str], looks: Sequence[Look], passed: PassedOver) -> JSON:
     """The report that a build with `--keep` would write."""
     kinds = Counter(kind for one in looks for kind in one.kinds)
     suspects = [(path, one.suspect) for path, one in zip(paths, looks, strict=True) if one.suspect]
-    return {
+    report: JSON = {
         "check": KEPT.check,
         "normalised": dict(sorted(kinds.items())),
         "suspect": [{"source": path, "cause": cause} for path, cause in suspects],
         "skipped": [],
     }
+    return report | ({"passed_over": passed.report()} if passed else {})

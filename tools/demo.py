@@ -76,8 +76,9 @@ def evaluate(out: Path, data: dict[str, object]) -> tuple[float, float]:
     """kNN accuracy of the trained and of the initial network."""
     for untrained in ([], ["--untrained"]):
         call("trainers/evaluate.py", *untrained, task="knn", checkpoint=out / "last.pt", k=20, **data)
-    results = json.loads((out / "results.json").read_text())
-    trained, untrained = (results[name]["knn/top1 k=20 T=0.07"] for name in ("knn", "knn untrained"))
+    entries = json.loads((out / "results.json").read_text()).values()
+    results = {entry["evaluation"]: entry["knn/top1 k=20 T=0.07"] for entry in entries}
+    trained, untrained = (results[name] for name in ("knn", "knn untrained"))
     return trained, untrained
 
 

@@ -17,6 +17,7 @@ from ...shards.manifest import Manifest
 from ...shards.plain import KEPT, Plain, damaged
 from ...shards.sources.local import Local
 from ...shards.sources.readers import Files
+from ...shards.sources.split import NAMES
 from ..batch import SampleReader
 
 REMEDY = "or build it with `python tools/build_shards.py --format folder ...`"
@@ -104,8 +105,8 @@ def _folder(manifest: Manifest, source: str, name: str) -> Local:
             f"{REMEDY}"
         )
     root, split = Local(Path(source).expanduser()), manifest.info.subset["split"]
-    for files in (root.inside(split), root):
-        if files.exists(name):
+    for folder in (*NAMES[split], ""):
+        if (files := root.inside(folder)).exists(name):
             return files
     raise UserError(f"{source} has no {split}/{name}, which the set was built from: name another --source, {REMEDY}")
 

@@ -39,6 +39,9 @@ class BuildOptions:
     max_side: Annotated[int, "shrink the longer side to this many px"] = 400
     short_side: Annotated[int, "shrink the shorter side to this many px instead"] = 0
     quality: Annotated[int, "JPEG quality, 1-100"] = 90
+    subsampling: Annotated[
+        Literal["420", "444"], "resolution of the JPEG's colors: half, or full; 444 with --quality 100 for small PNGs"
+    ] = "420"
     keep: Annotated[bool, "store plain JPEGs as they are, at full size"] = False
     check: Annotated[Literal["headers", "decode"], "with --keep: check headers and end marker, or decode all"] = (
         "headers"
@@ -64,12 +67,14 @@ def encoding_of(options: BuildOptions) -> Encoding:
     if not 0 <= options.raw_fraction <= 1:
         raise UserError(f"--raw-fraction {options.raw_fraction} is not a share: take 0 to 1")
     max_side = 0 if options.short_side else options.max_side
-    return Encoding(options.keep, max_side, options.short_side, options.quality, options.check)
+    return Encoding(options.keep, max_side, options.short_side, options.quality, options.check, options.subsampling)
 
 
 def described(options: BuildOptions) -> JSON:
     """How the images were stored, for `dataset.json`: only the options that had an effect."""
     page: JSON = {"quality": options.quality}
+    if options.subsampling != BuildOptions.subsampling:
+        page["subsampling"] = options.subsampling
     if options.keep:
         page |= {"keep": True, "check": options.check}
     else:

@@ -114,4 +114,5 @@ def built_encoding(manifest: Manifest) -> Encoding:
         short_side=page.get("short_side", 0),
         quality=page["quality"],
         check=page.get("check", "decode"),
+        subsampling=page.get("subsampling", "420"),
     )

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..info import DatasetInfo, class_counts
 from ..manifest import Manifest
+from ..sources.passed import sentences
 
 SHOTS = (("many", "> 100"), ("medium", "20..100"), ("few", "< 20"))  # training images per class (ImageNet-LT)
 ENDS = {"webdataset": ".tar", "ffcv": ".beton"}
@@ -76,6 +77,8 @@ def _origin(info: DatasetInfo) -> Iterator[Row]:
     yield "normalised", ", ".join(f"{kind} {n:,}" for kind, n in info.report["normalised"].items()) or "0"
     for kind in ("suspect", "skipped", "missing"):
         yield kind, f"{len(info.report.get(kind, ())):,}"
+    for sentence in sentences(info.report.get("passed_over", [])):
+        yield "passed over", sentence
     yield "subset", info.subset["name"]
     for key, value in info.subset.items():
         if key != "name":

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,6 +14,7 @@ from ..errors import UserError
 from ..files import atomic
 from ..formats.beton import JPEG, RAW, BetonWriter
 from ..formats.tar import TarWriter, around
+from ..info import write_info
 from ..manifest import Manifest
 from ..sources.source import Source
 from .copies import Copies
@@ -20,7 +22,7 @@ from .verify import Damage, index_texts, tar_spans
 
 
 def repair(manifest: Manifest, damages: Iterable[Damage], source: Callable[[], Source]) -> list[str]:
-    """Make damaged files again; returns their names.
+    """Make damaged files again, and give `dataset.json` the identity that an older one lacks; returns the files' names.
 
     An image comes from any format that still has it whole, else from `source`, which is opened only then. UserError
     when its bytes cannot be found any more; then that file stays as it is.
@@ -46,6 +48,8 @@ def repair(manifest: Manifest, damages: Iterable[Damage], source: Callable[[], S
                 with atomic(path) as file:
                     file.write(copies.jpeg(damage.rows[0]))
             names.append(damage.file)
+    if not manifest.info.identity:
+        write_info(manifest.root, replace(manifest.info, identity=manifest.identity))
     return names
 
 

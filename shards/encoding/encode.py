@@ -15,8 +15,6 @@ from PIL import Image
 from .headers import END, JPEGS, ODD_SAMPLING, TURNS, Damaged, cause_of, fault_of, opened, orientation, plain_size
 from .shrink import shrink
 
-SUBSAMPLING = "420"
-
 
 @dataclass(frozen=True)
 class Encoding:
@@ -32,6 +30,7 @@ class Encoding:
     short_side: int  # px; 0 = by the long side
     quality: int  # 1-100
     check: Literal["headers", "decode"]
+    subsampling: Literal["420", "444"] = "420"  # colors at half the resolution, or at the full one
 
     def thorough(self) -> bool:
         """Whether every image is decoded."""
@@ -64,7 +63,7 @@ def encode(data: bytes, encoding: Encoding) -> Encoded:
     if encoding.keep and not kinds and not suspect:
         return _stored(data, *pixels.shape[:2])
     pixels = np.ascontiguousarray(pixels) if encoding.keep else _shrink(pixels, encoding)
-    jpeg = simplejpeg.encode_jpeg(pixels, encoding.quality, colorspace="RGB", colorsubsampling=SUBSAMPLING)
+    jpeg = simplejpeg.encode_jpeg(pixels, encoding.quality, colorspace="RGB", colorsubsampling=encoding.subsampling)
     return _stored(jpeg, *pixels.shape[:2], kinds=kinds, suspect=suspect)
 
 

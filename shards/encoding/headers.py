@@ -5,6 +5,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
@@ -44,6 +45,8 @@ ODD_SAMPLING = "odd sampling"
 MAX_PIXELS = 89_478_485  # PIL's limit, above which it warns; it refuses twice as many: small files can claim any size
 JPEGS = ("JPEG", "MPO")  # MPO: a JPEG with more images after the first
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # PIL would start other programs for some others
+if find_spec("PIL.AvifImagePlugin"):  # from Pillow 11.3 on
+    FORMATS += ("AVIF",)
 _FILTERS = threading.Lock()
 
 
@@ -69,14 +72,15 @@ def plain_size(data: bytes) -> tuple[int, int] | None:
 
 
 def may_turn(data: bytes) -> bool:
-    """Whether a JPEG has EXIF before its pixels, or has headers that do not show it."""
+    """Whether a JPEG has EXIF, or XMP with an orientation, before its pixels, or has headers that do not show it."""
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF:
         if data[at + 1] == SCAN:
             return False
-        if data[at + 1] == APP1 and data[at + 4 : at + 8] == b"Exif":
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4])
+        if data[at + 1] == APP1 and (data[at + 4 : at + 8] == b"Exif" or data.find(b"Orientation", at, end) > 0):
             return True
-        at += 2 + int.from_bytes(data[at + 2 : at + 4])
+        at = end
     return True
 
 
@@ -119,9 +123,9 @@ def opened(data: bytes) -> tuple[Image.Image, tuple[str, ...]]:
 
 
 def orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8 in a valid file; 1 = upright, also without EXIF."""
-    if "exif" not in image.info:
-        return 1
+    """The orientation in EXIF, else in XMP, 1 to 8 in a valid file; 1 = upright, also without either."""
+    if image.format == "TIFF" or image.info.keys().isdisjoint(("exif", "xmp", "XML:com.adobe.xmp")):
+        return 1  # Pillow turns a TIFF while it decodes it
     try:
         with _quietly():
             return image.getexif().get(ORIENTATION, 1)

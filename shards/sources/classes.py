@@ -1,10 +1,12 @@
 """Classes of a source: whether there are any, and their names."""
 
+import sys
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from ..errors import UserError
+from ..lists import shown
 
 MAX_CLASSES = 10_000_000  # a larger label is no class number
 
@@ -52,3 +54,16 @@ def numbered(names: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
     classes = tuple(sorted(set(names)))
     number = {name: i for i, name in enumerate(classes)}
     return classes, np.array([number[name] for name in names], np.int32)
+
+
+def matched(own: Sequence[str], known: Sequence[str], where: str) -> tuple[str, ...]:
+    """Classes of the val split in label order: the `known` ones of train, then those that only val has, with a warning.
+
+    Val's `own` alone when train has none of them, or is not there."""
+    unknown = [name for name in own if name not in known]
+    if not known or not unknown:
+        return tuple(known or own)
+    shared = len(unknown) < len(own)
+    effect = "their labels follow those of train" if shared else "labels count the classes of val alone"
+    print(f"warning: {where} has classes that train lacks ({shown(unknown)}): {effect}", file=sys.stderr)
+    return (*known, *unknown) if shared else tuple(own)

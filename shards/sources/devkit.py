@@ -7,18 +7,28 @@ import tarfile
 import zlib
 
 from ..errors import UserError
+from .local import Local
 from .matfile import load
 from .storage import Storage
 
 KIT = "ILSVRC2012_devkit_t12"
 TRUTH, META = "ILSVRC2012_validation_ground_truth.txt", "meta.mat"
 KAGGLE = "LOC_val_solution.csv"
+HEADER = b"ImageId,PredictionString"  # its first line
+
+
+def truth_near(files: Storage, names: list[str]) -> dict[str, str] | None:
+    """`truth` from the tables in a folder or up to three folders above it (Kaggle's lie there), None without any."""
+    above = [Local(folder) for folder in files.root.absolute().parents[:3]] if isinstance(files, Local) else []
+    tables = (KAGGLE, f"{KIT}.tar.gz", f"{KIT}.tar", f"{KIT}/data/{TRUTH}")
+    found = next((folder for folder in (files, *above) if any(map(folder.exists, tables))), None)
+    return truth(found, names) if found else None
 
 
 def truth(files: Storage, names: list[str]) -> dict[str, str]:
     """{stem of a validation image: wnid}, for the sorted `names` of all images."""
     if files.exists(KAGGLE):
-        return _kaggle(files)
+        return kaggle(files.read(KAGGLE), files.show(KAGGLE))
     wnids = _wnids(files)
     if len(wnids) != len(names):
         raise UserError(
@@ -28,13 +38,13 @@ def truth(files: Storage, names: list[str]) -> dict[str, str]:
     return dict(zip((name.rpartition(".")[0] for name in names), wnids, strict=True))
 
 
-def _kaggle(files: Storage) -> dict[str, str]:
+def kaggle(text: bytes, name: str) -> dict[str, str]:
     """{stem: wnid} from lines `ImageId,PredictionString`; the prediction begins with the wnid."""
     try:
-        rows = csv.DictReader(io.StringIO(files.read(KAGGLE).decode()))
+        rows = csv.DictReader(io.StringIO(text.decode("utf-8-sig")))
         return {row["ImageId"]: row["PredictionString"].split()[0] for row in rows}
     except (KeyError, IndexError, ValueError, AttributeError, csv.Error) as error:
-        raise UserError(f"{files.show(KAGGLE)} is not Kaggle's table ({error!r}): fetch it again") from error
+        raise UserError(f"{name} is not Kaggle's table ({error!r}): fetch it again") from error
 
 
 def _wnids(files: Storage) -> list[str]:

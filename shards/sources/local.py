@@ -18,6 +18,7 @@ class Entry(NamedTuple):
 
     name: str
     is_dir: bool
+    is_link: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,22 @@ class Local:
     def entries(self, folder: str = "") -> list[Entry]:
         """Files and folders in a folder, in no order."""
         with os.scandir(self._at(folder) if folder else self.root) as found:
-            return [Entry(e.name, _is_dir(e)) for e in found]
+            return [Entry(e.name, _is_dir(e), e.is_symlink()) for e in found]
+
+    def real(self, folder: str) -> str:
+        """The folder's path without links."""
+        return os.path.realpath(self._at(folder) if folder else self.root)
 
     def exists(self, path: str) -> bool:
         return os.path.exists(self._at(path))
 
     def size(self, path: str) -> int:
         return os.stat(self._at(path)).st_size
+
+    def stamp(self, path: str) -> tuple[int, int]:
+        """Size in bytes, and when the file was last written, ns: together they tell that it has changed."""
+        found = os.stat(self._at(path))
+        return found.st_size, found.st_mtime_ns
 
     def read(self, path: str, start: int = 0, length: int | None = None) -> bytes:
         """The whole file, or `length` bytes of it; OSError when it ends before."""

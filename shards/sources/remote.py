@@ -38,8 +38,11 @@ class Remote:
         listed = {e["name"].rstrip("/"): e["type"] == "directory" for e in found}
         entries = [Entry(name.rpartition("/")[2], is_dir) for name, is_dir in listed.items() if name != path]
         if self._web:  # links of an index page; those with "?" sort it differently
-            entries = [Entry(unquote(html.unescape(name)), is_dir) for name, is_dir in entries if "?" not in name]
+            entries = [Entry(unquote(html.unescape(e.name)), e.is_dir) for e in entries if "?" not in e.name]
         return [e for e in entries if e.name]
+
+    def real(self, folder: str) -> str:
+        return self.show(folder)
 
     def exists(self, path: str) -> bool:
         with as_os_error(self.show(path)):

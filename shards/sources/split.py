@@ -1,30 +1,84 @@
 """The train or val part of a folder: a folder in it, or the archives that belong to the split."""
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
 
 from ..errors import UserError
 from .images import files_in
 from .passed import PassedOver
 from .storage import Storage, opening
+from .tree import folders_in, holds_images
 
 LAYOUT = "{root}/train/<class>/<image>.JPEG and {root}/val/<class>/<image>.JPEG"
 NAMES = {"train": ("train", "training"), "val": ("val", "validation", "valid", "test")}  # the first that is found
 COUNTED = re.compile(r"(?P<head>.*?)(?P<number>\d+)(?P<of>[-_]of[-_])(?P<total>\d{1,6})(?P<tail>.*)", re.IGNORECASE)
 
 
+@dataclass(frozen=True)
+class Parts:
+    """The folders of a source that hold images. A split folder holds class folders, a class folder holds images."""
+
+    splits: dict[str, str]  # train, val -> the folder of that name, in any case
+    labeled: frozenset[str]  # the splits whose folder has class folders
+    others: tuple[str, ...]  # the first two folders of other names, where no split is labeled
+
+    def class_root(self, split: str) -> str | None:
+        """The folder of a split's class folders, "" for the whole tree; None when there are none.
+
+        Without class folders in a split folder the tree is the train split itself, a folder called `train` a class."""
+        if split in self.labeled:
+            return self.splits[split]
+        return "" if split == "train" and self.others else None
+
+
+def parts_of(files: Storage) -> Parts:
+    """Look into the folders of a source, no further than needed."""
+    names = folders_in(files)
+    splits = {}
+    for split, words in NAMES.items():
+        called = (name for word in words for name in names if name.lower() == word)
+        if folder := next((name for name in called if holds_images(files, name)), None):
+            splits[split] = folder
+    labeled = frozenset(split for split, folder in splits.items() if any(image_folders(files, folder)))
+    others = () if labeled else tuple(islice(other_folders(files), 2))
+    return Parts(splits, labeled, others)
+
+
+def image_folders(files: Storage, folder: str) -> Iterator[str]:
+    """Sorted names of the folders in a folder that hold images."""
+    return (name for name in folders_in(files, folder) if holds_images(files, f"{folder}/{name}".lstrip("/")))
+
+
+def train_classes(files: Storage, parts: Parts) -> tuple[str, ...]:
+    """The classes of the folder train/, which number those of val; () when it has none."""
+    return tuple(image_folders(files, parts.splits["train"])) if "train" in parts.labeled else ()
+
+
+def other_folders(files: Storage) -> Iterator[str]:
+    """Sorted names of the folders with images that are called like no split."""
+    words = sum(NAMES.values(), ())
+    return (n for n in folders_in(files) if n.lower() not in words and holds_images(files, n))
+
+
 def split_folder(files: Storage, split: str) -> Storage:
-    """The folder `split`; for train the whole folder when it has neither train/ nor val/. Otherwise UserError."""
+    """The folder `split`; for train the whole folder when no split has a folder. Otherwise UserError."""
     with opening(files.show()):
         try:
-            folders = {e.name for e in files.entries() if e.is_dir}
-        except (FileNotFoundError, NotADirectoryError):
-            folders = None
-    if folders is not None and split in folders:
-        return files.inside(split)
-    if folders is not None and split == "train" and "val" not in folders:
-        return files
-    raise UserError(
-        f"{files.show(split)} does not exist: a source is laid out as {LAYOUT.format(root=files.show())}; "
+            splits = parts_of(files).splits
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise no_split(files, split) from error
+    if split not in splits and (splits or split != "train"):
+        raise no_split(files, split)
+    return files.inside(splits.get(split, ""))
+
+
+def no_split(files: Storage, split: str) -> UserError:
+    """The error for a source without a split."""
+    fact = "holds no images" if files.exists(split) else "does not exist"
+    return UserError(
+        f"{files.show(split)} {fact}: a source is laid out as {LAYOUT.format(root=files.show())}; "
         "name it with --source or $IMAGENET"
     )
 

@@ -16,10 +16,10 @@ from .arrange import arranged
 from .classes import classes_of
 from .images import is_image
 from .local import Local
+from .packed import TABLES
 from .source import Source
 from .storage import Storage, beside, opening, storage
 
-TABLES = {"train": ("train.tsv",), "val": ("val.tsv", "test.tsv")}
 HEAD = 256  # bytes of a row, enough for key and label
 LONG_HEAD = 1 << 16
 CHUNK = 1 << 24

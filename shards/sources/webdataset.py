@@ -15,6 +15,7 @@ from ..files import PAGE
 from .arrange import arranged
 from .classes import classes_of
 from .labels import numbered_labels
+from .packed import COMPRESSED
 from .passed import PassedOver
 from .readers import Ranges
 from .samples import LABEL_ALONE, samples
@@ -25,7 +26,6 @@ from .wanted import ANY, NONE, Wanted
 
 BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 MAX_TARS = 1_000_000
-COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
 
 def webdataset(where: str | os.PathLike[str], split: str, wanted: Wanted = ANY) -> Source:

@@ -24,11 +24,41 @@ def test_a_list_may_have_paths_without_labels():
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        b"a/my 3 cats.jpg 0\nb.d/2.png 1\n",
+        b"a/my 3 cats.jpg 0\rb.d/2.png 1\r",
+        b"path,label\r\na/my 3 cats.jpg,0\r\nb.d/2.png,1\r\n",
+        b"a/my 3 cats.jpg, 0, x\nb.d/2.png ; 1\n",
+        b'# made by hand\n"a/my 3 cats.jpg",0\n  # more\n\nb.d/2.png,1',
+        b"./a/my 3 cats.jpg\t0\n.//b.d/./2.png\t1\n",
+        b"image_id label\n/a/my 3 cats.jpg 0\n./val/b.d/2.png 1 0.5 2\n",
+    ],
+)
+def test_lists_are_written_in_many_ways(text):
+    paths, label = parse(text, "list")
+    assert paths == ["a/my 3 cats.jpg", "b.d/2.png"]
+    assert label.tolist() == [0, 1]
+
+
+def test_paths_without_labels_may_have_spaces():
+    assert parse(b"a/my cat.jpg\r./a/2 \xc3\xbc.JPEG\r", "list")[0] == ["a/my cat.jpg", "a/2 ü.JPEG"]
+
+
+def test_a_long_line_is_refused_at_once():
+    for line in (b"a.jpg" + b" " * 100_000 + b"x", b"x" + b" " * 100_000 + b"y", b"a" * 100_000 + b" b"):
+        with pytest.raises(UserError, match="not `path label`"):
+            parse(line, "list")
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         (b"a/1.JPEG 0\nb/2.JPEG\n", r"list line 2 is 'b/2.JPEG', not `path label`: is it a list file\?"),
         (b"a/1.JPEG\n\nb/2.JPEG 1\n", r"list line 3 is 'b/2.JPEG 1', not a path without a label"),
-        (b"a/my cat.jpg\n", "line 1 is 'a/my cat.jpg', not `path label`"),
+        (b"a/my cat\n", "line 1 is 'a/my cat', not `path label`"),
+        (b"a/1.jpg,cat\n", "line 1 is 'a/1.jpg,cat', not `path label`"),
+        (b"# alone\n", "list names no images"),
         (b"a/1.JPEG 0.5\n", "line 1 .*not `path label`"),
         (b"/ 0\n", "line 1 is '/ 0'"),
         (b"a/1.JPEG 0\na/2.JPEG -1\n", "list line 2 has label -1: labels are 0 to 10,000,000"),

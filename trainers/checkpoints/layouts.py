@@ -33,11 +33,16 @@ class Weights:
     target: State  # the slow copy; may be empty
     others: State  # queues, prototypes, a predictor, ...
     slow: bool  # evaluations take the slow copy
+    classes: dict[str, Any]  # names, and counts of the training images, of the classes; empty as the recipe
+
+    def choice(self, which: str) -> str:
+        """The network that `which` means: `online` or `target`."""
+        auto = "target" if self.slow else "online"
+        return auto if which == "auto" else which
 
     def network(self, which: str = "auto") -> State:
         """The network `online` or `target`; `auto`: the one that evaluations take. UserError if it is not there."""
-        auto = "target" if self.slow else "online"
-        state = self.target if (auto if which == "auto" else which) == "target" else self.online
+        state = self.target if self.choice(which) == "target" else self.online
         if not state:
             raise UserError(f"the {self.kind} checkpoint holds no slow copy of its network: take the online one")
         return state
@@ -77,10 +82,10 @@ def unpacked(file: Any, kind: str = "auto") -> Weights:
             f"no entry begins with {trained}, it is no {kind} checkpoint: leave the format to be recognized"
         )
     about = file if wrapped else {}
-    recipe = about.get("recipe", {}) if kind == "viewstream" else {}
+    recipe, classes = (about.get(name, {}) if kind == "viewstream" else {} for name in ("recipe", "classes"))
     arch, epoch = str(recipe.get("arch") or about.get("arch") or ""), int(about.get("epoch") or 0)
     slow = kind == "ensemble" or recipe.get("method") in ("byol", "sts", "m2t")
-    return Weights(kind, arch, epoch, recipe, library_names(online), library_names(target), others, slow)
+    return Weights(kind, arch, epoch, recipe, library_names(online), library_names(target), others, slow, classes)
 
 
 def _tensors(file: Any) -> tuple[State, bool]:

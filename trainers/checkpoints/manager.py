@@ -13,6 +13,7 @@ from ...shards.files import atomic
 from ..methods.method import Method
 from ..ranks import gather, rank, world_size
 from .files import State, link, load_file
+from .same import require_same_set, require_same_start
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,9 @@ class CheckpointManager:
     """Writes a run's checkpoints into `folder`: last.pt, best.pt by the reported metric, and epoch-NNNN.pt.
 
     A checkpoint holds the state of rank 0; all ranks agree on it except for BatchNorm's running statistics, which
-    training does not read. `metadata` has `recipe` and `data`, which a resumed run must repeat. Besides the end of each
-    epoch of `per_epoch` steps, a checkpoint is due every `save_every` steps; every `keep_every` epochs one is kept. 0:
-    none.
+    training does not read. `metadata` (setup.py) has what a resumed run must repeat: `recipe`, `data`, `val`, `start`.
+    Besides the end of each epoch of `per_epoch` steps, a checkpoint is due every `save_every` steps; every `keep_every`
+    epochs one is kept. 0: none.
     """
 
     def __init__(
@@ -111,14 +112,18 @@ class CheckpointManager:
         return saved["step"]
 
     def _require_same_run(self, saved: dict[str, Any], path: Path) -> None:
-        for name, remedy in (("recipe", "repeat its options"), ("data", "name its --data")):
-            was, now = saved[name], self.metadata[name]
-            changed = [f"{k} {was.get(k)!r} -> {v!r}" for k, v in now.items() if was.get(k) != v]
-            if changed:
-                raise UserError(
-                    f"{path} was trained with another {name} ({'; '.join(changed)}): "
-                    f"{remedy}, or start again with another --out"
-                )
+        was, now = saved["recipe"], self.metadata["recipe"]
+        changed = [f"{k} {was.get(k)!r} -> {v!r}" for k, v in now.items() if was.get(k) != v]
+        if changed:
+            raise UserError(
+                f"{path} was trained with another recipe ({'; '.join(changed)}): "
+                f"repeat its options, or start again with another --out"
+            )
+        for name in ("data", "val"):
+            require_same_set(path, name, saved.get(name), self.metadata.get(name, {}))
+        require_same_start(path, saved.get("start"), self.metadata.get("start", {}))
+        kept: dict[str, Any] = {"start": saved.get("start"), "val": saved.get("val") or self.metadata.get("val")}
+        self.metadata = self.metadata | kept  # a command that names no --pretrained or --val erases neither
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -36,6 +36,11 @@ def shots(scores: Tensor, labels: Tensor, counts: Tensor, *, rule: Rule = "balfe
 
 def groups(accuracy: Tensor, counts: Tensor, *, rule: Rule = "balfeat") -> Tensor:
     """Accuracies [C] and training counts [C] -> unweighted class means of many, medium and few, [3] float64."""
+    group = group_of(counts, rule=rule)
+    return torch.stack([accuracy[group == number].double().mean() for number in range(len(GROUPS))])
+
+
+def group_of(counts: Tensor, *, rule: Rule = "balfeat") -> Tensor:
+    """Training counts [C] -> the position of each class's group in GROUPS, [C]."""
     few = counts <= FEW if choose("rule", rule, ("balfeat", "oltr")) == "balfeat" else counts < FEW
-    many = counts > MANY
-    return torch.stack([accuracy[mask].double().mean() for mask in (many, ~many & ~few, few)])
+    return torch.where(few, 2, torch.where(counts > MANY, 0, 1))

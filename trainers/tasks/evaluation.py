@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from ...shards.files import atomic
 from ...shards.manifest import Manifest
 from ..checkpoints.layouts import read
 from ..checkpoints.loading import load_backbone
-from ..data import Loading, Network, evaluating
+from ..data import Loading, Network, Sets, evaluating, open_pair
 from ..evals.features import features, view_features
 from ..methods.supervised import classifier
 from ..nets.encoder import backbone, seeded
@@ -49,13 +49,18 @@ class Evaluation(Loading, ABC):
 
 
 class EvaluatedModel:
-    """The network that `options` name, and its features of any set. UserError for a checkpoint that does not fit."""
+    """The network that `options` name, and its features of any set. UserError for a checkpoint that does not fit.
 
-    def __init__(self, options: Evaluation, device: torch.device):
+    `facts`: what results.json holds besides the numbers; the test of a probe adds to those of its evaluation.
+    """
+
+    def __init__(self, options: Evaluation, device: torch.device, facts: dict[str, Any] | None = None):
         if not options.checkpoint:
             raise UserError("no network to evaluate: name one with --checkpoint runs/<run>/last.pt")
         self.options, self.device, self.path = options, device, Path(options.checkpoint)
         self.weights = read(self.path)
+        network = {"network": self.weights.choice(options.network)}
+        self.facts: dict[str, Any] = network if facts is None else facts
         recipe = self.weights.recipe
         self.arch = options.arch or self.weights.arch
         if not self.arch:
@@ -72,6 +77,13 @@ class EvaluatedModel:
             if not rank():
                 print(f"{self.arch}: {loaded}")
         return net.to(self.device, memory_format=torch.channels_last).eval()  # pyright: ignore[reportCallIssue]
+
+    def open_pair(self, options: Sets, purpose: str) -> tuple[Manifest, Manifest]:
+        """Training and test set, as `open_pair` of data.py gives them; the facts name both."""
+        sets = open_pair(options, purpose)
+        for name, data in zip(("data", "val"), sets, strict=True):
+            self.facts[name] = {"name": data.info.name, "samples": len(data), "identity": data.identity}
+        return sets
 
     def head(self, width: int, classes: int) -> nn.Module:
         """The checkpoint's classifier, on the CPU: features [N, width] -> scores [N, classes]."""
@@ -91,6 +103,7 @@ class EvaluatedModel:
             raise UserError(
                 "no static set to evaluate on: `python tools/make_static.py` makes one, name it with --static"
             )
+        self.facts["data"] = {"name": Path(static).resolve().name}
         batch, device = self.options.batch_size, self.device
         loader = StaticSet(Path(static), mode, batch=batch, world_size=world_size(), rank=rank(), device=device)
         with closing(loader):
@@ -101,10 +114,10 @@ class EvaluatedModel:
         options = self.options
         loader = evaluating(data, self.size, options.batch_size, options, self.device, options.test_views)
         with closing(loader):
-            return self._kept_features(loader, data.uid.tobytes() + options.test_views.encode())
+            return self._kept_features(loader, f"{data.identity} {options.test_views} ".encode())
 
     def _kept_features(self, loader: Loader, identity: bytes) -> tuple[Tensor, Tensor]:
-        """Features of a loader; with `--features`, those of an earlier evaluation of the same network and images."""
+        """Features of a loader; with `--features`, those of an earlier evaluation of the same network and set."""
         if not self.options.features:
             return features(self.net, loader)
         digest = hashlib.sha256(identity + self.path.read_bytes())

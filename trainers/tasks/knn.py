@@ -6,7 +6,7 @@ from typing import Annotated
 import torch.distributed as dist
 from torch import Tensor
 
-from ..data import Sets, open_pair
+from ..data import Sets
 from ..evals import knn
 from ..ranks import rank, world_size
 from .evaluation import EvaluatedModel, Evaluation, Results
@@ -24,7 +24,7 @@ class Knn(Evaluation, Sets):
     part_batch: Annotated[int, "mini-batch whose mean shift-norm subtracts", 1] = 512
 
     def measure(self, model: EvaluatedModel) -> Results:
-        train, val = open_pair(self, "kNN")
+        train, val = model.open_pair(self, "kNN")
         sets = (*model.features(train), *model.features(val))
         queries = len(sets[3])
         part = knn.share(queries, world_size(), rank())

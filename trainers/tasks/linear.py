@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 import torch
 
 from ...shards.errors import UserError, choose
+from ...shards.manifest import Manifest
 from ..checkpoints.files import load_file
 from ..checkpoints.layouts import read
-from ..data import OnError, Sets, open_pair
+from ..data import OnError, Sets
 from ..recipes import RECIPES
 from ..recipes.options import Supervised
 from ..training.options import Run
@@ -32,7 +33,7 @@ class Linear(Evaluation, Sets):
     protocol: Annotated[str, "recipe: linear, seed_linear, sts_linear, sts_linear_byol, sl_second_stage, ..."] = (
         "linear"
     )
-    out: Annotated[str, "folder of the probe's run (PROTOCOL-DATA beside the checkpoint)"] = ""
+    out: Annotated[str, "folder of the probe's run (PROTOCOL-DATA[-CHECKPOINT][-NETWORK] beside the checkpoint)"] = ""
     epochs: Annotated[int, "passes over the data; 0: as the protocol", 0] = 0
     lr: Annotated[float, "learning rate; 0: as the protocol, scaled with --batch-size", 0] = 0.0
     bias: Annotated[bool, "give the classifier a bias"] = True
@@ -41,12 +42,15 @@ class Linear(Evaluation, Sets):
 
     def measure(self, model: EvaluatedModel) -> Results:
         recipe = self.recipe(model)
-        train, _ = open_pair(self, "a classifier")  # data that do not fit are an error before the training
+        train, _ = model.open_pair(self, "a classifier")  # data that do not fit are an error before the training
         common: dict[str, Any] = {f.name: getattr(self, f.name) for f in dataclasses.fields(Sets)}
         common["device"] = self.device
+        out = self.folder(model, train)
+        if recipe.trained == "all":
+            _require_start(out / "last.pt")
         run = Run(
             **common,
-            out=self.out or str(model.path.with_name(f"{self.name}-{train.info.name}")),
+            out=str(out),
             resume="auto",
             pretrained=self.checkpoint,
             network=self.network,
@@ -64,12 +68,17 @@ class Linear(Evaluation, Sets):
             test_views=recipe.test_views,
             batch_size=self.batch_size,
         )
-        yield from test.measure(EvaluatedModel(test, model.device))
+        yield from test.measure(EvaluatedModel(test, model.device, model.facts))
 
     @property
     def name(self) -> str:
         """Name of the recipe."""
         return self.protocol
+
+    def folder(self, model: EvaluatedModel, train: Manifest) -> Path:
+        """The folder of the probe's run; by default each checkpoint and network has one of its own."""
+        which = [model.path.stem] * (model.path.name != "last.pt") + [self.network] * (self.network != "auto")
+        return Path(self.out or model.path.with_name("-".join([self.name, train.info.name, *which])))
 
     def published(self) -> Supervised:
         """The recipe with its published values."""
@@ -113,6 +122,15 @@ class Transfer(Linear):
         """The recipe with its published values; its test depends on the data set."""
         recipe = super().published()
         return dataclasses.replace(recipe, test_views="transfer_evaluation") if self.dataset == "caltech101" else recipe
+
+
+def _require_start(last: Path) -> None:
+    """UserError for a probe of the whole network by an earlier version: its numbers may be those of any checkpoint."""
+    if last.exists() and load_file(last).get("start") is None:
+        raise UserError(
+            f"{last} does not say which checkpoint it began with, because an earlier version wrote it: "
+            f"remove {last.parent}, or give another --out"
+        )
 
 
 def _require_unchanged(model: EvaluatedModel, path: Path) -> None:

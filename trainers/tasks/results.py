@@ -10,22 +10,43 @@ from ...shards.files import atomic
 from .evaluation import Evaluation
 
 # Options that distinguish results of the same task and checkpoint.
-DISTINCT = ("protocol", "dataset", "finetune", "class_subset", "network", "mode", "dataset_mode", "untrained")
+DISTINCT = (
+    *("protocol", "dataset", "finetune", "class_subset", "other_classes", "mode", "dataset_mode", "untrained"),
+    *("arch", "size", "test_views", "epochs", "lr", "bias", "rule"),
+)
 
 
 def title(task: str, options: Evaluation) -> str:
-    """Name of an evaluation among the results of a checkpoint: the task, and each DISTINCT option that was changed."""
+    """Name of an evaluation: the task, and each DISTINCT option that was changed."""
     default = type(options)()
     changed = {
         name: getattr(options, name)
         for name in DISTINCT
         if getattr(options, name, None) != getattr(default, name, None)
     }
-    return " ".join([task, *(name if value is True else Path(str(value)).stem for name, value in changed.items())])
+    return " ".join([task, *(_word(name, value) for name, value in changed.items())])
 
 
-def report(name: str, results: dict[str, float], options: Evaluation) -> None:
-    """Print the results as a table, add them to results.json beside the checkpoint and to the log of its run."""
+def _word(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return Path(value).stem
+    return name if value is True else f"{name}={value}"
+
+
+def entry_of(name: str, checkpoint: Path, facts: dict[str, Any], saved: dict[str, Any]) -> str:
+    """The key of an evaluation in results.json: its title, network, sets, and checkpoint unless that is last.pt.
+
+    `saved`: the entries so far. Sets that share their names with those of another entry add their identity."""
+    sets = [facts[half] for half in ("data", "val") if half in facts]
+    key = " ".join([name, facts["network"], *(half["name"] for half in sets)])
+    key += f" {checkpoint.stem}" * (checkpoint.name != "last.pt")
+    other = key in saved and any(saved[key].get(half) != facts.get(half) for half in ("data", "val"))
+    return " ".join([key, *(half["identity"][:8] for half in sets if "identity" in half)]) if other else key
+
+
+def report(name: str, results: dict[str, float], options: Evaluation, facts: dict[str, Any]) -> None:
+    """Print the results as a table, add them to results.json beside the checkpoint and to the log of its run, with the
+    `facts` that they depend on."""
     width = max(map(len, results))
     for key, value in results.items():
         shown = f"{value:.4f}" if isinstance(value, float) else value
@@ -34,11 +55,12 @@ def report(name: str, results: dict[str, float], options: Evaluation) -> None:
     file = path.with_name("results.json")
     numbers = {key: None if math.isnan(value) else value for key, value in results.items()}  # JSON has no nan
     saved: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
-    saved[name] = {**numbers, "options": dataclasses.asdict(options)}
+    entry = entry_of(name, path, facts, saved)
+    saved[entry] = {"evaluation": name, **numbers, **facts, "options": dataclasses.asdict(options)}
     with atomic(file, "w") as page:
         json.dump(saved, page, indent=1, default=str)
     log = path.with_name("log.jsonl")
     if log.exists():
         with log.open("a") as lines:
-            lines.write(json.dumps({"evaluation": name, "checkpoint": path.name, **numbers}) + "\n")
-    print(f"written to {file}")
+            lines.write(json.dumps({"evaluation": name, "checkpoint": path.name, **numbers, **facts}) + "\n")
+    print(f"written to {file} as {entry!r}")

@@ -29,7 +29,8 @@ def evaluate(options: Evaluation) -> dict[str, float]:
     """Run the evaluation and return its numbers; rank 0 prints them and adds them to results.json."""
     name = next(name for name, task in TASKS.items() if type(options) is task)
     with process_group(options.device) as device:
-        results = dict(options.measure(EvaluatedModel(options, device)))
+        model = EvaluatedModel(options, device)
+        results = dict(options.measure(model))
         if not rank():
-            report(title(name, options), results, options)
+            report(title(name, options), results, options, model.facts)
     return results

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from ...shards.files import atomic
-from ..data import Sets, open_pair
+from ..data import Sets
 from ..evals import classify, shots, tau
 from ..ranks import rank
+from .classes import compare_classes
 from .evaluation import EvaluatedModel, Evaluation, Results
 
 
@@ -22,11 +23,15 @@ class Shots(Evaluation, Sets):
     """Accuracy of a trained classifier on --val, by the number of --data images of each class"""
 
     rule: Annotated[Literal["balfeat", "oltr"], "few: at most 20 images (balfeat), or fewer than 20"] = "balfeat"
+    other_classes: Annotated[bool, "measure also on other classes than those that the classifier was trained on"] = (
+        False
+    )
     tau: Annotated[bool, "also tau-normalized classifiers, for tau = 0, 0.1, ... 1"] = False
 
     def measure(self, model: EvaluatedModel) -> Results:
-        train, val = open_pair(self, "shots")
+        train, val = model.open_pair(self, "shots")
         counts = torch.from_numpy(np.bincount(train.label, minlength=len(train.info.classes)))
+        compare_classes(model, train, rule=self.rule, other=self.other_classes)
         x, labels = (t.cpu() for t in model.features(val))
         head = model.head(x.shape[1], len(counts))
         with torch.no_grad():

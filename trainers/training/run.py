@@ -43,16 +43,16 @@ def pretrain(
         last = setup.checkpoint_to_resume(run.resume, folder)
         loader = stack.enter_context(closing(setup.training_loader(recipe, run, data, device, views, reader)))
         state = setup.training_state(recipe, run, data, device, fresh=last is None)
-        named = {} if views is None else {"views": repr(views)}
-        metadata = {"recipe": dataclasses.asdict(recipe) | named, "data": setup.identity(data)}
+        val = run.test() if run.eval_every else None
+        metadata = setup.metadata_of(recipe, run, data, val, views)
         per_epoch = len(loader) // recipe.accumulate
         checkpoints = CheckpointManager(
             folder, state, metadata, per_epoch=per_epoch, save_every=run.save_every, keep_every=run.keep_every
         )
         step, total = checkpoints.resume(last) if last else 0, recipe.epochs * per_epoch
         validator = None
-        if run.eval_every:
-            validator = stack.enter_context(closing(Validator(state.method, recipe, run, data, device)))
+        if val is not None:
+            validator = stack.enter_context(closing(Validator(state.method, recipe, run, data, val, device)))
         if run.compile:
             setup.compile_encoders(state.method)
         if not rank():

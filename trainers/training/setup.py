@@ -1,5 +1,6 @@
 """Build the parts of a run from its recipe and options."""
 
+import dataclasses
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from ...pipeline.batch import Loader, SampleReader
 from ...pipeline.plan.order import Plan
 from ...pipeline.plan.orders import Balanced, WindowShuffle
 from ...shards.errors import UserError
+from ...shards.info import class_counts
 from ...shards.manifest import Manifest
+from ..checkpoints.files import content_digest
 from ..checkpoints.manager import TrainState
 from ..checkpoints.pretrained import load_pretrained
 from ..data import loading
@@ -78,10 +81,27 @@ def compile_encoders(method: nn.Module) -> None:
             net.compile()
 
 
+def metadata_of(recipe: Recipe, run: Run, data: Manifest, val: Manifest | None, views: Views | None) -> dict[str, Any]:
+    """What a checkpoint says about its run besides the weights: recipe, sets, classes, and what it began with.
+
+    `start` has the digests of the files and the choice of their network; `classes` the names and training images."""
+    named = {} if views is None else {"views": repr(views)}
+    files = {"pretrained": run.pretrained, "teacher": run.teacher}
+    digests = {role: content_digest(Path(file)) for role, file in files.items() if file}
+    return {
+        "recipe": dataclasses.asdict(recipe) | named,
+        "data": identity(data),
+        "val": {} if val is None else identity(val),
+        "start": digests | ({"network": run.network} if digests else {}),
+        "classes": {"names": list(data.info.classes), "counts": list(class_counts(data.label, data.info.classes))},
+    }
+
+
 def identity(manifest: Manifest) -> dict[str, Any]:
-    """Facts that distinguish two data sets: their images in order, and their classes."""
+    """Facts about a data set. The identity decides; the others say what differs, also to earlier versions."""
     uids = hashlib.sha256(manifest.uid.tobytes()).hexdigest()
-    return {"name": manifest.info.name, "samples": len(manifest), "uids": uids, "classes": len(manifest.info.classes)}
+    facts = {"name": manifest.info.name, "samples": len(manifest), "uids": uids, "classes": len(manifest.info.classes)}
+    return facts | {"identity": manifest.identity}
 
 
 def checkpoint_to_resume(resume: str, folder: Path) -> Path | None:

@@ -16,16 +16,15 @@ from .options import Run
 
 
 class Validator:
-    """Measures `method` on the validation set of `run` every `eval_every` epochs and after the last one.
+    """Measures `method` on the validation set `val` every `eval_every` epochs of `run` and after the last one.
 
     A supervised method is measured by its classifier, any other by kNN with the training set `data` as the bank. Its
     loaders stay open until `close`. UserError for sets without labels or with different classes.
     """
 
-    def __init__(self, method: Method, recipe: Recipe, run: Run, data: Manifest, device: torch.device):
+    def __init__(self, method: Method, recipe: Recipe, run: Run, data: Manifest, val: Manifest, device: torch.device):
         self.method, self.every, self.epochs, self.k = method, run.eval_every, recipe.epochs, run.knn_k
         self.supervised = isinstance(recipe, Supervised)
-        val = run.test()
         sets = (val,) if self.supervised else (data, val)
         for manifest in sets:
             manifest.require_labels("--eval-every")

@@ -1,5 +1,6 @@
 """Options of a build: the sizes and the order that they give, and values that are refused before writing."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,9 @@ import pytest
 
 from viewstream.shards.building.build import build
 from viewstream.shards.building.layout import bytes_of
+from viewstream.shards.building.options import encoding_of
+from viewstream.shards.care.copies import built_encoding
+from viewstream.shards.care.summary import summary
 from viewstream.shards.errors import UserError
 from viewstream.shards.subsets.options import SubsetOptions
 
@@ -31,6 +35,35 @@ def test_keep_stores_the_files_own_bytes(check, options, tree):
     assert (made.shard == -1).all()
     assert (made.beton == -1).all()
     assert not made.tars()
+
+
+def test_the_resolution_of_colors_is_recorded_for_repairs(options, tmp_path):
+    for number, changes in enumerate(({}, {"quality": 100, "subsampling": "444"})):
+        chosen = options(out=tmp_path / str(number), **changes)
+        made = build(chosen)
+        assert built_encoding(made) == replace(encoding_of(chosen), check=made.info.report["check"])
+        assert ("subsampling" in made.info.encoding) == (number == 1)
+
+
+def test_strict_refuses_what_a_build_would_leave_out(options, tree, capsys):
+    assert "passed_over" not in build(options(strict=True)).info.report
+    (tree / "train" / "cat" / "notes.txt").write_text("no image")
+    (tree / "train" / "cat" / "Thumbs.db").write_text("no image")
+    (tree / "train" / "empty").mkdir()
+    (tree / "pets.tar").write_bytes(bytes(10240))
+    with pytest.raises(
+        UserError, match=r"leaves out \(.*1 files that are no images: cat/notes\.txt; .*pets\.tar\): remove"
+    ):
+        build(options(strict=True, out=tree / "new"))
+    made = build(options(out=tree / "new"))
+    assert {line["reason"].partition(" beside")[0]: line["names"] for line in made.info.report["passed_over"]} == {
+        "hidden or system files and folders": ["cat/Thumbs.db"],
+        "files that are no images": ["cat/notes.txt"],
+        "folders without an image": ["empty"],
+        ".tar files": ["pets.tar"],
+    }
+    last = summary(made).partition("\n\n")[0].splitlines()[-4:]
+    assert all(line.split()[:3] == ["passed", "over", "1"] for line in last)
 
 
 def test_the_val_split_is_built_by_itself(options, tree, grow):

@@ -1,11 +1,13 @@
 """`encode`: from an image file to one plain JPEG, or to the reason why there is none."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import simplejpeg
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from viewstream.shards.encoding.encode import Encoding, encode
 from viewstream.shards.encoding.headers import END, Damaged, fault_of
@@ -86,6 +88,55 @@ def test_each_exif_orientation_is_turned_as_pil_turns_it(turn, smooth_pixels, sa
     stored = encode(data, KEEP)
     assert (stored.height, stored.width) == (upright.height, upright.width)
     assert np.abs(simplejpeg.decode_jpeg(stored.jpeg).astype(int) - np.asarray(upright)).mean() < 4
+
+
+XMP = (
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    '<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="{}"/></rdf:RDF></x:xmpmeta>'
+)
+
+
+@ALL
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("turn", [1, 3, 6])
+def test_an_orientation_in_xmp_is_turned_as_pil_turns_it(turn, form, encoding, smooth_pixels, saved):
+    text = XMP.format(turn)
+    options = {"xmp": text.encode(), "quality": 95} if form in ("JPEG", "WEBP") else {}
+    if form == "PNG":
+        options["pnginfo"] = PngInfo()
+        options["pnginfo"].add_itxt("XML:com.adobe.xmp", text)
+    if form == "TIFF":
+        options["exif"] = Image.Exif()
+        options["exif"][0x0112] = turn
+    data = saved(Image.fromarray(smooth_pixels(turn)), form, **options)
+    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    stored = encode(data, encoding)
+    assert ("rotated" in stored.kinds) == (turn > 1 and form != "TIFF")
+    if encoding.keep:
+        assert (stored.height, stored.width) == (upright.height, upright.width)
+        assert np.abs(simplejpeg.decode_jpeg(stored.jpeg).astype(int) - np.asarray(upright)).mean() < 4
+    else:
+        assert (stored.height > stored.width) == (upright.height > upright.width)
+
+
+def test_exif_goes_before_xmp(smooth_pixels, saved):
+    exif = Image.Exif()
+    exif[0x0112] = 1
+    data = saved(Image.fromarray(smooth_pixels(1)), "JPEG", exif=exif, xmp=XMP.format(6).encode())
+    assert encode(data, LOOK).jpeg == data
+
+
+def test_a_small_png_at_full_color_resolution_and_quality_100_is_hardly_changed(saved):
+    rng = np.random.default_rng(0)
+    pixels = np.asarray(Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize((32, 32)))
+    errors = []
+    for changes in ({}, {"quality": 100, "subsampling": "444"}):
+        stored = encode(saved(Image.fromarray(pixels), "PNG"), replace(SMALL, **changes))
+        errors.append(np.abs(simplejpeg.decode_jpeg(stored.jpeg).astype(int) - pixels))
+        assert simplejpeg.decode_jpeg_header(stored.jpeg)[3] == changes.get("subsampling", "420")
+    assert errors[0].mean() > 2
+    assert errors[1].mean() < 0.5
+    assert errors[1].max() <= 4
 
 
 def test_sixteen_bit_gray_is_scaled_not_clipped(saved):

@@ -84,6 +84,14 @@ def test_validation_images_get_the_classes_of_the_kit(form, val):
     assert [source.reader.read(p) for p in source.places] == [IMAGES[p[10:]] for p in want]
 
 
+def test_members_that_are_no_images_are_counted(tmp_path):
+    inner = tar([("n01_1.JPEG", b"jpeg"), ("notes.txt", b"")])
+    (tmp_path / "ILSVRC2012_img_train.tar").write_bytes(tar([("n01.tar", inner), ("synsets.txt", b"")]))
+    source = open_source(str(tmp_path), "train")
+    assert source.paths == ["n01/n01_1.JPEG"]
+    assert sorted(source.passed.names.values()) == [["n01.tar/notes.txt"], ["synsets.txt"]]
+
+
 def test_missing_or_damaged_tables_are_named_in_the_error(val):
     with pytest.raises(UserError, match=r"put there ILSVRC2012_devkit_t12\.tar\.gz, or .*LOC_val_solution\.csv"):
         ilsvrc(val, "val")

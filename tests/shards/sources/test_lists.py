@@ -54,6 +54,32 @@ def test_images_of_a_balfeat_list_are_found_in_the_root_or_its_split(folder, tmp
     assert source.reader.read(source.places[0]) == b"cat/1.JPEG"
 
 
+@pytest.mark.parametrize("written", ["images", "elsewhere"])
+def test_absolute_paths_are_found_where_they_lie(written, tmp_path):
+    paths = ["train/cat/1.jpg", "train/cat/my 2.jpg", "train/dog/1.jpg"]
+    write(tmp_path / "images", paths)
+    (tmp_path / written).mkdir(exist_ok=True)
+    listed = tmp_path / written / "l.csv"
+    listed.write_text("file,label\n" + "".join(f"{tmp_path}/images/{p},{p[6] == 'd':d}\n" for p in paths))
+    source = open_source(str(listed), "train")
+    assert (source.classes, source.paths) == (("cat", "dog"), [path[6:] for path in paths])
+    assert [source.reader.read(p).decode() for p in source.places] == paths
+    with pytest.raises(UserError, match="say where its images are with --root"):
+        open_source(str(listed), "train", root=str(tmp_path / "images" / "train" / "dog"))
+
+
+@pytest.mark.parametrize("layout", ["ILSVRC/Data/CLS-LOC/val/{}.JPEG", "val/{}.JPEG", "{}.JPEG", "val/{wnid}/{}.JPEG"])
+def test_kaggles_table_is_a_list(layout, tmp_path):
+    wnids = {"ILSVRC2012_val_00000001": "n02", "ILSVRC2012_val_00000002": "n01", "ILSVRC2012_val_00000003": "n02"}
+    write(tmp_path, [layout.format(stem, wnid=wnid) for stem, wnid in wnids.items()])
+    table = tmp_path / "LOC_val_solution.csv"
+    table.write_text("ImageId,PredictionString\n" + "".join(f"{s},{w} 1 2 3 4 {w} 5 6 7 8\n" for s, w in wnids.items()))
+    source = open_source(str(table), "val")
+    assert (source.classes, source.label.tolist()) == (("n01", "n02"), [0, 1, 1])
+    assert source.paths == sorted(f"{wnid}/{stem}.JPEG" for stem, wnid in wnids.items())
+    assert b"ILSVRC2012_val_00000002" in source.reader.read(source.places[0])
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.errors import UserError
 from viewstream.trainers.tasks import evaluation
 from viewstream.trainers.tasks.evaluation import EvaluatedModel, Evaluation
@@ -26,7 +27,9 @@ def test_results_are_printed_written_to_results_json_and_added_to_the_log(runs, 
     found = evaluate(Knn(checkpoint=str(runs / "moco/last.pt"), k=5, max_k=11, **sets, **COMMON))
     name = "knn/top1 k=5 T=0.07"
     assert f"{found[name]:.4f}" in capsys.readouterr().out
-    assert json.loads((runs / "moco/results.json").read_text())["knn"][name] == found[name]
+    entry = json.loads((runs / "moco/results.json").read_text())["knn online pets-full-train pets-full-val"]
+    assert entry["evaluation"] == "knn"
+    assert entry[name] == found[name]
     last = json.loads((runs / "moco/log.jsonl").read_text().splitlines()[-1])
     assert last["evaluation"] == "knn"
     assert last[name] == found[name]
@@ -37,7 +40,7 @@ def test_evaluation_prints_and_writes_its_numbers(program, first, built, built_v
     arguments = ("--checkpoint", first / "last.pt", "--data", built.root, "--val", built_val.root, "--loader", "folder")
     done = program("trainers/evaluate.py", "--task", "knn", *arguments, "--k", 5, "--max-k", 11)
     assert done.returncode == 0, done.stderr
-    results = json.loads((first / "results.json").read_text())["knn"]
+    results = json.loads((first / "results.json").read_text())["knn online pets-full-train pets-full-val"]
     assert 0 <= results["knn/top1 k=5 T=0.07"] <= 1
     assert results["best-nn/norm k"] % 2 == 1
     assert "best-nn/original" in done.stdout
@@ -59,6 +62,20 @@ def test_kept_features_give_the_same_numbers_without_the_images(runs, sets, tmp_
     assert len(list((tmp_path / "kept").glob("*.npz"))) == 2
     monkeypatch.setattr(evaluation, "features", lambda *_: pytest.fail("the network was used again"))
     assert evaluate(options) == first
+
+
+def test_kept_features_are_not_those_of_other_labels_under_the_same_names(runs, pets, tmp_path):
+    common = {"checkpoint": str(runs / "moco/last.pt"), "k": 5, "max_k": 11, **COMMON | {"loader": "webdataset"}}
+    paths = sorted(path.relative_to(pets) for path in (pets / "train").rglob("*.JPEG"))
+    for out, shift in (("first", 0), ("second", 1)):
+        (tmp_path / out).mkdir()
+        text = "".join(f"{path} {(n + shift) // 24 % 4}\n" for n, path in enumerate(paths))
+        (tmp_path / out / "pets.txt").write_text(text)
+        build(BuildOptions(source=tmp_path / out / "pets.txt", root=str(pets), out=tmp_path / out / "set", workers=1))
+        one = {"data": str(tmp_path / out / "set"), "val": str(tmp_path / out / "set")}
+        kept = evaluate(Knn(**common, **one, features=str(tmp_path / "kept")))
+        assert kept == evaluate(Knn(**common, **one))
+    assert len(list((tmp_path / "kept").glob("*.npz"))) == 2
 
 
 def test_shots_give_accuracy_by_training_counts_and_write_each_class(runs, sets):
@@ -90,7 +107,7 @@ def test_a_linear_probe_trains_a_classifier_and_leaves_the_backbone_as_it_was(ru
 def test_a_probe_of_another_checkpoint_is_refused(runs, sets, tmp_path):
     out = str(tmp_path / "probe")
     evaluate(Linear(checkpoint=str(runs / "moco/last.pt"), epochs=1, out=out, **sets, **COMMON))
-    with pytest.raises(UserError, match="entries of the backbone"):
+    with pytest.raises(UserError, match="began with other weights"):
         evaluate(Linear(checkpoint=str(runs / "byol/last.pt"), epochs=1, out=out, **sets, **COMMON))
 
 

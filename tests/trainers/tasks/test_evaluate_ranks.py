@@ -25,7 +25,7 @@ def test_two_ranks_give_the_numbers_of_one(program, first, built, built_val):
     one = evaluate(Knn(checkpoint=str(first / "last.pt"), **options))
     done = program("trainers/evaluate.py", "--checkpoint", first / "last.pt", *flags(options), ranks=2)
     assert done.returncode == 0, done.stderr
-    two = json.loads((first / "results.json").read_text())["knn"]
+    two = json.loads((first / "results.json").read_text())["knn online pets-full-train pets-full-val"]
     assert {k: two[k] for k in one} == one
 
 
@@ -37,13 +37,13 @@ def test_any_number_of_ranks_gives_the_numbers_of_one(program, runs, sets, stati
     one = evaluate(Knn(**options))
     done = program("trainers/evaluate.py", "--task", "knn", *flags(options), ranks=ranks)
     assert done.returncode == 0, done.stderr
-    several = json.loads((runs / "moco/results.json").read_text())["knn"]
+    several = json.loads((runs / "moco/results.json").read_text())["knn online pets-full-train pets-full-val"]
     assert {name: several[name] for name in one} == one
     options = {"static": str(static), **common}
     one = evaluate(Instdisc(**options))
     done = program("trainers/evaluate.py", "--task", "instdisc", *flags(options), ranks=ranks)
     assert done.returncode == 0, done.stderr
-    several = json.loads((runs / "moco/results.json").read_text())["instdisc"]
+    several = json.loads((runs / "moco/results.json").read_text())["instdisc online set"]
     assert {name: several[name] for name in one} == one
 
 

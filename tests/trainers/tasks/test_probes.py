@@ -42,7 +42,8 @@ def same(a, b):
 def test_a_probe_on_half_of_the_classes_has_only_these(checkpoint, sets, tmp_path, half, names):
     out = tmp_path / half
     evaluate(Linear(checkpoint=checkpoint, class_subset=half, out=str(out), **sets, **COMMON))
-    assert f"linear {half}" in json.loads(Path(checkpoint).with_name("results.json").read_text())
+    found = json.loads(Path(checkpoint).with_name("results.json").read_text())
+    assert f"linear {half} epochs=1 target pets-full-train-{half} pets-full-val-{half}" in found
     assert torch.load(out / "last.pt", weights_only=True)["method"]["online.head.weight"].shape[0] == len(names)
 
 

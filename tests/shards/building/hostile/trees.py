@@ -34,7 +34,7 @@ LINKS = [  # name, target, images
     ("self.JPEG", "self.JPEG", 7),
     ("zero.JPEG", "/dev/zero", 7),
     ("up", "..", 6),
-    ("folder.JPEG", "../cat", 6),
+    ("folder.JPEG", "../cat", 9),
     ("long.JPEG", "y" * 300, 7),
     ("tty.JPEG", "/dev/tty", 7),
 ]

@@ -1,0 +1,250 @@
+"""Trees of folders as users have them: split folders, class folders, archives beside them, folders in folders."""
+
+import os
+
+import pytest
+from PIL import Image, features
+
+from viewstream.shards.encoding.encode import encode
+from viewstream.shards.errors import UserError
+from viewstream.shards.plain import KEPT
+from viewstream.shards.sources.detect import kind_of, open_source
+from viewstream.shards.sources.imagefolder import imagefolder
+from viewstream.testing import check_source
+
+from ..archives import tar
+
+JPEG = b"\xff\xd8\xff\xe0 some bytes"
+
+
+def lay(root, *files):
+    """Files under `root`; those that are called .tar are tars."""
+    for name in files:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(tar([("x/1.jpg", JPEG), ("x/1.cls", b"0")]) if path.suffix == ".tar" else JPEG)
+    return str(root)
+
+
+def passed(source):
+    """{reason: names} of what a source passes over."""
+    return source.passed.names
+
+
+TREE_PATHS = ["cat/1.jpg", "cat/2.jpg", "dog/1.jpg", "dog/2.jpg"]
+TREE = [f"{split}/{name}/{n}.jpg" for split in ("train", "val") for name in ("cat", "dog") for n in (1, 2)]
+ALONE = [f"{name}/{n}.jpg" for name in ("cat", "dog") for n in (1, 2)]
+LEFT = (
+    "pets.tar",
+    "metadata.parquet",
+    "test.tsv",
+    "train.tsv",
+    "data/a.tar",
+    "ILSVRC2012_img_val.tar",
+    "train/dog.tar",
+)
+
+
+@pytest.mark.parametrize("left", LEFT)
+def test_class_folders_win_over_an_archive_or_table_beside_them_and_name_it(left, tmp_path):
+    where = lay(tmp_path, *TREE, left)
+    for split in ("train", "val"):
+        source = open_source(where, split)
+        assert (source.paths, source.classes) == ([path.partition("/")[2] for path in TREE[:4]], ("cat", "dog"))
+    (reason, names), *more = passed(open_source(where, "train")).items() or [("", ["data/a.tar"])]
+    assert not more
+    assert names == [left.removeprefix("train/")]
+    kind = {"pets.tar": "webdataset", "dog.tar": "webdataset", "metadata.parquet": "parquet"}.get(names[0], "")
+    assert f"--source-type {kind}" in reason or not reason
+
+
+def test_class_folders_without_splits_win_too_unless_they_only_illustrate_archives(tmp_path):
+    assert kind_of(lay(tmp_path / "a", *ALONE, "pets.tar"), "train") == "imagefolder"
+    assert kind_of(lay(tmp_path / "b", "assets/1.png", "assets/2.png", "pets-000.tar"), "train") == "webdataset"
+    assert kind_of(lay(tmp_path / "c", "assets/1.png", "docs/2.png", "data/train-0.parquet"), "train") == "parquet"
+    with pytest.raises(UserError, match=r"holds images in one folder, pets, .*--source .*d/pets"):
+        open_source(lay(tmp_path / "d", *(f"pets/{p}" for p in ALONE), "pets.tar"), "train")
+
+
+@pytest.mark.parametrize("beside", [".git/x/1.jpg", ".cache/1.jpg", "configs/a.json", "assets/1.jpg", "1.jpg"])
+def test_archives_without_class_folders_remain_the_source(beside, tmp_path):
+    for kind, archive in (("webdataset", "train/a.tar"), ("webdataset", "a.tar"), ("parquet", "data/train-0.parquet")):
+        assert kind_of(lay(tmp_path / archive / "set", archive, beside), "train") == kind
+
+
+def test_images_beside_archives_are_counted(tmp_path):
+    source = open_source(lay(tmp_path, "a.tar", "assets/1.jpg", "2.jpg", "docs/a.txt"), "train")
+    assert list(passed(source).values()) == [["2.jpg"], ["assets"]]
+
+
+def test_a_built_set_with_the_folder_format_remains_webdataset(tmp_path):
+    lay(tmp_path, *(f"folder/{path}" for path in ALONE), "a.tar", "manifest.parquet", "dataset.json")
+    assert kind_of(str(tmp_path), "train") == "webdataset"
+    assert kind_of(lay(tmp_path / "stylegan", *ALONE, "dataset.json"), "train") == "imagefolder"
+
+
+@pytest.mark.parametrize("name", ["train", "test", "Validation"])
+def test_a_class_may_be_called_like_a_split(name, tmp_path, capsys):
+    where = lay(tmp_path, *ALONE, f"{name}/1.jpg", f"{name}/2.jpg")
+    source = open_source(where, "train")
+    assert source.classes == tuple(sorted(("cat", "dog", name)))
+    assert len(source) == 6
+    assert f"note: {name} in {where} is taken for a class" in capsys.readouterr().err
+
+
+def test_two_folders_called_like_splits_beside_others_are_ambiguous(tmp_path):
+    where = lay(tmp_path, *ALONE, "train/1.jpg", "val/1.jpg")
+    for split in ("train", "val"):
+        with pytest.raises(UserError, match=r"in train/, val/ and cat/.* may be classes or splits: --source-type"):
+            open_source(where, split)
+    assert open_source(where, "train", kind="imagefolder").classes == ("cat", "dog", "train", "val")
+    assert open_source(where, "val", kind="flat").paths == ["1.jpg"]
+
+
+def test_split_folders_without_class_folders_are_unlabeled(tmp_path):
+    where = lay(tmp_path, "train/1.jpg", "test/2.jpg", "labels/a.csv")
+    assert [open_source(where, split).paths for split in ("train", "val")] == [["1.jpg"], ["2.jpg"]]
+    with pytest.raises(UserError, match=r"train holds no images in class folders: .*--source-type flat"):
+        imagefolder(where, "train")
+
+
+@pytest.mark.parametrize("name", ["validation", "valid", "test", "Val", "TEST"])
+def test_the_val_split_has_other_names(name, tmp_path):
+    where = lay(tmp_path, *TREE[:4], f"{name}/cat/1.jpg", f"{name}/dog/1.jpg")
+    assert open_source(where, "val").paths == ["cat/1.jpg", "dog/1.jpg"]
+    assert len(open_source(where, "train")) == 4
+
+
+def test_an_empty_split_folder_is_none(tmp_path):
+    lay(tmp_path, *TREE[:4], "test/cat/1.jpg")
+    (tmp_path / "val").mkdir()
+    assert open_source(str(tmp_path), "val").paths == ["cat/1.jpg"]
+    (tmp_path / "test" / "cat" / "1.jpg").unlink()
+    with pytest.raises(UserError, match=r"/val holds no images: a source is laid out as"):
+        open_source(str(tmp_path), "val")
+
+
+def test_folders_in_class_folders_are_walked(tmp_path):
+    where = lay(
+        tmp_path, "train/cat/1.jpg", "train/cat/persian/2.jpg", "train/cat/persian/a.b/2.jpg", "train/dog/pug/1.jpg"
+    )
+    source = open_source(where, "train")
+    assert source.paths == ["cat/1.jpg", "cat/persian/2.jpg", "cat/persian/a.b/2.jpg", "dog/pug/1.jpg"]
+    assert source.label.tolist() == [0, 0, 0, 1]
+    assert source.reader.read(source.places[2]) == JPEG
+
+
+def test_links_to_folders_are_followed_but_never_in_a_circle(tmp_path):
+    where = lay(tmp_path / "pets", "train/cat/1.jpg", "train/dog/1.jpg")
+    lay(tmp_path / "more", "a/2.jpg", "b/3.jpg")
+    train = tmp_path / "pets" / "train"
+    for name, target in {"cat/more": tmp_path / "more", "cat/up": "..", "dog/root": "/", "all": "."}.items():
+        (train / name).symlink_to(target)
+    (tmp_path / "more" / "a" / "to-b").symlink_to("../b")
+    (tmp_path / "more" / "b" / "to-a").symlink_to("../a")
+    source = open_source(where, "train")
+    assert source.paths == [
+        *("cat/1.jpg", "cat/more/a/2.jpg", "cat/more/a/to-b/3.jpg", "cat/more/b/3.jpg", "cat/more/b/to-a/2.jpg"),
+        "dog/1.jpg",
+    ]
+    (count,) = source.passed.counts.values()
+    assert count == 5
+    assert os.path.lexists(train / "all")
+
+
+def test_the_images_of_a_single_folder_in_a_folder_are_not_one_class(tmp_path):
+    where = lay(tmp_path, *(f"101_ObjectCategories/{path}" for path in ALONE), "Annotations/cat/1.mat")
+    with pytest.raises(UserError, match=r"in one folder, 101_ObjectCategories, and there in several folders.*--source"):
+        open_source(where, "train")
+    assert open_source(f"{where}/101_ObjectCategories", "train").classes == ("cat", "dog")
+
+
+def test_a_folder_without_an_image_is_no_class_and_is_named(tmp_path):
+    lay(tmp_path, *TREE, "train/__MACOSX/._1.jpg", "train/bat/readme.txt", "train/.git/x.jpg", "train/a.csv")
+    (tmp_path / "train" / "ant" / "sub").mkdir(parents=True)
+    source = open_source(str(tmp_path), "train")
+    assert source.classes == ("cat", "dog")
+    assert sorted(set(source.label.tolist())) == [0, 1]
+    assert passed(source) == {
+        "hidden or system files and folders": [".git", "__MACOSX"],
+        "files outside of class folders": ["a.csv"],
+        "folders without an image": ["ant", "bat"],
+        "files that are no images": ["bat/readme.txt"],
+    }
+
+
+FORMATS = {"ppm": "PPM", "pgm": "PPM", "pbm": "PPM", "pnm": "PPM", "jfif": "JPEG", "jpe": "JPEG", "avif": "AVIF"}
+NO_SUFFIX = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF")
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_images_of_rarer_suffixes_are_built(suffix, tmp_path, smooth_pixels, saved):
+    image = Image.fromarray(smooth_pixels(1)).convert({"pgm": "L", "pbm": "1"}.get(suffix, "RGB"))
+    if suffix == "avif" and not features.check("avif"):
+        pytest.skip("this Pillow reads no AVIF")
+    lay(tmp_path, *TREE[:4])
+    (tmp_path / "train" / "cat" / f"3.{suffix.upper()}").write_bytes(saved(image, FORMATS[suffix]))
+    source = open_source(str(tmp_path), "train")
+    assert f"cat/3.{suffix.upper()}" in source.paths
+    stored = encode(source.reader.read(f"cat/3.{suffix.upper()}"), KEPT)
+    assert (stored.height, stored.width) == (60, 80)
+
+
+@pytest.mark.parametrize("name", ["3", "2008.1234", "photo.jpg_large"])
+def test_a_file_without_a_known_suffix_is_an_image_by_its_first_bytes(name, tmp_path, smooth_pixels, saved):
+    image = Image.fromarray(smooth_pixels(1))
+    forms = [form for form in NO_SUFFIX if form != "AVIF" or features.check("avif")]
+    lay(tmp_path, *TREE[:4])
+    for number, form in enumerate(forms):
+        (tmp_path / "train" / "dog" / f"{number}{name}").write_bytes(saved(image, form))
+    for number, data in enumerate((b"", b"text", b"BM is no bitmap", b"P1 neither", b"RIFF....AVI ")):
+        (tmp_path / "train" / "cat" / f"{number}{name}").write_bytes(data)
+    (tmp_path / "train" / "cat" / "1.jpg.bak").write_bytes(JPEG)
+    os.mkfifo(tmp_path / "train" / "cat" / "pipe")
+    source = open_source(str(tmp_path), "train")
+    assert source.paths == TREE_PATHS[:2] + sorted([*TREE_PATHS[2:4], *(f"dog/{n}{name}" for n in range(len(forms)))])
+    assert source.passed.counts == {"files that are no images": 6, "files that cannot be read": 1}
+
+
+def test_known_suffixes_are_not_opened(tmp_path, monkeypatch):
+    where = lay(tmp_path, *TREE, "train/cat/1.txt", "train/cat/1.JSON")
+    monkeypatch.setattr("viewstream.shards.sources.local.Local.open", lambda *_: pytest.fail("a file was opened"))
+    assert len(open_source(where, "train")) == 4
+
+
+def test_img2datasets_folders_are_read(tmp_path):
+    tars = [f"0000{n}{end}" for n in range(2) for end in (".tar", ".parquet", "_stats.json")]
+    assert kind_of(lay(tmp_path / "tars", *tars), "train") == "webdataset"
+    files = [
+        f"0000{n}{end}" for n in range(2) for end in (".parquet", "_stats.json", f"/0000{n}0.jpg", f"/0000{n}0.txt")
+    ]
+    source = open_source(lay(tmp_path / "files", *files), "train")
+    assert (source.classes, source.paths) == ((), ["00000/000000.jpg", "00001/000010.jpg"])
+
+
+def test_labels_of_val_are_those_of_the_classes_of_train(tmp_path, capsys):
+    train = [f"train/{name}/1.jpg" for name in "abcd"]
+    source = open_source(lay(tmp_path / "part", *train, "val/d/1.jpg", "val/b/1.jpg", "train/empty/x.txt"), "val")
+    assert (source.classes, source.label.tolist()) == (("a", "b", "c", "d"), [1, 3])
+    assert not capsys.readouterr().err
+    source = open_source(lay(tmp_path / "more", *train, "val/c/1.jpg", "val/aa/1.jpg"), "val")
+    assert (source.classes, source.label.tolist()) == (("a", "b", "c", "d", "aa"), [2, 4])
+    assert "has classes that train lacks (aa): their labels follow" in capsys.readouterr().err
+    source = open_source(lay(tmp_path / "other", *train, "val/x/1.jpg", "val/y/1.jpg"), "val")
+    assert (source.classes, source.label.tolist()) == (("x", "y"), [0, 1])
+    assert "(x, y): labels count the classes of val alone" in capsys.readouterr().err
+
+
+def test_kaggles_table_names_the_classes_of_unsorted_validation_images(tmp_path, capsys):
+    root = tmp_path / "ILSVRC" / "Data" / "CLS-LOC"
+    images = [f"ILSVRC2012_val_0000000{n}" for n in range(1, 4)]
+    where = lay(root, "train/n02/a.JPEG", "train/n01/b.JPEG", "train/n03/c.JPEG", *(f"val/{n}.JPEG" for n in images))
+    assert open_source(where, "val").classes == ()
+    assert "no labels for ImageNet's validation images: put LOC_val_solution.csv" in capsys.readouterr().err
+    rows = [f"{name},{wnid} 1 2 3 4 " for name, wnid in zip(images, ("n03", "n01", "n03"), strict=True)]
+    (tmp_path / "LOC_val_solution.csv").write_text("\n".join(["ImageId,PredictionString", *rows]))
+    source = open_source(where, "val")
+    assert (source.classes, source.label.tolist()) == (("n01", "n02", "n03"), [0, 2, 2])
+    assert source.paths == [f"n01/{images[1]}.JPEG", f"n03/{images[0]}.JPEG", f"n03/{images[2]}.JPEG"]
+    assert source.reader.read(source.places[0]) == JPEG
+    check_source(lambda: open_source(where, "val"))

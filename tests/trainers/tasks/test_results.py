@@ -1,0 +1,60 @@
+"""results.json keeps the numbers of each set, network and checkpoint apart."""
+
+import json
+import shutil
+
+import pytest
+
+from viewstream.shards.building.build import BuildOptions, build
+from viewstream.trainers.tasks.knn import Knn
+from viewstream.trainers.tasks.run import evaluate
+
+COMMON = {"loader": "webdataset", "device": "cpu", "batch_size": 26, "k": 5, "max_k": 3}
+
+
+@pytest.fixture
+def run(runs, tmp_path):
+    """A copy of a run whose checkpoint has two networks, without results."""
+    shutil.copytree(runs / "byol", tmp_path / "run", ignore=shutil.ignore_patterns("results.json"))
+    return tmp_path / "run"
+
+
+def results(run):
+    return json.loads((run / "results.json").read_text())
+
+
+def test_no_number_overwrites_that_of_another_set_network_or_checkpoint(run, built, built_val):
+    data, val = str(built.root), str(built_val.root)
+    shutil.copyfile(run / "last.pt", run / "epoch-0001.pt")
+    changes = ({}, {"network": "online"}, {"val": data}, {"data": val}, {"checkpoint": str(run / "epoch-0001.pt")})
+    for change in changes:
+        evaluate(Knn(**{"checkpoint": str(run / "last.pt"), "data": data, "val": val, **COMMON, **change}))
+    train, test = "pets-full-train", "pets-full-val"
+    names = [f"target {train} {test}", f"online {train} {test}", f"target {train} {train}", f"target {test} {test}"]
+    assert list(results(run)) == [f"knn {name}" for name in (*names, f"target {train} {test} epoch-0001")]
+
+
+def test_the_network_that_is_chosen_by_default_and_by_name_is_one_entry(run, sets):
+    for network in ("auto", "target"):
+        evaluate(Knn(checkpoint=str(run / "last.pt"), network=network, **sets, **COMMON))
+    assert list(results(run)) == ["knn target pets-full-train pets-full-val"]
+
+
+def test_an_entry_names_its_sets_and_an_older_file_keeps_its_entries(run, built, built_val, sets):
+    older = {"knn": {"knn/top1 k=5 T=0.07": 0.5, "options": {}}}
+    (run / "results.json").write_text(json.dumps(older))
+    found = evaluate(Knn(checkpoint=str(run / "last.pt"), **sets, **COMMON))
+    entry = results(run).pop("knn target pets-full-train pets-full-val")
+    assert entry["data"] == {"name": built.info.name, "samples": 96, "identity": built.identity}
+    assert entry["val"] == {"name": built_val.info.name, "samples": 24, "identity": built_val.identity}
+    assert entry["network"] == "target"
+    assert {name: entry[name] for name in found} == found
+    assert results(run)["knn"] == older["knn"]
+
+
+def test_sets_of_one_name_and_other_images_are_two_entries(run, pets, sets, tmp_path):
+    small = build(BuildOptions(source=pets, out=tmp_path / "small", max_side=48, workers=1))
+    for data in (sets["data"], str(small.root), sets["data"]):
+        evaluate(Knn(checkpoint=str(run / "last.pt"), data=data, val=sets["val"], **COMMON))
+    first, second = results(run)
+    assert second.startswith(f"{first} {small.identity[:8]} ")

@@ -1,0 +1,55 @@
+"""Whether a checkpoint is of the run that resumes it: on the same images, begun with the same weights."""
+
+from pathlib import Path
+from typing import Any
+
+from ...shards.errors import UserError
+from ..ranks import rank
+
+Facts = dict[str, Any]
+
+
+def require_same_set(path: Path, name: str, was: Facts | None, now: Facts) -> None:
+    """UserError if the set `name`, `data` or `val`, differs from that of the checkpoint `path`.
+
+    An earlier version recorded less (`was` without an identity, or None): what there is is compared, with a note. An
+    empty description is of a run that used no such set.
+    """
+    if was == {} or not now:
+        return
+    was = was or {}
+    if "identity" not in was:
+        _note(f"{path} is of an earlier version: of its --{name} {', '.join(was) or 'nothing'} can be compared")
+        now = {k: now[k] for k in was}
+    changed = [f"{k} {was.get(k)!r} -> {v!r}" for k, v in now.items() if was.get(k) != v and k != "identity"]
+    if not changed and was.get("identity") != now.get("identity"):
+        changed = [
+            "other pixels, labels, order or class names (without a build: sizes or times) under the same image names"
+        ]
+    if changed:
+        raise UserError(
+            f"{path} was trained with another {name} ({'; '.join(changed)}): "
+            f"name its --{name}, or start again with another --out"
+        )
+
+
+def require_same_start(path: Path, was: Facts | None, now: Facts) -> None:
+    """UserError if the run of checkpoint `path` began with other weights than those that are named now, by content.
+
+    A run that names none goes on with those of the checkpoint. Earlier versions recorded nothing (None): a note.
+    """
+    if was is None:
+        if now:
+            _note(f"{path} is of an earlier version: what it began with cannot be compared")
+        return
+    changed = [f"{k} {str(was.get(k))[:12]} -> {v[:12]}" for k, v in now.items() if was.get(k) != v]
+    if changed:
+        raise UserError(
+            f"{path} is of a run that began with other weights ({'; '.join(changed)}): "
+            f"give another --out, remove {path.parent}, or name the checkpoint and the network that it began with"
+        )
+
+
+def _note(text: str) -> None:
+    if not rank():
+        print(f"note: {text}")
