@@ -6,9 +6,9 @@ from collections.abc import Collection
 from ..errors import UserError
 from ..files import PAGE
 from .images import is_hidden, is_image
-from .packed import COMPRESSED, TABLES, TARS
+from .packed import COMPRESSED, KINDS, TABLES, TARS
 from .source import Source
-from .split import NAMES, Parts, image_folders, parts_of
+from .split import NAMES, Parts, config_folders, image_folders, parts_of
 from .storage import Storage
 from .tree import holds_images
 
@@ -34,7 +34,8 @@ def folder_kind(files: Storage, split: str) -> str | None:
         return packed
     if split in parts.splits or (split == "train" and not parts.splits and holds_images(files, "")):
         return "flat"
-    return "imagefolder" if dirs else None
+    configs = (kind for suffix, kind in KINDS.items() if suffix != ".tsv" and config_folders(files, (suffix,)))
+    return next(configs, "imagefolder" if dirs else None)
 
 
 def _illustrates(files: Storage, parts: Parts, inner: Collection[str]) -> bool:

@@ -88,7 +88,7 @@ def archives(files: Storage, suffix: str, split: str, passed: PassedOver) -> lis
 
     They are the files in a folder train/ (val/, ...), else those with such a word in their names, in the folder itself
     or in data/. Files that name no split at all are the train split, and so is a single train.tar among them, which is
-    a class of that name.
+    a class of that name. Without any file they are those of the one folder that has some, as of a Hugging Face config.
     """
     folders = {e.name for e in files.entries() if e.is_dir}
     paths = [path for folder in ("", *folders & {"data"}) for path in files_in(files, folder, {suffix})]
@@ -96,6 +96,11 @@ def archives(files: Storage, suffix: str, split: str, passed: PassedOver) -> lis
     if len(paths) > len(named) == 1 and named[0].rpartition("/")[2].removesuffix(suffix) in NAMES["train"]:
         named = []
     plain = sorted({*paths} - {*named})
+    if not paths and (configs := config_folders(files, (suffix,))):
+        if len(configs) > 1:
+            shown = f"{files.show(configs[0])} or {files.show(configs[1])}"
+            raise UserError(f"{files.show()} holds {len(configs)} data sets, each in a folder: name one, {shown}")
+        return [f"{configs[0]}/{path}" for path in archives(files.inside(configs[0]), suffix, split, passed)]
     for name in NAMES[split]:
         inside = files_in(files, name, {suffix}) if name in folders else []
         if found := inside or _naming(named, name):
@@ -103,6 +108,16 @@ def archives(files: Storage, suffix: str, split: str, passed: PassedOver) -> lis
                 passed.add(f"{suffix} files that name no split", path)
             return whole(files, found)
     return whole(files, paths) if split == "train" and not named else []
+
+
+def config_folders(files: Storage, suffixes: tuple[str, ...]) -> list[str]:
+    """The folders, called like no split, that hold files with one of the suffixes, themselves or in a split's folder;
+    [] when a split's folder is there."""
+    names, words = folders_in(files), sum(NAMES.values(), ("data",))
+    if any(name in words for name in names):
+        return []
+    inner = {name: ["", *(f for f in folders_in(files, name) if f in words)] for name in names}
+    return [n for n in names if any(files_in(files, f"{n}/{f}".rstrip("/"), suffixes) for f in inner[n])]
 
 
 def _naming(paths: list[str], words: str) -> list[str]:

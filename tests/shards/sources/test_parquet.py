@@ -147,6 +147,18 @@ def test_a_table_that_is_one_of_several_says_so_and_a_folder_without_the_others_
     assert passed.names == {"tables of the split that were not named": ["train-00001-of-00002.parquet"]}
 
 
+@pytest.mark.parametrize("name", ["plain_text/train-00000-of-00001.parquet", "default/train/0000.parquet"])
+def test_tables_may_lie_in_the_folder_of_a_config(name, tmp_path):
+    path = table(tmp_path / name.rpartition("/")[2], [(0, None, b"A")])
+    (tmp_path / name).parent.mkdir(parents=True)
+    path.rename(tmp_path / name)
+    (tmp_path / "README.md").touch()
+    source = open_source(str(tmp_path), "train")
+    assert source.reader.files == (name,)
+    with pytest.raises(UserError, match=r"no \.parquet file of the val split"):
+        open_source(str(tmp_path), "val")
+
+
 def test_a_damaged_table_is_named_at_opening_and_staging(tmp_path, monkeypatch):
     monkeypatch.setattr(staging, "BUFFER", 4096)
     rows = [(0, f"{n}.jpg", np.random.default_rng(n).bytes(5000)) for n in range(9)]

@@ -40,6 +40,13 @@ def test_a_count_in_the_names_that_is_not_complete_is_an_error(tmp_path):
         found(tmp_path, ["x-train-00000-of-00003.tar", "x-train-00002-of-00003.tar"])
 
 
+def test_the_files_may_lie_in_one_folder_of_another_name(tmp_path):
+    assert found(tmp_path, ["plain/x-train-0.tar", "plain/x-val-0.tar", "docs/a.txt"]) == (["plain/x-train-0.tar"], {})
+    assert found(tmp_path, [], "val") == (["plain/x-val-0.tar"], {})
+    with pytest.raises(UserError, match=r"holds 2 data sets, each in a folder: name one, .*/fine or .*/plain"):
+        found(tmp_path, ["fine/train-0.tar"])
+
+
 @pytest.mark.parametrize(
     ("paths", "lacking"),
     [

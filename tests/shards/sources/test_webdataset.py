@@ -78,6 +78,13 @@ def test_a_line_break_in_a_folder_name_is_part_of_the_key(tmp_path):
     assert webdataset(tmp_path / "a.tar", "train").paths == ["x\ny/1.jpg"]
 
 
+def test_equal_keys_in_two_tars_are_named_with_their_tars(tmp_path):
+    for n in range(3):
+        (tmp_path / f"t-{n}.tar").write_bytes(tar(sample(f"{n % 2:04d}", 0)))
+    with pytest.raises(UserError, match=r"0000\.jpg in t-0\.tar and 0000\.jpg in t-2\.tar share the key 0000: rename"):
+        webdataset(tmp_path, "train")
+
+
 def test_samples_without_labels_are_a_source_without_classes(tmp_path):
     (tmp_path / "a.tar").write_bytes(tar([*sample("2"), *sample("1")]))
     source = webdataset(tmp_path, "train")
