@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import re
+import sys
 from array import array
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 from ..errors import UserError
 from ..files import PAGE
 from .arrange import arranged
-from .classes import classes_of
+from .classes import classes_of, numbered
 from .labels import numbered_labels
 from .packed import COMPRESSED
 from .passed import PassedOver
@@ -32,7 +33,8 @@ def webdataset(where: str | os.PathLike[str], split: str, wanted: Wanted = ANY) 
     """The tars of a split in a folder, one tar, or `name-{000000..000012}.tar`; a path is a member's name.
 
     Classes are the names that labels are, else named by a dataset.json beside the tars, else by the folders of the
-    keys, else numbered. A place is (tar, offset, length), and (offset, length) of each of `wanted.fields`."""
+    keys, else numbered. Where no image has a label, the folders of the keys are the classes. A place is (tar, offset,
+    length), and (offset, length) of each of `wanted.fields`."""
     where, passed = os.fspath(where), PassedOver()
     with opening(where):
         files, tars, info = _tars(where, split, passed)
@@ -43,16 +45,36 @@ def webdataset(where: str | os.PathLike[str], split: str, wanted: Wanted = ANY) 
             labels.append(sample.label)
             places.extend((sample.tar, sample.offset, sample.length, *itertools.chain(*sample.fields)))
     ranges = np.frombuffer(places, np.int64).reshape(len(paths), 3 + 2 * len(wanted.fields))
-    label, names = numbered_labels(labels, where)
-    _check_wanted(where, wanted, ranges, label)
-    if paths and label.max() < 0 and LABEL_ALONE in passed.counts:
+    bare = wanted.label != NONE and set(labels) == {None}
+    if bare and LABEL_ALONE in passed.counts:
         raise UserError(
             f"{where} has labels ({', '.join(passed.names[LABEL_ALONE])}) and images ({paths[0]}), but no label has "
             "the key of an image in its tar: give both the same names, or leave labels out with --label-column none"
         )
+    found = _by_folder(folders, where) if bare else None
+    label, names = found or numbered_labels(labels, where)
+    _check_wanted(where, wanted, ranges, label)
     classes = classes_of(label, where, folders, listed=names or info.get("classes", ()), listed_in=f"its {PAGE}")
     source = arranged(where, split, Ranges(files, tuple(tars)), classes, label, paths, ranges, passed=passed)
     return replace(source, fields=wanted.fields)
+
+
+def _by_folder(folders: list[str], where: str) -> tuple[np.ndarray, tuple[str, ...]] | None:
+    """Labels [N] and classes by the folders of the keys, as far up as they differ, with a note; None when these look
+    like no classes: one folder, one per image, or images beside folders."""
+    parts = [folder.split("/") for folder in folders]
+    shared = sum(1 for _ in itertools.takewhile(lambda level: len(set(level)) == 1, zip(*parts, strict=False)))
+    names = [part[shared] if len(part) > shared else "" for part in parts]
+    if not all(names) or not 1 < len(set(names)) < len(names):
+        return None
+    classes, label = numbered(names)
+    shown = ", ".join(classes[:3]) + (", ..." if len(classes) > 3 else "")
+    print(
+        f"note: no image in {where} has a label: the {len(classes):,} folders of their keys are taken for classes "
+        f"({shown}), --label-column none leaves them out",
+        file=sys.stderr,
+    )
+    return label, classes
 
 
 def _check_wanted(where: str, wanted: Wanted, ranges: np.ndarray, label: np.ndarray) -> None:
