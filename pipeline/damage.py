@@ -1,10 +1,11 @@
 """Damaged samples: the error that names one, and the samples that take their places."""
 
+import hashlib
 import sys
 
 import numpy as np
 
-from ..shards.errors import UserError, command
+from ..shards.errors import UserError
 from ..shards.manifest import Manifest
 from .batch import SampleReader
 from .plan.order import Plan
@@ -13,32 +14,43 @@ from .plan.params import replacements
 TRIES = 10  # replacements in turn for one position of a batch; then its error ends the epoch
 
 
-def damaged(manifest: Manifest, reader: SampleReader, row: int, reason: str) -> UserError:
-    """The error of a sample that does not decode: its name, its place and a remedy."""
+def damaged(
+    manifest: Manifest, reader: SampleReader, row: int, reason: str, data: bytes | np.ndarray | None = None
+) -> UserError:
+    """The error of a sample that does not decode: its name, its place and a remedy. `data` is what was read."""
     place = reader.locate(row)
-    if manifest.info.kind == "plain":
-        remedy = "mend or remove it"
-    elif str(manifest.root) in place:
-        remedy = f"`{command('python tools/verify_shards.py', manifest.root, '--repair')}` mends it"
-    else:  # bytes that are not the set's own files
-        remedy = "mend it there"
     return UserError(
-        f"sample {row} ({manifest.keys[row]}) is damaged ({reason}), stored in {place}: {remedy}, "
-        "`train.py --on-error skip` (`skip=True` of `open_loader`) trains without it"
+        f"sample {row} ({manifest.keys[row]}) is damaged ({reason}), stored in {place}: "
+        f"{_remedy(manifest, row, place, data)}"
     )
 
 
-def check_size(manifest: Manifest, reader: SampleReader, row: int, height: int, width: int) -> None:
+def _remedy(manifest: Manifest, row: int, place: str, data: bytes | np.ndarray | None) -> str:
+    """What helps against a damaged sample: that depends on whether its bytes are still those of the manifest."""
+    if manifest.info.kind == "plain":
+        return "mend or remove it"
+    if str(manifest.root) not in place:  # bytes that are not the set's own files
+        return "mend it there"
+    if isinstance(data, bytes) and hashlib.sha256(data).digest() == manifest.strings("sha256")[row]:
+        made = "indexed" if manifest.info.kind == "indexed" else "built"
+        return f"it was so when the set was {made}, build a set without it (`build_shards.py --on-error skip`)"
+    return manifest.repair()
+
+
+def check_size(
+    manifest: Manifest, reader: SampleReader, row: int, height: int, width: int, data: bytes | np.ndarray
+) -> None:
     """Raise the error of a sample whose size differs from the manifest, since boxes are drawn for that size."""
     if [height, width] != (size := manifest.hw[row].tolist()):
-        raise damaged(manifest, reader, row, f"it is {height} x {width} px, the manifest says {size}")
+        raise damaged(manifest, reader, row, f"it is {height} x {width} px, the manifest says {size}", data)
 
 
 class Replacer:
     """Replaces damaged samples, the same way for every reader and loader, if `allowed`; `skipped` has the reasons."""
 
     def __init__(self, manifest: Manifest, plan: Plan, skip: bool):
-        self.manifest, self.seed, self.allowed = manifest, plan.seed, skip and plan.tail != "exact"
+        self.manifest, self.seed, self.exact = manifest, plan.seed, plan.tail == "exact"
+        self.allowed = skip and not self.exact
         self.skipped: dict[int, str] = {}  # row -> reason
 
     def replace(
@@ -55,10 +67,18 @@ class Replacer:
         is that of `replacements`.
         """
         if not self.allowed or tries == TRIES:
-            raise next(iter(failed.values()))
+            raise self.final(next(iter(failed.values())))
         for position, error in failed.items():
             row = int(rows[position])
             if row not in self.skipped:
                 print(f"skipped: {error}", file=sys.stderr)
             self.skipped[row] = str(error)
         return replacements(self.manifest, rows, [*failed], self.seed, epoch, tries, occurrence)
+
+    def final(self, error: UserError) -> UserError:
+        """The error that ends the epoch: with the option that would go on, where it is not in use and would help."""
+        if self.exact:
+            return error
+        if self.allowed:
+            return UserError(f"{error}; {TRIES} samples in turn that were to replace it are damaged too")
+        return UserError(f"{error}; `train.py --on-error skip` (`skip=True` of `open_loader`) trains without it")

@@ -132,6 +132,7 @@ class Executor:
         try:
             image = data if isinstance(data, np.ndarray) else simplejpeg.decode_jpeg(data, buffer=target)
         except (ValueError, RuntimeError) as error:
-            raise damaged(self.manifest, self.reader, row, str(error)) from error
-        check_size(self.manifest, self.reader, row, *image.shape[:2])
+            raise damaged(self.manifest, self.reader, row, str(error), data) from error
+        height, width = image.shape[:2]
+        check_size(self.manifest, self.reader, row, height, width, data)
         return image

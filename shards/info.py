@@ -42,6 +42,11 @@ class DatasetInfo:
     identity: str = ""  # digest of images, labels and classes (identity.py); older sets lack it
 
     @property
+    def fields(self) -> tuple[str, ...]:
+        """Suffixes of the members that the tars hold besides image and label, as far as the manifest knows them."""
+        return tuple(self.encoding.get("fields", ()))
+
+    @property
     def kind(self) -> Literal["encoded", "kept", "indexed", "plain"]:
         """How the images got their bytes: encoded by a build, kept by a build (`--keep`), in shards of other writers
         that were indexed, or without a build."""

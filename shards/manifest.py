@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .errors import UserError
+from .errors import UserError, command
 from .files import PAGE, atomic, digest_of
 from .identity import identity_of
 from .info import DatasetInfo, class_counts, read_info, write_info
@@ -35,6 +35,12 @@ SCHEMA = pa.schema(
         ("shard", pa.int32()),  # tar number, -1 = not in a tar
         ("offset", pa.int64()),  # first byte of the JPEG in its tar
         ("beton", pa.int64()),  # sample number in the .beton, -1 = not in one
+    ]
+)
+FIELDS = pa.schema(  # of a set whose tars hold further members: a value for each of `DatasetInfo.fields`
+    [
+        ("field_offset", pa.list_(pa.int64())),  # first byte in the tar, -1 = the sample has no such member
+        ("field_bytes", pa.list_(pa.int64())),  # -1 = as above
     ]
 )
 NUMERIC = [f.name for f in SCHEMA if pa.types.is_integer(f.type)]
@@ -110,6 +116,18 @@ class Manifest:
             )
         return [self.text[column][row] for row in self.rows.tolist()]
 
+    def field(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """First byte and size, each [N] int64, of a further member of each sample in its tar, -1 = it has none.
+
+        UserError for one that the set was not built or indexed with."""
+        names = self.info.fields
+        if name not in names:
+            held = f"image, label and {', '.join(names)}" if names else "image and label only"
+            raise UserError(f"{self.root} holds {held}: build or index it with --fields {name}")
+        table = pq.read_table(self.root / TABLE, columns=FIELDS.names)
+        first, size = (table[c].combine_chunks().flatten().to_numpy().reshape(-1, len(names)) for c in FIELDS.names)
+        return first[self.rows, names.index(name)], size[self.rows, names.index(name)]
+
     def take(self, rows: np.ndarray, label: np.ndarray, classes: tuple[str, ...]) -> Self:
         """The samples `rows` [M], with labels [M] among `classes`, over the same files."""
         columns = {name: getattr(self, name)[rows] for name in NUMERIC} | {"rows": self.rows[rows], "label": label}
@@ -130,6 +148,12 @@ class Manifest:
         """The .beton file."""
         return next(self.root / f["file"] for f in self.info.files if f["file"].endswith(".beton"))
 
+    def repair(self) -> str:
+        """What makes damaged or absent files of the set whole again, for messages."""
+        if self.info.kind == "indexed":  # its files have no other copy here
+            return "fetch the file again"
+        return f"`{command('python tools/verify_shards.py', self.root, '--repair')}` mends it"
+
     def require_labels(self, purpose: str) -> None:
         """UserError unless every sample has a label; `purpose` names what needs the labels."""
         if bare := int((self.label < 0).sum()):
@@ -148,9 +172,9 @@ class Manifest:
 
 
 def write(root: Path, info: DatasetInfo, table: pa.Table) -> Manifest:
-    """Write `manifest.parquet` from a table of SCHEMA, then `dataset.json` with its identity, each under a partial name
-    first."""
-    assert table.schema == SCHEMA
+    """Write `manifest.parquet` from a table of SCHEMA, and FIELDS if there are any, then `dataset.json` with its
+    identity, each under a partial name first."""
+    assert table.schema == pa.schema([*SCHEMA, *(FIELDS if info.fields else ())])
     assert table.num_rows == info.samples
     with atomic(root / TABLE) as file:
         pq.write_table(table, file, compression="zstd", use_dictionary=False, row_group_size=1 << 20)

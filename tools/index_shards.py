@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from viewstream.shards.care.index import index
 from viewstream.shards.care.summary import summary
 from viewstream.shards.cli import Positional, parse, run
+from viewstream.shards.sources.wanted import Wanted
 
 
 @dataclass(frozen=True)
@@ -19,12 +20,26 @@ class Options:
     dir: Annotated[Path, "folder with the tars or the .beton", Positional] = Path()
     split: Annotated[Literal["train", "val"], "which split the files are"] = "train"
     on_error: Annotated[Literal["fail", "skip"], "what to do about images that the loaders cannot read"] = "fail"
+    strict: Annotated[bool, "refuse files that hold anything but images and labels"] = False
+    member: Annotated[str, "tars: suffix of the image, if samples have several, as input.jpg"] = ""
+    label_column: Annotated[str, "tars: suffix, or field of the .json, of the labels; none: leave labels out"] = ""
+    fields: Annotated[tuple[str, ...], "tars: suffixes of further members that readers find, as txt,mask.png"] = ()
+    label_field: Annotated[str, "field of the labels in a .beton; none: leave labels out"] = ""
     workers: Annotated[int, "processes; 0 = one per core", 0] = 0
 
 
 def main() -> None:
     (options,) = parse(Options(), description=__doc__ or "")
-    print(summary(index(options.dir, options.split, skip=options.on_error == "skip", workers=options.workers)))
+    made = index(
+        options.dir,
+        options.split,
+        skip=options.on_error == "skip",
+        workers=options.workers,
+        strict=options.strict,
+        wanted=Wanted(member=options.member, label=options.label_column, fields=options.fields),
+        label_field=options.label_field,
+    )
+    print(summary(made))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from viewstream.shards.care.figures import SHOTS, counted, number_of_classes, shots
-from viewstream.shards.errors import UserError, command, needs
+from viewstream.shards.errors import UserError, needs
 from viewstream.shards.formats.read import open_beton, open_folder, open_tar
 from viewstream.shards.keyed import shuffled
 from viewstream.shards.manifest import Manifest
@@ -127,8 +127,7 @@ def _tile(manifest: Manifest, data: bytes | np.ndarray, row: int) -> Image.Image
         image = Image.fromarray(data) if isinstance(data, np.ndarray) else Image.open(io.BytesIO(data))
         image.thumbnail((TILE, TILE))
     except OSError as error:
-        remedy = f"`{command('python tools/verify_shards.py', manifest.root, '--repair')}` rebuilds it"
-        raise UserError(f"sample {row} ({manifest.keys[row]}) is damaged ({error}): {remedy}") from error
+        raise UserError(f"sample {row} ({manifest.keys[row]}) is damaged ({error}): {manifest.repair()}") from error
     return image.convert("RGB")
 
 

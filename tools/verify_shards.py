@@ -14,6 +14,7 @@ from viewstream.shards.errors import UserError, command
 from viewstream.shards.manifest import Manifest
 from viewstream.shards.sources.detect import open_source
 from viewstream.shards.sources.source import Source
+from viewstream.shards.sources.wanted import NONE, Wanted
 
 SHOWN = 3  # sample names per damaged file
 
@@ -40,21 +41,35 @@ def main() -> None:
         names = ", ".join(manifest.keys[row] for row in damage.rows[:SHOWN])
         more = ", ..." if len(damage.rows) > SHOWN else ""
         print(f"{damage.file}: {damage.cause}{f' ({names}{more})' if names else ''}")
-    if damages and options.repair:
-        for file in repair(manifest, damages, lambda: _source(manifest, options)):
+    mendable = [damage for damage in damages if not damage.stored]
+    if mendable and options.repair:
+        for file in repair(manifest, mendable, lambda: _source(manifest, options)):
             print(f"{file}: rebuilt")
         damages = verify(manifest, options.workers)
+        mendable = [damage for damage in damages if not damage.stored]
     if damages:
-        remedy = f"`{command('python tools/verify_shards.py', options.dir, '--repair')}` rebuilds them"
-        raise UserError(f"{len(damages)} files of {options.dir} are damaged or absent: {remedy}")
+        files = len({damage.file for damage in damages})
+        raise UserError(f"{files} files of {options.dir} are damaged or absent: {_remedy(manifest, bool(mendable))}")
     formats = ", ".join(manifest.info.formats)
     print(f"{options.dir} is as it was built: {len(manifest):,} samples, {formats}, {len(manifest.info.files)} files")
 
 
+def _remedy(manifest: Manifest, mendable: bool) -> str:
+    """What helps: a repair only against bytes that differ from those that were built."""
+    if not mendable:
+        return "no repair mends what was stored so, build a set without these images (build_shards.py --on-error skip)"
+    if manifest.info.kind == "indexed":
+        return "they were made elsewhere, fetch them again"
+    return f"`{command('python tools/verify_shards.py', manifest.root, '--repair')}` rebuilds them"
+
+
 def _source(manifest: Manifest, options: Options) -> Source:
     if not options.source:
-        raise UserError("some images are damaged in every format of the set: name its source with --source")
-    return open_source(options.source, manifest.info.subset["split"], options.source_type or None, options.root or None)
+        raise UserError("some of what is damaged has no other copy in the set: name its source with --source")
+    split, kind, encoding = manifest.info.subset["split"], options.source_type or None, manifest.info.encoding
+    labels = NONE if encoding.keys() & {"member", "fields"} else ""  # of tars; the manifest has them
+    wanted = Wanted(encoding.get("member", ""), encoding.get("image_column", ""), labels, manifest.info.fields)
+    return open_source(options.source, split, kind, options.root or None, wanted)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,8 @@ from ..plan.params import batch_params
 from ..workers import share_of_cores
 from .sampler import Address, Steps
 
-Item = tuple[tuple[Tensor, ...], int, int]  # views, each [3, S, S] float32; class, -1 where unlabeled; manifest row
+# views, each [3, S, S] float32; class, -1 where unlabeled; manifest row; and with fields {suffix: bytes}, b"" = absent
+Item = tuple[tuple[Tensor, ...], int, int] | tuple[tuple[Tensor, ...], int, int, dict[str, bytes]]
 
 
 def as_dataset(
@@ -52,9 +53,10 @@ def as_dataset(
     seed: int = 0,
     tail: Tail = "drop",
     order: Order | None = None,
+    fields: Sequence[str] = (),
 ) -> tuple["Samples", Steps]:
     """A dataset and the batch sampler of this rank; `batch` is global, `loader` names a reader of `open_reader`, the
-    other arguments are those of `Plan`.
+    other arguments are those of `Plan`. With `fields`, further members of tars, each item ends with {suffix: bytes}.
 
     UserError for an impossible plan or view, a format that was not built, and, while reading, a damaged sample.
     """
@@ -64,7 +66,11 @@ def as_dataset(
             "choose the loader webdataset, or open_loader in place of DataLoader"
         )
     plan = Plan(len(manifest), batch, world_size, rank, seed, tail, order)
-    return Samples(manifest, views, loader, seed), Steps(plan)
+    if fields and loader != "webdataset":
+        raise UserError(
+            f"--loader {loader} reads image and label only, fields are in tars: choose the loader webdataset"
+        )
+    return Samples(manifest, views, loader, seed, tuple(fields)), Steps(plan)
 
 
 class Samples(Dataset[Item]):
@@ -73,8 +79,11 @@ class Samples(Dataset[Item]):
     A row alone is an index too, for views without randomness and after `set_epoch`.
     """
 
-    def __init__(self, manifest: Manifest, views: Views, loader: str, seed: int):
+    def __init__(self, manifest: Manifest, views: Views, loader: str, seed: int, fields: tuple[str, ...] = ()):
         self.manifest, self.views, self.loader, self.seed = manifest, check(views), loader, seed
+        self.fields = fields
+        for name in fields:
+            manifest.field(name)  # raises for one that the set does not have
         self._open: tuple[int, Executor] | None = None  # process id and its executor
         self._epoch: Tensor | None = None  # in memory that workers share
         self.executor()  # a set that cannot be opened fails here; kernels are compiled here, not in each worker
@@ -122,7 +131,12 @@ class Samples(Dataset[Item]):
                 self.views, cropped, params.packed, params.keys.unbind(1), strict=True
             )
         ]
-        return zip(zip(*views, strict=True), params.target.tolist(), rows.tolist(), strict=True)
+        items = zip(zip(*views, strict=True), params.target.tolist(), rows.tolist(), strict=True)
+        if not self.fields:
+            return items
+        reader: Any = executor.reader  # of tars, the only one with further members
+        more = ({name: reader.read(row, name) for name in self.fields} for row in rows.tolist())
+        return ((*item, members) for item, members in zip(items, more, strict=True))
 
     def executor(self) -> Executor:
         """This process's executor and reader, opened at first use; a DataLoader worker decodes with one thread."""

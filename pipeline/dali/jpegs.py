@@ -84,9 +84,9 @@ class JpegReader:
             return Jpegs(step, [jpeg for task in tasks for jpeg in task.result()])
         except NoJpeg:
             raise
-        except UserError:
+        except UserError as error:
             if not self.replacer.allowed:
-                raise
+                raise self.replacer.final(error) from error
             return self.replaced(step, epoch)
 
     def _checked_all(self, rows: np.ndarray) -> list[bytes]:
@@ -98,15 +98,16 @@ class JpegReader:
         if isinstance(data, np.ndarray):
             raise NoJpeg(self.manifest, row)
         if hashlib.sha256(data).digest() != self._digests[DIGEST * row : DIGEST * (row + 1)]:
-            raise damaged(self.manifest, self.reader, row, "its bytes do not match the digest of the manifest")
+            raise damaged(self.manifest, self.reader, row, "its bytes do not match the digest of the manifest", data)
         try:
             height, width = map(int, simplejpeg.decode_jpeg_header(data)[:2])
         except (ValueError, RuntimeError) as error:
-            raise damaged(self.manifest, self.reader, row, str(error)) from error
-        check_size(self.manifest, self.reader, row, height, width)
+            raise damaged(self.manifest, self.reader, row, str(error), data) from error
+        check_size(self.manifest, self.reader, row, height, width, data)
         return data
 
     def _decodable(self, row: int) -> bytes | UserError:
+        data = b""
         try:
             data = self._checked(row)
             simplejpeg.decode_jpeg(data)
@@ -115,5 +116,5 @@ class JpegReader:
         except UserError as error:
             return error
         except (ValueError, RuntimeError) as error:
-            return damaged(self.manifest, self.reader, row, str(error))
+            return damaged(self.manifest, self.reader, row, str(error), data)
         return data

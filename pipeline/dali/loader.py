@@ -103,7 +103,9 @@ class DaliLoader:
             views = self._views(pending, epoch)
         except Unfit as error:
             if not self.replacer.allowed:
-                raise damaged(self.manifest, self.reader, int(pending.step.rows[error.place]), error.why) from error
+                row = int(pending.step.rows[error.place])
+                stored = damaged(self.manifest, self.reader, row, error.why, self.reader.read(row))
+                raise self.replacer.final(stored) from error
             pending = self._start(self.jpegs.replaced(pending.step, epoch), epoch)
             views = self._views(pending, epoch)
         rows = pending.step.rows

@@ -46,9 +46,9 @@ class CachedBetonReader(BetonReader):
         else:
             self.files.prefetch()
 
-    def read(self, row: int) -> bytes | np.ndarray:
-        data = self._prefetcher.pop(row) if self._prefetcher else None
-        return super().read(row) if data is None else data
+    def read(self, row: int, field: str = "") -> bytes | np.ndarray:
+        data = self._prefetcher.pop(row) if self._prefetcher and not field else None
+        return super().read(row, field) if data is None else data
 
     def close(self) -> None:
         self._stop_prefetching()

@@ -14,6 +14,7 @@ import numpy as np
 
 from ...shards.care.verify import tar_spans
 from ...shards.errors import UserError
+from ...shards.formats.read import Fields
 from ...shards.manifest import Manifest
 from ...shards.sources.retry import Stopped
 from ..batch import SampleReader
@@ -36,7 +37,7 @@ class RemoteTarReader(SampleReader):
         if not is_remote(manifest):
             raise UserError(f"{manifest.root} is a local set: choose the loader webdataset")
         origin = json.loads((manifest.root / ORIGIN).read_text())
-        self.manifest, self.ahead = manifest, ahead
+        self.manifest, self.ahead, self.fields = manifest, ahead, Fields(manifest)
         self.store = RemoteStore(origin["url"], retry)
         self.cache = Cache(manifest.root.parent / TARS, origin["limit"])
         self.lines = [line for line in manifest.info.files if line["file"].endswith(".tar")]
@@ -61,15 +62,15 @@ class RemoteTarReader(SampleReader):
             )
         self._prefetcher = ShardPrefetcher(order, self.sizes[order.shard], self.ahead, self.cache.limit, self._tar)
 
-    def read(self, row: int) -> bytes:
-        """JPEG of a row; UserError when its tar cannot be fetched."""
-        m = self.manifest
-        shard = int(m.shard[row])
+    def read(self, row: int, field: str = "") -> bytes:
+        """JPEG of a row, or another member of the sample as TarReader reads it; UserError when its tar cannot be
+        fetched."""
+        shard, (first, size) = int(self.manifest.shard[row]), self.fields.span(row, field)
         if prefetcher := self._prefetcher:
             prefetcher.reached(shard)
         try:
             with self._tar(shard, self._closed) as file:
-                return os.pread(file.fileno(), int(m.bytes[row]), int(m.offset[row]))
+                return os.pread(file.fileno(), size, first)
         except Stopped as error:
             raise UserError(f"the loader of {self.store.url} was closed while sample {row} was read") from error
 

@@ -116,9 +116,10 @@ class SequentialTarReader(SampleReader):
         return self.members[row] if self.members else f"{self.manifest.keys[row]}.jpg"
 
     def _damaged(self, row: int, name: str, cause: str) -> UserError:
+        repairs = "" if self.manifest.info.kind == "indexed" else ", which also repairs a local set"
         return UserError(
             f"sample {row} ({self.manifest.keys[row]}) cannot be streamed from {self._shown(name)} ({cause}): "
-            "check the tar with tools/verify_shards.py, which also repairs a local set"
+            f"check the tar with tools/verify_shards.py{repairs}"
         )
 
     def _shown(self, name: str) -> str:

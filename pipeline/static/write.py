@@ -131,7 +131,7 @@ def _decoded(manifest: Manifest, reader: SampleReader, row: int) -> np.ndarray:
     try:
         return data if isinstance(data, np.ndarray) else simplejpeg.decode_jpeg(data)
     except ValueError as error:
-        raise damaged(manifest, reader, row, str(error)) from error
+        raise damaged(manifest, reader, row, str(error), data) from error
 
 
 def _rendered(images: Iterable[np.ndarray], boxes: np.ndarray, view: View, packed: torch.Tensor) -> np.ndarray:

@@ -18,11 +18,12 @@ from ..errors import UserError
 from ..formats.tar import BLOCK, around
 from ..info import JSON
 from ..keyed import keys
-from ..manifest import uid_of
+from ..manifest import FIELDS, uid_of
+from ..sources.readers import fields_at
 from ..sources.source import Reader, key_of
 from .layout import Sample
 
-COLUMNS = ("uid", "key", "label", "source", "height", "width", "bytes", "sha256", "offset")
+COLUMNS = ("uid", "key", "label", "source", "height", "width", "bytes", "sha256", "offset", *FIELDS.names)
 MAX_PIECES = 1000  # per write; the kernel takes at most 1024
 
 
@@ -60,6 +61,7 @@ class BlockEncoder:
     encoding: Encoding
     raw_fraction: float  # share of samples whose pixels a .beton holds
     seed: int
+    fields: tuple[str, ...]  # further members that go into the tars
     spool: Path | None  # where a worker process leaves blocks, because pipes copy each byte four times
 
     def __call__(self, block: list[Sample]) -> EncodedBlock:
@@ -77,6 +79,7 @@ class BlockEncoder:
             uid = uid_of(key)
             try:
                 stored = encode(self.reader.read(place), self.encoding)
+                more = fields_at(self.reader, place) if self.fields else []
                 if self.raw_fraction and is_raw(np.array([uid], np.uint64), self.raw_fraction, self.seed)[0]:
                     raw[len(rows["uid"])] = simplejpeg.decode_jpeg(stored.jpeg).tobytes()
             except UserError:  # about the archive, not about one image: skipping would lose others without a name
@@ -85,16 +88,30 @@ class BlockEncoder:
                 skipped.append({"source": path, "cause": str(error) or type(error).__name__})
                 continue
             jpeg, sha256, height, width = stored[:4]
-            row = (uid, key, label, path, height, width, len(jpeg), sha256, position + BLOCK)
+            before, after = around(key, label, len(jpeg), height, width, zip(self.fields, more, strict=True))
+            sizes = [-1 if data is None else len(data) for data in more]
+            ends = position + len(before) + len(jpeg) + len(after)
+            row = (
+                uid,
+                key,
+                label,
+                path,
+                height,
+                width,
+                len(jpeg),
+                sha256,
+                position + BLOCK,
+                _offsets(sizes, ends),
+                sizes,
+            )
             for name, value in zip(COLUMNS, row, strict=True):
                 rows[name].append(value)
             kinds.update(stored.kinds)
             if stored.suspect:
                 suspect.append({"source": path, "cause": stored.suspect})
-            before, after = around(key, label, len(jpeg), height, width)
             members += before, jpeg, after
             digested += before, sha256, after
-            position += len(before) + len(jpeg) + len(after)
+            position = ends
         tar = self._stored(members, block)
         return EncodedBlock(tar, b"".join(digested), rows, raw, kinds, suspect, skipped)
 
@@ -107,6 +124,16 @@ class BlockEncoder:
             for at in range(0, len(members), MAX_PIECES):
                 _write_all(file.fileno(), members[at : at + MAX_PIECES])
         return path
+
+
+def _offsets(sizes: list[int], end: int) -> list[int]:
+    """The first bytes of the last members of a sample that ends at byte `end`; -1 for absent ones, of size -1."""
+    found = []
+    for size in reversed(sizes):
+        end -= size + -size % BLOCK if size >= 0 else 0
+        found.append(end if size >= 0 else -1)
+        end -= BLOCK if size >= 0 else 0
+    return found[::-1]
 
 
 def _write_all(file: int, pieces: list[bytes]) -> None:

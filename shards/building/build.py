@@ -31,7 +31,7 @@ from ..subsets.options import SubsetOptions
 from . import records
 from .blocks import BlockEncoder
 from .layout import Unit, bytes_of, layout
-from .options import FREE, BuildOptions, described, encoding_of
+from .options import FREE, BuildOptions, described, encoding_of, wanted_of
 from .records import Record
 from .writer import SetWriter
 
@@ -45,7 +45,7 @@ def build(options: BuildOptions, choice: SubsetOptions | None = None) -> Manifes
     encoding = encoding_of(options)
     where = str(options.source or os.environ.get("IMAGENET") or "data/imagenet")
     reading, split = split_of(choice.subset, options.split)
-    source = open_source(where, reading, options.source_type or None, options.root or None)
+    source = open_source(where, reading, options.source_type or None, options.root or None, wanted_of(options))
     if options.strict:
         source.passed.refuse(where)
     part = subset(source, choice, options.seed)
@@ -59,12 +59,12 @@ def build(options: BuildOptions, choice: SubsetOptions | None = None) -> Manifes
             source = source.stage(source, building, part.rows)
         units = layout(source, part, encoding, bytes_of(options.shard_size), options.seed)
         raw = options.raw_fraction if "ffcv" in options.format else 0
-        encoder = BlockEncoder(source.reader, encoding, raw, options.seed, building)
+        encoder = BlockEncoder(source.reader, encoding, raw, options.seed, source.fields, building)
         with ExitStack() as stack:
             done, stale = records.read(building, [unit.digest() for unit in units])
             if stale:
                 print(f"the source or a shard has changed: {stale} finished shards are made again", file=sys.stderr)
-            writer = SetWriter(out, name, options.format, sum(map(len, units)), done, stack)
+            writer = SetWriter(out, name, options.format, sum(map(len, units)), done, source.fields, stack)
             _write_units(writer, units, encoder, options)
             table, files = writer.finish()
         info = DatasetInfo(
@@ -74,7 +74,7 @@ def build(options: BuildOptions, choice: SubsetOptions | None = None) -> Manifes
             classes=part.classes,
             counts=class_counts(table["label"].to_numpy(), part.classes),
             samples=len(table),
-            encoding=described(options),
+            encoding=described(options) | ({"fields": list(source.fields)} if source.fields else {}),
             formats=options.format,
             files=files,
             report=_report(writer.records, part.missing, source.passed, "decode" if encoding.thorough() else "headers"),

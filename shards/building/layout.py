@@ -73,11 +73,20 @@ def layout(source: Source, part: Part, encoding: Encoding, shard_bytes: int, see
     order = shuffled(source.uids(part.rows), seed, "storage")
     rows, label = part.rows[order], part.label[order]
     size = np.array([source.reader.size(source.places[row]) for row in rows.tolist()], np.int64)
-    filled = np.cumsum(np.minimum(size, _expected_bytes(encoding)) + TAR_BYTES_PER_SAMPLE)
+    more = _field_bytes(source, rows)
+    filled = np.cumsum(np.minimum(size, _expected_bytes(encoding)) + more + TAR_BYTES_PER_SAMPLE)
+    size += more
     shard = np.concatenate([[0], filled[:-1]]) // shard_bytes
     ends = np.flatnonzero(np.diff(shard)) + 1
     parts = (np.split(column, ends) for column in (rows, label, size))
     return [Unit(source, *columns, total=len(rows)) for columns in zip(*parts, strict=True)]
+
+
+def _field_bytes(source: Source, rows: np.ndarray) -> np.ndarray:
+    """[n] bytes of the further members of each sample, which are stored unchanged."""
+    if not source.fields:
+        return np.zeros(len(rows), np.int64)
+    return np.maximum(np.asarray(source.places)[rows, 4::2], 0).sum(axis=1)
 
 
 def _expected_bytes(encoding: Encoding) -> int:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from ..encoding.encode import Encoding
 from ..errors import UserError
 from ..info import JSON
+from ..sources.wanted import Wanted
 
 # Options that do not decide the bytes of a finished unit: an interrupted build may continue with other ones.
 FREE = {"out", "workers", "on_error", "source", "root", "strict"}
@@ -24,6 +25,12 @@ class BuildOptions:
         str, "imagefolder, flat, ilsvrc, parquet, tsv, webdataset or list, if not detected right"
     ] = ""
     root: Annotated[str, "folder of the images of a list file (the folder of the list)"] = ""
+    member: Annotated[str, "tars: suffix of the image, if samples have several, as input.jpg"] = ""
+    image_column: Annotated[str, "parquet: column of the images, if not detected right"] = ""
+    label_column: Annotated[
+        str, "parquet: column of the labels; tars: a suffix or a field of the .json; none: leave labels out"
+    ] = ""
+    fields: Annotated[tuple[str, ...], "tars: suffixes of further members to keep in the tars, as txt,mask.png"] = ()
     out: Annotated[Path | None, "new folder for the set (data/shards/SOURCE-SUBSET-SPLIT)"] = None
     split: Annotated[Literal["train", "val"] | None, "which half of the source (train, or the half of the subset)"] = (
         None
@@ -51,6 +58,8 @@ def encoding_of(options: BuildOptions) -> Encoding:
     """How the images are to be stored; UserError for options that cannot work."""
     if not options.format:
         raise UserError("--format names nothing to write: give webdataset, ffcv or folder, or several with commas")
+    if options.fields and "webdataset" not in options.format:
+        raise UserError("--fields go into tars, other formats hold image and label only: add webdataset to --format")
     if not 1 <= options.quality <= 100:
         raise UserError(f"--quality {options.quality} is not a JPEG quality: take 1 to 100, 90 is usual")
     if min(options.max_side, options.short_side + 1) < 1:
@@ -70,4 +79,10 @@ def described(options: BuildOptions) -> JSON:
         page |= {"keep": True, "check": options.check}
     else:
         page |= {"short_side": options.short_side} if options.short_side else {"max_side": options.max_side}
+    page |= {name: value for name in ("member", "image_column") if (value := getattr(options, name))}
     return page | ({"raw_fraction": options.raw_fraction, "seed": options.seed} if options.raw_fraction else {})
+
+
+def wanted_of(options: BuildOptions) -> Wanted:
+    """What to take of samples that hold more than one image and one label."""
+    return Wanted(options.member, options.image_column, options.label_column, options.fields)

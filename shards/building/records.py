@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 from ..files import atomic
 from ..formats.tar import index_path
 from ..info import JSON
-from ..manifest import SCHEMA
+from ..manifest import FIELDS, SCHEMA
 
 NOTE = b"viewstream"
 ROWS = pa.schema(  # SCHEMA, and what the .beton needs to continue: where its bytes are, how many, decoded or not
-    [*SCHEMA, ("where", pa.int64()), ("stored", pa.int64()), ("raw", pa.bool_()), ("pixels", pa.binary(32))]
+    [*SCHEMA, *FIELDS, ("where", pa.int64()), ("stored", pa.int64()), ("raw", pa.bool_()), ("pixels", pa.binary(32))]
 )
 
 
@@ -77,6 +77,8 @@ def _read(path: Path) -> Record | None:
         table = pq.read_table(path)
         note = json.loads(table.schema.metadata[NOTE])
         note |= {name: tuple(note[name]) for name in ("beton", "suspect", "skipped")}
+        if table.schema.names != ROWS.names:  # of another version
+            return None
         return Record(table.replace_schema_metadata(None), **note)
     except (OSError, pa.ArrowException, ValueError, KeyError, TypeError):
         return None  # absent or torn: the unit is made again

@@ -19,9 +19,14 @@ class UnitWriter:
     """Appends blocks to the files of one unit, which goes into tar `number`; None for a format that is not built."""
 
     def __init__(
-        self, number: int, tar: TarWriter | None, beton: BetonWriter | None, folder: FolderWriter | None
+        self,
+        number: int,
+        tar: TarWriter | None,
+        beton: BetonWriter | None,
+        folder: FolderWriter | None,
+        fields: tuple[str, ...],
     ) -> None:
-        self.number, self.tar, self.beton, self.folder = number, tar, beton, folder
+        self.number, self.tar, self.beton, self.folder, self.fields = number, tar, beton, folder, fields
         self.rows: dict[str, list[Any]] = {name: [] for name in ROWS.names}
         self.kinds: Counter[str] = Counter()
         self.suspect: list[JSON] = []
@@ -45,14 +50,18 @@ class UnitWriter:
             for key, jpeg in zip(encoded.rows["key"], jpegs, strict=True):
                 self.folder.add(key, jpeg)
 
-    def _add_tar(self, encoded: EncodedBlock, data: memoryview) -> dict[str, list[int]]:
-        """Append a block to the tar; the columns shard and offset of its samples."""
+    def _add_tar(self, encoded: EncodedBlock, data: memoryview) -> dict[str, list[Any]]:
+        """Append a block to the tar; the columns shard, offset and field_offset of its samples."""
         count = len(encoded.rows["uid"])
         if not self.tar:
             return {"shard": [-1] * count, "offset": [-1] * count}
         start = self.tar.bytes
         self.tar.write(data, encoded.digested)
-        return {"shard": [self.number] * count, "offset": [start + at for at in encoded.rows["offset"]]}
+        return {
+            "shard": [self.number] * count,
+            "offset": [start + at for at in encoded.rows["offset"]],
+            "field_offset": [[start + at if at >= 0 else -1 for at in row] for row in encoded.rows["field_offset"]],
+        }
 
     def _add_beton(self, encoded: EncodedBlock, jpegs: list[memoryview]) -> dict[str, list[Any]]:
         """Append a block to the .beton; the columns beton, where, stored, raw and pixels of its samples."""
@@ -93,7 +102,7 @@ class UnitWriter:
         self.tar.file.flush()
         os.fsync(self.tar.file.fileno())
         partial_path(path).replace(path)
-        columns = (self.rows[name] for name in ("key", "label", "height", "width", "offset", "bytes"))
+        columns = (self.rows[name] for name in ("key", "label", "height", "width", "offset", "bytes", "field_bytes"))
         with atomic(index_path(path), "w") as file:
-            file.write(dali_index(zip(*columns, strict=True)))
+            file.write(dali_index(zip(*columns, strict=True), self.fields))
         return {"file": path.name, "bytes": self.tar.bytes, "samples": samples, "digest": self.tar.digest.hexdigest()}

@@ -12,7 +12,7 @@ from ..formats import beton
 from ..formats.folder import FolderWriter
 from ..formats.tar import TarWriter, index_path, wids_index
 from ..info import JSON
-from ..manifest import SCHEMA
+from ..manifest import FIELDS, SCHEMA
 from .records import ROWS, Record
 from .unit import UnitWriter
 
@@ -20,13 +20,20 @@ from .unit import UnitWriter
 class SetWriter:
     """Writes units of at most `capacity` samples in all, after those in `records`, which an interrupted build wrote.
 
-    `stack` closes the files.
+    `fields` are the further members of samples in tars; `stack` closes the files.
     """
 
     def __init__(
-        self, out: Path, name: str, formats: tuple[str, ...], capacity: int, records: list[Record], stack: ExitStack
+        self,
+        out: Path,
+        name: str,
+        formats: tuple[str, ...],
+        capacity: int,
+        records: list[Record],
+        fields: tuple[str, ...],
+        stack: ExitStack,
     ) -> None:
-        self.out, self.name, self.formats, self.records = out, name, formats, records
+        self.out, self.name, self.formats, self.records, self.fields = out, name, formats, records, fields
         self.beton_path, self.folder_path = out / f"{name}.beton", out / "folder"
         self._clean()
         self.beton = self.folder = None
@@ -58,7 +65,7 @@ class SetWriter:
             tar = None
             if "webdataset" in self.formats:
                 tar = TarWriter(stack.enter_context(partial_path(path).open("wb")))
-            unit = UnitWriter(number, tar, self.beton, self.folder)
+            unit = UnitWriter(number, tar, self.beton, self.folder, self.fields)
             yield unit
             line = unit.end_tar(path)
         if self.folder:
@@ -92,7 +99,7 @@ class SetWriter:
             files.append({"file": self.beton_path.name, "bytes": size, "samples": len(table), "digest": digest})
         if self.folder:
             partial_path(self.folder_path).replace(self.folder_path)
-        return table.select(SCHEMA.names), tuple(files)
+        return table.select([*SCHEMA.names, *(FIELDS.names if self.fields else ())]), tuple(files)
 
 
 def _restore(writer: beton.BetonWriter, records: list[Record]) -> None:

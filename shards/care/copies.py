@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from ..encoding.headers import Damaged
 from ..errors import UserError
 from ..formats.beton import Layout
 from ..manifest import Manifest
+from ..sources.readers import fields_at
 from ..sources.source import Source
 
 
@@ -37,14 +39,7 @@ class Copies:
         lost = [row for row in rows if self._stored(row) is None]
         if not lost:
             return
-        source = self.open_source()
-        names = self.manifest.strings("source")
-        position = {path: at for at, path in enumerate(source.paths)}
-        if absent := [names[row] for row in lost if names[row] not in position]:
-            raise UserError(
-                f"{source.name} lacks {len(absent)} images of the set, the first {absent[0]}: is it the right source?"
-            )
-        at = np.array([position[names[row]] for row in lost], np.int64)
+        source, names, at = self.source, self.names, self._positions(lost)
         if source.stage:
             source = source.stage(source, self.scratch, at)
         encoding = built_encoding(self.manifest)
@@ -59,6 +54,31 @@ class Copies:
                     "another version of simplejpeg or pillow): build the set again"
                 )
             self.encoded[row] = jpeg
+
+    @cached_property
+    def source(self) -> Source:
+        return self.open_source()
+
+    @cached_property
+    def names(self) -> list[str]:
+        return self.manifest.strings("source")
+
+    def _positions(self, rows: list[int]) -> np.ndarray:
+        """[n] positions of the rows' images in the source; UserError for one that it lacks."""
+        position = {path: at for at, path in enumerate(self.source.paths)}
+        if absent := [self.names[row] for row in rows if self.names[row] not in position]:
+            raise UserError(
+                f"{self.source.name} lacks {len(absent)} images of the set, the first {absent[0]}: is it the right "
+                "source?"
+            )
+        return np.array([position[self.names[row]] for row in rows], np.int64)
+
+    def fields(self, rows: list[int]) -> list[list[bytes | None]]:
+        """The further members of each row, which only the source has a copy of."""
+        if not self.manifest.info.fields:
+            return [[] for _ in rows]
+        places = np.asarray(self.source.places)[self._positions(rows)]
+        return [fields_at(self.source.reader, place) for place in places]
 
     def jpeg(self, row: int) -> bytes:
         """The JPEG of a row that was fetched."""

@@ -72,7 +72,7 @@ def _sizes(manifest: Manifest) -> Iterator[Row]:
 
 
 def _origin(info: DatasetInfo) -> Iterator[Row]:
-    encoding = (WORDS.get(key) or f"{key.replace('_', ' ')} {value}" for key, value in info.encoding.items())
+    encoding = (WORDS.get(key) or f"{key.replace('_', ' ')} {_text(value)}" for key, value in info.encoding.items())
     yield "encoding", ", ".join(encoding)
     yield "normalised", ", ".join(f"{kind} {n:,}" for kind, n in info.report["normalised"].items()) or "0"
     for kind in ("suspect", "skipped", "missing"):

@@ -8,7 +8,7 @@ import numpy as np
 import simplejpeg
 from tqdm import tqdm
 
-from ..encoding.headers import may_turn
+from ..encoding.headers import fault_of, may_turn
 from ..engine import cores, in_order
 from ..sources.source import Reader
 
@@ -48,7 +48,7 @@ def _header(reader: Reader, place: np.ndarray, raw: bool) -> Header:
         data = reader.read(place)
         if not raw:
             height, width, color, _ = simplejpeg.decode_jpeg_header(data)
-            cause = "" if color in COLORS else f"its colors are {color}"
+            cause = fault_of(data) if color in COLORS else f"its colors are {color}"
     except (OSError, ValueError) as error:
         cause = str(error)
     return Header(int(height), int(width), hashlib.sha256(data).digest(), not raw and may_turn(data), cause)

@@ -16,21 +16,34 @@ from ..formats.beton import Layout
 from ..formats.digest import Digest
 from ..info import JSON, DatasetInfo, class_counts
 from ..manifest import SCHEMA, Manifest, write
+from ..sources.wanted import ANY, NONE, Wanted
 from .samples import Samples, beton_samples, tar_samples
 
 
-def index(root: Path, split: str = "train", *, skip: bool = False, workers: int = 0) -> Manifest:
+def index(
+    root: Path,
+    split: str = "train",
+    *,
+    skip: bool = False,
+    workers: int = 0,
+    strict: bool = False,
+    wanted: Wanted = ANY,
+    label_field: str = "",
+) -> Manifest:
     """Describe the tars, or the `.beton`, or both, of folder `root`; `skip` leaves out what loaders cannot read.
 
+    `strict` refuses what is passed over; `wanted`: what to take of tars; `label_field`: the labels of a .beton.
     UserError when the folder has a description already, or nothing to describe.
     """
     tars, betons = _files(root)
-    samples = tar_samples(root, split, workers) if tars else beton_samples(betons[0], workers)
+    samples = tar_samples(root, split, workers, wanted) if tars else beton_samples(betons[0], workers, label_field)
+    if strict:
+        samples.passed.refuse(root)
     keep = np.array([not header.cause for header in samples.headers])
     skipped = _skipped(samples, keep, skip)
     table = samples.table().filter(pa.array(keep))
     if tars and betons:
-        table = _with_beton(table, beton_samples(betons[0], workers), betons[0])
+        table = _with_beton(table, beton_samples(betons[0], workers, NONE), betons[0])
     turned = sum(header.turned for header in samples.headers)
     info = DatasetInfo(
         name=root.resolve().name,
@@ -39,10 +52,13 @@ def index(root: Path, split: str = "train", *, skip: bool = False, workers: int 
         classes=samples.classes,
         counts=class_counts(table["label"].to_numpy(), samples.classes),
         samples=len(table),
-        encoding={"indexed": True} | ({"turned": turned} if turned else {}),
+        encoding={"indexed": True}
+        | ({"turned": turned} if turned else {})
+        | ({"fields": list(wanted.fields)} if wanted.fields else {}),
         formats=("webdataset",) * bool(tars) + ("ffcv",) * bool(betons),
         files=tuple(_lines(table, samples.files if tars else [], betons)),
-        report={"check": "headers", "normalised": {}, "suspect": [], "skipped": skipped},
+        report={"check": "headers", "normalised": {}, "suspect": [], "skipped": skipped}
+        | ({"passed_over": samples.passed.report()} if samples.passed else {}),
     )
     return write(root, info, table)
 
@@ -66,8 +82,8 @@ def _skipped(samples: Samples, keep: np.ndarray, skip: bool) -> list[JSON]:
     if skipped and (not skip or not keep.any()):
         first = skipped[0]
         raise UserError(
-            f"{first['source']} cannot be read by the loaders ({first['cause']}; {len(skipped)} such): build a set of "
-            "the images with build_shards.py, or leave these out with --on-error skip"
+            f"{first['source']} cannot be read by the loaders ({first['cause']}; {len(skipped)} such): leave these out "
+            "with --on-error skip, or build a set with build_shards.py, which reads more kinds of images"
         )
     return skipped
 

@@ -57,11 +57,13 @@ def _tar(manifest: Manifest, path: Path, copies: Copies) -> None:
     number = manifest.tars().index(path)
     rows = [span.row for span in tar_spans(manifest, number)]
     copies.fetch(rows)
+    fields = copies.fields(rows)
     with atomic(path) as file:
         tar = TarWriter(file)
-        for row in rows:
+        for row, more in zip(rows, fields, strict=True):
             jpeg, shape = copies.jpeg(row), (int(manifest.height[row]), int(manifest.width[row]))
-            before, after = around(manifest.keys[row], int(manifest.label[row]), len(jpeg), *shape)
+            named = zip(manifest.info.fields, more, strict=True)
+            before, after = around(manifest.keys[row], int(manifest.label[row]), len(jpeg), *shape, named)
             tar.write(before + jpeg + after, before + copies.digests[row] + after)
         tar.end()
         _check(manifest, path, tar.digest.hexdigest())

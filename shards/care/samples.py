@@ -7,11 +7,15 @@ import numpy as np
 import pyarrow as pa
 
 from ..formats.beton import RAW, Layout
-from ..manifest import SCHEMA, uid_of
+from ..manifest import FIELDS, SCHEMA, uid_of
+from ..sources.classes import classes_of
 from ..sources.local import Local
+from ..sources.passed import PassedOver
 from ..sources.readers import Ranges
 from ..sources.source import key_of
+from ..sources.wanted import ANY, Wanted
 from ..sources.webdataset import webdataset
+from .beton_label import label_field, labels_of
 from .headers import Header, read_headers
 
 
@@ -29,9 +33,11 @@ class Samples:
     offset: np.ndarray  # [N] int64, -1 = in a .beton
     beton: np.ndarray  # [N] int64, -1 = in a tar
     headers: list[Header]
+    fields: np.ndarray  # [N, 2 F] int64, first byte and size of each of F further members in their tar, -1 = absent
+    passed: PassedOver
 
     def table(self) -> pa.Table:
-        """The rows of a manifest, of SCHEMA."""
+        """The rows of a manifest, of SCHEMA, and FIELDS if there are any."""
         columns = {
             "uid": list(map(uid_of, self.keys)),
             "key": self.keys,
@@ -45,12 +51,15 @@ class Samples:
             "offset": self.offset,
             "beton": self.beton,
         }
-        return pa.table(columns, schema=SCHEMA)
+        if not self.fields.shape[1]:
+            return pa.table(columns, schema=SCHEMA)
+        columns |= {"field_offset": list(self.fields[:, 0::2]), "field_bytes": list(self.fields[:, 1::2])}
+        return pa.table(columns, schema=pa.schema([*SCHEMA, *FIELDS]))
 
 
-def tar_samples(root: Path, split: str, workers: int) -> Samples:
+def tar_samples(root: Path, split: str, workers: int, wanted: Wanted = ANY) -> Samples:
     """The samples of the tars in folder `root`; unlabeled or labeled as webdataset reads them."""
-    source = webdataset(str(root), split)
+    source = webdataset(str(root), split, wanted)
     assert isinstance(source.reader, Ranges)
     places = np.asarray(source.places)
     order = np.lexsort((places[:, 1], places[:, 0]))
@@ -66,30 +75,37 @@ def tar_samples(root: Path, split: str, workers: int) -> Samples:
         shard=places[:, 0].astype(np.int32),
         offset=places[:, 1],
         beton=np.full(len(places), -1),
-        headers=read_headers(source.reader, places, np.zeros(len(places), bool), workers),
+        headers=read_headers(source.reader, places[:, :3], np.zeros(len(places), bool), workers),
+        fields=places[:, 3:],
+        passed=source.passed,
     )
 
 
-def beton_samples(path: Path, workers: int) -> Samples:
-    """The samples of a .beton, which have numbers for names."""
-    layout = Layout.of(path)
+def beton_samples(path: Path, workers: int, wanted: str = "") -> Samples:
+    """The samples of a .beton, which have numbers for names; `wanted`: the field of its labels, if known."""
+    layout, passed = Layout.of(path), PassedOver()
     count, raw = len(layout.where), layout.mode == RAW
+    field = label_field(layout, path, wanted)
+    for name in (*layout.numbers, *layout.others):
+        if name != field:
+            passed.add("fields other than image and label", name)
+    label = labels_of(layout, path, field)
     places = np.stack([np.zeros(count, np.int64), layout.where.astype(np.int64), layout.size.astype(np.int64)], 1)
     headers = read_headers(Ranges(Local(path.parent), (path.name,)), places, raw, workers)
     for n in np.flatnonzero(raw).tolist():
         headers[n] = headers[n]._replace(height=int(layout.height[n]), width=int(layout.width[n]))
     keys = [f"{path.stem}/{n:08d}" for n in range(count)]
-    label = layout.label.astype(np.int32)
-    labeled = count and label.min() >= 0
     return Samples(
         files=[path],
-        classes=tuple(map(str, range(int(label.max()) + 1))) if labeled else (),
+        classes=classes_of(label, str(path)),
         keys=keys,
         source=keys,
-        label=label,
+        label=np.maximum(label, -1).astype(np.int32),
         bytes=places[:, 2],
         shard=np.full(count, -1, np.int32),
         offset=np.full(count, -1),
         beton=np.arange(count),
         headers=headers,
+        fields=np.empty((count, 0), np.int64),
+        passed=passed,
     )

@@ -17,6 +17,10 @@ def summary(manifest: Manifest) -> str:
         if info.classes
         else ("classes", "none: unlabeled"),
         ("files", f"{len(info.files)}, {size / 1e6:,.1f} MB: {', '.join(info.formats)}"),
+        *(
+            (("fields", f"{', '.join(info.fields)}: in the tars, other formats hold image and label only"),)
+            * bool(info.fields)
+        ),
         *((kind, f"{n:,} made plain RGB JPEG") for kind, n in report["normalised"].items()),
         *((kind, _named(report[kind])) for kind in ("suspect", "skipped") if report[kind]),
         *((("missing", f"{len(report['missing']):,} files of the list"),) if "missing" in report else ()),

@@ -10,6 +10,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from ..encoding.headers import fault_of
 from ..engine import cores
 from ..errors import UserError
 from ..files import digest_of
@@ -25,6 +26,7 @@ class Damage(NamedTuple):
     file: str  # path in the set's folder
     cause: str
     rows: tuple[int, ...]  # samples that are damaged, as far as that is known
+    stored: bool = False  # the samples were stored so: their bytes are those of the manifest, no repair changes them
 
 
 class Span(NamedTuple):
@@ -63,23 +65,33 @@ def _archive(manifest: Manifest, number: int, digests: list[bytes], bar: "tqdm[A
     try:
         spans = list(tar_spans(manifest, number) if path.suffix == ".tar" else beton_spans(manifest, path))
         with path.open("rb") as file:
-            digest, broken = _read_through(file, spans, digests, bar)
+            digest, broken, faults = _read_through(file, spans, digests, bar)
     except (OSError, UserError) as error:
         yield Damage(line["file"], str(error), ())
         return
     if broken or digest != line["digest"]:
         cause = f"{len(broken)} samples differ" if broken else "it differs, but no JPEG in it does"
         yield Damage(line["file"], cause, tuple(broken))
+    if faults:
+        fault, rows = next(iter(faults.values())), tuple(faults)
+        yield Damage(
+            line["file"], f"{len(rows)} images were stored so that loaders cannot read them, {fault}", rows, True
+        )
 
 
-def _read_through(file: IO[bytes], spans: list[Span], digests: list[bytes], bar: "tqdm[Any]") -> tuple[str, list[int]]:
-    """The digest of the file, and the rows whose bytes differ."""
-    digest, broken = Digest(file), []
+def _read_through(
+    file: IO[bytes], spans: list[Span], digests: list[bytes], bar: "tqdm[Any]"
+) -> tuple[str, list[int], dict[int, str]]:
+    """The digest of the file, the rows whose bytes differ, and {row: fault} of JPEGs that were stored with a fault."""
+    seen: list[str] = []
+    digest, broken, faults = Digest(file, lambda image: seen.append(fault_of(image))), [], {}
     for span, sha256 in zip(spans, digest.images((s.start, s.length) for s in spans), strict=True):
         if span.whole and sha256 != digests[span.row]:
             broken.append(span.row)
+        elif span.whole and seen[-1]:
+            faults[span.row] = seen[-1]
         bar.update()
-    return digest.end(), broken
+    return digest.end(), broken, faults
 
 
 def tar_spans(manifest: Manifest, number: int) -> Iterator[Span]:
@@ -102,12 +114,15 @@ def _folder(manifest: Manifest, rows: np.ndarray, digests: list[bytes], bar: "tq
     for row in rows.tolist():
         path = manifest.path(row)
         bar.update()
+        stored = False
         try:
-            cause = "" if hashlib.sha256(path.read_bytes()).digest() == digests[row] else "its bytes differ"
+            data = path.read_bytes()
+            stored = hashlib.sha256(data).digest() == digests[row]
+            cause = fault_of(data) if stored else "its bytes differ"
         except OSError as error:
             cause = str(error)
         if cause:
-            yield Damage(str(path.relative_to(manifest.root)), cause, (row,))
+            yield Damage(str(path.relative_to(manifest.root)), cause, (row,), stored)
 
 
 def _indices(manifest: Manifest) -> Iterator[Damage]:
@@ -123,9 +138,10 @@ def index_texts(manifest: Manifest) -> Iterator[tuple[Path, str]]:
     if not tars or manifest.info.kind == "indexed":
         return
     m = manifest
+    more = np.array([m.field(name)[1] for name in m.info.fields], np.int64).reshape(-1, len(m)).T
     for number, tar in enumerate(tars):
         rows = [span.row for span in tar_spans(manifest, number)]
-        columns = (c[rows].tolist() for c in (m.label, m.height, m.width, m.offset, m.bytes))
-        yield index_path(tar), dali_index(zip([m.keys[row] for row in rows], *columns, strict=True))
+        columns = (c[rows].tolist() for c in (m.label, m.height, m.width, m.offset, m.bytes, more))
+        yield index_path(tar), dali_index(zip([m.keys[row] for row in rows], *columns, strict=True), m.info.fields)
     lines = [line for line in m.info.files if line["file"].endswith(".tar")]
     yield m.root / f"{m.info.name}.wids.json", wids_index(m.info.name, lines)

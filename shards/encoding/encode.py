@@ -12,7 +12,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from .headers import END, JPEGS, ODD_SAMPLING, TURNS, Damaged, cause_of, opened, orientation, plain_size
+from .headers import END, JPEGS, ODD_SAMPLING, TURNS, Damaged, cause_of, fault_of, opened, orientation, plain_size
 from .shrink import shrink
 
 
@@ -57,7 +57,7 @@ def encode(data: bytes, encoding: Encoding) -> Encoded:
     if not encoding.thorough() and (size := plain_size(data)):
         return _stored(data, *size)
     image, kinds = opened(data)
-    if not encoding.thorough() and not kinds and data.endswith(END):
+    if not encoding.thorough() and not kinds and data.endswith(END) and not fault_of(data):
         return _stored(data, image.height, image.width)
     pixels, suspect = _decode(data, image, kinds)
     if encoding.keep and not kinds and not suspect:

@@ -12,6 +12,24 @@ from PIL import Image, UnidentifiedImageError
 
 END = b"\xff\xd9"  # a JPEG's last marker
 APP1, SCAN = 0xE1, 0xDA  # markers before EXIF and before the pixels
+FRAMES = {  # the marker of a frame -> its process; only of those that the decoders here cannot read
+    0xC3: "lossless",
+    0xC5: "hierarchical",
+    0xC6: "hierarchical",
+    0xC7: "hierarchical",
+    0xCB: "lossless",
+    0xCD: "hierarchical",
+    0xCE: "hierarchical",
+    0xCF: "hierarchical",
+}
+READ = {
+    0xC0,
+    0xC1,
+    0xC2,
+    0xC9,
+    0xCA,
+}  # frames that they read: sequential and progressive, by Huffman or arithmetic codes
+BITS = 8  # per value
 ORIENTATION = 0x0112  # the EXIF tag
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -43,7 +61,7 @@ def cause_of(error: Exception) -> str:
 
 def plain_size(data: bytes) -> tuple[int, int] | None:
     """Height and width, in px, of a whole color JPEG without EXIF, by its headers; None when `opened` has to look."""
-    if not data.endswith(END) or may_turn(data):
+    if not data.endswith(END) or may_turn(data) or fault_of(data):
         return None
     try:
         height, width, color, _ = simplejpeg.decode_jpeg_header(data)
@@ -66,6 +84,21 @@ def may_turn(data: bytes) -> bool:
     return True
 
 
+def fault_of(data: bytes) -> str:
+    """Why decoders here cannot read a JPEG, as its frame's header and its end marker tell, or ""."""
+    at = 2
+    while data[at : at + 1] == b"\xff" and at + 5 <= len(data):
+        marker = data[at + 1]
+        if marker == SCAN:
+            return "" if data.find(END, at) > 0 else "it is cut off, it has no end marker"
+        if marker in FRAMES:
+            return f"it is a {FRAMES[marker]} JPEG"
+        if marker in READ and data[at + 4] != BITS:
+            return f"it has {data[at + 4]} bits per value, not {BITS}"
+        at += 1 if marker == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4])  # any number of 0xFF may come first
+    return "it is cut off, it has no pixels" if data.startswith(b"\xff\xd8") else ""
+
+
 def opened(data: bytes) -> tuple[Image.Image, tuple[str, ...]]:
     """The image, opened but not decoded, and in which ways it is no plain JPEG; Damaged when it is no image."""
     if not data:
@@ -74,7 +107,7 @@ def opened(data: bytes) -> tuple[Image.Image, tuple[str, ...]]:
         with _quietly():
             image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:  # its own message names an object in memory
-        raise Damaged("it is no image of a known format") from error
+        raise Damaged(fault_of(data) or "it is no image of a known format") from error
     except Exception as error:  # decoders raise anything on hostile bytes
         raise Damaged(cause_of(error)) from error
     kinds = []

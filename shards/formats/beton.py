@@ -35,10 +35,10 @@ SAMPLE = np.dtype(  # the image's 13 bytes, 3 of padding, the label
     }
 )
 ALLOCATION = np.dtype([("sample", "<u8"), ("where", "<u8"), ("bytes", "<u8")])
-IMAGE, INTEGER = 2, 1  # field types
+IMAGE, INTEGER, FLOAT = 2, 1, 0  # field types
 JPEG, RAW = 0, 1  # modes of a sample
 IMAGE_VALUE = np.dtype([("mode", "u1"), ("width", "<u2"), ("height", "<u2"), ("where", "<u8")])
-VALUES = {0: "<f8", INTEGER: "<i8", IMAGE: IMAGE_VALUE, 4: "<u8", 6: "<u8"}  # field type -> its part of a sample
+VALUES = {FLOAT: "<f8", INTEGER: "<i8", IMAGE: IMAGE_VALUE, 4: "<u8", 6: "<u8"}  # field type -> its part of a sample
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,8 @@ class Layout:
     width: np.ndarray  # [N] px
     where: np.ndarray  # [N] first byte
     size: np.ndarray  # [N] bytes
-    label: np.ndarray  # [N] the first integer field; -1 without one
+    numbers: dict[str, np.ndarray]  # [N] values of each field of integers or floats, by its name
+    others: tuple[str, ...]  # names of fields that are neither numbers nor the image
 
     @classmethod
     def of(cls, path: Path) -> "Layout":
@@ -60,21 +61,25 @@ class Layout:
                 head = np.frombuffer(file.read(HEADER.itemsize), HEADER)[0]
                 if head["version"] != 2:
                     raise ValueError(f"version {head['version']}, not 2")
-                types = np.frombuffer(file.read(FIELD.itemsize * int(head["fields"])), FIELD)["type"].tolist()
-                fields = [(f"f{n}", VALUES.get(t, "<u8,<u8")) for n, t in enumerate(types)]
-                sample = np.dtype(fields, align=True)
+                described = np.frombuffer(file.read(FIELD.itemsize * int(head["fields"])), FIELD)
+                types, names = described["type"].tolist(), [name.decode() for name in described["name"].tolist()]
+                sample = np.dtype([(f"f{n}", VALUES.get(t, "<u8,<u8")) for n, t in enumerate(types)], align=True)
                 rows = np.frombuffer(file.read(sample.itemsize * int(head["samples"])), sample)
                 file.seek(int(head["allocations"]))
                 table = np.frombuffer(file.read(), ALLOCATION)
-            image = rows[f"f{types.index(IMAGE)}"]
-            label = rows[f"f{types.index(INTEGER)}"] if INTEGER in types else np.full(len(rows), -1)
+            images = [n for n, kind in enumerate(types) if kind == IMAGE]
+            image_field = next((n for n in images if names[n] == "image"), images[0])
+            image = rows[f"f{image_field}"]
+            numbers = {names[n]: rows[f"f{n}"] for n, kind in enumerate(types) if kind in (INTEGER, FLOAT)}
+            others = tuple(names[n] for n in range(len(names)) if n != image_field and names[n] not in numbers)
             table = table[np.argsort(table["where"])]
             at = np.searchsorted(table["where"], image["where"])
             if len(rows) != head["samples"] or (table["where"][at] != image["where"]).any():
                 raise ValueError("its tables do not fit each other")
         except (ValueError, IndexError, OSError) as error:
             raise UserError(f"{path} is truncated or no .beton ({error}): repair or rebuild the set") from error
-        return cls(image["mode"], image["height"], image["width"], image["where"], table["bytes"][at], label)
+        size = table["bytes"][at]
+        return cls(image["mode"], image["height"], image["width"], image["where"], size, numbers, others)
 
 
 class BetonWriter:

@@ -5,7 +5,7 @@ twice, and a file whose first bytes are written last is not read again.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO
 
 PIECE = 1 << 20
@@ -14,14 +14,17 @@ PIECE = 1 << 20
 class Digest:
     """Computes a file's digest while reading it in order."""
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file, self.total = file, hashlib.sha256()
+    def __init__(self, file: IO[bytes], see: Callable[[bytes], None] | None = None) -> None:
+        self.file, self.total, self.see = file, hashlib.sha256(), see  # `see` gets the bytes of each image
 
     def images(self, spans: Iterable[tuple[int, int]]) -> Iterator[bytes]:
         """Yield the sha256 of each (start, length), in ascending order; of fewer bytes where the file ends early."""
         for start, length in spans:
             self.total.update(self.file.read(start - self.file.tell()))
-            sha256 = hashlib.sha256(self.file.read(length)).digest()
+            image = self.file.read(length)
+            if self.see:
+                self.see(image)
+            sha256 = hashlib.sha256(image).digest()
             self.total.update(sha256)
             yield sha256
 

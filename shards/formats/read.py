@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import UserError, command
+from ..errors import UserError
 from ..manifest import Manifest
 from .beton import RAW, Layout
 from .reader import SampleReader
@@ -22,9 +22,9 @@ class OpenFiles:
     Not mmap: truncating a mapped file kills the process, while a short read is an error that names the file.
     """
 
-    def __init__(self, paths: list[Path]):
-        self.paths = paths
-        self._files = [_open(path) for path in paths]
+    def __init__(self, paths: list[Path], repair: str):
+        self.paths, self.repair = paths, repair  # `repair`: what helps, for messages
+        self._files = [_open(path, repair) for path in paths]
 
     def read(self, file: int, offset: int, length: int) -> bytes:
         """`length` bytes at `offset` of file number `file`; UserError when the file ends before."""
@@ -32,7 +32,7 @@ class OpenFiles:
         if len(data) < length:
             raise UserError(
                 f"{self.paths[file]} ends at byte {offset + len(data)}, inside a sample: the file is truncated, "
-                f"{_repair(self.paths[file].parent)}"
+                f"{self.repair}"
             )
         return data
 
@@ -46,31 +46,49 @@ class OpenFiles:
             file.close()
 
 
-def _repair(root: Path) -> str:
-    return f"`{command('python tools/verify_shards.py', root, '--repair')}` repairs it"
-
-
-def _open(path: Path) -> FileIO:
+def _open(path: Path, repair: str) -> FileIO:
     try:
         return path.open("rb", buffering=0)
     except OSError as error:
         if error.errno == errno.EMFILE:
             raise UserError(f"cannot open {path}: too many open files, raise the limit with `ulimit -n`") from error
-        raise UserError(
-            f"cannot open {path} ({error.strerror}): the set is incomplete, {_repair(path.parent)}"
-        ) from error
+        raise UserError(f"cannot open {path} ({error.strerror}): the set is incomplete, {repair}") from error
+
+
+class Fields:
+    """Where the members of samples are in their tars; the columns of the manifest are read when they are first used."""
+
+    def __init__(self, manifest: Manifest):
+        self.manifest = manifest
+        self._columns = {"": (manifest.offset, manifest.bytes)}
+
+    def span(self, row: int, field: str) -> tuple[int, int]:
+        """First byte and size of a member; of the JPEG without a name."""
+        if field not in self._columns:
+            self._columns[field] = self.manifest.field(field)
+        first, size = self._columns[field]
+        return max(0, int(first[row])), max(0, int(size[row]))
+
+
+def image_only(field: str, what: str) -> None:
+    """UserError for a `field` of a sample in `what`, a format without any."""
+    if field:
+        raise UserError(f"{what} holds image and label only: read .{field} from the tars, with open_tar")
 
 
 class TarReader(SampleReader):
-    """Reads JPEG members of local tars at the offsets in the manifest."""
+    """Reads members of local tars at the offsets in the manifest."""
 
     def __init__(self, manifest: Manifest):
         manifest.require("webdataset")
-        self.manifest, self.files = manifest, OpenFiles(manifest.tars())
+        self.manifest, self.files = manifest, OpenFiles(manifest.tars(), manifest.repair())
+        self.fields = Fields(manifest)
 
-    def read(self, row: int) -> bytes:
-        m = self.manifest
-        return self.files.read(int(m.shard[row]), int(m.offset[row]), int(m.bytes[row]))
+    def read(self, row: int, field: str = "") -> bytes:
+        """JPEG of a row, or another member of the sample, such as `txt`; b"" where a sample lacks that one. UserError
+        for a member that the set was not built or indexed with (`--fields`)."""
+        shard = int(self.manifest.shard[row])
+        return self.files.read(shard, *self.fields.span(row, field))
 
     def locate(self, row: int) -> str:
         return f"{self.files.paths[self.manifest.shard[row]]} at byte {self.manifest.offset[row]}"
@@ -85,13 +103,14 @@ class BetonReader(SampleReader):
     def __init__(self, manifest: Manifest):
         manifest.require("ffcv")
         path = manifest.beton_path()
-        self.rows, self.files = manifest.beton, OpenFiles([path])
+        self.rows, self.files = manifest.beton, OpenFiles([path], manifest.repair())
         self.layout = Layout.of(path)
         if len(self.layout.where) < len(manifest):
             raise UserError(f"{path} holds {len(self.layout.where)} samples, the manifest {len(manifest)}: repair it")
 
-    def read(self, row: int) -> bytes | np.ndarray:
-        """JPEG bytes, or [H, W, 3] uint8 of a sample that is stored decoded."""
+    def read(self, row: int, field: str = "") -> bytes | np.ndarray:
+        """JPEG bytes, or [H, W, 3] uint8 of a sample that is stored decoded. UserError for any `field`."""
+        image_only(field, "a .beton")
         at, layout = self.rows[row], self.layout
         data = self.files.read(0, int(layout.where[at]), int(layout.size[at]))
         if layout.mode[at] != RAW:
@@ -113,13 +132,15 @@ class FolderReader(SampleReader):
         self.manifest = manifest
         _ = manifest.keys  # loaded now, before threads ask for paths
 
-    def read(self, row: int) -> bytes:
+    def read(self, row: int, field: str = "") -> bytes:
+        """JPEG of a row. UserError for any `field`."""
+        image_only(field, "the folder format")
         path = self.manifest.path(row)
         try:
             return path.read_bytes()
         except OSError as error:
             raise UserError(
-                f"cannot read {path} ({error.strerror}): the set is incomplete, {_repair(self.manifest.root)}"
+                f"cannot read {path} ({error.strerror}): the set is incomplete, {self.manifest.repair()}"
             ) from error
 
     def locate(self, row: int) -> str:

@@ -11,6 +11,7 @@ from ..errors import UserError
 from .images import SUFFIXES
 from .local import UNSAFE
 from .passed import PassedOver
+from .readers import Ranges
 from .source import Reader, Source, Stage, key_of
 
 
@@ -56,8 +57,18 @@ def _check_keys(source: Source, where: str) -> None:
     order = np.argsort(uids, kind="stable")
     twin = np.flatnonzero(uids[order][1:] == uids[order][:-1])
     if len(twin):
-        first, second = (source.paths[order[twin[0] + i]] for i in range(2))
-        raise UserError(f"{first} and {second} share the key {key_of(first)}: rename one of them in {where}")
+        rows = order[twin[0] : twin[0] + 2].tolist()
+        first, second = (_shown(source, row) for row in rows)
+        key = key_of(source.paths[rows[0]])
+        raise UserError(f"{first} and {second} share the key {key}: rename one of them in {where}, or remove a copy")
+
+
+def _shown(source: Source, row: int) -> str:
+    """An image's path, with its archive if there are several."""
+    reader, path = source.reader, source.paths[row]
+    if isinstance(reader, Ranges) and len(reader.files) > 1:
+        return f"{path} in {reader.files[int(source.places[row][0])]}"
+    return path
 
 
 def name_of(where: str) -> str:

@@ -12,6 +12,7 @@ from .source import Source
 from .split import LAYOUT
 from .storage import opening, storage
 from .tsv import tsv
+from .wanted import ANY, Wanted
 from .webdataset import webdataset
 
 KINDS = ("imagefolder", "flat", "ilsvrc", "parquet", "tsv", "webdataset", "list")
@@ -22,13 +23,17 @@ OTHERS = (
 )
 
 
-def open_source(where: str, split: str, kind: str | None = None, root: str | None = None) -> Source:
+def open_source(
+    where: str, split: str, kind: str | None = None, root: str | None = None, wanted: Wanted = ANY
+) -> Source:
     """The split `train` or `val` of the source `where`, of the given kind or the one that `kind_of` finds.
 
-    `root`: the folder of a list's images."""
+    `root`: the folder of a list's images; `wanted`: what to take of tars or tables that hold more than one image."""
     kind = choose("kind of source", kind, KINDS) if kind else kind_of(where, split)
     if root is not None and kind != "list":
         raise UserError(f"--root says where the images of a list are, but {where} is of kind {kind}: leave it out")
+    if kind not in ("parquet", "webdataset"):
+        wanted.only(kind)
     match kind:
         case "list":
             return listing(where, split, root)
@@ -39,11 +44,11 @@ def open_source(where: str, split: str, kind: str | None = None, root: str | Non
         case "ilsvrc":
             source = ilsvrc(where, split)
         case "parquet":
-            source = parquet(where, split)
+            source = parquet(where, split, wanted)
         case "tsv":
             source = tsv(where, split)
         case _:
-            source = webdataset(where, split)
+            source = webdataset(where, split, wanted)
     if packed_kind(where) is None:
         with opening(where):
             pass_over_images(source, storage(where))

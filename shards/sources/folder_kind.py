@@ -6,9 +6,9 @@ from collections.abc import Collection
 from ..errors import UserError
 from ..files import PAGE
 from .images import is_hidden, is_image
-from .packed import TABLES, TARS
+from .packed import COMPRESSED, KINDS, TABLES, TARS
 from .source import Source
-from .split import NAMES, WORDS, Parts, image_folders, parts_of
+from .split import NAMES, WORDS, Parts, config_folders, image_folders, parts_of
 from .storage import Storage
 from .tree import folders_in, holds_images
 
@@ -32,7 +32,8 @@ def folder_kind(files: Storage, split: str) -> str | None:
         return packed
     if split in parts.splits or (split == "train" and not parts.splits and holds_images(files, "")):
         return "flat"
-    return "imagefolder" if dirs else None
+    configs = (kind for suffix, kind in KINDS.items() if suffix != ".tsv" and config_folders(files, (suffix,)))
+    return next(configs, "imagefolder" if dirs else None)
 
 
 def _illustrates(files: Storage, parts: Parts, inner: Collection[str]) -> bool:
@@ -71,7 +72,7 @@ def _packed(names: Collection[str]) -> str | None:
         return "parquet"
     if not set().union(*TABLES.values()).isdisjoint(names):
         return "tsv"
-    return "webdataset" if stems[".tar"] else None
+    return "webdataset" if stems[".tar"] or any(n.lower().endswith(COMPRESSED) for n in names) else None
 
 
 def _suffixes(names: Collection[str]) -> set[str]:

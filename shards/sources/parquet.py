@@ -15,61 +15,71 @@ from ..errors import UserError
 from .arrange import arranged
 from .classes import classes_of, labeled, numbered
 from .columns import Columns, columns_of
+from .labels import Label, label_of, numbered_labels
+from .passed import PassedOver
 from .source import Source, key_of
-from .split import archives
+from .split import absent, archives
 from .stage import Unstaged, stage
 from .storage import Storage, beside, opening, storage
+from .wanted import ANY, Wanted
 
 IMAGENET = re.compile(r"(?P<stem>.+)_(?P<wnid>n\d{8})(?P<suffix>\.\w+)")  # n01440764_10026_n01440764.JPEG
 
 Named = tuple[tuple[str, ...], np.ndarray, list[str]]  # classes, label [N], paths [N]
 
 
-def parquet(where: str | os.PathLike[str], split: str) -> Source:
+def parquet(where: str | os.PathLike[str], split: str, wanted: Wanted = ANY) -> Source:
     """The files of a split in a folder (or in data/ there), or one file.
 
-    Classes are named by the schema, else by the folders of the paths, else numbered. ImageNet gets back its wnids and
-    the file names of its archives."""
-    where = os.fspath(where)
+    Classes are the names that labels are, else named by the schema, else by the folders of the paths, else numbered.
+    ImageNet gets back its wnids and the file names of its archives."""
+    where, passed = os.fspath(where), PassedOver()
+    wanted.only("parquet", "image", "label")
     with opening(where):
         if where.lower().endswith(".parquet"):
             files, name = beside(where)
             tables = [name]
+            for table in absent(tables):
+                passed.add("tables of the split that were not named", table)
         else:
             files = storage(where)
-            tables = archives(files, ".parquet", split)
+            tables = archives(files, ".parquet", split, passed)
         if not tables:
             raise UserError(f"{where} has no .parquet file of the {split} split: name one, as in {split}-00000.parquet")
-        columns, label, stored, places = _rows(files, tables)
+        columns, labels, stored, places = _rows(files, tables, wanted)
+    label, words = numbered_labels(labels, where)
+    for column in columns.others:
+        passed.add("columns other than image and label", column)
     if not len(label):
         raise UserError(f"{where} holds no images for {split}: its tables have no rows")
     names = [(path or "").rpartition("/")[2] for path in stored]
     named = _imagenet(label, names) if labeled(label, where) else None
     if named is None:
         folders = ((path or "").rpartition("/")[0] for path in stored)
-        classes = classes_of(label, where, folders, listed=columns.names, listed_in="its schema")
+        classes = classes_of(label, where, folders, listed=words or columns.names, listed_in="its schema")
         named = classes, label, _paths(classes, label, names)
-    return arranged(where, split, Unstaged(files, tuple(tables), columns.image), *named, places, stage)
+    return arranged(where, split, Unstaged(files, tuple(tables), columns.image), *named, places, stage, passed)
 
 
-def _rows(files: Storage, tables: list[str]) -> tuple[Columns, np.ndarray, list[str | None], np.ndarray]:
-    """(columns, label [N] with -1 for none, stored paths [N], places [N, 2] as (table, row in it)) of all tables."""
+def _rows(
+    files: Storage, tables: list[str], wanted: Wanted
+) -> tuple[Columns, list[Label], list[str | None], np.ndarray]:
+    """(columns, labels [N], stored paths [N], places [N, 2] as (table, row in it)) of all tables."""
     columns = None
-    labels: list[np.ndarray] = []
+    labels: list[Label] = []
     paths: list[str | None] = []
     places: list[np.ndarray] = []
     for number, name in enumerate(tables):
         try:
             with files.open(name) as file, pq.ParquetFile(file) as table:
-                columns = columns or columns_of(table.schema_arrow, files.show(name))
+                columns = columns or columns_of(table.schema_arrow, files.show(name), wanted)
                 rows = table.metadata.num_rows
                 needed = [c for c in (columns.label, columns.path) if c]
                 read = table.read(columns=needed) if needed else None
         except (pa.ArrowException, UnicodeDecodeError) as error:
             raise UserError(f"{files.show(name)} is damaged or has other columns ({error}): fetch it again") from error
         try:
-            label = read[columns.label] if read and columns.label else pa.nulls(rows, pa.int64())
-            labels.append(label.cast(pa.int64()).fill_null(-1).to_numpy())
+            labels += _labels(read[columns.label]) if read and columns.label else [None] * rows
             paths += _strings(read, columns.path) if read and columns.path else [None] * rows
         except (pa.ArrowInvalid, UnicodeDecodeError) as error:
             raise UserError(
@@ -79,7 +89,15 @@ def _rows(files: Storage, tables: list[str]) -> tuple[Columns, np.ndarray, list[
             raise UserError(f"{files.show(name)} has no column {error}, other files of {files.show()} do") from error
         places.append(np.stack([np.full(rows, number), np.arange(rows)], axis=1))
     assert columns is not None
-    return columns, np.concatenate(labels), paths, np.concatenate(places)
+    return columns, labels, paths, np.concatenate(places)
+
+
+def _labels(column: pa.ChunkedArray) -> list[Label]:
+    """The labels of a column of numbers or of names."""
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return [label_of(value) for value in column.cast(pa.string()).to_pylist()]
+    return column.cast(pa.int64()).to_pylist()
 
 
 def _strings(table: pa.Table, column: str) -> list[Any]:

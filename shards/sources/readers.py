@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from .source import Reader
 from .storage import Storage
 
 
@@ -24,7 +25,9 @@ class Files:
 
 @dataclass(frozen=True)
 class Ranges:
-    """Reads ranges of larger files; a place is (file number, offset, length), offset -1 = not staged."""
+    """Reads ranges of larger files; a place is (file number, offset, length), offset -1 = not staged.
+
+    Of a sample with further members, (offset, length) of each follow, offset -1 = it has none."""
 
     storage: Storage
     files: tuple[str, ...]
@@ -33,7 +36,13 @@ class Ranges:
         return int(place[2])
 
     def read(self, place: Any) -> bytes:
-        file, start, length = map(int, place)
+        file, start, length = map(int, place[:3])
         if start < 0:
             raise OSError("this image was not staged: a build stages the rows that it reads")
         return self.storage.read(self.files[file], start, length) if length else b""
+
+
+def fields_at(reader: Reader, place: Any) -> list[bytes | None]:
+    """The further members of a sample at a place of Ranges, None for one that it lacks."""
+    spans = zip(place[3::2], place[4::2], strict=True)
+    return [None if start < 0 else reader.read((place[0], start, length)) for start, length in spans]

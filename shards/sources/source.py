@@ -44,6 +44,7 @@ class Source:
     places: Sequence[Any] | np.ndarray  # [N] arguments of the reader's methods
     stage: "Stage | None" = None  # for archives without random access
     passed: PassedOver = field(default_factory=PassedOver)
+    fields: tuple[str, ...] = ()  # suffixes of further members of the samples, which `fields_at` reads
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -4,16 +4,18 @@
 takes five times as long per header.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import BinaryIO, NamedTuple
 
 from ..errors import UserError
 
 BLOCK = 512
+PIECE = 1 << 16  # bytes of zeros that are read at a time; a multiple of BLOCK
 FILES, LINKS, SPARSE = b"07\0", b"12", b"S"  # types of members, a byte each
 LONG_NAME, LONG_LINK, PAX, PAX_ALL = b"L", b"K", b"x", b"g"
 NO_DATA = b"123456"  # links, devices and folders: the header may give a size, but no data follow
 LONGEST_HEADER = 1 << 20  # bytes of a long name or a pax header; more means damage
+PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PK\3\4": "zip"}
 MAX_DIGITS = 20  # of a number in a pax header; int() refuses thousands
 
 
@@ -26,9 +28,18 @@ class Member(NamedTuple):
 
 
 def members(file: BinaryIO, name: str, start: int = 0, end: int | None = None) -> Iterator[Member]:
-    """The regular files of the tar in bytes [start, end) of `file`, in order; UserError for damage or a link."""
+    """The regular files of the tar in bytes [start, end) of `file`, in order; UserError for damage or a link.
+
+    Tars that were concatenated are read one after the other; only zeros may come between and after them."""
     end = file.seek(0, 2) if end is None else end
-    at, extended = start, {}  # extended: path and size of the next member, from extended headers
+    at: int | None = start
+    while at is not None:
+        at = _next_tar(file, (yield from _members(file, name, at, end)), end)
+
+
+def _members(file: BinaryIO, name: str, at: int, end: int) -> Generator[Member, None, int]:
+    """The regular files of the tar that begins at byte `at`; returns the byte of its end mark."""
+    extended: dict[str, str] = {}  # extended: path and size of the next member, from extended headers
     while (header := _header(file, name, at, end)) is not None:
         path, size, kind = header
         data = at + BLOCK
@@ -49,6 +60,18 @@ def members(file: BinaryIO, name: str, start: int = 0, end: int | None = None) -
                 yield Member(path, data, size)
             extended = {}
         at = data + size + -size % BLOCK
+    return at
+
+
+def _next_tar(file: BinaryIO, at: int, end: int) -> int | None:
+    """The first block from byte `at` on that holds anything but zeros; None without one."""
+    file.seek(at)
+    while piece := file.read(min(PIECE, end - at)):
+        zeros = len(piece) - len(piece.lstrip(b"\0"))
+        if zeros < len(piece):
+            return at + zeros // BLOCK * BLOCK
+        at += len(piece)
+    return None
 
 
 def _header(file: BinaryIO, name: str, at: int, end: int) -> tuple[str, int, bytes] | None:
@@ -56,7 +79,7 @@ def _header(file: BinaryIO, name: str, at: int, end: int) -> tuple[str, int, byt
     file.seek(at)
     block = file.read(min(BLOCK, max(0, end - at)))
     if len(block) < BLOCK:
-        raise _cut(name, end, f"it has no end mark at byte {at}")
+        raise _compressed(name, block) or _cut(name, end, f"it has no end mark at byte {at}")
     if not block.strip(b"\0"):
         return None
     try:
@@ -65,11 +88,22 @@ def _header(file: BinaryIO, name: str, at: int, end: int) -> tuple[str, int, byt
             raise ValueError("its checksum is wrong")
         size = int.from_bytes(block[125:136], "big") if block[124] == 0x80 else _octal(block[124:136])
     except ValueError as error:
-        raise UserError(f"{name} is no tar, or damaged at byte {at} ({error}): fetch it again") from error
+        damaged = UserError(f"{name} is no tar, or damaged at byte {at} ({error}): fetch it again")
+        raise _compressed(name, block) or damaged from error
     raw = block[:100].split(b"\0", 1)[0]
     if block[345] and block[257:263] == b"ustar\0":
         raw = block[345:500].split(b"\0", 1)[0] + b"/" + raw
     return raw.decode(errors="surrogateescape"), size, block[156:157]
+
+
+def _compressed(name: str, block: bytes) -> UserError | None:
+    """The error for the first bytes of a compressed file, None for others."""
+    kind = next((kind for magic, kind in PACKED.items() if block.startswith(magic)), "")
+    return (
+        UserError(f"{name} is compressed by {kind}: unpack it to a plain tar, images are read in place")
+        if kind
+        else None
+    )
 
 
 def _octal(field: bytes) -> int:

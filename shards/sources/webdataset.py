@@ -1,9 +1,12 @@
 """WebDataset's tars as a source: a folder of them, one tar, or a range of names."""
 
+import itertools
 import json
 import os
 import re
+import sys
 from array import array
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,56 +14,104 @@ import numpy as np
 from ..errors import UserError
 from ..files import PAGE
 from .arrange import arranged
-from .classes import classes_of
+from .classes import classes_of, numbered
+from .labels import numbered_labels
+from .packed import COMPRESSED
+from .passed import PassedOver
 from .readers import Ranges
-from .samples import samples
+from .samples import LABEL_ALONE, samples
 from .source import Source
-from .split import archives
+from .split import absent, archives
 from .storage import Storage, beside, opening, storage
+from .wanted import ANY, NONE, Wanted
 
 BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 MAX_TARS = 1_000_000
 
 
-def webdataset(where: str | os.PathLike[str], split: str) -> Source:
-    """The tars of a split in a folder, one tar, or `name-{000000..000012}.tar`; a path is key and suffix.
+def webdataset(where: str | os.PathLike[str], split: str, wanted: Wanted = ANY) -> Source:
+    """The tars of a split in a folder, one tar, or `name-{000000..000012}.tar`; a path is a member's name.
 
-    Classes are named by a dataset.json beside the tars, else by the folders of the keys, else numbered."""
-    where = os.fspath(where)
+    Classes are the names that labels are, else named by a dataset.json beside the tars, else by the folders of the
+    keys, else numbered. Where no image has a label, the folders of the keys are the classes. A place is (tar, offset,
+    length), and (offset, length) of each of `wanted.fields`."""
+    where, passed = os.fspath(where), PassedOver()
     with opening(where):
-        files, tars, info = _tars(where, split)
-        paths, folders, label, places = [], [], array("q"), array("q")
-        for sample in samples(files, tars):
-            paths.append(f"{sample.key}.{sample.suffix}")
+        files, tars, info = _tars(where, split, passed)
+        paths, folders, labels, places = [], [], [], array("q")
+        for sample in samples(files, tars, wanted, passed):
+            paths.append(sample.name)
             folders.append(sample.key.rpartition("/")[0])
-            label.append(-1 if sample.label is None else sample.label)
-            places.extend((sample.tar, sample.offset, sample.length))
-    labels = np.frombuffer(label, np.int64)
-    classes = classes_of(labels, where, folders, listed=info.get("classes", ()), listed_in=f"its {PAGE}")
-    ranges = np.frombuffer(places, np.int64).reshape(-1, 3)
-    return arranged(where, split, Ranges(files, tuple(tars)), classes, labels, paths, ranges)
+            labels.append(sample.label)
+            places.extend((sample.tar, sample.offset, sample.length, *itertools.chain(*sample.fields)))
+    ranges = np.frombuffer(places, np.int64).reshape(len(paths), 3 + 2 * len(wanted.fields))
+    bare = wanted.label != NONE and set(labels) == {None}
+    if bare and LABEL_ALONE in passed.counts:
+        raise UserError(
+            f"{where} has labels ({', '.join(passed.names[LABEL_ALONE])}) and images ({paths[0]}), but no label has "
+            "the key of an image in its tar: give both the same names, or leave labels out with --label-column none"
+        )
+    found = _by_folder(folders, where) if bare else None
+    label, names = found or numbered_labels(labels, where)
+    _check_wanted(where, wanted, ranges, label)
+    classes = classes_of(label, where, folders, listed=names or info.get("classes", ()), listed_in=f"its {PAGE}")
+    source = arranged(where, split, Ranges(files, tuple(tars)), classes, label, paths, ranges, passed=passed)
+    return replace(source, fields=wanted.fields)
 
 
-def _tars(where: str, split: str) -> tuple[Storage, list[str], dict[str, Any]]:
+def _by_folder(folders: list[str], where: str) -> tuple[np.ndarray, tuple[str, ...]] | None:
+    """Labels [N] and classes by the folders of the keys, as far up as they differ, with a note; None when these look
+    like no classes: one folder, one per image, or images beside folders."""
+    parts = [folder.split("/") for folder in folders]
+    shared = sum(1 for _ in itertools.takewhile(lambda level: len(set(level)) == 1, zip(*parts, strict=False)))
+    names = [part[shared] if len(part) > shared else "" for part in parts]
+    if not all(names) or not 1 < len(set(names)) < len(names):
+        return None
+    classes, label = numbered(names)
+    shown = ", ".join(classes[:3]) + (", ..." if len(classes) > 3 else "")
+    print(
+        f"note: no image in {where} has a label: the {len(classes):,} folders of their keys are taken for classes "
+        f"({shown}), --label-column none leaves them out",
+        file=sys.stderr,
+    )
+    return label, classes
+
+
+def _check_wanted(where: str, wanted: Wanted, ranges: np.ndarray, label: np.ndarray) -> None:
+    """UserError for names of `wanted` that no sample has."""
+    wanted.only("webdataset", "member", "label", "fields")
+    if wanted.member and not len(ranges):
+        raise UserError(f"{where} has no member that ends in .{wanted.member}: name another one with --member")
+    absent = [field for n, field in enumerate(wanted.fields) if not (ranges[:, 3 + 2 * n] >= 0).any()]
+    if absent:
+        raise UserError(f"{where} has no member .{absent[0]} of a sample: leave it out of --fields")
+    if wanted.label not in ("", NONE) and not (label >= 0).any():
+        raise UserError(f"{where} has no label in {wanted.label}: name another member or field with --label-column")
+
+
+def _tars(where: str, split: str, passed: PassedOver) -> tuple[Storage, list[str], dict[str, Any]]:
     """The folder, its tars of the split, and the content of its dataset.json."""
-    if where.lower().endswith(".tar"):
+    if where.lower().endswith((".tar", *COMPRESSED)):
         files, name = beside(where)
         tars = _expanded(name)
-        if absent := [tar for tar in tars if not files.exists(tar)]:
+        if lost := [tar for tar in tars if not files.exists(tar)]:
             raise UserError(
-                f"{files.show(absent[0])} is not there: name a tar, or several as name-{{000000..000012}}.tar"
+                f"{files.show(lost[0])} is not there: name a tar, or several as name-{{000000..000012}}.tar"
             )
+        for tar in absent(tars):
+            passed.add("tars of the split that were not named", tar)
     else:
         files, tars = storage(where), []
     info = _info(files)
     if info and info.get("split", split) != split:
         raise UserError(f"{files.show(PAGE)} says that this is the {info['split']} split: take --split {info['split']}")
     listed = [str(f.get("file")) for f in info.get("files", []) if str(f.get("file")).endswith(".tar")]
-    tars = tars or listed or archives(files, ".tar", split)
+    tars = tars or listed or archives(files, ".tar", split, passed)
     if not tars:
-        raise UserError(
-            f"{where} has no tars of the {split} split: name them, as in {where}/name-{{000000..000012}}.tar"
-        )
+        packed = sorted(e.name for e in files.entries() if e.name.lower().endswith(COMPRESSED))
+        compressed = f"its {len(packed)} tars are compressed ({packed[0]}), unpack them to .tar" if packed else ""
+        named = f"name them, as in {where}/name-{{000000..000012}}.tar"
+        raise UserError(f"{where} has no tars of the {split} split: {compressed or named}")
     return files, tars, info
 
 

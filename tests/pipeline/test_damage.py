@@ -1,5 +1,7 @@
 """Damaged samples: the remedy fits the place of the bytes, and replacements are counted once or refused."""
 
+import os
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -26,6 +28,38 @@ def test_the_remedy_fits_the_place_of_the_bytes(built, pets, tmp_path):
     assert f"stored in {built.path(3)}: mend it there" in str(damaged(elsewhere, reader, 3, "cut short"))
     plain = open_set(str(pets))
     assert "mend or remove it" in str(damaged(plain, open_reader("folder", plain), 3, "cut short"))
+
+
+def test_no_repair_is_advised_where_none_can_mend(built, tmp_path):
+    reader = open_reader("folder", built)
+    whole, cut = built.path(3).read_bytes(), built.path(3).read_bytes()[:-100]
+    assert "--repair` mends it" in str(damaged(built, reader, 3, "odd", cut))
+    assert "it was so when the set was built, build a set without it" in str(damaged(built, reader, 3, "odd", whole))
+    indexed = replace(built, info=replace(built.info, encoding={"indexed": True}))
+    assert str(damaged(indexed, reader, 3, "odd", cut)).endswith("fetch the file again")
+    assert "it was so when the set was indexed" in str(damaged(indexed, reader, 3, "odd", whole))
+    tar = built.tars()[0].name
+    os.truncate(shutil.copytree(built.root, tmp_path / "set") / tar, 1000)
+    cut_off = replace(indexed, root=tmp_path / "set")
+    with (
+        open_reader("webdataset", cut_off) as tars,
+        pytest.raises(UserError, match="is truncated, fetch the file again"),
+    ):
+        tars.read(len(built) - 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "tries", "advice"),
+    [
+        ({"skip": False}, 0, r"; `train.py --on-error skip` .* trains without it$"),
+        ({"tail": "exact"}, 0, "six is damaged$"),
+        ({}, TRIES, f"; {TRIES} samples in turn that were to replace it are damaged too$"),
+    ],
+    ids=["stop", "exact", "tries"],
+)
+def test_an_option_is_advised_only_where_it_is_not_in_use_and_helps(built, options, tries, advice):
+    with pytest.raises(UserError, match=advice):
+        new_replacer(built, **options).replace(ROWS, FAILED, epoch=0, tries=tries)
 
 
 def test_only_failed_positions_are_replaced_and_each_is_reported_once(built, capsys):

@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from viewstream.shards.encoding.encode import Encoding, encode
-from viewstream.shards.encoding.headers import Damaged
+from viewstream.shards.encoding.headers import END, Damaged, fault_of
 
 SMALL = Encoding(keep=False, max_side=40, short_side=0, quality=95, check="headers")
 KEEP = Encoding(keep=True, max_side=40, short_side=0, quality=95, check="decode")
@@ -204,3 +204,47 @@ def test_a_thumbnail_inside_exif_does_not_pass_for_the_end_of_an_image(jpeg, smo
     assert encode(whole, LOOK).jpeg == whole
     with pytest.raises(Damaged):
         encode(whole[: len(whole) // 2], LOOK)
+
+
+def header_of(data, frame, bits=8):
+    """The JPEG with another process or other bits per value in its frame's header."""
+    at, odd = data.find(b"\xff\xc0"), bytearray(data)
+    odd[at + 1], odd[at + 4] = frame, bits
+    return bytes(odd)
+
+
+ODD_FRAMES = {
+    "it has 12 bits per value, not 8": (0xC1, 12),
+    "it has 12 bits": (0xC0, 12),
+    "it has 16 bits": (0xC2, 16),
+    "it is a lossless JPEG": (0xC3, 8),
+    "it is a hierarchical JPEG": (0xC5, 8),
+}
+
+
+@pytest.mark.parametrize(("cause", "frame"), ODD_FRAMES.items())
+def test_a_jpeg_that_decoders_cannot_read_is_found_by_its_header(cause, frame, jpeg):
+    odd = header_of(jpeg(1), *frame)
+    assert fault_of(odd).startswith(cause)
+    for encoding in (LOOK, KEEP):
+        with pytest.raises(Damaged):
+            encode(odd, encoding)
+
+
+def test_the_end_marker_is_looked_for_after_the_headers(jpeg, smooth_pixels, saved):
+    whole = jpeg(1)
+    thumbnail = saved(Image.fromarray(smooth_pixels(2, 16, 16)), "JPEG")  # it has an end marker of its own
+    assert END in thumbnail
+    segment = b"\xff\xe1" + (len(thumbnail) + 8).to_bytes(2) + b"Exif\0\0" + thumbnail
+    progressive = saved(Image.fromarray(smooth_pixels(2)), "JPEG", progressive=True)
+    for data in (
+        whole,
+        whole + b"rest",
+        progressive,
+        b"\xff\xd8" + segment + whole[2:],
+        whole[:2] + b"\xff" + whole[2:],
+    ):
+        assert fault_of(data) == ""
+        assert simplejpeg.decode_jpeg(data).size
+    for data in (whole[:-2], b"\xff\xd8" + segment + whole[2:-300], whole[:40], b"\xff\xd8"):
+        assert fault_of(data).startswith("it is cut off")

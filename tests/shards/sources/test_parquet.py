@@ -14,6 +14,7 @@ from viewstream.shards.errors import UserError
 from viewstream.shards.sources import stage as staging
 from viewstream.shards.sources.detect import open_source
 from viewstream.shards.sources.parquet import parquet
+from viewstream.shards.sources.wanted import Wanted
 
 
 def table(path, rows, names=None, image="image", label="label"):
@@ -71,7 +72,12 @@ def test_columns_may_have_other_names_and_labels_may_be_missing(tmp_path):
     [
         ({"text": ["a"], "label": [0]}, "has no column of images"),
         ({"a": [{"bytes": b""}], "b": [{"bytes": b""}], "label": [0]}, r"several columns of images \(a, b\)"),
-        ({"image": [{"bytes": b""}], "label": ["cat"]}, "column label is string: labels are whole numbers"),
+        ({"image": [{"bytes": b""}], "label": [[1]]}, r"column label is list.*: labels are whole numbers or names"),
+        ({"image": [{"bytes": b""}], "label": [0.5]}, "a label or a path that is invalid"),
+        (
+            {"image": [{"bytes": b""}], "scene_class": [1]},
+            r"look like labels \(scene_class\): choose one with --label-col",
+        ),
         ({"image": [{"bytes": b"", "path": p} for p in "ab"], "label": [0, None]}, "1 of 2 images in .* no label"),
         ({"image": [{"bytes": b"", "path": ".."}], "label": [0]}, "leads out of the source"),
         ({"image": [{"bytes": b"", "path": "a\0"}], "label": [0]}, "has a zero byte"),
@@ -85,6 +91,72 @@ def test_tables_without_valid_images_and_labels_are_refused(columns, message, tm
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
     with pytest.raises(UserError, match=message):
         parquet(tmp_path / "a.parquet", "train")
+
+
+def test_a_column_marked_as_labels_is_taken_under_any_name(tmp_path):
+    rows = [(1, None, b"A"), (0, None, b"B")]
+    source = parquet(table(tmp_path / "a.parquet", rows, ["husky", "pug"], label="breed"), "train")
+    assert (source.classes, source.label.tolist()) == (("husky", "pug"), [0, 1])
+    features = {name: {"names": ["p", "q"], "_type": "ClassLabel"} for name in ("breed", "color")}
+    data = pa.table({"image": [{"bytes": b"A"}], "breed": [0], "color": [1]})
+    data = data.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    pq.write_table(data, tmp_path / "b.parquet")
+    with pytest.raises(UserError, match=r"look like labels \(breed, color\): choose one with --label-column"):
+        parquet(tmp_path / "b.parquet", "train")
+    assert parquet(tmp_path / "b.parquet", "train", Wanted(label="color")).label.tolist() == [1]
+    assert parquet(tmp_path / "b.parquet", "train", Wanted(label="none")).classes == ()
+
+
+@pytest.mark.parametrize(
+    ("label", "classes", "want"),
+    [
+        (["dog", "cat", "dog"], ("cat", "dog"), [1, 0, 1]),
+        (pa.array(["dog", "cat", "dog"]).dictionary_encode(), ("cat", "dog"), [1, 0, 1]),
+        (["2", "0", "2"], ("0", "1", "2"), [2, 0, 2]),
+        ([1.0, 0.0, 1.0], ("0", "1"), [1, 0, 1]),
+        ([True, False, True], ("0", "1"), [1, 0, 1]),
+    ],
+)
+def test_labels_may_be_names_or_numbers_of_any_type(label, classes, want, tmp_path):
+    pq.write_table(pa.table({"image": [{"bytes": b"A"}] * 3, "label": label}), tmp_path / "a.parquet")
+    source = parquet(tmp_path / "a.parquet", "train")
+    assert source.classes == classes
+    assert source.label.tolist() == sorted(want)
+
+
+def test_names_of_columns_choose_images_and_labels_and_other_columns_are_counted(tmp_path):
+    columns = {"left": [{"bytes": b"A"}], "right": [{"bytes": b"B"}], "kind": ["cat"], "text": ["a"]}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    source = parquet(tmp_path / "a.parquet", "train", Wanted(image="right", label="kind"))
+    assert source.reader.column == "right.bytes"
+    assert source.classes == ("cat",)
+    assert source.passed.counts == {"columns other than image and label": 2}
+    with pytest.raises(UserError, match="unknown column of images 'kind'"):
+        parquet(tmp_path / "a.parquet", "train", Wanted(image="kind"))
+    with pytest.raises(UserError, match="--fields does not apply to a source of kind parquet"):
+        parquet(tmp_path / "a.parquet", "train", Wanted(fields=("txt",)))
+
+
+def test_a_table_that_is_one_of_several_says_so_and_a_folder_without_the_others_is_refused(tmp_path):
+    path = table(tmp_path / "train-00000-of-00002.parquet", [(0, None, b"A")])
+    with pytest.raises(
+        UserError, match=r"1 of 2 files of the split are in .*, train-00001-of-00002.parquet is missing"
+    ):
+        parquet(tmp_path, "train")
+    passed = parquet(path, "train").passed
+    assert passed.names == {"tables of the split that were not named": ["train-00001-of-00002.parquet"]}
+
+
+@pytest.mark.parametrize("name", ["plain_text/train-00000-of-00001.parquet", "default/train/0000.parquet"])
+def test_tables_may_lie_in_the_folder_of_a_config(name, tmp_path):
+    path = table(tmp_path / name.rpartition("/")[2], [(0, None, b"A")])
+    (tmp_path / name).parent.mkdir(parents=True)
+    path.rename(tmp_path / name)
+    (tmp_path / "README.md").touch()
+    source = open_source(str(tmp_path), "train")
+    assert source.reader.files == (name,)
+    with pytest.raises(UserError, match=r"no \.parquet file of the val split"):
+        open_source(str(tmp_path), "val")
 
 
 def test_a_damaged_table_is_named_at_opening_and_staging(tmp_path, monkeypatch):

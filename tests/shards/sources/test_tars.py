@@ -1,8 +1,12 @@
 """Tars are read without unpacking: members are found, and errors name the damaged byte."""
 
+import bz2
+import gzip
 import io
+import lzma
 import tarfile
 
+import numpy as np
 import pytest
 
 from viewstream.shards.errors import UserError
@@ -33,6 +37,30 @@ def test_folders_are_left_out_and_links_are_refused():
             archive.addfile(info)
     with pytest.raises(UserError, match=r"'d/x\.jpg' in t is a link: pack it with tar --dereference"):
         list(members(file, "t"))
+
+
+def test_concatenated_tars_are_read_to_their_end():
+    both = tar([("a.jpg", b"x")]) + tar([("b.jpg", b"y" * 600)])
+    found = list(members(io.BytesIO(both), "t"))
+    assert [m.name for m in found] == ["a.jpg", "b.jpg"]
+    assert [both[m.offset : m.offset + m.size] for m in found] == [b"x", b"y" * 600]
+    for rest, message in ((b"x" * 600, r"damaged at byte \d+"), (b"x", "has no end mark")):
+        with pytest.raises(UserError, match=message):
+            list(members(io.BytesIO(both + rest), "t"))
+
+
+@pytest.mark.parametrize(
+    ("pack", "kind"), [(gzip.compress, "gzip"), (bz2.compress, "bzip2"), (lzma.compress, "xz")], ids=str
+)
+def test_a_compressed_tar_is_named_as_such(pack, kind, tmp_path):
+    for data in (tar([("a/0.JPEG", b"x" * 600)]), tar([("a/0.JPEG", np.random.default_rng(0).bytes(9000))])):
+        for name in ("t.tar", "t.tar.gz"):
+            (tmp_path / name).write_bytes(pack(data))
+            with pytest.raises(UserError, match=rf"t\.tar.* is compressed by {kind}: unpack it to a plain tar"):
+                open_source(str(tmp_path / name), "train")
+    (tmp_path / "t.tar").unlink()
+    with pytest.raises(UserError, match=r"its 1 tars are compressed \(t\.tar\.gz\), unpack them"):
+        open_source(str(tmp_path), "train")
 
 
 @pytest.mark.parametrize(

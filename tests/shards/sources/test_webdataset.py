@@ -10,6 +10,7 @@ from viewstream.shards.errors import UserError
 from viewstream.shards.sources.detect import open_source
 from viewstream.shards.sources.samples import samples
 from viewstream.shards.sources.storage import storage
+from viewstream.shards.sources.wanted import Wanted
 from viewstream.shards.sources.webdataset import webdataset
 
 from ..archives import tar
@@ -78,10 +79,36 @@ def test_a_line_break_in_a_folder_name_is_part_of_the_key(tmp_path):
     assert webdataset(tmp_path / "a.tar", "train").paths == ["x\ny/1.jpg"]
 
 
+def test_equal_keys_in_two_tars_are_named_with_their_tars(tmp_path):
+    for n in range(3):
+        (tmp_path / f"t-{n}.tar").write_bytes(tar(sample(f"{n % 2:04d}", 0)))
+    with pytest.raises(UserError, match=r"0000\.jpg in t-0\.tar and 0000\.jpg in t-2\.tar share the key 0000: rename"):
+        webdataset(tmp_path, "train")
+
+
 def test_samples_without_labels_are_a_source_without_classes(tmp_path):
     (tmp_path / "a.tar").write_bytes(tar([*sample("2"), *sample("1")]))
     source = webdataset(tmp_path, "train")
     assert (source.classes, source.paths, source.label.tolist()) == ((), ["1.jpg", "2.jpg"], [-1, -1])
+
+
+@pytest.mark.parametrize(
+    ("keys", "classes", "want"),
+    [
+        (["dog/1", "cat/1", "cat/2"], ("cat", "dog"), [0, 0, 1]),
+        (["x/dog/a/1", "x/dog/b/1", "x/cat/1"], ("cat", "dog"), [0, 1, 1]),
+        (["1/a", "10/a", "2/a", "2/b"], ("1", "10", "2"), [0, 1, 2, 2]),
+        (["x/1", "x/2"], (), [-1, -1]),
+        (["x/1", "x/y/2", "x/z/3", "x/z/4"], (), [-1] * 4),
+        (["a/1", "b/2", "c/3"], (), [-1] * 3),
+    ],
+)
+def test_folders_of_keys_are_the_classes_of_images_without_labels(keys, classes, want, tmp_path, capsys):
+    (tmp_path / "a.tar").write_bytes(tar([m for key in keys for m in sample(key)]))
+    source = webdataset(tmp_path, "train")
+    assert (source.classes, source.label.tolist()) == (classes, want)
+    assert ("are taken for classes" in capsys.readouterr().err) == bool(classes)
+    assert webdataset(tmp_path, "train", Wanted(label="none")).classes == ()
 
 
 def test_tars_of_other_splits_are_ignored_and_a_missing_one_is_an_error(tmp_path):
