@@ -101,7 +101,7 @@ def archives(files: Storage, suffix: str, split: str) -> list[str]:
         inside = files_in(files, name, {suffix}) if name in folders else []
         if found := inside or _naming(paths, name):
             return found
-    other = _naming(paths, "|".join(WORDS))
+    other = _naming(paths, "|".join(sum(NAMES.values(), ())))
     return paths if split == "train" and not other else []
 
 
