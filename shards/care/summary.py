@@ -9,11 +9,12 @@ def summary(manifest: Manifest) -> str:
     """A short table, and for a training set the command that trains on it."""
     info, report = manifest.info, manifest.info.report
     filled = [n for n in info.counts if n] or [0]
+    of = f" of {len(info.classes):,}" if len(filled) < len(info.classes) else ""
     size = sum(f["bytes"] for f in info.files)
     lines = [
         ("set", f"{info.name}, {info.split} ({', '.join(f'{k} {v}' for k, v in info.subset.items() if k != 'name')})"),
         ("samples", f"{info.samples:,}, mean {manifest.bytes.mean() / 1e3:.1f} KB, mean {_size(manifest)} px"),
-        ("classes", f"{len(filled):,}, samples per class: {min(filled):,} to {max(filled):,}")
+        ("classes", f"{len(filled):,}{of}, samples per class: {min(filled):,} to {max(filled):,}")
         if info.classes
         else ("classes", "none: unlabeled"),
         ("files", f"{len(info.files)}, {size / 1e6:,.1f} MB: {', '.join(info.formats)}"),

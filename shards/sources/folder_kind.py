@@ -5,6 +5,7 @@ from collections.abc import Collection
 
 from ..errors import UserError
 from ..files import PAGE
+from ..manifest import TABLE
 from .images import is_hidden, is_image
 from .packed import COMPRESSED, KINDS, TABLES, TARS
 from .source import Source
@@ -19,7 +20,7 @@ def folder_kind(files: Storage, split: str) -> str | None:
     """imagefolder, flat, ilsvrc, parquet, tsv or webdataset; None for none of them."""
     dirs, own = folders_in(files), _files_in(files)
     inner = set().union(*(_files_in(files, name) for name in dirs if name.lower() in ("data", *WORDS)))
-    if PAGE in own | inner and _suffixes(own | inner) & {".tar", ".beton", ".parquet"}:  # a built set
+    if {PAGE, TABLE} <= own | inner:  # a built set
         return "webdataset"
     if any({f"{d}.parquet", f"{d}_stats.json"} <= own for d in dirs):  # img2dataset's numbered folders, no classes
         return "flat"
@@ -73,10 +74,6 @@ def _packed(names: Collection[str]) -> str | None:
     if not set().union(*TABLES.values()).isdisjoint(names):
         return "tsv"
     return "webdataset" if stems[".tar"] or any(n.lower().endswith(COMPRESSED) for n in names) else None
-
-
-def _suffixes(names: Collection[str]) -> set[str]:
-    return {os.path.splitext(name)[1].lower() for name in names}
 
 
 def _check_clear(files: Storage, parts: Parts, split: str) -> None:

@@ -82,7 +82,7 @@ def test_a_built_set_with_the_folder_format_remains_webdataset(tmp_path):
     lay(tmp_path, *(f"folder/{path}" for path in ALONE), "a.tar", "manifest.parquet", "dataset.json")
     assert kind_of(str(tmp_path), "train") == "webdataset"
     assert kind_of(lay(tmp_path / "hidden", "train/1.jpg", "._a.parquet", "train/._a.tar"), "train") == "flat"
-    assert kind_of(lay(tmp_path / "stylegan", *ALONE, "dataset.json"), "train") == "imagefolder"
+    assert kind_of(lay(tmp_path / "stylegan", *ALONE, "dataset.json", "all.tar"), "train") == "imagefolder"
 
 
 @pytest.mark.parametrize("name", ["train", "test", "Validation"])
