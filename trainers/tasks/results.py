@@ -12,7 +12,7 @@ from .evaluation import Evaluation
 # Options that distinguish results of the same task and checkpoint.
 DISTINCT = (
     *("protocol", "dataset", "finetune", "class_subset", "other_classes", "mode", "dataset_mode", "untrained"),
-    *("arch", "size", "test_views", "epochs", "lr", "bias", "rule"),
+    *("size", "test_views", "epochs", "lr", "bias", "rule"),
 )
 
 
