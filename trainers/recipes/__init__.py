@@ -46,12 +46,13 @@ def rate_note(recipe: Recipe, name: str = "") -> str:
     options have made into `recipe`; empty where the program does not scale it or `recipe` has just that rate."""
     source = RECIPES[name or DEFAULTS[recipe.method]]
     published = source()
-    scaled = published.lr * recipe.batch_size / published.batch_size
+    base = published.lr * 256 / published.batch_size
+    scaled = base * recipe.batch_size / 256
     if source.__module__ not in SCALED or recipe.batch_size == published.batch_size or isclose(recipe.lr, scaled):
         return ""
     return (
-        f"note: --lr {recipe.lr:g} is taken as it is; for batches of {recipe.batch_size} the program takes {scaled:g} "
-        f"(lr x batch / 256)"
+        f"note: --lr {recipe.lr:g} is taken as it is; the program takes {base:g} x batch / 256, which is {scaled:g} "
+        f"for batches of {recipe.batch_size}"
     )
 
 

@@ -32,6 +32,7 @@ class Linear(Evaluation, Sets):
 
     features: str = field(init=False, default="")  # no option: a classifier is trained on augmented views
     untrained: bool = field(init=False, default=False)
+    views: Annotated[str, "augmentation recipe of the training (that of the protocol)"] = ""
     test_views: Annotated[str, "augmentation recipe of the test (that of the protocol)"] = ""
     protocol: Annotated[str, "recipe: linear, seed_linear, sts_linear, sts_linear_byol, sl_second_stage, ..."] = (
         "linear"
@@ -107,7 +108,7 @@ class Linear(Evaluation, Sets):
         changes |= {"epochs": self.epochs or recipe.epochs, "bias": self.bias}
         changes |= {"bn_groups": self.bn_groups or recipe.bn_groups, "precision": self.precision}
         changes |= {"frozen_bn": recipe.frozen_bn if self.frozen_bn == "protocol" else self.frozen_bn}
-        changes |= {"test_views": self.test_views or recipe.test_views}
+        changes |= {"views": self.views or recipe.views, "test_views": self.test_views or recipe.test_views}
         return dataclasses.replace(recipe, **changes)  # pyright: ignore[reportArgumentType]
 
 

@@ -16,6 +16,8 @@ from ..ranks import share_buffers
 from ..recipes.options import Recipe, Supervised
 from .options import Run
 
+TESTED_WITH = {"inat_slaug": "inat_evaluation"}  # by the views of a method without a classifier; else `evaluation`
+
 
 class Validator:
     """Measures `method` on the validation set `val` every `eval_every` epochs of `run` and after the last one.
@@ -44,7 +46,7 @@ class Validator:
         if val.info.classes != data.info.classes:
             raise UserError(f"{val.root} and {data.root} have different classes: name the --val of the training set")
         warned(data, val)
-        views = recipe.test_views if isinstance(recipe, Supervised) else "evaluation"
+        views = recipe.test_views if isinstance(recipe, Supervised) else TESTED_WITH.get(recipe.views, "evaluation")
         with ExitStack() as stack:  # closes the first loader if the second cannot be opened
             self.loaders = [
                 stack.enter_context(closing(evaluating(m, recipe.size, recipe.batch_size, run, device, views)))

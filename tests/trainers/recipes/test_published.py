@@ -129,11 +129,11 @@ def test_without_a_name_and_a_method_moco_trains_in_the_fast_precision():
 @pytest.mark.parametrize(
     ("name", "method", "options", "rate"),
     [
-        ("sts_200", "", {"batch_size": 128}, "takes 0.025 (lr x batch / 256)"),
-        ("", "sts", {"batch_size": 512, "lr": 0.05}, "takes 0.1 "),
-        ("m2t_1024_100", "", {"batch_size": 512}, "takes 0.1 "),
-        ("m2t_4096_300", "", {"batch_size": 256}, "takes 0.3 "),
-        ("seed_resnet18", "", {"batch_size": 1024}, "takes 0.12 "),
+        ("sts_200", "", {"batch_size": 128}, "takes 0.05 x batch / 256, which is 0.025 for batches of 128"),
+        ("", "sts", {"batch_size": 512, "lr": 0.05}, "which is 0.1 for"),
+        ("m2t_1024_100", "", {"batch_size": 512}, "which is 0.1 for"),
+        ("m2t_4096_300", "", {"batch_size": 256}, "which is 0.3 for"),
+        ("seed_resnet18", "", {"batch_size": 1024}, "which is 0.12 for"),
         ("sts_200", "", {"batch_size": 128, "lr": 0.025}, ""),
         ("sts_200", "", {"lr": 0.1}, ""),
         ("moco_v2", "", {"batch_size": 128}, ""),  # these programs do not scale

@@ -101,10 +101,11 @@ def test_a_probe_is_tested_as_often_as_its_program_does(checkpoint, sets, tmp_pa
         assert recipe["bn_groups"] == options.get("bn_groups", 8)
 
 
-def test_a_probe_uses_the_test_views_that_were_named(checkpoint, sets, tmp_path):
+def test_a_probe_uses_the_views_that_were_named(checkpoint, sets, tmp_path):
     out = tmp_path / "probe"
-    evaluate(Linear(checkpoint=checkpoint, test_views="transfer_cifar", out=str(out), **sets, **COMMON))
-    assert json.loads((out / "config.json").read_text())["recipe"]["test_views"] == "transfer_cifar"
+    evaluate(Linear(checkpoint=checkpoint, views="inat", test_views="inat_evaluation", out=str(out), **sets, **COMMON))
+    recipe = json.loads((out / "config.json").read_text())["recipe"]
+    assert (recipe["views"], recipe["test_views"]) == ("inat", "inat_evaluation")
 
 
 @pytest.fixture(scope="module")

@@ -1,18 +1,21 @@
 """Options of a run: parts of a batch, kept checkpoints, orders, other logs."""
 
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
+from viewstream.trainers.data import evaluating
+from viewstream.trainers.methods.build import build
 from viewstream.trainers.recipes.options import BYOL, KCL, SEED, MoCo, Supervised
 from viewstream.trainers.tasks.knn import Knn
 from viewstream.trainers.tasks.run import evaluate
 from viewstream.trainers.training.log import Log
 from viewstream.trainers.training.options import Run
 from viewstream.trainers.training.setup import training_loader
+from viewstream.trainers.training.validate import Validator
 
 from ..small_runs import COMMON, losses, rows, state
 
@@ -82,6 +85,18 @@ def test_the_queues_of_kcl_are_full_at_the_first_step_and_that_of_moco_fills_up(
     assert all(0 < row["positives"] <= 2 for row in rows(kcl))
     last = [row["filled"] for row in rows(moco)][-1]
     assert last == 1.0
+
+
+@pytest.mark.parametrize(("views", "tested"), [("inat_slaug", "inat_evaluation"), ("slaug", "evaluation")])
+def test_validation_normalizes_as_the_training_does(built, built_val, views, tested):
+    recipe = KCL(**COMMON, views=views, queue=64, dim=16, bn_groups=2)
+    run = Run(data=str(built.root), val=str(built_val.root), loader="folder", eval_every=1)
+    with ExitStack() as stack:
+        validator = stack.enter_context(closing(Validator(build(recipe), recipe, run, built, torch.device("cpu"))))
+        expected = evaluating(built_val, 32, 16, run, torch.device("cpu"), tested)
+        loaders = validator.loaders[1], stack.enter_context(closing(expected))
+        (found,), (right,) = (next(iter(loader.epoch(0))).views for loader in loaders)
+    assert torch.equal(found, right)
 
 
 def test_small_patches_have_their_own_queue(run, moco):
