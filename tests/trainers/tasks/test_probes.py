@@ -15,6 +15,7 @@ from viewstream.trainers.tasks.knn import Knn
 from viewstream.trainers.tasks.linear import Linear, Transfer
 from viewstream.trainers.tasks.run import evaluate
 from viewstream.trainers.tasks.shots import Shots
+from viewstream.trainers.training.log import Log
 from viewstream.trainers.training.run import Run, pretrain
 
 COMMON = {"loader": "folder", "device": "cpu", "batch_size": 16, "epochs": 1}
@@ -53,6 +54,21 @@ def test_the_probed_network_is_the_one_that_was_named(checkpoint, sets, tmp_path
         probed = backbone(out / "last.pt", "online.backbone.")
         assert same(probed, backbone(checkpoint, f"{network}.backbone."))
     assert not same(probed, backbone(checkpoint, "online.backbone."))
+
+
+def test_a_stopped_probe_reports_no_numbers_and_the_same_command_continues_it(checkpoint, sets, tmp_path, monkeypatch):
+    options, own = Linear(checkpoint=checkpoint, out=str(tmp_path / "probe"), **sets, **COMMON), Log.step
+
+    def stopping(self, step, *arguments, **words):
+        self.stop = True
+        own(self, step, *arguments, **words)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Log, "step", stopping)
+        with pytest.raises(UserError, match=r"stopped after step 6 of 6, before its last test: the same command"):
+            evaluate(options)
+    found = evaluate(options)
+    assert found["best top1"] == found["top1"]
 
 
 def test_a_probe_uses_the_test_views_that_were_named(checkpoint, sets, tmp_path):
