@@ -1,7 +1,9 @@
 """Other programs read the converted checkpoints, and the report lists what was kept."""
 
+import errno
 import pickle
 from typing import get_args, get_type_hints
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -157,6 +159,21 @@ def test_a_mistake_is_one_line_and_writes_nothing(ours, tmp_path, change, reason
         convert(Convert(ours, out, **change))
     assert [p.name for p in tmp_path.iterdir()] == ["there.pth"]
     assert (tmp_path / "there.pth").read_text() == "mine"
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(ours, tmp_path, monkeypatch):
+    own = torch.save
+
+    def full(content, file):
+        def write(content):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        own(content, Mock(write=write))
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(UserError, match=r"net.pth cannot be written \(No space left on device\)"):
+        convert(Convert(ours, tmp_path / "net.pth"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_file_that_names_no_network_needs_an_arch(body, tmp_path):

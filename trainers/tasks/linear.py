@@ -71,11 +71,15 @@ class Linear(Evaluation, Sets):
         )
         last = pretrain(recipe, run) / "last.pt"
         steps = len(training_plan(recipe, train)) // recipe.accumulate * recipe.epochs
-        if (step := load_file(last)["step"]) < steps:
-            raise UserError(f"the probe was stopped after step {step} of {steps}: the same command continues it")
+        saved = load_file(last)
+        if saved.get("measured", saved["step"]) < steps:  # older checkpoints do not say whether they were measured
+            raise UserError(
+                f"the probe was stopped after step {saved['step']} of {steps}, before its last test: the same command "
+                f"continues it"
+            )
         if recipe.trained == "classifier":
             _require_unchanged(model, last, statistics=recipe.frozen_bn == "eval")
-        yield "best top1", float(load_file(last)["best"])
+        yield "best top1", float(saved["best"])
         test = Shots(
             **common,
             checkpoint=str(last),

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from viewstream.shards.errors import UserError
 from viewstream.trainers.checkpoints import manager as module
 from viewstream.trainers.checkpoints.manager import CheckpointManager, TrainState
 
@@ -82,6 +83,20 @@ def test_a_metric_that_is_not_a_number_is_no_best(tmp_path):
         checkpoints.report_metric(step, metric)
         checkpoints.save(step)
         assert saved_step(tmp_path / "best.pt") == (12 if step == 12 else 4)
+
+
+def test_weights_that_are_not_finite_name_a_checkpoint_from_before_only_if_there_is_one(tmp_path):
+    checkpoints = manager(tmp_path)
+    weight = checkpoints.state.method.weight
+    good = weight.detach().clone()
+    weight.data.fill_(math.nan)
+    with pytest.raises(UserError, match=r"after step 4: lower --lr$"):
+        checkpoints.save(4)
+    weight.data.copy_(good)
+    checkpoints.save(4)
+    weight.data.fill_(math.nan)
+    with pytest.raises(UserError, match=r"after step 8: lower --lr; last.pt is from before$"):
+        checkpoints.save(8)
 
 
 def test_checkpoints_are_due_after_every_epoch_and_every_save_every_steps(tmp_path):

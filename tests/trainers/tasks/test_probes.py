@@ -15,6 +15,7 @@ from viewstream.trainers.tasks.knn import Knn
 from viewstream.trainers.tasks.linear import Linear, Transfer
 from viewstream.trainers.tasks.run import evaluate
 from viewstream.trainers.tasks.shots import Shots
+from viewstream.trainers.training.log import Log
 from viewstream.trainers.training.run import Run, pretrain
 
 from ..small_runs import rows
@@ -99,6 +100,21 @@ def test_a_probe_is_tested_as_often_as_its_program_does(checkpoint, sets, tmp_pa
         assert [row["epoch"] for row in rows(out) if "top1" in row and "evaluation" not in row] == tested
         recipe = json.loads((out / "config.json").read_text())["recipe"]
         assert recipe["bn_groups"] == options.get("bn_groups", 8)
+
+
+def test_a_stopped_probe_reports_no_numbers_and_the_same_command_continues_it(checkpoint, sets, tmp_path, monkeypatch):
+    options, own = Linear(checkpoint=checkpoint, out=str(tmp_path / "probe"), **sets, **COMMON), Log.step
+
+    def stopping(self, step, *arguments, **words):
+        self.stop = True
+        own(self, step, *arguments, **words)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Log, "step", stopping)
+        with pytest.raises(UserError, match=r"stopped after step 6 of 6, before its last test: the same command"):
+            evaluate(options)
+    found = evaluate(options)
+    assert found["best top1"] == found["top1"]
 
 
 def test_a_probe_uses_the_views_that_were_named(checkpoint, sets, tmp_path):
