@@ -34,5 +34,5 @@ def constant(x: Tensor) -> str:
         return ""
     return (
         f"warning: the features of {len(x)} images are nearly constant (mean squared distance of unit features to "
-        f"their mean: {found:.0e}): the network has collapsed, and its numbers are near chance"
+        f"their mean: {found:.0e}): the network has collapsed, and its numbers say little"
     )

@@ -45,8 +45,9 @@ def logits(q: Tensor, k: Tensor, queue: Tensor, temperature: float) -> Tensor:
 
 
 def acc1(scores: Tensor) -> Tensor:
-    """The share of rows [N, 1 + K] whose own positive scores highest."""
-    return (scores.argmax(dim=1) == 0).float().mean()
+    """The share of rows [N, 1 + K] whose own positive scores highest; of n equal highest scores it counts one n-th."""
+    highest = scores == scores.amax(dim=1, keepdim=True)
+    return (highest[:, 0] / highest.sum(dim=1)).mean()
 
 
 class MoCo(Method):

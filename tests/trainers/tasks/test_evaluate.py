@@ -13,6 +13,7 @@ from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.errors import UserError
 from viewstream.trainers.checkpoints.layouts import read
 from viewstream.trainers.evals import knn, neighbors
+from viewstream.trainers.recipes.options import Supervised
 from viewstream.trainers.tasks import evaluation
 from viewstream.trainers.tasks.evaluation import EvaluatedModel, Evaluation
 from viewstream.trainers.tasks.knn import Knn
@@ -116,6 +117,15 @@ def test_shots_give_accuracy_by_training_counts_and_write_each_class(runs, sets)
     assert table["class"] == ["cat", "dog", "eel", "fox"]
     assert table["train_images"] == [24] * 4
     assert np.mean(table["top1"]) == pytest.approx(found["top1"])
+
+
+def test_tau_0_of_a_classifier_with_batchnorm_is_that_classifier(run, sets):
+    recipe = Supervised(
+        arch="test_resnet", size=32, epochs=1, batch_size=16, views="supervised", classifier="batchnorm", bn_groups=2
+    )
+    found = evaluate(Shots(checkpoint=str(run("batchnorm", recipe) / "last.pt"), tau=True, **sets, **COMMON))
+    assert found["tau=0 shots/all"] == found["top1"]
+    assert found["tau=0 shots/medium"] == found["shots/medium"]
 
 
 def test_a_linear_probe_trains_a_classifier_and_leaves_the_backbone_as_it_was(runs, sets, tmp_path):
