@@ -69,6 +69,7 @@ def _rank(task: bytes, words: Connection, environment: dict[str, str]) -> None:
     """The life of one rank."""
     os.setpgrp()  # so that Ctrl-C arrives once, from the process that started this one
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    multiprocessing.set_start_method(None, force=True)  # locks of spawned processes outlive a kill, with a warning
     threading.Thread(target=follow_parent, daemon=True).start()
     os.environ.update({"OMP_NUM_THREADS": "1"} | os.environ | environment)  # before torch is imported: as torchrun does
     for stream in (sys.stdout, sys.stderr):

@@ -1,5 +1,6 @@
 """A program for tests of `launch`: what each of two ranks does is chosen by the first word."""
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -12,7 +13,7 @@ from viewstream.trainers.launch import launch
 
 
 def work(what: str, folder: Path) -> None:
-    rank = int(os.environ["RANK"])
+    rank, lock = int(os.environ["RANK"]), multiprocessing.RLock()  # progress bars have one
     if what == "signals":
         got: list[int] = []
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -27,6 +28,11 @@ def work(what: str, folder: Path) -> None:
         late = " set too late" * ("torch" in sys.modules)
         (folder / f"{rank}.got").write_text(f"{os.environ['OMP_NUM_THREADS']} of {os.environ['WORLD_SIZE']}{late}")
         return
+    with lock:
+        fail(rank, what, folder)
+
+
+def fail(rank: int, what: str, folder: Path) -> None:
     if rank == 0 and what != "both":
         (folder / f"{rank}.pid").write_text(str(os.getpid()))
         time.sleep(600)  # as in a collective that never ends
