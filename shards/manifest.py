@@ -144,9 +144,18 @@ class Manifest:
         """Tar files in shard order."""
         return [self.root / f["file"] for f in self.info.files if f["file"].endswith(".tar")]
 
+    def betons(self) -> list[Path]:
+        """The .beton, or several that were indexed as one set, in the order of their samples' numbers."""
+        return [self.root / f["file"] for f in self.info.files if f["file"].endswith(".beton")]
+
     def beton_path(self) -> Path:
-        """The .beton file."""
-        return next(self.root / f["file"] for f in self.info.files if f["file"].endswith(".beton"))
+        """The .beton file; UserError for several, which only the readers of this project read as one."""
+        first, *others = self.betons()
+        if others:
+            raise UserError(
+                f"{self.root} holds {len(others) + 1} .beton files, stock ffcv reads one: take --loader ffcv"
+            )
+        return first
 
     def repair(self) -> str:
         """What makes damaged or absent files of the set whole again, for messages."""

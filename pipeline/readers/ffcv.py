@@ -25,8 +25,8 @@ class CachedBetonReader(BetonReader):
 
     def __init__(self, manifest: Manifest):
         super().__init__(manifest)
-        path, free = self.files.paths[0], free_memory()
-        size, self.mode = path.stat().st_size, self.layout.mode
+        paths, free = self.files.paths, free_memory()
+        size, self.mode = sum(path.stat().st_size for path in paths), self.layout.mode
         self.room = 0 if size < free else free // SHARE  # bytes of the process cache
         size_gb, free_gb, room_gb = (f"{number / 1e9:.1f} GB" for number in (size, free, self.room))
         if self.room:
@@ -34,7 +34,7 @@ class CachedBetonReader(BetonReader):
         else:
             cache = f"page cache ({size_gb} of {free_gb} that are free)"
         if int(os.environ.get("RANK", "0")) == 0:
-            print(f"{path.name}: {cache}", file=sys.stderr)
+            print(f"{', '.join(path.name for path in paths)}: {cache}", file=sys.stderr)
         self._prefetcher: RowPrefetcher | None = None
 
     def prefetch(self, rows: np.ndarray) -> None:
@@ -42,6 +42,7 @@ class CachedBetonReader(BetonReader):
         self._stop_prefetching()
         if self.room:
             offset, size = self.layout.where[self.rows], self.layout.size[self.rows]
+            offset = offset + (self.layout.file[self.rows].astype(np.uint64) << np.uint64(48))  # file after file
             self._prefetcher = RowPrefetcher(super().read, rows, offset, size, self.room)
         else:
             self.files.prefetch()

@@ -16,6 +16,10 @@ from ..formats.beton import Layout
 from ..formats.digest import Digest
 from ..info import JSON, DatasetInfo, class_counts
 from ..manifest import SCHEMA, Manifest, write
+from ..sources.local import Local
+from ..sources.packed import COMPRESSED
+from ..sources.passed import PassedOver
+from ..sources.split import archives
 from ..sources.wanted import ANY, NONE, Wanted
 from .samples import Samples, beton_samples, tar_samples
 
@@ -35,15 +39,19 @@ def index(
     `strict` refuses what is passed over; `wanted`: what to take of tars; `label_field`: the labels of a .beton.
     UserError when the folder has a description already, or nothing to describe.
     """
-    tars, betons = _files(root)
-    samples = tar_samples(root, split, workers, wanted) if tars else beton_samples(betons[0], workers, label_field)
+    passed = PassedOver()
+    tars, betons = _files(root, split, passed)
+    if tars:
+        samples = tar_samples(root, split, workers, wanted)
+    else:
+        samples = beton_samples(betons, workers, label_field, passed)
     if strict:
         samples.passed.refuse(root)
     keep = np.array([not header.cause for header in samples.headers])
     skipped = _skipped(samples, keep, skip)
     table = samples.table().filter(pa.array(keep))
     if tars and betons:
-        table = _with_beton(table, beton_samples(betons[0], workers, NONE), betons[0])
+        table = _with_beton(table, beton_samples(betons, workers, NONE), betons[0])
     turned = sum(header.turned for header in samples.headers)
     info = DatasetInfo(
         name=root.resolve().name,
@@ -63,15 +71,20 @@ def index(
     return write(root, info, table)
 
 
-def _files(root: Path) -> tuple[list[Path], list[Path]]:
-    """The tars and at most one .beton of a folder; UserError when there is nothing to index."""
+def _files(root: Path, split: str, passed: PassedOver) -> tuple[list[Path], list[Path]]:
+    """The tars and the .beton files of a folder, of the split if there are several; UserError when there is nothing to
+    index."""
     if (root / PAGE).exists():
         raise UserError(f"{root / PAGE} describes these files already: remove it to index them again")
     tars, betons = sorted(root.glob("*.tar")), sorted(root.glob("*.beton"))
     if not tars and not betons:
-        raise UserError(f"{root} holds neither tars nor a .beton: name the folder that holds them")
+        packed = sorted(path.name for path in root.glob("*") if path.name.lower().endswith(COMPRESSED))
+        remedy = f"unpack {packed[0]}, which is compressed" if packed else "name the folder that holds them"
+        raise UserError(f"{root} holds neither tars nor a .beton: {remedy}")
     if len(betons) > 1:
-        raise UserError(f"{root} holds {len(betons)} .beton files: a set has one, move each into a folder of its own")
+        betons = [root / name for name in archives(Local(root), ".beton", split, passed)]
+        if not betons:
+            raise UserError(f"{root} holds no .beton of the {split} split: take the other --split")
     return tars, betons
 
 
@@ -105,9 +118,11 @@ def _lines(table: pa.Table, tars: list[Path], betons: list[Path]) -> Iterator[JS
     for n, path in enumerate(tars):
         own = np.flatnonzero(shard == n)
         yield _line(path, offset[own], size[own])
-    for path in betons:
-        layout = Layout.of(path)
-        yield _line(path, layout.where[number].astype(np.int64), layout.size[number].astype(np.int64))
+    layout = Layout.of(*betons) if betons else None
+    for n, path in enumerate(betons):
+        assert layout
+        own = number[layout.file[number] == n]
+        yield _line(path, layout.where[own].astype(np.int64), layout.size[own].astype(np.int64))
 
 
 def _line(path: Path, start: np.ndarray, length: np.ndarray) -> JSON:

@@ -81,22 +81,23 @@ def tar_samples(root: Path, split: str, workers: int, wanted: Wanted = ANY) -> S
     )
 
 
-def beton_samples(path: Path, workers: int, wanted: str = "") -> Samples:
-    """The samples of a .beton, which have numbers for names; `wanted`: the field of its labels, if known."""
-    layout, passed = Layout.of(path), PassedOver()
+def beton_samples(paths: list[Path], workers: int, wanted: str = "", passed: PassedOver | None = None) -> Samples:
+    """The samples of one or more .beton files, which have numbers for names; `wanted`: the field of their labels."""
+    layout, passed, path = Layout.of(*paths), passed or PassedOver(), paths[0]
     count, raw = len(layout.where), layout.mode == RAW
     field = label_field(layout, path, wanted)
     for name in (*layout.numbers, *layout.others):
         if name != field:
             passed.add("fields other than image and label", name)
     label = labels_of(layout, path, field)
-    places = np.stack([np.zeros(count, np.int64), layout.where.astype(np.int64), layout.size.astype(np.int64)], 1)
-    headers = read_headers(Ranges(Local(path.parent), (path.name,)), places, raw, workers)
+    places = np.stack([column.astype(np.int64) for column in (layout.file, layout.where, layout.size)], 1)
+    headers = read_headers(Ranges(Local(path.parent), tuple(p.name for p in paths)), places, raw, workers)
     for n in np.flatnonzero(raw).tolist():
         headers[n] = headers[n]._replace(height=int(layout.height[n]), width=int(layout.width[n]))
-    keys = [f"{path.stem}/{n:08d}" for n in range(count)]
+    first = np.searchsorted(layout.file, layout.file)  # of each sample's file
+    keys = [f"{paths[file].stem}/{n:08d}" for file, n in zip(layout.file, np.arange(count) - first, strict=True)]
     return Samples(
-        files=[path],
+        files=paths,
         classes=classes_of(label, str(path)),
         keys=keys,
         source=keys,

@@ -103,9 +103,11 @@ def tar_spans(manifest: Manifest, number: int) -> Iterator[Span]:
 
 def beton_spans(manifest: Manifest, path: Path) -> Iterator[Span]:
     """The samples of a .beton, in file order."""
-    layout = Layout.of(path)
+    paths = manifest.betons()
+    layout = Layout.of(*paths)
     row_of = dict(zip(manifest.beton.tolist(), range(len(manifest)), strict=True))
-    for at in np.argsort(layout.where).tolist():
+    own = np.flatnonzero(layout.file == paths.index(path))
+    for at in own[np.argsort(layout.where[own])].tolist():
         if at in row_of:
             yield Span(row_of[at], int(layout.where[at]), int(layout.size[at]), layout.mode[at] != RAW)
 

@@ -43,8 +43,9 @@ VALUES = {FLOAT: "<f8", INTEGER: "<i8", IMAGE: IMAGE_VALUE, 4: "<u8", 6: "<u8"} 
 
 @dataclass(frozen=True)
 class Layout:
-    """The tables of a finished `.beton`, ours or one that ffcv wrote."""
+    """The tables of a finished `.beton`, ours or one that ffcv wrote, or of several, one after the other."""
 
+    file: np.ndarray  # [N] number of the .beton
     mode: np.ndarray  # [N] JPEG or RAW
     height: np.ndarray  # [N] px
     width: np.ndarray  # [N] px
@@ -54,7 +55,21 @@ class Layout:
     others: tuple[str, ...]  # names of fields that are neither numbers nor the image
 
     @classmethod
-    def of(cls, path: Path) -> "Layout":
+    def of(cls, *paths: Path) -> "Layout":
+        """Read the tables of files, as `_of` reads each; a field of numbers is one that all of them have."""
+        parts = [cls._of(path, number) for number, path in enumerate(paths)]
+        if len(parts) == 1:
+            return parts[0]
+        arrays = ("file", "mode", "height", "width", "where", "size")
+        joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays}
+        names = list(dict.fromkeys(name for part in parts for name in (*part.numbers, *part.others)))
+        numbers = {
+            n: np.concatenate([p.numbers[n] for p in parts]) for n in names if all(n in p.numbers for p in parts)
+        }
+        return cls(**joined, numbers=numbers, others=tuple(name for name in names if name not in numbers))
+
+    @classmethod
+    def _of(cls, path: Path, number: int) -> "Layout":
         """Read the tables at both ends of a file; UserError when it is no .beton, truncated, or has no image field."""
         try:
             with path.open("rb") as file:
@@ -79,7 +94,8 @@ class Layout:
         except (ValueError, IndexError, OSError) as error:
             raise UserError(f"{path} is truncated or no .beton ({error}): repair or rebuild the set") from error
         size = table["bytes"][at]
-        return cls(image["mode"], image["height"], image["width"], image["where"], size, numbers, others)
+        file = np.full(len(rows), number)
+        return cls(file, image["mode"], image["height"], image["width"], image["where"], size, numbers, others)
 
 
 class BetonWriter:

@@ -102,23 +102,26 @@ class BetonReader(SampleReader):
 
     def __init__(self, manifest: Manifest):
         manifest.require("ffcv")
-        path = manifest.beton_path()
-        self.rows, self.files = manifest.beton, OpenFiles([path], manifest.repair())
-        self.layout = Layout.of(path)
+        paths = manifest.betons()
+        self.rows, self.files = manifest.beton, OpenFiles(paths, manifest.repair())
+        self.layout = Layout.of(*paths)
         if len(self.layout.where) < len(manifest):
-            raise UserError(f"{path} holds {len(self.layout.where)} samples, the manifest {len(manifest)}: repair it")
+            held = f"{paths[0]} holds {len(self.layout.where)} samples"
+            raise UserError(f"{held}, the manifest {len(manifest)}: {manifest.repair()}")
 
     def read(self, row: int, field: str = "") -> bytes | np.ndarray:
         """JPEG bytes, or [H, W, 3] uint8 of a sample that is stored decoded. UserError for any `field`."""
         image_only(field, "a .beton")
         at, layout = self.rows[row], self.layout
-        data = self.files.read(0, int(layout.where[at]), int(layout.size[at]))
+        data = self.files.read(int(layout.file[at]), int(layout.where[at]), int(layout.size[at]))
         if layout.mode[at] != RAW:
             return data
         return np.frombuffer(data, np.uint8).reshape(int(layout.height[at]), int(layout.width[at]), 3)
 
     def locate(self, row: int) -> str:
-        return f"{self.files.paths[0]}, its sample {self.rows[row]}"
+        at = int(self.rows[row])
+        file = int(self.layout.file[at])
+        return f"{self.files.paths[file]}, its sample {at - int(np.searchsorted(self.layout.file, file))}"
 
     def close(self) -> None:
         self.files.close()

@@ -1,5 +1,6 @@
 """Labels as other programs write them: under which names, as numbers or as words."""
 
+import itertools
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -60,4 +61,22 @@ def numbered_labels(labels: Sequence[Label], where: str) -> tuple[np.ndarray, tu
     classes, found = numbered([label for label in labels if isinstance(label, str)])
     label = np.full(len(labels), -1, np.int64)
     label[[label is not None for label in labels]] = found
+    return label, classes
+
+
+def labels_by_folder(folders: list[str], where: str) -> tuple[np.ndarray, tuple[str, ...]] | None:
+    """Labels [N] and classes by the folders of their names, as far up as they differ, with a note; None when these look
+    like no classes: one folder, one per image, or images beside folders."""
+    parts = [folder.split("/") for folder in folders]
+    shared = sum(1 for _ in itertools.takewhile(lambda level: len(set(level)) == 1, zip(*parts, strict=False)))
+    names = [part[shared] if len(part) > shared else "" for part in parts]
+    if not all(names) or not 1 < len(set(names)) < len(names):
+        return None
+    classes, label = numbered(names)
+    shown = ", ".join(classes[:3]) + (", ..." if len(classes) > 3 else "")
+    print(
+        f"note: no image in {where} has a label: the {len(classes):,} folders of their names are taken for classes "
+        f"({shown}), --label-column none leaves them out",
+        file=sys.stderr,
+    )
     return label, classes

@@ -15,13 +15,13 @@ from ..errors import UserError
 from .arrange import arranged
 from .classes import classes_of, labeled, numbered
 from .columns import Columns, columns_of
-from .labels import Label, label_of, numbered_labels
+from .labels import Label, label_of, labels_by_folder, numbered_labels
 from .passed import PassedOver
 from .source import Source, key_of
 from .split import absent, archives
 from .stage import Unstaged, stage
 from .storage import Storage, beside, opening, storage
-from .wanted import ANY, Wanted
+from .wanted import ANY, NONE, Wanted
 
 IMAGENET = re.compile(r"(?P<stem>.+)_(?P<wnid>n\d{8})(?P<suffix>\.\w+)")  # n01440764_10026_n01440764.JPEG
 
@@ -47,7 +47,9 @@ def parquet(where: str | os.PathLike[str], split: str, wanted: Wanted = ANY) -> 
         if not tables:
             raise UserError(f"{where} has no .parquet file of the {split} split: name one, as in {split}-00000.parquet")
         columns, labels, stored, places = _rows(files, tables, wanted)
-    label, words = numbered_labels(labels, where)
+    folders = [(path or "").rpartition("/")[0] for path in stored]
+    bare = columns.label is None and wanted.label != NONE
+    label, words = (labels_by_folder(folders, where) if bare else None) or numbered_labels(labels, where)
     for column in columns.others:
         passed.add("columns other than image and label", column)
     if not len(label):
@@ -55,7 +57,6 @@ def parquet(where: str | os.PathLike[str], split: str, wanted: Wanted = ANY) -> 
     names = [(path or "").rpartition("/")[2] for path in stored]
     named = _imagenet(label, names) if labeled(label, where) else None
     if named is None:
-        folders = ((path or "").rpartition("/")[0] for path in stored)
         classes = classes_of(label, where, folders, listed=words or columns.names, listed_in="its schema")
         named = classes, label, _paths(classes, label, names)
     return arranged(where, split, Unstaged(files, tuple(tables), columns.image), *named, places, stage, passed)

@@ -4,7 +4,6 @@ import itertools
 import json
 import os
 import re
-import sys
 from array import array
 from dataclasses import replace
 from typing import Any
@@ -14,8 +13,8 @@ import numpy as np
 from ..errors import UserError
 from ..files import PAGE
 from .arrange import arranged
-from .classes import classes_of, numbered
-from .labels import numbered_labels
+from .classes import classes_of
+from .labels import labels_by_folder, numbered_labels
 from .packed import COMPRESSED
 from .passed import PassedOver
 from .readers import Ranges
@@ -51,30 +50,12 @@ def webdataset(where: str | os.PathLike[str], split: str, wanted: Wanted = ANY) 
             f"{where} has labels ({', '.join(passed.names[LABEL_ALONE])}) and images ({paths[0]}), but no label has "
             "the key of an image in its tar: give both the same names, or leave labels out with --label-column none"
         )
-    found = _by_folder(folders, where) if bare else None
+    found = labels_by_folder(folders, where) if bare else None
     label, names = found or numbered_labels(labels, where)
     _check_wanted(where, wanted, ranges, label)
     classes = classes_of(label, where, folders, listed=names or info.get("classes", ()), listed_in=f"its {PAGE}")
     source = arranged(where, split, Ranges(files, tuple(tars)), classes, label, paths, ranges, passed=passed)
     return replace(source, fields=wanted.fields)
-
-
-def _by_folder(folders: list[str], where: str) -> tuple[np.ndarray, tuple[str, ...]] | None:
-    """Labels [N] and classes by the folders of the keys, as far up as they differ, with a note; None when these look
-    like no classes: one folder, one per image, or images beside folders."""
-    parts = [folder.split("/") for folder in folders]
-    shared = sum(1 for _ in itertools.takewhile(lambda level: len(set(level)) == 1, zip(*parts, strict=False)))
-    names = [part[shared] if len(part) > shared else "" for part in parts]
-    if not all(names) or not 1 < len(set(names)) < len(names):
-        return None
-    classes, label = numbered(names)
-    shown = ", ".join(classes[:3]) + (", ..." if len(classes) > 3 else "")
-    print(
-        f"note: no image in {where} has a label: the {len(classes):,} folders of their keys are taken for classes "
-        f"({shown}), --label-column none leaves them out",
-        file=sys.stderr,
-    )
-    return label, classes
 
 
 def _check_wanted(where: str, wanted: Wanted, ranges: np.ndarray, label: np.ndarray) -> None:

@@ -37,7 +37,7 @@ class Linear(Evaluation, Sets):
     protocol: Annotated[str, "recipe: linear, seed_linear, sts_linear, sts_linear_byol, sl_second_stage, ..."] = (
         "linear"
     )
-    out: Annotated[str, "folder of the probe's run (PROTOCOL-DATA[-CHECKPOINT][-NETWORK] beside the checkpoint)"] = ""
+    out: Annotated[str, "folder of the probe's run (PROTOCOL-DATA[-CHECKPOINT][-NETWORK][-ema] beside it)"] = ""
     epochs: Annotated[int, "passes over the data; 0: as the protocol", 0] = 0
     lr: Annotated[float, "learning rate; 0: as the protocol, scaled with --batch-size", 0] = 0.0
     bias: Annotated[bool, "give the classifier a bias"] = True
@@ -98,6 +98,7 @@ class Linear(Evaluation, Sets):
     def folder(self, model: EvaluatedModel, train: Manifest) -> Path:
         """The folder of the probe's run; by default each checkpoint and network has one of its own."""
         which = [model.path.stem] * (model.path.name != "last.pt") + [self.network] * (self.network != "auto")
+        which += ["ema"] * self.ema
         return Path(self.out or model.path.with_name("-".join([self.name, train.info.name, *which])))
 
     def published(self) -> Supervised:

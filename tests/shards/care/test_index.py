@@ -1,6 +1,7 @@
 """Shards that other programs wrote become a set when they are described."""
 
 import io
+import shutil
 import tarfile
 from importlib.util import find_spec
 
@@ -148,6 +149,33 @@ def test_a_beton_whose_labels_are_unclear_is_refused_and_a_field_can_be_named(nu
     with pytest.raises(UserError, match="unknown field of labels 'lable'"):
         index(folder, workers=1, label_field="lable")
     assert index(folder, workers=1, label_field="none").info.classes == ()
+
+
+def test_several_betons_are_one_set_and_words_in_their_names_choose_the_split(beton, smooth_pixels):
+    from viewstream.pipeline.readers.ffcv import CachedBetonReader
+
+    folder = beton(label=_third)
+    (folder / "x.beton").rename(folder / "b-1.beton")
+    shutil.copy(folder / "b-1.beton", folder / "a-0.beton")
+    made = index(folder, workers=1)
+    assert made.keys == [f"{stem}/{n:08d}" for stem in ("a-0", "b-1") for n in range(8)]
+    assert made.label.tolist() == [0, 1, 2, 0, 1, 2, 0, 1] * 2
+    assert [line["samples"] for line in made.info.files] == [8, 8]
+    for reader in (open_beton(made), CachedBetonReader(made)):
+        with reader:
+            assert all(reader.read(row) == reader.read(row + 8) for row in range(8))
+            assert reader.locate(10).endswith("b-1.beton, its sample 2")
+    assert verify(made, workers=1) == []
+    data = bytearray((folder / "b-1.beton").read_bytes())
+    data[made_at := data.find(b"\xff\xd8\xff") + 200] ^= 1
+    (folder / "b-1.beton").write_bytes(data)
+    assert [(d.file, len(d.rows)) for d in verify(made, workers=1)] == [("b-1.beton", 1)], made_at
+    with pytest.raises(UserError, match=r"holds 2 \.beton files, stock ffcv reads one: take --loader ffcv"):
+        made.beton_path()
+    (folder / "dataset.json").unlink()
+    (folder / "a-0.beton").rename(folder / "a-val.beton")
+    (folder / "b-1.beton").rename(folder / "a-train.beton")
+    assert index(folder, "val", workers=1).keys == [f"a-val/{n:08d}" for n in range(8)]
 
 
 def test_an_index_counts_what_it_passes_over_and_strict_refuses_it(tmp_path, jpeg, program):

@@ -124,6 +124,14 @@ def test_labels_may_be_names_or_numbers_of_any_type(label, classes, want, tmp_pa
     assert source.label.tolist() == sorted(want)
 
 
+def test_folders_of_paths_are_the_classes_of_images_without_labels(tmp_path):
+    paths = ["x/dog/1.jpg", "x/cat/1.jpg", "x/cat/2.jpg"]
+    pq.write_table(pa.table({"image": [{"bytes": b"A", "path": path} for path in paths]}), tmp_path / "a.parquet")
+    source = parquet(tmp_path / "a.parquet", "train")
+    assert (source.classes, source.paths) == (("cat", "dog"), ["cat/1.jpg", "cat/2.jpg", "dog/1.jpg"])
+    assert parquet(tmp_path / "a.parquet", "train", Wanted(label="none")).classes == ()
+
+
 def test_names_of_columns_choose_images_and_labels_and_other_columns_are_counted(tmp_path):
     columns = {"left": [{"bytes": b"A"}], "right": [{"bytes": b"B"}], "kind": ["cat"], "text": ["a"]}
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
