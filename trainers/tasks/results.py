@@ -10,7 +10,17 @@ from ...shards.files import atomic
 from .evaluation import Evaluation
 
 # Options that distinguish results of the same task and checkpoint.
-DISTINCT = ("protocol", "dataset", "finetune", "class_subset", "network", "mode", "dataset_mode", "untrained")
+DISTINCT = (
+    "protocol",
+    "dataset",
+    "finetune",
+    "class_subset",
+    "network",
+    "mode",
+    "dataset_mode",
+    "untrained",
+    "precision",
+)
 
 
 def title(task: str, options: Evaluation) -> str:
