@@ -22,12 +22,23 @@ def dtype_of(precision: Precision, device: torch.device) -> torch.dtype:
 @contextmanager
 def without_tf32() -> Iterator[None]:
     """Inside, fp32 convolutions and matrix products keep their 23 bits: torch lets cuDNN round to the 10 of TF32."""
-    backends: tuple[Any, ...] = (torch.backends.cudnn, torch.backends.cuda.matmul)
-    before = [backend.allow_tf32 for backend in backends]
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    newer = hasattr(cudnn, "conv")  # since torch 2.9
+    owners: list[Any] = [cudnn.conv, cudnn.rnn, matmul] if newer else []  # pyright: ignore[reportAttributeAccessIssue]
+    before = [owner.fp32_precision for owner in owners]
+    on = (before[0] == "tf32", before[2] == "tf32") if before else (cudnn.allow_tf32, matmul.allow_tf32)
     try:
-        for backend in backends:
-            backend.allow_tf32 = False
+        _switch((False, False), owners, ["ieee"] * len(owners))
         yield
     finally:
-        for backend, was in zip(backends, before, strict=True):
-            backend.allow_tf32 = was
+        _switch(on, owners, before)
+
+
+def _switch(on: tuple[bool, bool], owners: list[Any], precisions: list[str]) -> None:
+    """Set the older flags of cuDNN and of matrix products, then the newer ones: torch refuses to read flags that
+    differ."""
+    backends: tuple[Any, ...] = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    for backend, one in zip(backends, on, strict=True):
+        backend.allow_tf32 = one
+    for owner, precision in zip(owners, precisions, strict=True):
+        owner.fp32_precision = precision

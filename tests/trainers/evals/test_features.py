@@ -57,6 +57,15 @@ def test_features_are_exact_and_without_tf32_which_is_on_again_afterwards():
     assert torch.equal(x, net.layer(Whole().x))
 
 
+@pytest.mark.parametrize("on", [(True, False), (True, True), (False, False), (False, True)])
+def test_every_setting_of_tf32_is_put_back(on, tf32):
+    for backend, one in zip(BACKENDS, on, strict=True):
+        backend.allow_tf32 = one
+    with without_tf32():
+        assert [backend.allow_tf32 for backend in BACKENDS] == [False, False]
+    assert tuple(backend.allow_tf32 for backend in BACKENDS) == on
+
+
 @pytest.mark.usefixtures("tf32")
 def test_tf32_is_on_again_after_an_error():
     with pytest.raises(UserError), without_tf32():
