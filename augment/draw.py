@@ -1,7 +1,8 @@
-"""The random parameters of every op: hashes of (seed, epoch, view, uid, op), without any generator state.
+"""The random parameters of every op: hashes of (seed, epoch, view, uid, occurrence, op), without any generator state.
 
 An image gets the same crop and the same jitter from every loader, rank, worker and renderer, and a resumed run repeats
-the draws of the run that stopped. Each kind of op has its own lane (one word of the hash), so changing one op does not
+the draws of the run that stopped. An image that an epoch shows again gets other draws: `occurrence` counts from 0, and
+0 adds nothing to the hash. Each kind of op has its own lane (one word of the hash), so changing one op does not
 change the draws of another. A golden vector in the tests freezes the hash: old runs stay reproducible.
 """
 
@@ -9,7 +10,7 @@ from functools import reduce
 
 import numpy as np
 
-from ..shards.keyed import STEP, mix
+from ..shards.keyed import STEP, Purpose, mix
 from .spec import (
     ColorJitter,
     GaussianBlur,
@@ -22,6 +23,7 @@ from .spec import (
     ResizeCenterCrop,
     Solarize,
     View,
+    Views,
     built_in_ops,
     size_of,
 )
@@ -59,24 +61,45 @@ def uniforms(keys: np.ndarray) -> np.ndarray:
     return (keys >> np.uint64(11)) * 2.0**-53
 
 
-def draw(view: View, uid: np.ndarray, hw: np.ndarray, *, seed: int, epoch: int, number: int) -> Draws:
+def draw(
+    view: View,
+    uid: np.ndarray,
+    hw: np.ndarray,
+    *,
+    seed: int,
+    epoch: int,
+    number: int,
+    occurrence: int | np.ndarray = 0,
+) -> Draws:
     """One Draw per built-in op of view `number`, for images `uid` [N] uint64, sizes `hw` [N, 2] px; a pure function.
+
+    `occurrence`, one number or [N]: how often the epoch showed the image before.
 
     `box`: top, left, height, width in px; `on`: whether the op applies; `factor`: no unit; `hue` in turns; `sigma` in
     px; `grid` in px; `keep`: whether a cell stays visible.
     """
-    rows = _image_keys(uid, seed, epoch, number)[:, None]  # [N, 1]
+    rows = _image_keys(uid, seed, epoch, number, occurrence)[:, None]  # [N, 1]
     return tuple(_draw(op, rows, hw, view) for op in built_in_ops(view))
 
 
-def user_keys(uid: np.ndarray, *, seed: int, epoch: int, number: int) -> np.ndarray:
+def user_keys(uid: np.ndarray, *, seed: int, epoch: int, number: int, occurrence: int | np.ndarray = 0) -> np.ndarray:
     """[N] int64: the keys of the user's ops in view `number` of images `uid` [N] uint64, for `apply_user_ops`."""
-    return fold(_image_keys(uid, seed, epoch, number), USER_LANE).view(np.int64)
+    return fold(_image_keys(uid, seed, epoch, number, occurrence), USER_LANE).view(np.int64)
 
 
-def _image_keys(uid: np.ndarray, seed: int, epoch: int, number: int) -> np.ndarray:
-    """[N] uint64: one hash per image, the first part of the hash of every lane."""
-    return hashed(hashed(seed, epoch, number, uid))
+def fixed(views: Views) -> bool:
+    """Whether nothing is drawn for these views; an op of the user's own may draw."""
+    return all(isinstance(op, Normalize | ResizeCenterCrop) for view in views for op in view)
+
+
+def again(keys: np.ndarray, occurrence: int | np.ndarray) -> np.ndarray:
+    """`keys` [N] as they are at occurrence 0, other keys at each later one."""
+    return np.where(occurrence, fold(fold(keys, Purpose.OCCURRENCE), occurrence), keys)
+
+
+def _image_keys(uid: np.ndarray, seed: int, epoch: int, number: int, occurrence: int | np.ndarray) -> np.ndarray:
+    """[N] uint64: one hash per image shown, the first part of the hash of every lane."""
+    return again(hashed(hashed(seed, epoch, number, uid)), occurrence)
 
 
 def _draw(op: Op, rows: np.ndarray, hw: np.ndarray, view: View) -> Draw:

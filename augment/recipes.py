@@ -132,6 +132,11 @@ def inat(size: int = 224) -> Views:
     return check(((RandomResizedCrop(size, (0.08, 1.0)), HorizontalFlip(), Normalize(INAT_MEAN, INAT_STD)),))
 
 
+def inat_slaug(size: int = 224) -> Views:
+    """`slaug` with iNaturalist's mean and standard deviation: KCL on iNaturalist, whatever augmentation is named."""
+    return _twice(inat(size)[0])
+
+
 def evaluation(size: int = 224) -> Views:
     """Evaluation: the short side resized to 256 px, then the center 224 x 224; in proportion for other sizes."""
     return check(((ResizeCenterCrop(size, round(size * 256 / 224)), Normalize()),))
@@ -171,7 +176,7 @@ VIEWS: dict[str, Callable[[int], Views]] = {
     for f in (
         *(moco_v1, moco_v2, ssl_small, ssl_small_cj1, ssl_small_mask, byol),
         *(seed, seed_moco_v1, seed_moco_v2, seed_patches, swav, dino),
-        *(supervised, slaug, ltaug, inat, evaluation, inat_evaluation),
+        *(supervised, slaug, ltaug, inat, inat_slaug, evaluation, inat_evaluation),
         *(transfer, transfer_finetune, transfer_evaluation, transfer_cifar),
     )
 }

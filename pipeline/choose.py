@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..augment.spec import Views
-from ..shards.errors import UserError, choose
+from ..shards.errors import UserError, choose, command
 from ..shards.files import PAGE
 from ..shards.manifest import Manifest
 from .batch import SampleReader
@@ -55,7 +55,7 @@ def open_reader(name: str, manifest: Manifest, source: str = "") -> SampleReader
     if manifest.info.kind == "plain" and name != "folder":
         raise UserError(
             f"{manifest.root} is a folder of images, not a built set: read it with --loader folder, "
-            f"or build it with `python tools/build_shards.py --source {manifest.root}`"
+            f"or build it with `{command('python tools/build_shards.py', '--source', manifest.root)}`"
         )
     choose("loader", name, READERS)
     opener = importlib.import_module(READERS[name], __package__).open_reader

@@ -53,10 +53,18 @@ class Replacer:
         self.allowed = skip and not self.exact
         self.skipped: dict[int, str] = {}  # row -> reason
 
-    def replace(self, rows: np.ndarray, failed: dict[int, UserError], epoch: int, tries: int) -> np.ndarray:
+    def replace(
+        self,
+        rows: np.ndarray,
+        failed: dict[int, UserError],
+        epoch: int,
+        tries: int,
+        occurrence: int | np.ndarray = 0,
+    ) -> np.ndarray:
         """`rows` [N] with another sample at each failed position; raises the first error if none may take its place.
 
-        `failed`: errors by position in `rows`. `tries`: earlier replacements in this batch, TRIES at most.
+        `failed`: errors by position in `rows`. `tries`: earlier replacements in this batch, TRIES at most. `occurrence`
+        is that of `replacements`.
         """
         if not self.allowed or tries == TRIES:
             raise self.final(next(iter(failed.values())))
@@ -65,7 +73,7 @@ class Replacer:
             if row not in self.skipped:
                 print(f"skipped: {error}", file=sys.stderr)
             self.skipped[row] = str(error)
-        return replacements(self.manifest, rows, [*failed], self.seed, epoch, tries)
+        return replacements(self.manifest, rows, [*failed], self.seed, epoch, tries, occurrence)
 
     def final(self, error: UserError) -> UserError:
         """The error that ends the epoch: with the option that would go on, where it is not in use and would help."""

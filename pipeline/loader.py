@@ -23,9 +23,10 @@ from .cut.resize import warm_up
 from .damage import Replacer
 from .executor import Executor, Task
 from .host_batch import BufferPool, CroppedViews, DecodedImages, HostBatch
-from .options import DEFAULTS, LoaderOptions
+from .options import DEFAULTS, LoaderOptions, usable
 from .plan.order import Plan
 from .plan.params import BatchParams, batch_params, batch_params_ahead
+from .plan.step import Step
 
 AHEAD = 2  # batches that are read, decoded and cropped while one is consumed
 
@@ -46,7 +47,7 @@ class ViewLoader:
     ):
         plan.fit(len(manifest), manifest.info.name)
         self.manifest, self.plan, self.views, self.reader = manifest, plan, check(views), reader
-        self.device, self.dtype = torch.device(options.device), options.dtype
+        self.device, self.dtype = usable(options.device), options.dtype
         self.crop_on_device = options.crop_on_device
         self.sizes = [size_of(view) for view in views]
         self.replacer = Replacer(manifest, plan, options.skip)
@@ -72,10 +73,10 @@ class ViewLoader:
                     batch = self._render(host)
                 yield batch
 
-    def batch(self, rows: np.ndarray, epoch: int) -> Batch:
-        """Samples `rows` [N] as an epoch shows them, whatever its order."""
+    def batch(self, rows: np.ndarray, epoch: int, occurrence: int | np.ndarray = 0) -> Batch:
+        """Samples `rows` [N] as an epoch shows them, whatever its order; `occurrence`: how often it did so before."""
         self.reader.prefetch(rows)
-        pending = self._allocate(batch_params(self.manifest, self.views, rows, self.plan.seed, epoch))
+        pending = self._allocate(batch_params(self.manifest, self.views, rows, self.plan.seed, epoch, occurrence))
         complete = self._complete(pending, self._start(pending), epoch)
         (host,) = copied_ahead(iter([complete.host]), self._side, self.times)
         return self._render(host)
@@ -88,8 +89,8 @@ class ViewLoader:
     def host_batches(self, number: int, start: int = 0) -> Generator[HostBatch, None, None]:
         """The input of `epoch`: uint8 pixels on the host with the parameters of the remaining ops. On a CPU the pixels
         are valid until the next batch is asked for, whose memory they share."""
-        steps = list(self.plan.ids(number, start))
-        self.reader.prefetch(np.concatenate([*steps, np.empty(0, np.int64)]))
+        steps = list(self.plan.steps(number, start))
+        self.reader.prefetch(np.concatenate([*(step.rows for step in steps), np.empty(0, np.int64)]))
         pending = map(self._allocate, self._params(steps, number))
         with closing(prefetch(pending, self._start, AHEAD)) as started:
             for batch, tasks in started:
@@ -99,7 +100,7 @@ class ViewLoader:
                 finally:
                     self._buffers.give_back(complete.buffer)
 
-    def _params(self, steps: list[np.ndarray], epoch: int) -> Iterator[BatchParams]:
+    def _params(self, steps: list[Step], epoch: int) -> Iterator[BatchParams]:
         params = batch_params_ahead(self.manifest, self.views, steps, self.plan.seed, epoch)
         for _ in steps:
             with self.times.spent("draw"):
@@ -129,9 +130,10 @@ class ViewLoader:
         for tries in count():
             if not (failed := self.executor.wait(tasks)):
                 break
-            rows = self.replacer.replace(pending.params.rows, failed, epoch, tries)
+            rows, occurrence = pending.params.rows, pending.params.occurrence
+            rows = self.replacer.replace(rows, failed, epoch, tries, occurrence)
             self._buffers.give_back(pending.buffer)
-            pending = self._allocate(batch_params(self.manifest, self.views, rows, self.plan.seed, epoch))
+            pending = self._allocate(batch_params(self.manifest, self.views, rows, self.plan.seed, epoch, occurrence))
             tasks = self._start(pending)
         samples = len(pending.params.rows)
         self.times["samples"] += samples

@@ -5,10 +5,19 @@ from typing import Literal
 
 import torch
 
+from ..shards.errors import UserError
 from .workers import share_of_cores
 
 FEW_CORES = 12  # per process on a GPU: with fewer, `auto` leaves the crops to the GPU
 Crops = Literal["auto", "host", "device"]
+
+
+def usable(device: torch.device | str) -> torch.device:
+    """The device of this name. UserError for a GPU that torch does not find."""
+    wanted = torch.device(device)
+    if wanted.type == "cuda" and (wanted.index or 0) >= (count := torch.cuda.device_count()):
+        raise UserError(f"there is no device {wanted}, torch finds {count} GPUs: choose cpu, or a torch built for them")
+    return wanted
 
 
 @dataclass(frozen=True, kw_only=True)

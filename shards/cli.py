@@ -6,13 +6,19 @@ a flag that is true alone and may take the word; one of type `int | Literal["aut
 
 import argparse
 import dataclasses
+import json
 import os
+import select
 import sys
+import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any, NoReturn, get_args, get_origin, get_type_hints
 
 from .errors import UserError, choose, missing
 from .values import converter, metavar
+
+CLOSED = 141  # 128 + SIGPIPE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,23 +64,63 @@ def peek(options: Any, argv: Sequence[str] | None = None) -> Any:
     return dataclasses.replace(options, **vars(parser.parse_known_args(argv)[0]))
 
 
-def run(main: Callable[[], None]) -> None:
-    """Run a program: a UserError becomes one line and exit code 2; VIEWSTREAM_TRACE=1 shows where it was raised."""
+def run(main: Callable[[], None]) -> NoReturn:
+    """Run a program to its exit: a UserError becomes one line and code 2, Ctrl-C code 130.
+
+    Once the reader of a pipe is gone (`| head`), it ends quietly with code 141, as programs do that SIGPIPE ends.
+    VIEWSTREAM_TRACE=1 shows where an error was raised.
+    """
+    code, words = outcome(main)
+    if several := int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        words = words.replace("error", f"error on rank {os.environ['RANK']}", 1)
+    if several and code:
+        _record(words)
+    for stream, text in ((sys.stdout, ""), (sys.stderr, words and f"{words}\n")):
+        try:
+            stream.write(text)
+            stream.flush()  # at shutdown a closed pipe would show a trace
+        except BrokenPipeError:
+            code = code or CLOSED
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    if several and code:
+        os._exit(code)  # an orderly exit from the process group would wait for peers that wait for this rank
+    sys.exit(code)
+
+
+def outcome(main: Callable[[], None]) -> tuple[int, str]:
+    """Run `main`; returns the exit code and the last words, which are empty if all is well."""
     try:
         main()
+    except SystemExit as end:  # after --help, and after the ranks of `--ranks` have ended
+        return int(end.code or 0), ""
     except (UserError, ModuleNotFoundError) as error:
         message = missing(error) if isinstance(error, ModuleNotFoundError) else error
         if message is None or os.environ.get("VIEWSTREAM_TRACE"):
             raise
-        ranks = int(os.environ.get("WORLD_SIZE", "1"))
-        where = f" on rank {os.environ['RANK']}" if ranks > 1 else ""
-        print(f"error{where}: {message}", file=sys.stderr, flush=True)
-        if ranks > 1:
-            os._exit(2)  # an orderly exit from the process group would wait for peers that wait for this rank
-        sys.exit(2)
+        return 2, f"error: {message}"
+    except BrokenPipeError:
+        if not _reader_gone():
+            raise
+        return CLOSED, ""
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+        return 130, "interrupted"
+    return 0, ""
+
+
+def _reader_gone() -> bool:
+    """Whether standard output or standard error is a pipe that its reader has closed."""
+    ends = select.poll()
+    for stream in (1, 2):
+        ends.register(stream, select.POLLOUT)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in ends.poll(0))
+
+
+def _record(words: str) -> None:
+    """Leave the last words where torchrun looks for them: it prints them at the end of its own report."""
+    file = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if file:
+        extra = {"py_callstack": words, "timestamp": str(int(time.time()))}
+        Path(file).write_text(json.dumps({"message": {"message": words, "extraInfo": extra}}))
 
 
 def _flags(options: Any) -> list[dataclasses.Field[Any]]:

@@ -25,7 +25,9 @@ R = TypeVar("R")
 
 def cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     """Cores that this process may use, by its affinity and its container's quota (cgroup v2 or v1)."""
-    allowed = len(os.sched_getaffinity(0))
+    allowed = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )  # macOS has none
     for files in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
         try:
             quota, period = " ".join((cgroup / file).read_text() for file in files).split()
@@ -107,10 +109,11 @@ def threaded(work: Callable[[T], R], items: Sequence[T]) -> Generator[R, None, N
 def _begin() -> None:
     """Let a worker ignore Ctrl-C, which its parent handles, and end with its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_follow, daemon=True).start()
+    threading.Thread(target=follow_parent, daemon=True).start()
 
 
-def _follow() -> None:
+def follow_parent() -> None:
+    """Wait for the end of the process that started this one, then end."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     connection.wait([parent.sentinel])

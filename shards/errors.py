@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import shlex
 from collections.abc import Iterable
 from importlib.util import find_spec
 from types import ModuleType
@@ -21,6 +22,11 @@ def choose(kind: str, name: str, options: Iterable[str]) -> str:
     raise UserError(f"unknown {kind} {name!r}: {hint}there are {', '.join(options)}")
 
 
+def command(program: str, *words: object) -> str:
+    """The line that runs a program of this project, quoted where a shell would read a word differently."""
+    return shlex.join([*program.split(), *map(str, words)])
+
+
 # Package -> the extra of this project that installs it.
 EXTRAS: dict[str, str] = {
     "nvidia": "dali",
@@ -31,6 +37,7 @@ EXTRAS: dict[str, str] = {
     "tensorboard": "log",
     "wandb": "log",
     "sklearn": "tsne",
+    "safetensors": "train",
 }
 for _package in ("torch", "torchvision", "kornia", "numba", "timm", "webdataset", "matplotlib"):
     EXTRAS[_package] = "train"
@@ -54,4 +61,7 @@ def needs(module: str) -> ModuleType:
 def installed(module: str) -> bool:
     """Whether `module` can be imported; unlike find_spec, it is False if a parent package is absent."""
     parent = module.rpartition(".")[0]
-    return (not parent or installed(parent)) and find_spec(module) is not None
+    try:
+        return (not parent or installed(parent)) and find_spec(module) is not None
+    except ModuleNotFoundError:  # from an import hook that hides a package
+        return False

@@ -1,16 +1,21 @@
 """Files that appear whole or not at all, and the folder of a build in progress."""
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Container, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from .errors import UserError
+
+try:
+    import fcntl
+except ModuleNotFoundError as error:  # Windows, which lacks pread too
+    raise UserError("viewstream runs on Linux and macOS, not on this system: on Windows, run it in WSL") from error
 
 PAGE = "dataset.json"  # written last: a folder that has it is a complete set
 BUILDING = "building"  # present while a build runs; it marks the folder as ours, so leftovers may be deleted
@@ -26,6 +31,7 @@ def partial_path(path: Path) -> Path:
 def atomic(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
     """Open a file under a partial name; when the block ends well it is synced and renamed, otherwise deleted."""
     partial = partial_path(path)
+    partial.unlink(missing_ok=True)  # what a killed program left may be a second name of a file that is in place
     try:
         with partial.open(mode) as file:
             yield file
@@ -63,7 +69,7 @@ def build_folder(out: Path, options: dict[str, Any]) -> Iterator[Path]:
     except OSError as error:
         raise UserError(f"{out} cannot be written ({error.strerror}): name another folder with --out") from error
     with options_file:
-        _lock(options_file, out)
+        lock(options_file, f"another build is writing {out}: wait for it, or name another --out")
         if not os.fstat(options_file.fileno()).st_nlink:  # another build ended between opening and locking
             raise UserError(f"another build has just finished {out}: name another --out")
         _same_options(options_file, out, options)
@@ -96,11 +102,25 @@ def clear(folder: Path, keep: Container[Path] = ()) -> None:
             path.unlink()
 
 
-def _lock(file: IO[str], out: Path) -> None:
+def lock(file: IO[Any], refusal: str) -> None:
+    """Lock an open file until it is closed. UserError `refusal`, without waiting, if another process holds it."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel releases it when this process dies
     except BlockingIOError as error:
-        raise UserError(f"another build is writing {out}: wait for it, or name another --out") from error
+        raise UserError(refusal) from error
+    except OSError as error:  # some network file systems have no locks
+        print(f"note: {file.name} cannot be locked ({error.strerror}): start no second program there", file=sys.stderr)
+
+
+@contextmanager
+def writing(
+    path: Path, remedy: str = "check free space and write permission, or name another folder"
+) -> Iterator[None]:
+    """Within the block, an error of the file system is a UserError that names `path` and the remedy."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror or error}): {remedy}") from error
 
 
 def _same_options(file: IO[str], out: Path, options: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .errors import UserError
+from .errors import UserError, command
 from .files import PAGE, atomic
 
 VERSION = 1
@@ -67,7 +67,7 @@ def read_info(root: Path) -> DatasetInfo:
     page = root / PAGE
     if not page.exists():
         state = "is not a complete data set (an unfinished build?)" if root.is_dir() else "does not exist"
-        raise UserError(f"{root} {state}: `python tools/build_shards.py --out {root}` builds it")
+        raise UserError(f"{root} {state}: `{command('python tools/build_shards.py', '--out', root)}` builds it")
     try:
         fields = json.loads(page.read_text())
         if fields["version"] != VERSION:

@@ -13,10 +13,11 @@ STEP = np.uint64(0x9E3779B97F4A7C15)  # the increment of splitmix64
 class Purpose(IntEnum):
     """The word of a hash that names its use, so that no two uses share numbers. Frozen: old runs stay reproducible."""
 
-    RESEED = 0  # (seed, step, purpose, rank): torch's own generator, for dropout
+    RESEED = 0  # (seed, step, purpose) and, after groups, (seed, purpose): torch's own generator
     SHUFFLE_BN = 1  # (seed, step, purpose, position)
     POSITIVES = 2  # (seed, step, purpose, anchor): which queued positives KCL takes
     MASKS = 3  # (seed, step, purpose, name, index): which parts of the teacher move
+    DROPOUT = 4  # (seed of torch's generator, purpose, group): that generator for a group of the global batch
     SHARD_ORDER = 101  # (seed, epoch, purpose, shard)
     CLASS_ORDER = 102  # (seed, purpose, cycle, class)
     IMAGE_ORDER = 103  # (seed, purpose, class, pass, id)
@@ -24,6 +25,8 @@ class Purpose(IntEnum):
     CORNERS = 108  # (seed, epoch, purpose, uid): the quarters of two crops that do not overlap
     PATCH = 109  # (seed, epoch, purpose, uid, view): where a patch of noise goes
     UNIFORMITY = 110  # (seed, purpose, row): the subsets that uniformity is measured on
+    OCCURRENCE = 111  # (..., purpose, occurrence): what is drawn for a sample that an epoch shows again
+    MINI_BATCHES = 112  # (seed, purpose, uid): the mini-batches whose mean shift-norm subtracts
 
 
 def mix(x: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .errors import UserError
+from .errors import UserError, command
 from .files import PAGE, atomic, digest_of
 from .identity import identity_of
 from .info import DatasetInfo, class_counts, read_info, write_info
@@ -161,7 +161,7 @@ class Manifest:
         """What makes damaged or absent files of the set whole again, for messages."""
         if self.info.kind == "indexed":  # its files have no other copy here
             return "fetch the file again"
-        return f"`python tools/verify_shards.py {self.root} --repair` mends it"
+        return f"`{command('python tools/verify_shards.py', self.root, '--repair')}` mends it"
 
     def require_labels(self, purpose: str) -> None:
         """UserError unless every sample has a label; `purpose` names what needs the labels."""

@@ -18,7 +18,7 @@ from .building.build import BuildOptions
 from .encoding.encode import Encoding, encode
 from .encoding.headers import Damaged
 from .engine import threaded
-from .errors import UserError
+from .errors import UserError, command
 from .identity import identity_of
 from .info import JSON
 from .keyed import shuffled
@@ -66,7 +66,7 @@ def plain(root: str | os.PathLike[str], split: str = "train") -> Plain:
     if kind not in KINDS:
         raise UserError(
             f"{where} is a {kind} source, but images are read directly only from local folders: "
-            f"`python tools/build_shards.py --source {where}` makes a set of it"
+            f"`{command('python tools/build_shards.py', '--source', where)}` makes a set of it"
         )
     source = open_source(where, split, kind)
     if os.environ.get("RANK", "0") == "0":

@@ -10,9 +10,9 @@ from .errors import UserError, choose
 
 def metavar(hint: Any) -> str:
     """How help and messages show a value of type `hint`: N, X, TEXT, or the words to choose from."""
-    if _main_type(hint) is int and (literals := _literals(hint)):
-        return "|".join(["N", *literals])
-    hint = _main_type(hint)
+    literals, hint = _literals(hint), _main_type(hint)
+    if hint in (int, float) and literals:
+        return "|".join([metavar(hint), *literals])
     if get_origin(hint) is Literal:
         return "|".join(map(str, get_args(hint)))
     if get_origin(hint) is tuple:
@@ -22,10 +22,10 @@ def metavar(hint: Any) -> str:
 
 def converter(hint: Any, minimum: float | None = None) -> Callable[[str], Any]:
     """The function from a word to a value of type `hint`; argparse adds the flag to its ArgumentTypeErrors."""
-    literals, hint = _literals(hint), _main_type(hint)
+    form, literals, hint = metavar(hint), _literals(hint), _main_type(hint)
 
     def convert(word: str) -> Any:
-        if hint is int and word in literals:
+        if hint in (int, float) and word in literals:
             return word
         if get_origin(hint) is Literal:
             try:
@@ -38,7 +38,7 @@ def converter(hint: Any, minimum: float | None = None) -> Callable[[str], Any]:
         try:
             value = hint(word)
         except ValueError as error:
-            raise argparse.ArgumentTypeError(f"{word!r} is not of the form {metavar(hint)}") from error
+            raise argparse.ArgumentTypeError(f"{word!r} is not of the form {form}") from error
         if minimum is not None and not value >= minimum:
             raise argparse.ArgumentTypeError(f"{word} is less than {minimum}")
         return value

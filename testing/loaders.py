@@ -1,7 +1,8 @@
-"""The laws of a loader: the same views at any world size, from any step on, at every call."""
+"""The laws of a loader: the same views at any world size, from any step on, at every call, others for each showing."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
@@ -35,6 +36,20 @@ def check_loader(open_loader: Callable[[Plan], Loader], manifest: Manifest, *, b
     for world_size in WORLD_SIZES:
         _check_ranks(open_loader, plan, world_size, whole)
     _check_exact(open_loader, manifest, batch)
+    _check_repeats(open_loader, manifest, plan, whole)
+
+
+@dataclass(frozen=True)
+class _Twice:
+    """An order whose second half is its first half again."""
+
+    half: np.ndarray  # [N] int64 ids
+
+    def __len__(self) -> int:
+        return 2 * len(self.half)
+
+    def __call__(self, seed: int, epoch: int) -> np.ndarray:
+        return np.tile(self.half, 2)
 
 
 def _check_batches(loader: Loader, plan: Plan, whole: list[Batch], manifest: Manifest) -> None:
@@ -69,6 +84,24 @@ def _check_exact(open_loader: Callable[[Plan], Loader], manifest: Manifest, batc
         rows = list(chain.from_iterable(one.index.tolist() for one in loader.epoch(0)))
         law = "an evaluation shows every sample once"
         require(sorted(rows) == np.arange(len(manifest)).tolist(), loader, law, f"{len(rows)} of {len(manifest)}")
+
+
+def _check_repeats(open_loader: Callable[[Plan], Loader], manifest: Manifest, plan: Plan, whole: list[Batch]) -> None:
+    """One batch of `whole`, shown twice in an epoch."""
+    first = whole[0]
+    twice = Plan(len(manifest), plan.batch, seed=plan.seed, order=_Twice(first.index.cpu().numpy()))
+    with closing(open_loader(twice)) as loader:
+        once, again = list(loader.epoch(EPOCH))
+        _require_same(loader, [first], iter([once]), "the first showing of an image does not depend on the order")
+        law = "a resume at any step gives the tail of the whole epoch"
+        _require_same(loader, [again], loader.epoch(EPOCH, 1), law, "from a second showing")
+        random = not _same_views(once, next(iter(loader.epoch(EPOCH + 1))))
+        law = "an image that an epoch shows again has other views"
+        require(not (random and _same_views(once, again)), loader, law)
+
+
+def _same_views(one: Batch, two: Batch) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one.views, two.views, strict=True))
 
 
 def _joined(ranks: tuple[Batch, ...]) -> Batch:

@@ -12,17 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Annotated, Any, Literal
 
+from viewstream.shards.cli import Positional, parse, run
+
+# isort: split
 import timm
 import torch
 from torch import nn
 from torchvision import models
 
-from viewstream.shards.cli import Positional, parse, run
 from viewstream.shards.errors import UserError, needs
-from viewstream.shards.files import atomic
-from viewstream.trainers.checkpoints.files import State
+from viewstream.shards.files import atomic, writing
+from viewstream.trainers.checkpoints.files import State, save
 from viewstream.trainers.checkpoints.layouts import Weights, read
 from viewstream.trainers.checkpoints.loading import listed, match_state_dict, unfit
+from viewstream.trainers.data import Ema
 from viewstream.trainers.nets.encoder import backbone
 from viewstream.trainers.nets.variants import EFFICIENTNETS
 
@@ -38,12 +41,26 @@ class Convert:
     out: Annotated[Path, "file to write", Positional] = Path()
     to: Annotated[Literal["torchvision", "timm", "moco", "detectron2"], "the program that reads OUT"] = "torchvision"
     format: Annotated[
-        Literal["auto", "viewstream", "moco", "seed", "ensemble", "swav", "simclr", "supervised", "plain"],
+        Literal[
+            "auto",
+            "viewstream",
+            "moco",
+            "mocov3",
+            "solo",
+            "dino",
+            "seed",
+            "ensemble",
+            "swav",
+            "simclr",
+            "supervised",
+            "plain",
+        ],
         "the program that wrote SOURCE; auto: recognized by its entries",
     ] = "auto"
     network: Annotated[
         Literal["auto", "online", "target"], "network to take, if there are two; auto: the one that evaluations use"
     ] = "auto"
+    ema: Ema = False
     arch: Annotated[str, "backbone (the one that SOURCE names)"] = ""
     head: Annotated[
         bool, "keep the head, as fc, in torchvision and timm files; moco files always have it, detectron2 files never"
@@ -91,7 +108,7 @@ def convert(options: Convert) -> str:
         raise UserError(f"{options.out} is no {options.to} file: give it a name that ends with {suffixes}")
     if options.out.exists():
         raise UserError(f"{options.out} already exists: name another file, or remove it first")
-    found = read(options.source, options.format)
+    found = read(options.source, options.format, ema=options.ema)
     arch = options.arch or found.arch
     if not arch:
         raise UserError(f"{options.source} does not name its network: name it with --arch")
@@ -109,11 +126,8 @@ def convert(options: Convert) -> str:
     else:
         check_library(options.to, arch, body)
         content = kept
-    try:
-        with atomic(options.out) as file:
-            dump(content, options.out, file)
-    except OSError as error:
-        raise UserError(f"{options.out} cannot be written ({error.strerror}): name another file") from error
+    with writing(options.out, "name another file, or make room"), atomic(options.out) as file:
+        dump(content, options.out, file)
     return report(options, found, arch, state, list(kept))
 
 
@@ -124,7 +138,7 @@ def dump(content: dict[str, Any], out: Path, file: IO[bytes]) -> None:
     elif out.suffix == ".safetensors":
         file.write(needs("safetensors.torch").save({name: value.contiguous() for name, value in content.items()}))
     else:
-        torch.save(content, file)
+        save(content, file)
 
 
 def report(options: Convert, found: Weights, arch: str, state: State, kept: list[str]) -> str:
@@ -134,10 +148,12 @@ def report(options: Convert, found: Weights, arch: str, state: State, kept: list
     queue = [name for name in found.others if name.startswith("queue") and options.to == "moco"]
     out = Counter(name.partition(".")[0] for name in [*state, *found.others] if name not in {*kept, *queue})
     out |= {"target network" if online else "online network": len(other)} if other else {}
+    left = ", ".join(f"{name} ({content})" for name, content in {**out, **found.beside}.items())
+    network = "online network" if online else "target network"
     return (
-        f"found: {found.kind} checkpoint, {arch}, {'online network' if online else 'target network'}\n"
+        f"found: {found.kind} checkpoint, {arch}, {network}{f' of {found.averaged}' if found.averaged else ''}\n"
         f"kept: {len(kept) + len(queue)} entries, {listed(kept + queue)}\n"
-        f"left out: {', '.join(f'{name} ({count})' for name, count in out.items()) or 'nothing'}\n"
+        f"left out: {left or 'nothing'}\n"
         f"written to {options.out}"
     )
 

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from viewstream.shards.cli import parse, run
+
+# isort: split
 import torch
 
-from viewstream.shards.cli import parse, run
-from viewstream.shards.errors import UserError, installed, needs
+from viewstream.shards.errors import UserError, command, installed, needs
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ def call(*words: object, **flags: object) -> None:
     """Run `python WORDS --flag value ...` and print the command; a flag's `_` becomes `-`. UserError if it fails."""
     pairs = [(f"--{name.replace('_', '-')}", value) for name, value in flags.items()]
     argv = [str(word) for word in (*words, *(part for pair in pairs for part in pair))]
-    print("\n$ " + " ".join(["python", *argv]), flush=True)
+    print("\n$ " + command("python", *argv), flush=True)
     finished = subprocess.run([sys.executable, *argv], check=False)
     if finished.returncode:
         raise UserError(f"{argv[0]} ended with code {finished.returncode}: its message above names the reason")
@@ -64,12 +66,10 @@ def train(options: Demo, data: dict[str, object]) -> None:
         raise UserError(f"{out} holds something other than a run: name a new folder with --out")
     shutil.rmtree(out, ignore_errors=True)
     device = "cpu" if options.ranks > torch.cuda.device_count() else "auto"
-    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={options.ranks}"]
-    start = torchrun if options.ranks > 1 else []
     method = {"recipe": "moco_v1", "arch": "test_resnet", "queue": 512, "key_momentum": 0.99, "bn_groups": 2}
     schedule = {"size": 64, "epochs": options.epochs, "batch_size": 64, "lr": 0.06, "seed": options.seed}
     validation = {"eval_every": 6, "knn_k": 20}
-    call(*start, "trainers/train.py", **data, **method, **schedule, **validation, device=device, out=out)
+    call("trainers/train.py", ranks=options.ranks, **data, **method, **schedule, **validation, device=device, out=out)
 
 
 def evaluate(out: Path, data: dict[str, object]) -> tuple[float, float]:
@@ -102,6 +102,7 @@ def plot_curves(folder: Path, untrained: float, chance: float) -> Path:
 
 def main() -> None:
     (options,) = parse(Demo(), description=__doc__ or "")
+    needs("matplotlib")  # before minutes of work
     begin, work, out = time.monotonic(), Path(options.work), Path(options.out)
     os.chdir(Path(__file__).parents[1])
     loader = options.loader or ("ffcv" if installed("ffcv") else "webdataset")

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from viewstream.shards.care.figures import table
 from viewstream.shards.cli import Positional, parse, run
-from viewstream.shards.errors import UserError
+from viewstream.shards.errors import UserError, installed, needs
 from viewstream.shards.manifest import Manifest
 from viewstream.tools.inspect_figure import draw_figure
 
@@ -28,9 +28,13 @@ def main() -> None:
     png = options.png or options.dir / "inspect.png"
     if png.suffix.lower() != ".png":
         raise UserError(f"--png {png} is no PNG: give it a name that ends with .png")
+    if options.png and options.picture:
+        needs("matplotlib")
     manifest = Manifest.open(options.dir)
     print(table(manifest), flush=True)
-    if options.picture:
+    if options.picture and not installed("matplotlib"):
+        print(f"{'figure':>12}  left out, matplotlib is not installed: pip install 'viewstream[train]' brings it")
+    elif options.picture:
         draw_figure(manifest, png)
         print(f"{'figure':>12}  {png}")
 

@@ -8,12 +8,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
+from viewstream.shards.cli import Renamed, parse, run
+
+# isort: split
 import numpy as np
 
 from viewstream.augment.recipes import VIEWS, views_of
 from viewstream.augment.renderers import dali
 from viewstream.augment.spec import Op, built_in_ops
-from viewstream.shards.cli import Renamed, parse, run
 from viewstream.shards.errors import UserError, installed
 from viewstream.shards.manifest import Manifest
 from viewstream.tools.look_sheet import draw_sheet

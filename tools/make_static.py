@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+from viewstream.shards.cli import parse, run
+
+# isort: split
 import numpy as np
 from tqdm import tqdm
 
 from viewstream.augment.recipes import views_of
 from viewstream.pipeline.static.write import EPOCH, Freezer, bare, chosen
 from viewstream.shards.building.build import BuildOptions, build
-from viewstream.shards.cli import parse, run
 from viewstream.shards.engine import cores, in_order
 from viewstream.shards.errors import UserError
 from viewstream.shards.info import JSON

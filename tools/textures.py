@@ -15,12 +15,14 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
+from viewstream.shards.cli import parse, run
+
+# isort: split
 import numpy as np
 import simplejpeg
 from PIL import Image
 from tqdm import tqdm
 
-from viewstream.shards.cli import parse, run
 from viewstream.shards.engine import cores
 from viewstream.shards.errors import UserError
 

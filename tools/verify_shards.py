@@ -10,7 +10,7 @@ from typing import Annotated
 from viewstream.shards.care.repair import repair
 from viewstream.shards.care.verify import verify
 from viewstream.shards.cli import Positional, parse, run
-from viewstream.shards.errors import UserError
+from viewstream.shards.errors import UserError, command
 from viewstream.shards.manifest import Manifest
 from viewstream.shards.sources.detect import open_source
 from viewstream.shards.sources.source import Source
@@ -60,7 +60,7 @@ def _remedy(manifest: Manifest, mendable: bool) -> str:
         return "no repair mends what was stored so, build a set without these images (build_shards.py --on-error skip)"
     if manifest.info.kind == "indexed":
         return "they were made elsewhere, fetch them again"
-    return f"python tools/verify_shards.py {manifest.root} --repair rebuilds them"
+    return f"`{command('python tools/verify_shards.py', manifest.root, '--repair')}` rebuilds them"
 
 
 def _source(manifest: Manifest, options: Options) -> Source:

@@ -23,6 +23,7 @@ GB = 10**9
 Network = Annotated[
     Literal["auto", "online", "target"], "network to take from a checkpoint with two; auto: the choice of its method"
 ]
+Ema = Annotated[bool, "take the averaged weights that a checkpoint holds beside the others, as state_dict_ema"]
 OnError = Annotated[Literal["stop", "skip"], "stop: a damaged image ends the run; skip: another image takes its place"]
 
 

@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint: `python trainers/evaluate.py --task knn --checkpoint FILE` (torchrun for several GPUs)."""
+"""Evaluate a checkpoint: `python trainers/evaluate.py --task knn --checkpoint FILE`, with --ranks N on several GPUs."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -19,15 +19,17 @@ class EvalTarget:
     task: Annotated[str, "knn, linear, transfer, shots, instdisc, stats or tsne; --help shows the task's options"] = (
         "knn"
     )
+    ranks: Annotated[int, "processes on this machine, one per GPU (1 also under torchrun)", 1] = 1
 
 
 def main() -> None:
     target = peek(EvalTarget())
 
+    from viewstream.trainers.launch import launch
     from viewstream.trainers.tasks.run import evaluate, options_of
 
-    _, options = parse(target, options_of(target.task), description=ABOUT)
-    evaluate(options)
+    target, options = parse(target, options_of(target.task), description=ABOUT)
+    launch(evaluate, options, ranks=target.ranks)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Process groups from the environment of torchrun, and collectives that also work on one process."""
+"""Process groups from the environment of torchrun or `--ranks`, collectives for one process too, and ranks' seeds."""
 
 import os
 from collections.abc import Iterator
@@ -9,6 +9,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from ..shards.errors import UserError
+from .launch import STORE
+
+SHARED = 48  # bits of a seed
 
 
 def world_size() -> int:
@@ -21,9 +24,19 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
+def own_seed(seed: int) -> int:
+    """This rank's seed: SHARED bits of `seed`, which are those of all ranks, and the rank's number above them."""
+    return rank() << SHARED | seed % 2**SHARED
+
+
+def generator(device: torch.device) -> torch.Generator:
+    """Torch's own generator of a device, which dropout draws from."""
+    return torch.cuda.default_generators[device.index] if device.type == "cuda" else torch.default_generator
+
+
 @contextmanager
 def process_group(device: str = "auto") -> Iterator[torch.device]:
-    """Yield the device of this process; if torchrun started several, inside a process group (nccl on GPUs, gloo on
+    """Yield the device of this process; if several were started, inside a process group (nccl on GPUs, gloo on
     CPUs)."""
     kind = device if device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
     local = int(os.environ.get("LOCAL_RANK", "0"))
@@ -38,8 +51,10 @@ def process_group(device: str = "auto") -> Iterator[torch.device]:
     if dist.is_initialized():  # a probe trains within an evaluation
         yield chosen
         return
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        dist.init_process_group("nccl" if kind == "cuda" else "gloo", device_id=chosen if kind == "cuda" else None)
+    if (size := int(os.environ.get("WORLD_SIZE", "1"))) > 1:
+        backend, bound = ("nccl", chosen) if kind == "cuda" else ("gloo", None)
+        meeting = {"init_method": os.environ.get(STORE), "world_size": size, "rank": int(os.environ["RANK"])}
+        dist.init_process_group(backend, **meeting, device_id=bound)
     yield chosen
     if dist.is_initialized():  # not after an error: peers may be inside a collective, and nccl would wait for them
         dist.destroy_process_group()
@@ -55,6 +70,14 @@ def gather(x: Tensor) -> Tensor:
     out = x.new_empty(world_size() * len(x), *x.shape[1:])
     dist.all_gather_into_tensor(out, x.contiguous())
     return out
+
+
+def shared(text: str) -> str:
+    """The text of rank 0, on all ranks."""
+    texts = [text]
+    if world_size() > 1:
+        dist.broadcast_object_list(texts, src=0)
+    return texts[0]
 
 
 @torch.no_grad()

@@ -1,5 +1,6 @@
-"""Train on a built data set: `python trainers/train.py --method moco --loader ffcv` (torchrun for several GPUs)."""
+"""Train on a built data set: `python trainers/train.py --method moco --loader ffcv`, with --ranks N on several GPUs."""
 
+import os
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -9,7 +10,8 @@ ABOUT = """Train on a data set that tools/build_shards.py has built. The options
 
   python trainers/train.py --method moco --loader ffcv
   python trainers/train.py --list-recipes
-  torchrun --nproc-per-node 8 trainers/train.py --recipe kcl_lt --data data/shards/imagenet-lt-train --resume auto"""
+  python trainers/train.py --ranks 8 --recipe kcl_lt --data data/shards/imagenet-lt-train --resume auto
+  torchrun --nproc-per-node 8 trainers/train.py ..., which can start several machines too"""
 
 
 @dataclass(frozen=True)
@@ -20,11 +22,12 @@ class TrainTarget:
         str, "moco, kcl, byol, sts, m2t, seed or supervised (moco); --help shows the method's options"
     ] = ""
     recipe: Annotated[str, "named recipe, changed by the other options (the default of the method)"] = ""
+    ranks: Annotated[int, "processes on this machine, one per GPU (1 also under torchrun)", 1] = 1
     list_recipes: Annotated[bool, "print the recipes: their source commands, data and published numbers"] = False
 
 
 def main() -> None:
-    from viewstream.trainers.recipes import recipe_named, table
+    from viewstream.trainers.recipes import rate_note, recipe_named, table
 
     target = peek(TrainTarget())
     if target.list_recipes:
@@ -32,10 +35,14 @@ def main() -> None:
         return
     preset = recipe_named(target.recipe, target.method)
 
-    from viewstream.trainers.training.run import Run, pretrain  # after --list-recipes, which needs no torch
+    from viewstream.trainers.launch import launch  # after --list-recipes, which needs no torch
+    from viewstream.trainers.training.run import Run, pretrain
 
-    _, recipe, options = parse(target, preset, Run(), description=ABOUT)
-    pretrain(recipe, options)
+    target, recipe, options = parse(target, preset, Run(), description=ABOUT)
+    note = rate_note(recipe, target.recipe)
+    if note and os.environ.get("RANK", "0") == "0":
+        print(note, flush=True)
+    launch(pretrain, recipe, options, ranks=target.ranks)
 
 
 if __name__ == "__main__":

@@ -3,26 +3,28 @@
     dataset, batches = as_dataset(manifest, moco_v2(224), batch=256)
     loader = DataLoader(dataset, batch_sampler=batches, num_workers=8)
     for epoch in range(200):
-        batches.set_epoch(epoch)
         for views, target, index in loader: ...
 
 The sampler addresses a sample as (epoch, row), so workers need no state and views equal those of `ViewLoader`, which
-is faster: its threads pickle nothing, and its views need no copy into a batch.
+is faster: its threads pickle nothing, and its views need no copy into a batch. Each pass over the sampler is of the
+next epoch, or of the one that `batches.set_epoch` names. Other samplers ask for a row alone: then `dataset.set_epoch`
+names the epoch.
 """
 
 import os
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from operator import itemgetter
-from typing import Any
+from operator import index, itemgetter
+from typing import Any, SupportsIndex
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler, get_worker_info
+from torch.utils.data import Dataset, get_worker_info
 
 from ...augment.checks import check
 from ...augment.crops import on_device
+from ...augment.draw import fixed
 from ...augment.renderers import host as host_renderer
 from ...augment.renderers.user_ops import apply_user_ops
 from ...augment.spec import Normalize, Views, size_of
@@ -34,8 +36,8 @@ from ..executor import Executor
 from ..plan.order import Order, Plan, Tail
 from ..plan.params import batch_params
 from ..workers import share_of_cores
+from .sampler import Address, Steps
 
-Address = tuple[int, int]  # epoch, manifest row
 # views, each [3, S, S] float32; class, -1 where unlabeled; manifest row; and with fields {suffix: bytes}, b"" = absent
 Item = tuple[tuple[Tensor, ...], int, int] | tuple[tuple[Tensor, ...], int, int, dict[str, bytes]]
 
@@ -52,7 +54,7 @@ def as_dataset(
     tail: Tail = "drop",
     order: Order | None = None,
     fields: Sequence[str] = (),
-) -> tuple["Samples", "Steps"]:
+) -> tuple["Samples", Steps]:
     """A dataset and the batch sampler of this rank; `batch` is global, `loader` names a reader of `open_reader`, the
     other arguments are those of `Plan`. With `fields`, further members of tars, each item ends with {suffix: bytes}.
 
@@ -72,7 +74,10 @@ def as_dataset(
 
 
 class Samples(Dataset[Item]):
-    """(epoch, row) -> that sample's views, class and row. Each process opens its own files."""
+    """(epoch, row) -> that sample's views, class and row. Each process opens its own files.
+
+    A row alone is an index too, for views without randomness and after `set_epoch`.
+    """
 
     def __init__(self, manifest: Manifest, views: Views, loader: str, seed: int, fields: tuple[str, ...] = ()):
         self.manifest, self.views, self.loader, self.seed = manifest, check(views), loader, seed
@@ -80,6 +85,7 @@ class Samples(Dataset[Item]):
         for name in fields:
             manifest.field(name)  # raises for one that the set does not have
         self._open: tuple[int, Executor] | None = None  # process id and its executor
+        self._epoch: Tensor | None = None  # in memory that workers share
         self.executor()  # a set that cannot be opened fails here; kernels are compiled here, not in each worker
         warm_up()
         host_renderer.render((Normalize(),), torch.zeros(1, 1, 1, 3, dtype=torch.uint8), torch.zeros(1, 0))
@@ -87,18 +93,36 @@ class Samples(Dataset[Item]):
     def __len__(self) -> int:
         return len(self.manifest)
 
-    def __getitem__(self, address: Address) -> Item:
-        return self.__getitems__([address])[0]
+    def set_epoch(self, epoch: int) -> None:
+        """Show rows that are asked for alone as `epoch` does, in workers that run already too: call it before each
+        epoch."""
+        self._epoch = torch.zeros((), dtype=torch.int64) if self._epoch is None else self._epoch
+        self._epoch.share_memory_().fill_(epoch)
 
-    def __getitems__(self, addresses: list[Address]) -> list[Item]:
+    def __getitem__(self, at: Address | SupportsIndex) -> Item:
+        return self.__getitems__([at])[0]
+
+    def __getitems__(self, ats: Sequence[Address | SupportsIndex]) -> list[Item]:
         """A batch at once, as DataLoader asks for it; drawing for single samples would cost fifty times as much."""
         items: list[Item] = []
-        for epoch, group in groupby(addresses, itemgetter(0)):
-            items += self._rendered(epoch, np.array([row for _, row in group], np.int64))
+        for epoch, group in groupby(map(self._address, ats), itemgetter(0)):
+            _, rows, occurrence = np.array([*group], np.int64).T
+            items += self._rendered(epoch, rows, occurrence)
         return items
 
-    def _rendered(self, epoch: int, rows: np.ndarray) -> Iterator[Item]:
-        params = batch_params(self.manifest, self.views, rows, self.seed, epoch)
+    def _address(self, at: Address | SupportsIndex) -> tuple[int, int, int]:
+        if isinstance(at, tuple):
+            return at if len(at) == 3 else (*at, 0)
+        row = range(len(self))[index(at)]
+        if self._epoch is None and not fixed(self.views):
+            raise UserError(
+                f"row {row} alone has no epoch, which its random views depend on: call dataset.set_epoch(n) before "
+                "each epoch, or take the sampler of as_dataset, DataLoader(dataset, batch_sampler=steps)"
+            )
+        return 0 if self._epoch is None else int(self._epoch), row, 0
+
+    def _rendered(self, epoch: int, rows: np.ndarray, occurrence: np.ndarray) -> Iterator[Item]:
+        params = batch_params(self.manifest, self.views, rows, self.seed, epoch, occurrence)
         executor = self.executor()
         cropped = executor.crop_now(params, np.empty(executor.bytes_for(len(rows)), np.uint8))
         views = [
@@ -131,35 +155,3 @@ class Samples(Dataset[Item]):
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_open": None}
-
-
-class Steps(Sampler[list[Address]]):
-    """The batches of one rank, each a list of addresses. An empty last batch of an `exact` plan is left out."""
-
-    def __init__(self, plan: Plan):
-        self.plan, self.epoch, self.begun = plan, 0, (0, 0)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Yield the batches of `epoch` from now on."""
-        self.epoch = epoch
-
-    def resume(self, epoch: int, step: int) -> None:
-        """Continue `epoch` after its first `step` batches; other epochs are whole."""
-        self.epoch, self.begun = epoch, (epoch, step)
-
-    @property
-    def start(self) -> int:
-        """The first step of the next pass."""
-        return self.begun[1] if self.epoch == self.begun[0] else 0
-
-    def __len__(self) -> int:
-        plan, steps = self.plan, len(self.plan)
-        if plan.tail == "exact":  # lower ranks come first
-            steps = -(-(plan.positions - plan.rank * (plan.batch // plan.world_size)) // plan.batch)
-        return max(0, steps - self.start)
-
-    def __iter__(self) -> Iterator[list[Address]]:
-        epoch = self.epoch
-        for rows in self.plan.ids(epoch, self.start):
-            if len(rows):
-                yield [(epoch, row) for row in rows.tolist()]

@@ -10,6 +10,7 @@ import numpy as np
 from ...shards.errors import UserError, choose, needs
 from ...shards.manifest import Manifest
 from ..plan.order import Plan
+from ..plan.step import once
 
 TraversalOrder: Any = needs("ffcv.traversal_order.base").TraversalOrder
 Mapped: Any = needs("ffcv.memory_managers").OSCacheManager
@@ -17,12 +18,14 @@ compiled: Any = needs("ffcv.pipeline.compiler").Compiler.compile
 
 
 class Numbers(np.ndarray):
-    """Sample numbers with their epoch, kept by slices too: several epochs of a Loader may run at the same time."""
+    """Sample numbers [M] with what their draws need, kept by slices from the first on too: several epochs of a Loader
+    may run at the same time."""
 
     epoch = 0
+    occurrence: np.ndarray | None = None  # [M] int64: how often the epoch showed each sample before
 
     def __array_finalize__(self, whole: Any) -> None:
-        self.epoch = getattr(whole, "epoch", 0)
+        self.epoch, self.occurrence = getattr(whole, "epoch", 0), getattr(whole, "occurrence", None)
 
 
 class Order(TraversalOrder):
@@ -32,7 +35,7 @@ class Order(TraversalOrder):
         self.manifest, self.plan, self.field, self.begun = manifest, plan, field, (0, 0)
 
     def __call__(self, loader: Any) -> "Order":
-        reader, share, numbers = loader.reader, self.plan.batch // self.plan.world_size, self.manifest.beton
+        reader, share, numbers = loader.reader, self.plan.share, self.manifest.beton
         at = reader.field_names.index(choose("field", self.field, reader.field_names))
         height = reader.metadata[f"f{at}"]["height"]
         if numbers.max() >= len(height) or (height[numbers] != self.manifest.height).any():
@@ -59,11 +62,12 @@ class Order(TraversalOrder):
     def sample_order(self, epoch: int) -> Numbers:
         """The sample numbers of `epoch`, in the order that the Loader follows."""
         start = self.begun[1] if epoch == self.begun[0] else 0
-        rows = np.concatenate([np.empty(0, np.int64), *self.plan.ids(epoch, start)])
+        steps = [once(np.empty(0, np.int64)), *self.plan.steps(epoch, start)]
+        rows, occurrence = map(np.concatenate, zip(*steps, strict=True))
         if self.loader.drop_last and len(rows) % self.loader.batch_size:
             raise UserError("the plan keeps an epoch's last, shorter batch: create the Loader with drop_last=False")
         numbers = self.manifest.beton[rows].astype(np.uint64).view(Numbers)
-        numbers.epoch = epoch
+        numbers.epoch, numbers.occurrence = epoch, occurrence
         self.loader.first_traversal_order = numbers  # the Loader shortens each epoch to its length
         return numbers
 

@@ -107,7 +107,11 @@ class _Crop(Operation, SampleReader):
 
     def crop(self, numbers: np.ndarray, memory: np.ndarray) -> tuple[Tensor, ...]:
         running: Any = threading.current_thread()  # ffcv starts one per epoch
-        params = batch_params(self.manifest, self.views, self.row[numbers[:, 0]], self.seed, running.order.epoch)
+        order, rows = running.order, self.row[numbers[:, 0]]
+        begin = getattr(running, "cropped", 0)  # its batches come in order
+        running.cropped = begin + len(rows)
+        occurrence = order.occurrence[begin : running.cropped]
+        params = batch_params(self.manifest, self.views, rows, self.seed, order.epoch, occurrence)
         with self.lock:
             if self.executor is None:
                 sizes = [size_of(view) for view in self.views]

@@ -20,6 +20,7 @@ from ...shards.manifest import Manifest
 from ..batch import SampleReader
 from ..damage import Replacer, check_size, damaged
 from ..loader import AHEAD
+from ..plan.step import Step
 
 DIGEST = 32  # bytes
 
@@ -27,7 +28,7 @@ DIGEST = 32  # bytes
 class Jpegs(NamedTuple):
     """A batch of this rank, which may be empty."""
 
-    rows: np.ndarray  # [N] int64
+    step: Step
     data: list[bytes]
 
 
@@ -49,14 +50,15 @@ class JpegReader:
         self._digests = b"".join(manifest.strings("sha256"))
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="viewstream-read")
 
-    def epoch(self, steps: list[np.ndarray], number: int) -> Generator[Jpegs, None, None]:
-        """The JPEGs of each of `steps` [N] in epoch `number`, read AHEAD batches before they are asked for."""
+    def epoch(self, steps: list[Step], number: int) -> Generator[Jpegs, None, None]:
+        """The JPEGs of each of `steps` in epoch `number`, read AHEAD batches before they are asked for."""
         with closing(prefetch(steps, self._start, AHEAD)) as started:
-            for rows, tasks in started:
-                yield self._complete(rows, tasks, number)
+            for step, tasks in started:
+                yield self._complete(step, tasks, number)
 
-    def replaced(self, rows: np.ndarray, epoch: int) -> Jpegs:
-        """Samples `rows` [N], with a replacement for each that does not decode. Slow: each is decoded to find out."""
+    def replaced(self, step: Step, epoch: int) -> Jpegs:
+        """The samples of `step`, a replacement for each that does not decode. Slow: each is decoded to find out."""
+        rows, occurrence = step
         data, todo = [b""] * len(rows), list(range(len(rows)))
         for tries in count():
             failed: dict[int, UserError] = {}
@@ -67,25 +69,25 @@ class JpegReader:
                     data[position] = result
             if not failed:
                 break
-            rows, todo = self.replacer.replace(rows, failed, epoch, tries), [*failed]
-        return Jpegs(rows, data)
+            rows, todo = self.replacer.replace(rows, failed, epoch, tries, occurrence), [*failed]
+        return Jpegs(Step(rows, occurrence), data)
 
     def close(self) -> None:
         """End the threads; reads that have not begun are canceled."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _start(self, rows: np.ndarray) -> list[Future[list[bytes]]]:
-        return [self._pool.submit(self._checked_all, part) for part in np.array_split(rows, self.threads)]
+    def _start(self, step: Step) -> list[Future[list[bytes]]]:
+        return [self._pool.submit(self._checked_all, part) for part in np.array_split(step.rows, self.threads)]
 
-    def _complete(self, rows: np.ndarray, tasks: Sequence[Future[list[bytes]]], epoch: int) -> Jpegs:
+    def _complete(self, step: Step, tasks: Sequence[Future[list[bytes]]], epoch: int) -> Jpegs:
         try:
-            return Jpegs(rows, [jpeg for task in tasks for jpeg in task.result()])
+            return Jpegs(step, [jpeg for task in tasks for jpeg in task.result()])
         except NoJpeg:
             raise
         except UserError as error:
             if not self.replacer.allowed:
                 raise self.replacer.final(error) from error
-            return self.replaced(rows, epoch)
+            return self.replaced(step, epoch)
 
     def _checked_all(self, rows: np.ndarray) -> list[bytes]:
         return [self._checked(row) for row in rows.tolist()]

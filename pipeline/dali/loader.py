@@ -26,8 +26,9 @@ from ...shards.formats.beton import JPEG
 from ...shards.manifest import Manifest
 from ..batch import Batch, SampleReader
 from ..damage import Replacer, damaged
-from ..options import DEFAULTS, LoaderOptions
+from ..options import DEFAULTS, LoaderOptions, usable
 from ..plan.order import Plan
+from ..plan.step import Step
 from ..readers.ffcv import CachedBetonReader
 from ..timing import Times
 from ..workers import share_of_cores
@@ -37,7 +38,7 @@ from .jpegs import JpegReader, Jpegs, NoJpeg
 class Pending(NamedTuple):
     """A batch that DALI works on; `started` is None if this rank has no sample of it."""
 
-    rows: np.ndarray
+    step: Step
     draws: list[Draws]
     started: Started | None
 
@@ -55,12 +56,12 @@ class DaliLoader:
         if isinstance(reader, CachedBetonReader) and (raw := np.flatnonzero(reader.mode[reader.rows] != JPEG)).size:
             raise NoJpeg(manifest, int(raw[0]))
         self.manifest, self.plan, self.views, self.reader = manifest, plan, check(views), reader
-        self.device, self.dtype, self.times = torch.device(options.device), options.dtype, Times()
+        self.device, self.dtype, self.times = usable(options.device), options.dtype, Times()
         threads, on = options.threads or share_of_cores(), "gpu" if self.device.type == "cuda" else "cpu"
         self.replacer = Replacer(manifest, plan, options.skip)
         self.jpegs = JpegReader(manifest, reader, threads, self.replacer)
         with torch.cuda.device(self.device if on == "gpu" else -1):  # -1: no device, nothing to do
-            self.renderer = Renderer(views, plan.batch // plan.world_size, on, threads, hints(manifest))
+            self.renderer = Renderer(views, plan.share, on, threads, hints(manifest))
 
     def __len__(self) -> int:
         return len(self.plan)
@@ -72,8 +73,8 @@ class DaliLoader:
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Batches `start`.. of epoch `number`, on the device, rendered."""
-        steps = list(self.plan.ids(number, start))
-        self.reader.prefetch(np.concatenate([*steps, np.empty(0, np.int64)]))
+        steps = list(self.plan.steps(number, start))
+        self.reader.prefetch(np.concatenate([*(step.rows for step in steps), np.empty(0, np.int64)]))
         held: Pending | None = None
         with closing(self.jpegs.epoch(steps, number)) as batches:
             for jpegs in batches:
@@ -91,25 +92,25 @@ class DaliLoader:
         self.reader.close()
 
     def _start(self, jpegs: Jpegs, epoch: int) -> Pending:
-        rows, m = jpegs.rows, self.manifest
+        (rows, occurrence), m = jpegs.step, self.manifest
         with self.times.spent("draw"):
-            uid, hw = m.uid[rows], m.hw[rows]
-            draws = [draw(v, uid, hw, seed=self.plan.seed, epoch=epoch, number=i) for i, v in enumerate(self.views)]
-            return Pending(rows, draws, self.renderer.start(jpegs.data, hw, draws) if jpegs.data else None)
+            uid, hw, key = m.uid[rows], m.hw[rows], {"seed": self.plan.seed, "epoch": epoch, "occurrence": occurrence}
+            draws = [draw(view, uid, hw, number=i, **key) for i, view in enumerate(self.views)]
+            return Pending(jpegs.step, draws, self.renderer.start(jpegs.data, hw, draws) if jpegs.data else None)
 
     def _complete(self, pending: Pending, epoch: int) -> Batch:
         try:
             views = self._views(pending, epoch)
         except Unfit as error:
             if not self.replacer.allowed:
-                row = int(pending.rows[error.place])
+                row = int(pending.step.rows[error.place])
                 stored = damaged(self.manifest, self.reader, row, error.why, self.reader.read(row))
                 raise self.replacer.final(stored) from error
-            pending = self._start(self.jpegs.replaced(pending.rows, epoch), epoch)
+            pending = self._start(self.jpegs.replaced(pending.step, epoch), epoch)
             views = self._views(pending, epoch)
-        self.times["samples"] += len(pending.rows)
-        target = self.manifest.label[pending.rows].astype(np.int64)
-        return Batch(views, self._moved(target), self._moved(pending.rows))
+        rows = pending.step.rows
+        self.times["samples"] += len(rows)
+        return Batch(views, self._moved(self.manifest.label[rows].astype(np.int64)), self._moved(rows))
 
     def _views(self, pending: Pending, epoch: int) -> tuple[Tensor, ...]:
         if not pending.started:
@@ -118,11 +119,12 @@ class DaliLoader:
         with self.times.spent("wait"):
             pixels = self.renderer.take(pending.started)
         render, views = host_renderer.render if self.device.type == "cpu" else device_renderer.render, []
+        uid, occurrence = self.manifest.uid[pending.step.rows], pending.step.occurrence
         with self.times.spent("render"):
             for number, (view, draws, x) in enumerate(zip(self.views, pending.draws, pixels, strict=True)):
                 if left := split(view)[1]:
                     x = render(left, x, self._moved(pack(rest(view, draws), len(x))), self.dtype)
-                keys = user_keys(self.manifest.uid[pending.rows], seed=self.plan.seed, epoch=epoch, number=number)
+                keys = user_keys(uid, seed=self.plan.seed, epoch=epoch, number=number, occurrence=occurrence)
                 views.append(apply_user_ops(view, x.to(self.dtype), self._moved(keys)))
         return tuple(views)
 

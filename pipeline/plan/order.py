@@ -12,12 +12,13 @@ import numpy as np
 
 from ...augment.draw import hashed
 from ...shards.errors import UserError
+from .step import Step, occurrences, once
 
 Tail = Literal["drop", "pad", "exact"]
 
 
 class Order(Protocol):
-    """An order other than a permutation of all samples, as in `orders`."""
+    """An order other than a permutation of all samples, as in `orders`; an id may come several times."""
 
     def __len__(self) -> int:
         """Positions per epoch."""
@@ -37,9 +38,10 @@ def permutation(samples: int, seed: int, epoch: int) -> np.ndarray:
 class Plan:
     """The sample order of one rank; every rank takes the same number of steps.
 
-    `tail` decides about an epoch's last samples, fewer than a batch: `drop` leaves them out (training), `pad` fills the
-    batch with the epoch's first ids, `exact` keeps them as they are. `exact` shows each id once over all ranks, in
-    storage order unless `order` is given, and a rank's last slices may be shorter or empty.
+    `tail` decides about an epoch's last samples, fewer than a batch: `drop` leaves them out, `pad` adds the epoch's
+    first ids until their number is a multiple of `multiple` (0: a whole batch), `exact` keeps them as they are. `exact`
+    shows each id once over all ranks, in storage order unless `order` is given, and a rank's last slices may be shorter
+    or empty. Each batch comes in `parts` steps, for gradients that are added up.
     """
 
     samples: int
@@ -49,6 +51,8 @@ class Plan:
     seed: int = 0
     tail: Tail = "drop"
     order: Order | None = None  # None: all ids in a new permutation each epoch
+    parts: int = 1
+    multiple: int = 0
 
     def __post_init__(self) -> None:
         if self.batch < 1:
@@ -57,6 +61,13 @@ class Plan:
             raise UserError(
                 f"a global batch of {self.batch} cannot be split into {self.world_size} equal parts: choose a multiple"
             )
+        if self.batch % (shares := self.world_size * self.parts):
+            raise UserError(
+                f"--accumulate {self.parts} does not divide a batch of {self.batch} on {self.world_size} ranks: "
+                "choose a divisor of a rank's share"
+            )
+        if self.multiple % shares:
+            raise UserError(f"a last batch of {self.multiple} cannot be split into {shares} equal parts")
         if self.samples < 1:
             raise UserError("the data set is empty: nothing to plan")
         if self.tail == "drop" and self.batch > self.positions:
@@ -77,21 +88,55 @@ class Plan:
         """Ids per epoch before the tail is dropped or padded."""
         return len(self.order) if self.order else self.samples
 
+    @property
+    def shown(self) -> int:
+        """Ids per epoch after the tail is dropped or padded."""
+        left = self.positions % self.batch
+        if self.tail == "exact" or not left:
+            return self.positions
+        if self.tail == "drop":
+            return self.positions - left
+        multiple = self.multiple or self.batch
+        return self.positions - left + min(-(-left // multiple) * multiple, self.batch)
+
+    @property
+    def share(self) -> int:
+        """Ids of this rank in a step, other than those of the last batch."""
+        return self.batch // (self.world_size * self.parts)
+
     def __len__(self) -> int:
         """Steps per epoch, the same on every rank."""
-        return self.positions // self.batch if self.tail == "drop" else -(-self.positions // self.batch)
+        return -(-self.shown // self.batch) * self.parts
+
+    def steps(self, epoch: int, start: int = 0) -> Iterator[Step]:
+        """This rank's samples of steps `start`.. of an epoch; `epoch` may be -1."""
+        order, occurrence = self._epoch(epoch)
+        for step in range(start, len(self)):
+            at = self._positions(step)
+            yield Step(order[at], occurrence[at])
 
     def ids(self, epoch: int, start: int = 0) -> Iterator[np.ndarray]:
-        """This rank's ids of steps `start`.. of an epoch, each [batch / world_size] int64; `epoch` may be -1."""
-        order, share = self._epoch(epoch), self.batch // self.world_size
-        for step in range(start, len(self)):
-            yield order[step * self.batch : (step + 1) * self.batch][self.rank * share : (self.rank + 1) * share]
+        """The `rows` of `steps` alone."""
+        return (step.rows for step in self.steps(epoch, start))
 
-    def _epoch(self, epoch: int) -> np.ndarray:
+    def _positions(self, step: int) -> slice:
+        """The positions of this rank in a step."""
+        batch, part = divmod(step, self.parts)
+        begin = batch * self.batch
+        share = self.share
+        if self.tail == "pad":  # the last batch may be smaller, in equal parts
+            share = min(self.batch, self.shown - begin) // (self.world_size * self.parts)
+        begin += (part * self.world_size + self.rank) * share
+        return slice(begin, begin + share)
+
+    def _epoch(self, epoch: int) -> Step:
+        """The ids at all positions of an epoch, on all ranks."""
         if self.order:
             order = self.order(self.seed, epoch)
         elif self.tail == "exact":
             order = np.arange(self.samples)
         else:
             order = permutation(self.samples, self.seed, epoch)
-        return np.resize(order, len(self) * self.batch) if self.tail == "pad" else order
+        if self.tail == "pad":
+            order = np.resize(order, self.shown)
+        return Step(order, occurrences(order)) if self.order or len(order) > self.samples else once(order)

@@ -1,5 +1,6 @@
 """Read the next rows ahead into this process, for files that the page cache cannot hold."""
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -73,7 +74,12 @@ class RowPrefetcher:
 
 
 def free_memory(cgroup: Path = CGROUP, meminfo: Path = MEMINFO) -> int:
-    """Bytes of memory that are free on this machine and within this container's limit (cgroup v2)."""
+    """Bytes of memory that are free on this machine and within this container's limit (cgroup v2).
+
+    Half of the memory where the system does not say what is free (macOS).
+    """
+    if not meminfo.exists():
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     lines = dict(line.split(":") for line in meminfo.read_text().splitlines())
     free = int(lines["MemAvailable"].split()[0]) * 1024
     try:

@@ -18,9 +18,10 @@ from ...augment.recipes import evaluation
 from ...augment.renderers.host import render
 from ...augment.spec import Normalize
 from ...shards.engine import cores, prefetch
-from ...shards.errors import UserError, choose
+from ...shards.errors import UserError, choose, command
 from ..batch import Batch
 from ..cut.resize import resized_crop, warm_up
+from ..options import usable
 from ..plan.order import Plan
 
 MODES = {"normal": (1, 2), "g-mask": (3, 4), "rand-g-mask": (5, 6), "avg-mask": (7, 8), "rand-avg-mask": (9, 10)}
@@ -53,7 +54,7 @@ class StaticSet:
         rank: int = 0,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.root, self.device = root, torch.device(device)
+        self.root, self.device = root, usable(device)
         self.classes, self.items = listed(root, mode)
         self.plan = Plan(len(self.items), batch, world_size, rank, tail="exact")
         self.size = _pixels(self.items[0].files[1]).shape[0]  # px, of every view
@@ -105,7 +106,8 @@ def listed(root: Path, mode: str) -> tuple[tuple[str, ...], list[Item]]:
     """Class names, sorted, and each image with its files for `mode`, by path. UserError for a missing file."""
     numbers = (0, *MODES[choose("mode", mode, MODES)])
     if not root.is_dir():
-        raise UserError(f"{root} is no folder: `python tools/make_static.py --out {root}` makes a static set")
+        make = command("python tools/make_static.py", "--out", root)
+        raise UserError(f"{root} is no folder: `{make}` makes a static set")
     classes = tuple(sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")))
     items = [item for label, name in enumerate(classes) for item in _items(root / name, label, numbers, mode)]
     if not items:

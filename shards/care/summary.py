@@ -1,5 +1,6 @@
 """The summary of a set that was just built."""
 
+from ..errors import command
 from ..manifest import Manifest
 from ..sources.passed import sentences
 
@@ -8,11 +9,12 @@ def summary(manifest: Manifest) -> str:
     """A short table, and for a training set the command that trains on it."""
     info, report = manifest.info, manifest.info.report
     filled = [n for n in info.counts if n] or [0]
+    of = f" of {len(info.classes):,}" if len(filled) < len(info.classes) else ""
     size = sum(f["bytes"] for f in info.files)
     lines = [
         ("set", f"{info.name}, {info.split} ({', '.join(f'{k} {v}' for k, v in info.subset.items() if k != 'name')})"),
         ("samples", f"{info.samples:,}, mean {manifest.bytes.mean() / 1e3:.1f} KB, mean {_size(manifest)} px"),
-        ("classes", f"{len(filled):,}, samples per class: {min(filled):,} to {max(filled):,}")
+        ("classes", f"{len(filled):,}{of}, samples per class: {min(filled):,} to {max(filled):,}")
         if info.classes
         else ("classes", "none: unlabeled"),
         ("files", f"{len(info.files)}, {size / 1e6:,.1f} MB: {', '.join(info.formats)}"),
@@ -30,7 +32,8 @@ def summary(manifest: Manifest) -> str:
     if info.split != "train":
         return table
     loader = next(form for form in ("ffcv", "webdataset", "folder") if form in info.formats)
-    return f"{table}\n\ntorchrun trainers/train.py --method moco --loader {loader} --data {manifest.root}"
+    words = ("--method", "moco", "--loader", loader, "--data", manifest.root)
+    return f"{table}\n\n{command('torchrun trainers/train.py', *words)}"
 
 
 def _size(manifest: Manifest) -> str:

@@ -37,8 +37,8 @@ class OpenFiles:
         return data
 
     def prefetch(self) -> None:
-        """Ask the kernel to read the files into its cache."""
-        for file in self._files:
+        """Ask the kernel to read the files into its cache; macOS cannot be asked."""
+        for file in self._files if hasattr(os, "posix_fadvise") else ():
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
     def close(self) -> None:

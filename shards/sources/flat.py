@@ -17,6 +17,8 @@ from .split import parts_of, split_folder, train_classes
 from .storage import Storage, opening, storage
 from .tree import images_below
 
+LABELS = "lists or tables beside the folder of images (--source takes the path of one that has labels)"
+LISTS = (".txt", ".csv", ".tsv", ".json", ".jsonl")
 IMAGENET_VAL = re.compile(r"ILSVRC2012_val_\d{8}\.\w+")
 
 
@@ -29,8 +31,13 @@ def flat(where: str | os.PathLike[str], split: str) -> Source:
     folder = split_folder(files, split)
     with opening(folder.show()):
         names = sorted(images_below(folder, "", passed))
+        for entry in sorted(files.entries()) if folder != files else ():
+            if entry.name.lower().endswith(LISTS):
+                passed.add(LABELS, entry.name)
         wnid = _wnids(files, folder, names) if split == "val" else {}
-        known = train_classes(files, parts_of(files)) if wnid else ()
+        known = train_classes(files, parts_of(files)) if split == "val" else ()
+    if known and not wnid:
+        print(f"warning: train has class folders, {folder.show()} has none: its images have no labels", file=sys.stderr)
     own = sorted(set(wnid.values()))
     classes = matched(own, known, folder.show()) if own else ()
     number = {name: n for n, name in enumerate(classes)}

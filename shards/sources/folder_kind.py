@@ -5,28 +5,27 @@ from collections.abc import Collection
 
 from ..errors import UserError
 from ..files import PAGE
+from ..manifest import TABLE
 from .images import is_hidden, is_image
 from .packed import COMPRESSED, KINDS, TABLES, TARS
 from .source import Source
-from .split import NAMES, Parts, config_folders, image_folders, parts_of
+from .split import NAMES, WORDS, Parts, config_folders, image_folders, parts_of
 from .storage import Storage
-from .tree import holds_images
+from .tree import folders_in, holds_images
 
-WORDS = sum(NAMES.values(), ())
 BESIDE = "beside the archives or tables (--source-type {kind} takes them)"
 
 
 def folder_kind(files: Storage, split: str) -> str | None:
     """imagefolder, flat, ilsvrc, parquet, tsv or webdataset; None for none of them."""
-    entries = files.entries()
-    dirs, own = ({e.name for e in entries if e.is_dir is wanted} for wanted in (True, False))
-    inner = {e.name for d in dirs if d.lower() in ("data", *WORDS) for e in files.entries(d) if not e.is_dir}
-    if PAGE in own | inner and _suffixes(own | inner) & {".tar", ".beton", ".parquet"}:  # a built set
+    dirs, own = folders_in(files), _files_in(files)
+    inner = set().union(*(_files_in(files, name) for name in dirs if name.lower() in ("data", *WORDS)))
+    if {PAGE, TABLE} <= own | inner:  # a built set
         return "webdataset"
     if any({f"{d}.parquet", f"{d}_stats.json"} <= own for d in dirs):  # img2dataset's numbered folders, no classes
         return "flat"
     parts, packed = parts_of(files), _packed(own | inner)
-    _check_clear(files, parts)
+    _check_clear(files, parts, split)
     root = parts.class_root(split)
     if root or (root == "" and not (packed and _illustrates(files, parts, inner))):
         return "imagefolder"
@@ -58,6 +57,11 @@ def pass_over_images(source: Source, files: Storage) -> None:
             source.passed.add("images " + BESIDE.format(kind="flat"), name)
 
 
+def _files_in(files: Storage, folder: str = "") -> set[str]:
+    """Names of the visible files in a folder."""
+    return {e.name for e in files.entries(folder) if not e.is_dir and not is_hidden(e.name)}
+
+
 def _packed(names: Collection[str]) -> str | None:
     """The kind of source that files of these names are; None without archives and tables."""
     stems = {
@@ -72,15 +76,11 @@ def _packed(names: Collection[str]) -> str | None:
     return "webdataset" if stems[".tar"] or any(n.lower().endswith(COMPRESSED) for n in names) else None
 
 
-def _suffixes(names: Collection[str]) -> set[str]:
-    return {os.path.splitext(name)[1].lower() for name in names}
-
-
-def _check_clear(files: Storage, parts: Parts) -> None:
-    """UserError when folders called train and val may be classes as well, because they hold images as others do."""
-    if len(parts.splits) == 2 and parts.others:
-        train, val = parts.splits.values()
+def _check_clear(files: Storage, parts: Parts, split: str) -> None:
+    """UserError when folders called train or val may be classes as well, because they hold images as others do."""
+    if parts.others and (len(parts.splits) == 2 or (split == "val" and "val" in parts.splits)):
+        names = "/, ".join(parts.splits.values())
         raise UserError(
-            f"{files.show()} has images in {train}/, {val}/ and {parts.others[0]}/, all without class folders, so they "
-            f"may be classes or splits: --source-type imagefolder takes them as classes, flat takes {train}/ or {val}/"
+            f"{files.show()} has images in {names}/ and {parts.others[0]}/, all without class folders, so they may be "
+            "splits or classes: --source-type flat takes the folder of the split, imagefolder takes all as classes"
         )

@@ -8,12 +8,12 @@ import numpy as np
 from ..errors import UserError
 from .arrange import arranged
 from .classes import matched
-from .images import is_hidden
+from .images import is_hidden, is_image
 from .packed import packed_kind
 from .passed import PassedOver
 from .readers import Files
 from .source import Source
-from .split import LAYOUT, Parts, no_split, other_folders, parts_of, train_classes
+from .split import LAYOUT, WORDS, Parts, named, no_split, other_folders, parts_of, train_classes
 from .storage import Storage, opening, storage
 from .tree import HIDDEN, LOOP, images_below, leads_back
 
@@ -34,6 +34,8 @@ def imagefolder(where: str | os.PathLike[str], split: str) -> Source:
         root = _root(files, parts, split)
         folder = files.inside(root)
         found = _images(folder, passed)
+        if not found:
+            raise _no_classes(files, root)
         if root:
             _pass_over_beside(files, passed)
         known = train_classes(files, parts) if split == "val" else ()
@@ -51,10 +53,7 @@ def _root(files: Storage, parts: Parts, split: str) -> str:
     if root is None and split not in parts.splits and (parts.splits or split != "train"):
         raise no_split(files, split)
     if root is None:
-        raise UserError(
-            f"{files.show(parts.splits.get(split, ''))} holds no images in class folders: a source is laid out as "
-            f"{LAYOUT.format(root=files.show())}; --source-type flat takes images without classes"
-        )
+        raise _no_classes(files, parts.splits.get(split, ""))
     if root == "" and parts.splits:
         names = " and ".join(parts.splits.values())
         alone = files.show(next(iter(parts.splits.values())))
@@ -63,7 +62,14 @@ def _root(files: Storage, parts: Parts, split: str) -> str:
             f"there do: --source {alone} takes it alone",
             file=sys.stderr,
         )
-    return root
+    return named(files, split, root)
+
+
+def _no_classes(files: Storage, root: str) -> UserError:
+    return UserError(
+        f"{files.show(root)} holds no images in class folders: a source is laid out as "
+        f"{LAYOUT.format(root=files.show())}; --source-type flat takes images without classes"
+    )
 
 
 def _images(folder: Storage, passed: PassedOver) -> dict[str, list[str]]:
@@ -89,6 +95,8 @@ def _check_alone(folder: Storage, only: tuple[str, list[str]]) -> None:
     folders = {path.rpartition("/")[0] for path in paths}
     common = os.path.commonpath(folders)
     if common not in folders:
+        head, _, last = common.rpartition("/")
+        common = head if last.lower() in WORDS else common
         raise UserError(
             f"{folder.show()} holds images in one folder, {common}, and there in several folders, which look like the "
             f"classes: name it with --source {folder.show(common)}"
@@ -101,7 +109,7 @@ def _pass_over_beside(files: Storage, passed: PassedOver) -> None:
     for name in other_folders(files):
         passed.add(BESIDE, name)
     for entry in sorted(files.entries()):
-        if not entry.is_dir and packed_kind(entry.name):
+        if not entry.is_dir and (packed_kind(entry.name) or is_image(entry.name)):
             passed.add(_reason(entry.name), entry.name)
 
 

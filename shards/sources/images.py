@@ -44,8 +44,8 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name.lower() in SYSTEM
 
 
-def files_in(files: Storage, folder: str = "", suffixes: Container[str] = SUFFIXES) -> list[str]:
-    """Sorted paths of the files in a folder that have one of the suffixes, by default those of images."""
+def files_in(files: Storage, folder: str, suffixes: Container[str]) -> list[str]:
+    """Sorted paths of the files in a folder that have one of the suffixes."""
     names = sorted(e.name for e in files.entries(folder) if not e.is_dir and not e.name.startswith("."))
     return [f"{folder}/{name}".lstrip("/") for name in names if _suffix(name) in suffixes]
 

@@ -33,7 +33,7 @@ def listing(where: str | os.PathLike[str], split: str, root: str | None = None) 
     with opening(where):
         text = files.read(name)
         images = files if root is None else storage(root)
-        if text.startswith(HEADER):
+        if text.removeprefix(b"\xef\xbb\xbf").startswith(HEADER):
             return _kaggle(text, where, split, images)
         paths, label = parse(text, where)
         categories = _categories(files)

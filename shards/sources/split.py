@@ -1,6 +1,7 @@
 """The train or val part of a folder: a folder in it, or the archives that belong to the split."""
 
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -13,6 +14,7 @@ from .tree import folders_in, holds_images
 
 LAYOUT = "{root}/train/<class>/<image>.JPEG and {root}/val/<class>/<image>.JPEG"
 NAMES = {"train": ("train", "training"), "val": ("val", "validation", "valid", "test")}  # the first that is found
+WORDS = (*NAMES["train"], *NAMES["val"])
 COUNTED = re.compile(r"(?P<head>.*?)(?P<number>\d+)(?P<of>[-_]of[-_])(?P<total>\d{1,6})(?P<tail>.*)", re.IGNORECASE)
 
 
@@ -58,8 +60,7 @@ def train_classes(files: Storage, parts: Parts) -> tuple[str, ...]:
 
 def other_folders(files: Storage) -> Iterator[str]:
     """Sorted names of the folders with images that are called like no split."""
-    words = sum(NAMES.values(), ())
-    return (n for n in folders_in(files) if n.lower() not in words and holds_images(files, n))
+    return (n for n in folders_in(files) if n.lower() not in WORDS and holds_images(files, n))
 
 
 def split_folder(files: Storage, split: str) -> Storage:
@@ -69,9 +70,16 @@ def split_folder(files: Storage, split: str) -> Storage:
             splits = parts_of(files).splits
         except (FileNotFoundError, NotADirectoryError) as error:
             raise no_split(files, split) from error
-    if split not in splits and (splits or split != "train"):
-        raise no_split(files, split)
-    return files.inside(splits.get(split, ""))
+        if split not in splits and (splits or split != "train"):
+            raise no_split(files, split)
+    return files.inside(named(files, split, splits.get(split, "")))
+
+
+def named(files: Storage, split: str, folder: str) -> str:
+    """The folder of a split, with a note when it has another name."""
+    if folder.lower() not in ("", split):
+        print(f"note: {files.show(folder)} is taken for the {split} split", file=sys.stderr)
+    return folder
 
 
 def no_split(files: Storage, split: str) -> UserError:
@@ -92,7 +100,7 @@ def archives(files: Storage, suffix: str, split: str, passed: PassedOver) -> lis
     """
     folders = {e.name for e in files.entries() if e.is_dir}
     paths = [path for folder in ("", *folders & {"data"}) for path in files_in(files, folder, {suffix})]
-    named = _naming(paths, "|".join(sum(NAMES.values(), ())))
+    named = _naming(paths, "|".join(WORDS))
     if len(paths) > len(named) == 1 and named[0].rpartition("/")[2].removesuffix(suffix) in NAMES["train"]:
         named = []
     plain = sorted({*paths} - {*named})
@@ -113,7 +121,7 @@ def archives(files: Storage, suffix: str, split: str, passed: PassedOver) -> lis
 def config_folders(files: Storage, suffixes: tuple[str, ...]) -> list[str]:
     """The folders, called like no split, that hold files with one of the suffixes, themselves or in a split's folder;
     [] when a split's folder is there."""
-    names, words = folders_in(files), sum(NAMES.values(), ("data",))
+    names, words = folders_in(files), (*WORDS, "data")
     if any(name in words for name in names):
         return []
     inner = {name: ["", *(f for f in folders_in(files, name) if f in words)] for name in names}

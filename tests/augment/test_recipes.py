@@ -59,6 +59,8 @@ def test_the_published_orders_and_strengths():
     assert [type(op) for op in views_of("ssl_small_mask")[0]][-2:] == [Normalize, HideAndSeek]
     assert [type(op) for op in views_of("ltaug")[0]] == [RandomResizedCrop, HorizontalFlip, ColorJitter, Normalize]
     assert views_of("inat")[0][-1].mean == INAT_MEAN
+    assert views_of("inat_slaug") == views_of("inat") * 2
+    assert [view[:-1] for view in views_of("inat_slaug")] == [view[:-1] for view in views_of("slaug")]
     assert views_of("transfer_evaluation")[0][0] == ResizeCenterCrop(224, 256, "bicubic")
 
 

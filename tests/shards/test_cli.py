@@ -82,6 +82,7 @@ class Fields:
     """Fields of every type"""
 
     dir: Annotated[Path, "a folder, 100 % of it", Positional] = Path()
+    count: Annotated[float | Literal["all"], "a number or a word", 0] = 1.0
     draw_subset: Annotated[bool | Literal["release", "paper"], "true alone, or a word"] = False
     name: Annotated[str, "any text"] = "pets"
     out: Annotated[Path | None, "a path or none"] = None
@@ -122,6 +123,12 @@ def test_text_paths_numbers_and_switches_become_values():
         fields("here", "--rate", "fast")
     with pytest.raises(UserError, match="--rate: -1 is less than 0"):
         fields("here", "--rate=-1")
+
+
+def test_a_number_may_be_a_word_instead():
+    assert (fields("here", "--count", "2").count, fields("here", "--count", "all").count) == (2.0, "all")
+    with pytest.raises(UserError, match=r"--count: 'al' is not of the form X\|all"):
+        fields("here", "--count", "al")
 
 
 def test_a_renamed_flag_keeps_its_old_name_and_help_names_it(capsys):

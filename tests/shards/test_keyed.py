@@ -7,6 +7,7 @@ FROZEN = {
     "SHUFFLE_BN": 1,
     "POSITIVES": 2,
     "MASKS": 3,
+    "DROPOUT": 4,
     "SHARD_ORDER": 101,
     "CLASS_ORDER": 102,
     "IMAGE_ORDER": 103,
@@ -14,6 +15,8 @@ FROZEN = {
     "CORNERS": 108,
     "PATCH": 109,
     "UNIFORMITY": 110,
+    "OCCURRENCE": 111,
+    "MINI_BATCHES": 112,
 }
 
 

@@ -111,6 +111,12 @@ class Unlabeled(Loader):
             yield batch._replace(target=batch.target * 0 - 1)
 
 
+class Alike(Loader):
+    def epoch(self, number, start=0):
+        for rows in self.plan.ids(number, start):
+            yield self.inner.batch(rows, number)
+
+
 @pytest.mark.parametrize(
     ("kind", "law"),
     [
@@ -118,6 +124,7 @@ class Unlabeled(Loader):
         (FromTheStart, "FromTheStart breaks the law 'a resume at any step gives the tail .* epoch': from step 1"),
         (PerRank, 'in rank order are the batches of one process": 2 ranks'),
         (Unlabeled, "'target holds the labels of the rows'"),
+        (Alike, "Alike breaks the law 'an image that an epoch shows again has other views'"),
     ],
 )
 def test_a_loader_that_breaks_a_law_is_named_with_the_law(built, kind, law):

@@ -1,6 +1,9 @@
 """Other programs read the converted checkpoints, and the report lists what was kept."""
 
+import errno
 import pickle
+from typing import get_args, get_type_hints
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -9,6 +12,7 @@ from torchvision.models import resnet18
 
 from viewstream.shards.errors import UserError
 from viewstream.tools.convert_checkpoint import Convert, convert
+from viewstream.trainers.checkpoints.layouts import KINDS
 from viewstream.trainers.checkpoints.loading import load_backbone
 from viewstream.trainers.checkpoints.restart import restart
 from viewstream.trainers.methods.moco import MoCo
@@ -42,6 +46,23 @@ def test_torchvision_loads_a_converted_backbone(ours, body, tmp_path):
         "left out: fc (2), queue (2), target network (120)",
         f"written to {tmp_path / 'net.pth'}",
     ]
+
+
+def test_averaged_weights_are_counted_and_converted_on_request(body, tmp_path):
+    averaged = {k: v + 1 for k, v in body.items()}
+    torch.save({"state_dict": body, "state_dict_ema": averaged, "arch": "resnet18"}, tmp_path / "timm.pth.tar")
+    report = convert(Convert(tmp_path / "timm.pth.tar", tmp_path / "net.pth"))
+    assert "left out: state_dict_ema (120 entries; --ema takes them)" in report
+    report = convert(Convert(tmp_path / "timm.pth.tar", tmp_path / "ema.pth", ema=True))
+    assert "online network of state_dict_ema\n" in report
+    assert "left out: state_dict (120 entries)\n" in report
+    state = torch.load(tmp_path / "ema.pth", weights_only=True)
+    assert all(torch.equal(state[k], v) for k, v in averaged.items())
+
+
+def test_every_format_can_be_named():
+    formats = get_args(get_args(get_type_hints(Convert, include_extras=True)["format"])[0])
+    assert formats == ("auto", *KINDS)
 
 
 def test_a_head_is_kept_on_request(ours, tmp_path):
@@ -138,6 +159,21 @@ def test_a_mistake_is_one_line_and_writes_nothing(ours, tmp_path, change, reason
         convert(Convert(ours, out, **change))
     assert [p.name for p in tmp_path.iterdir()] == ["there.pth"]
     assert (tmp_path / "there.pth").read_text() == "mine"
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(ours, tmp_path, monkeypatch):
+    own = torch.save
+
+    def full(content, file):
+        def write(content):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        own(content, Mock(write=write))
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(UserError, match=r"net.pth cannot be written \(No space left on device\)"):
+        convert(Convert(ours, tmp_path / "net.pth"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_file_that_names_no_network_needs_an_arch(body, tmp_path):

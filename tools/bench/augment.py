@@ -17,6 +17,9 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from viewstream.shards.cli import parse, run
+
+# isort: split
 import numpy as np
 import torch
 from torch import Tensor
@@ -27,7 +30,6 @@ from viewstream.augment.recipes import moco_v2
 from viewstream.augment.renderers import device, host, packing
 from viewstream.augment.spec import HideAndSeek, Normalize, RandomResizedCrop, Solarize, View
 from viewstream.pipeline.workers import share_of_cores
-from viewstream.shards.cli import parse, run
 from viewstream.shards.files import atomic
 from viewstream.tools.bench.augment_cases import Case, kornia_container, ours, parameters, pil, squares, torchvision_v2
 from viewstream.tools.bench.rounds import in_rounds

@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from viewstream.shards.cli import parse, run
+
+# isort: split
 import torch
 from torch import Tensor
 
-from viewstream.shards.cli import parse, run
 from viewstream.shards.files import atomic
 from viewstream.tools.bench.rounds import in_rounds
 from viewstream.trainers.evals.knn import best_nn, weighted

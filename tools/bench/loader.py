@@ -20,7 +20,7 @@ from viewstream.pipeline.choose import LOADERS, open_set
 from viewstream.pipeline.timing import Times
 from viewstream.pipeline.workers import share_of_cores
 from viewstream.shards.cli import Renamed, parse, run
-from viewstream.shards.errors import UserError
+from viewstream.shards.errors import UserError, needs
 from viewstream.tools.bench.loader_cases import cases
 from viewstream.tools.bench.loader_job import Case, Job
 from viewstream.tools.bench.loader_report import report
@@ -60,6 +60,8 @@ def main() -> None:
     (options,) = parse(Bench(), description=__doc__ or "")
     if not options.data:
         raise UserError("no data set to measure: name one with --data data/shards/<name>")
+    if options.out:
+        needs("matplotlib")
     manifest, threads = open_set(options.data), options.workers or share_of_cores()
     views = views_of(options.views, options.size)
     crops = [view[0] for view in views if isinstance(view[0], RandomResizedCrop)]

@@ -13,10 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
+from viewstream.shards.cli import Positional, parse, run
+
+# isort: split
 import numpy as np
 import pyarrow as pa
 
-from viewstream.shards.cli import Positional, parse, run
 from viewstream.shards.manifest import SCHEMA, DatasetInfo, Manifest, write
 
 ROWS = 1_281_167  # training images of ImageNet

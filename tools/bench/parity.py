@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from viewstream.shards.cli import parse, run
+
+# isort: split
 import numpy as np
 from PIL import Image
 
 from viewstream.pipeline.choose import open_reader
-from viewstream.shards.cli import parse, run
 from viewstream.shards.errors import UserError
 from viewstream.shards.files import atomic
 from viewstream.shards.manifest import Manifest

@@ -19,12 +19,14 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
+from viewstream.shards.cli import parse, run
+
+# isort: split
 from PIL import Image, ImageFilter
 from torchvision.transforms import transforms as v1
 
 from viewstream.pipeline.choose import READERS, open_reader
 from viewstream.pipeline.static.write import QUALITY, chosen, names_of, one_thread
-from viewstream.shards.cli import parse, run
 from viewstream.shards.engine import cores
 from viewstream.shards.errors import UserError
 from viewstream.shards.files import atomic

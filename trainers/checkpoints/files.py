@@ -1,29 +1,89 @@
 """Checkpoint files: read without executing anything in them, kept under a second name."""
 
+import argparse
 import os
+import re
 import shutil
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ...shards.errors import UserError, needs
-from ...shards.files import digest_of
+from ...shards.files import atomic, digest_of, partial_path
 
 State = dict[str, Tensor]  # entries of a network by name
 
+# Plain classes that programs save beside their weights, some of them under several names: restoring them runs nothing.
+HARMLESS: list[Any] = [argparse.Namespace, dict, list, int, float, np.ndarray, np.dtype]
+HARMLESS += [type(np.dtype(code)) for code in np.typecodes["All"]]
+for _home in ("numpy.core.multiarray", "numpy._core.multiarray"):
+    HARMLESS += [(np.float64(0).__reduce__()[0], f"{_home}.scalar")]
+    HARMLESS += [(np.zeros(0).__reduce__()[0], f"{_home}._reconstruct")]
+HARMLESS += [(PurePosixPath, f"{_home}.PosixPath") for _home in ("pathlib", "pathlib._local")]
+HARMLESS += [(lambda *_: {}, "collections.defaultdict")]  # torch fills dictionaries alone
+
 
 def load_file(path: Path) -> Any:
-    """Content of a .safetensors file or of a file that torch.save wrote, on the CPU. UserError if it cannot be read."""
+    """Content of a safetensors file or of a file that torch.save wrote, on the CPU. UserError if it cannot be read."""
     _require_file(path)
     try:
-        if path.suffix == ".safetensors":
-            return needs("safetensors.torch").load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:
+            start = file.read(512)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): name another") from error
+    if obstacle := _no_checkpoint(start):
+        raise UserError(f"{path} is not a readable checkpoint {obstacle}")
+    library = needs("safetensors.torch") if path.suffix == ".safetensors" or start[8:10] == b'{"' else None
+    try:
+        if library:
+            return library.load_file(path)
+        with torch.serialization.safe_globals(HARMLESS):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the errors of the two libraries have no common base
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{path} is not a readable checkpoint ({reason}): name another") from error
+        raise UserError(f"{path} is not a readable checkpoint {_obstacle(start, error)}") from error
+
+
+def _no_checkpoint(start: bytes) -> str:
+    """What is in the way, and the remedy, if the first bytes of a file show that it is something else; else empty."""
+    if not start:
+        return "(it is empty): copy or download it again"
+    if start.startswith(b"version https://git-lfs"):
+        return "(it is a Git LFS pointer, not the file itself): `git lfs pull` in its folder brings the file"
+    if re.match(rb"(\xef\xbb\xbf)?\s*<(!doctype|html|\?xml)", start, re.IGNORECASE):
+        return "(it is a web page): download the file itself"
+    return ""
+
+
+def _obstacle(start: bytes, error: Exception) -> str:
+    """The same for an error of torch or safetensors, whose own advice would be to run what the file holds."""
+    unknown = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if unknown or "TorchScript" in str(error):
+        return (
+            f"(it holds {unknown[1] if unknown else 'a TorchScript program'}, and restoring that would run code): save "
+            "the weights alone, with torch.save(model.state_dict(), FILE) in the program that wrote it"
+        )
+    if start.startswith(b"PK") or start[8:10] == b'{"':
+        return "(it is damaged or cut off): copy or download it again"
+    return "(neither torch.save nor safetensors wrote it, or it is damaged): name another"
+
+
+def save(content: Any, file: IO[bytes]) -> None:
+    """Write what torch.save writes. OSError if the file system refuses, which torch shows as an error of its own."""
+    try:
+        torch.save(content, file)
+    except RuntimeError as error:
+        cause = error.__context__
+        if isinstance(cause, OSError):
+            raise OSError(cause.errno, cause.strerror) from error
+        raise
+
+
+def from_before(folder: Path) -> str:
+    """The end of an error message: that the run in `folder` has a checkpoint from before the error, if it has one."""
+    return "; last.pt is from before" if (folder / "last.pt").exists() else ""
 
 
 def content_digest(path: Path) -> str:
@@ -39,10 +99,12 @@ def _require_file(path: Path) -> None:
 
 def link(source: Path, name: Path) -> None:
     """Give a file another name, which keeps its content when `source` is replaced later."""
-    new = name.with_name(name.name + ".partial")
+    new = partial_path(name)
     new.unlink(missing_ok=True)
     try:
         os.link(source, new)
     except OSError:  # a file system without links
-        shutil.copyfile(source, new)
-    new.replace(name)
+        with source.open("rb") as content, atomic(name) as copy:
+            shutil.copyfileobj(content, copy)
+    else:
+        new.replace(name)

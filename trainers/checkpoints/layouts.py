@@ -5,20 +5,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from ...shards.errors import UserError, choose
 from .files import State, load_file
 from .library_names import library_names
+from .sections import bare, beside, opened, sections
 
 # Writers of two networks -> prefix of the trained network, prefix of its slow copy. ssl-small and KCL write MoCo files.
 PAIRS = {
     "viewstream": ("online.", "target."),
     "moco": ("encoder_q.", "encoder_k."),
+    "mocov3": ("base_encoder.", "momentum_encoder."),
+    "solo": ("backbone.", "momentum_backbone."),
+    "dino": ("student.backbone.", "teacher.backbone."),
     "seed": ("student.", ""),  # the teacher in it is a copy of another file
     "ensemble": ("student_encoder.", "teacher_encoder."),  # STS and Momentum^2 Teacher
 }
 KINDS = (*PAIRS, "swav", "simclr", "supervised", "plain")
+ASIDE = re.compile(r"prototypes\.|queue|n_averaged|((\w+_)?(projector|predictor)|(dino|ibot)_head)\.")  # no backbone
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class Weights:
     others: State  # queues, prototypes, a predictor, ...
     slow: bool  # evaluations take the slow copy
     classes: dict[str, Any]  # names, and counts of the training images, of the classes; empty as the recipe
+    averaged: str  # section of the averaged weights, if these were taken
+    beside: dict[str, str]  # sections that were not taken: what is in them
 
     def choice(self, which: str) -> str:
         """The network that `which` means: `online` or `target`."""
@@ -53,67 +58,68 @@ class Weights:
         return {name.removeprefix("fc."): value for name, value in state.items() if name.startswith("fc.")}
 
 
-def read(path: Path, kind: str = "auto") -> Weights:
-    """Content of a checkpoint file, on the CPU. UserError if it holds no weights, or none of `kind`."""
+def read(path: Path, kind: str = "auto", *, ema: bool = False) -> Weights:
+    """Content of a checkpoint file, on the CPU; `ema`: with the averaged weights that the file holds beside the others.
+    UserError if it holds no weights, or none of `kind`."""
     file = load_file(path)
     try:
-        return unpacked(file, kind)
+        return unpacked(file, kind, ema=ema)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 
 
-def unpacked(file: Any, kind: str = "auto") -> Weights:
+def unpacked(file: Any, kind: str = "auto", *, ema: bool = False) -> Weights:
     """The weights in a loaded file; `kind`: one of KINDS, or `auto` to recognize it by its entries."""
-    state, wrapped = _tensors(file)
-    bare = {name: _unwrapped(name) for name in state}
+    found = sections(file)
+    chosen = found.averaged if ema else found.main
+    if not chosen:
+        raise UserError("the file holds no averaged weights: leave out --ema")
+    state, others = opened({bare(name): value for name, value in found.states[chosen].items()})
     if choose("format", kind, ("auto", *KINDS)) == "auto":
-        kind = _kind(bare)
+        kind = _kind(state, list(found.states[chosen]))
     trained, slow_copy = PAIRS.get(kind, ("", ""))
-    online, target, others = {}, {}, {}
-    for name, short in bare.items():
-        if short.startswith(trained) and not short.startswith(("prototypes.", "queue")):
-            online[_unwrapped(short.removeprefix(trained))] = state[name]
-        elif slow_copy and short.startswith(slow_copy):
-            target[short.removeprefix(slow_copy)] = state[name]
+    online, target = {}, {}
+    for name, value in state.items():
+        if name.startswith(trained) and not ASIDE.match(name):
+            online[name.removeprefix(trained)] = value
+        elif slow_copy and name.startswith(slow_copy):
+            target[name.removeprefix(slow_copy)] = value
         else:
-            others[short] = state[name]
+            others[name] = value
     if not online:
         raise UserError(
             f"no entry begins with {trained}, it is no {kind} checkpoint: leave the format to be recognized"
         )
-    about = file if wrapped else {}
+    (online, loose), (target, more) = opened(online), opened(target)
+    others |= {trained + name: value for name, value in loose.items()}
+    others |= {slow_copy + name: value for name, value in more.items()}
+    about = file if chosen in file else {}
     recipe, classes = (about.get(name, {}) if kind == "viewstream" else {} for name in ("recipe", "classes"))
     arch, epoch = str(recipe.get("arch") or about.get("arch") or ""), int(about.get("epoch") or 0)
-    slow = kind == "ensemble" or recipe.get("method") in ("byol", "sts", "m2t")
-    return Weights(kind, arch, epoch, recipe, library_names(online), library_names(target), others, slow, classes)
+    slow = kind in ("ensemble", "dino") or recipe.get("method") in ("byol", "sts", "m2t")
+    return Weights(
+        kind,
+        arch,
+        epoch,
+        recipe,
+        library_names(online),
+        library_names(target),
+        others,
+        slow,
+        classes,
+        chosen if chosen == found.averaged else "",
+        beside(found, chosen),
+    )
 
 
-def _tensors(file: Any) -> tuple[State, bool]:
-    """The tensors of a file by name, and whether the file holds other things beside them."""
-    state = file if isinstance(file, dict) else {}
-    wrappers = ("method", "state_dict_best", "state_dict", "model")
-    wrapper = next((name for name in wrappers if isinstance(state.get(name), dict)), None)
-    if wrapper:
-        state = state[wrapper]
-    if "feat_model" in state:  # decoupling keeps its classifier apart
-        state = state["feat_model"] | {f"classifier.{k}": v for k, v in state.get("classifier", {}).items()}
-    state = {name: value for name, value in state.items() if isinstance(value, Tensor)}
-    if not state:
-        raise UserError("the file holds no weights: name a checkpoint")
-    return state, wrapper is not None
-
-
-def _unwrapped(name: str) -> str:
-    return re.sub(r"^(module\.)+", "", name)  # DistributedDataParallel adds it, once per wrapper
-
-
-def _kind(bare: dict[str, str]) -> str:
-    """The writer of a checkpoint, from its entries: name in the file -> name without `module.`."""
+def _kind(state: State, names: list[str]) -> str:
+    """The writer of a checkpoint, from its entries; `names`: those in the file, wrappers included."""
     for kind, (trained, _) in PAIRS.items():
-        if any(name.startswith(trained) for name in bare.values()):
+        mark = "momentum_backbone." if kind == "solo" else trained  # our encoders have a `backbone.` as well
+        if any(name.startswith(mark) for name in state):
             return kind
-    if any(name.startswith(("projection_head.", "prototypes.")) for name in bare.values()):
+    if any(name.startswith(("projection_head.", "prototypes.")) for name in state):
         return "swav"
-    if all(name.startswith("module.module.module.") for name in bare):
+    if all(name.startswith("module.module.module.") for name in names):
         return "simclr"
-    return "supervised" if any(name.startswith("module.") for name in bare) else "plain"
+    return "supervised" if any(name.startswith("module.") for name in names) else "plain"

@@ -3,7 +3,7 @@
 `Loaded` lists what was left out; entries that the network lacks or that have another shape are an error.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,8 +13,7 @@ from ...shards.errors import UserError
 from ..nets.encoder import Encoder
 from .files import State
 from .layouts import Weights, read
-
-HEADS = ("fc.", "classifier.", "head.", "heads.", "head_dist.")  # prefixes of classifiers and projection heads
+from .sections import HEADS
 
 
 class Match(NamedTuple):
@@ -32,10 +31,14 @@ class Loaded:
     kind: str
     kept: list[str]
     dropped: list[str]
+    averaged: str = ""  # section of the averaged weights, if these were taken
+    beside: dict[str, str] = field(default_factory=dict)  # other weights in the file, section by section
 
     def __str__(self) -> str:
-        dropped = f", left out: {listed(self.dropped)}" if self.dropped else ""
-        return f"{self.kind} checkpoint, {len(self.kept)} entries loaded{dropped}"
+        what = f"{self.kind} checkpoint{f', averaged weights {self.averaged}' if self.averaged else ''}"
+        dropped = [listed(self.dropped)] if self.dropped else []
+        dropped += [f"{name} ({content})" for name, content in self.beside.items()]
+        return f"{what}, {len(self.kept)} entries loaded" + (f", left out: {', '.join(dropped)}" if dropped else "")
 
 
 def listed(names: list[str], maximum: int = 4) -> str:
@@ -67,23 +70,25 @@ def _library_name(name: str) -> str:
     return name.removeprefix("backbone.") if name.startswith("backbone.") else "fc." + name.removeprefix("head.")
 
 
-def load_backbone(net: nn.Module, path: Path, *, kind: str = "auto", which: str = "auto") -> Loaded:
-    """Fill a backbone from a checkpoint and leave out its head. UserError that lists the entries that do not fit."""
-    return _load(net, path, kind, which)
+def load_backbone(net: nn.Module, path: Path, *, kind: str = "auto", which: str = "auto", ema: bool = False) -> Loaded:
+    """Fill a backbone from a checkpoint and leave out its head; `ema`: with the file's averaged weights. UserError that
+    lists the entries that do not fit."""
+    return _load(net, path, kind, which, ema)
 
 
-def load_encoder(net: Encoder, path: Path, *, kind: str = "auto", which: str = "auto") -> Loaded:
-    """Fill backbone and head from a checkpoint. UserError that lists the entries that do not fit."""
-    return _load(net, path, kind, which)
+def load_encoder(net: Encoder, path: Path, *, kind: str = "auto", which: str = "auto", ema: bool = False) -> Loaded:
+    """Fill backbone and head from a checkpoint; `ema`: with the file's averaged weights. UserError that lists the
+    entries that do not fit."""
+    return _load(net, path, kind, which, ema)
 
 
-def _load(net: nn.Module, path: Path, kind: str, which: str) -> Loaded:
-    weights = read(path, kind)
+def _load(net: nn.Module, path: Path, kind: str, which: str, ema: bool) -> Loaded:
+    weights = read(path, kind, ema=ema)
     take, left, wrong = match_state_dict(net, weights.network(which))
     if wrong:
         raise unfit(path, weights, wrong)
     net.load_state_dict(take, strict=False)  # only BatchNorm counters may be missing
-    return Loaded(weights.kind, list(take), left + list(weights.others))
+    return Loaded(weights.kind, list(take), left + list(weights.others), weights.averaged, weights.beside)
 
 
 def unfit(path: Path, weights: Weights, wrong: list[str]) -> UserError:

@@ -1,6 +1,7 @@
 """Checkpoints of a run: written atomically, compared with the run before they are resumed."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,10 @@ import torch
 from torch import nn
 
 from ...shards.errors import UserError
-from ...shards.files import atomic
+from ...shards.files import atomic, writing
 from ..methods.method import Method
 from ..ranks import gather, rank, world_size
-from .files import State, link, load_file
+from .files import State, from_before, link, load_file, save
 from .same import require_same_set, require_same_start
 
 
@@ -50,34 +51,41 @@ class CheckpointManager:
     ):
         self.folder, self.state, self.metadata = folder, state, metadata
         self.per_epoch, self.save_every, self.keep_every = per_epoch, save_every, keep_every
-        self.best, self._improved = -math.inf, False
+        self.best, self._improved, self._measured = -math.inf, False, 0
 
     def due(self, step: int) -> bool:
         """Whether a checkpoint is to be saved after `step` steps."""
         return not step % self.per_epoch or bool(self.save_every and not step % self.save_every)
 
-    def report_metric(self, value: float) -> None:
-        """Report a validation metric; the next `save` also writes best.pt if it is the highest so far."""
-        self._improved, self.best = value > self.best, max(value, self.best)
+    def measured(self, step: int) -> bool:
+        """Whether a metric was reported after `step` steps, also before a resume."""
+        return step == self._measured
+
+    def report_metric(self, step: int, value: float) -> None:
+        """Report a validation metric of the weights after `step` steps; the `save` of that step, which has to follow,
+        also writes best.pt if it is the highest so far."""
+        self._measured = step
+        if value > self.best:
+            self._improved, self.best = True, value
 
     def save(self, step: int) -> None:
         """Write the checkpoint after `step` steps.
 
         UserError, on every rank, if the weights are not finite: the loss was checked before the step that made them."""
         if not torch.stack([p.detach().sum() for p in self.state.method.parameters()]).isfinite().all():
-            raise UserError(
-                f"the weights are not finite after step {step}: lower --lr; the last checkpoint is from before"
-            )
+            raise UserError(f"the weights are not finite after step {step}: lower --lr{from_before(self.folder)}")
         improved, self._improved = self._improved, False
         if rank():
             return
-        last, epoch = self.folder / "last.pt", step // self.per_epoch
-        with atomic(last) as file:  # a killed run leaves the previous checkpoint whole
-            torch.save(self._content(step), file)
-        if improved:
-            link(last, self.folder / "best.pt")
-        if self.keep_every and not step % self.per_epoch and not epoch % self.keep_every:
-            link(last, self.folder / f"epoch-{epoch:04d}.pt")
+        last, best, epoch = self.folder / "last.pt", self.folder / "best.pt", step // self.per_epoch
+        remedy = f"check free space and write permission, then --resume auto continues{from_before(self.folder)}"
+        with writing(last, remedy if last.exists() else "check free space and write permission, then start again"):
+            with atomic(best if improved else last) as file:  # a killed run leaves the previous checkpoint whole
+                save(self._content(step), file)
+            if improved:  # best.pt first: a run killed here measures these weights again, and finds them better again
+                link(best, last)
+            if self.keep_every and not step % self.per_epoch and not epoch % self.keep_every:
+                link(last, self.folder / f"epoch-{epoch:04d}.pt")
 
     def _content(self, step: int) -> dict[str, Any]:
         return {
@@ -86,20 +94,34 @@ class CheckpointManager:
             "optimizer": self.state.optimizer.state_dict(),
             "scaler": self.state.scaler.state_dict(),
             "best": self.best,
+            "measured": self._measured,
             "world": world_size(),
             "threads": torch.get_num_threads(),
             **self.metadata,
         }
 
-    def resume(self, path: Path) -> int:
-        """Load a checkpoint and return its number of steps. UserError if it is of another recipe or data set, or if the
-        ranks read different ones."""
+    def resume(
+        self, path: Path, objection: Callable[[int, int], str] = lambda *_: "its schedule was made for them"
+    ) -> int:
+        """Load a checkpoint and return its number of steps.
+
+        `objection(epochs, step)`: why a run of that many epochs, after `step` steps, cannot go on for those of this;
+        empty if it can. UserError if the checkpoint is of another recipe or data set, or if the ranks read
+        different ones.
+        """
         saved = _read(path)
-        self._require_same_run(saved, path)
+        now = self.metadata["recipe"].get("epochs")
+        before = saved["recipe"].get("epochs")
+        self._require_same_run({**saved, "recipe": {**saved["recipe"], "epochs": now}}, path)
+        if before != now:
+            _require_same_past(path, before, now, objection(before, saved["step"]))
         _load(self.state.method, saved["method"], path)
         self.state.optimizer.load_state_dict(saved["optimizer"])
-        self.state.scaler.load_state_dict(saved["scaler"])
-        self.best = saved["best"]
+        if saved["scaler"]:  # empty after a run without loss scaling, as one on a CPU
+            self.state.scaler.load_state_dict(saved["scaler"])
+        if path.resolve().parent == self.folder.resolve():  # else its best.pt is in another folder
+            self.best = saved["best"]
+        self._measured = saved.get("measured", saved["step"])  # older checkpoints do not say
         for name, now in (("world", world_size()), ("threads", torch.get_num_threads())):
             if saved[name] != now and not rank():
                 change = f"saved with {name} {saved[name]}, now {now}"
@@ -124,6 +146,16 @@ class CheckpointManager:
         require_same_start(path, saved.get("start"), self.metadata.get("start", {}))
         kept: dict[str, Any] = {"start": saved.get("start"), "val": saved.get("val") or self.metadata.get("val")}
         self.metadata = self.metadata | kept  # a command that names no --pretrained or --val erases neither
+
+
+def _require_same_past(path: Path, before: int, now: int, objection: str) -> None:
+    if objection:
+        raise UserError(
+            f"{path} was trained with another recipe (epochs {before} -> {now}), and {objection}: repeat --epochs "
+            f"{before}, or start again with another --out"
+        )
+    if not rank():
+        print(f"note: epochs {before} -> {now}: the steps already taken are the same, the end of the run is another")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -10,14 +10,14 @@ from .layouts import read
 from .loading import Loaded, Match, match_state_dict, unfit
 
 
-def restart(method: MoCo, path: Path) -> Loaded:
+def restart(method: MoCo, path: Path, *, ema: bool = False) -> Loaded:
     """Fill MoCo from a SEED student or another MoCo run.
 
     Every entry of equal shape is taken, also a queue, even of a teacher; then the key encoder gets the online weights.
     Unlike in the release, the pointer of a queue of another shape is left out with it, and a backbone that lacks an
     entry is an error.
     """
-    weights = read(path)
+    weights = read(path, ema=ema)
     kept, dropped = [], []
     for net, state in ((method.online, weights.online), (method.target, weights.target)):
         take, left, wrong = match_state_dict(net, state) if state else Match({}, [], [])
@@ -27,7 +27,8 @@ def restart(method: MoCo, path: Path) -> Loaded:
         kept, dropped = kept + list(take), dropped + left + wrong
     ema_(method.target, method.online, 0.0)
     queues = _fill_queues(method, weights.others)
-    return Loaded(weights.kind, kept + queues, dropped + [name for name in weights.others if name not in queues])
+    dropped += [name for name in weights.others if name not in queues]
+    return Loaded(weights.kind, kept + queues, dropped, weights.averaged, weights.beside)
 
 
 def _fill_queues(method: MoCo, others: State) -> list[str]:

@@ -24,7 +24,7 @@ def require_same_set(path: Path, name: str, was: Facts | None, now: Facts) -> No
     changed = [f"{k} {was.get(k)!r} -> {v!r}" for k, v in now.items() if was.get(k) != v and k != "identity"]
     if not changed and was.get("identity") != now.get("identity"):
         changed = [
-            "other pixels, labels, order or class names (without a build: sizes or times) under the same image names"
+            "other pixels, labels, order or class names under the same names; of files without a build: other times"
         ]
     if changed:
         raise UserError(
@@ -42,7 +42,7 @@ def require_same_start(path: Path, was: Facts | None, now: Facts) -> None:
         if now:
             _note(f"{path} is of an earlier version: what it began with cannot be compared")
         return
-    changed = [f"{k} {str(was.get(k))[:12]} -> {v[:12]}" for k, v in now.items() if was.get(k) != v]
+    changed = [f"{k} {str(was.get(k))[:12]} -> {str(v)[:12]}" for k, v in now.items() if was.get(k) != v]
     if changed:
         raise UserError(
             f"{path} is of a run that began with other weights ({'; '.join(changed)}): "

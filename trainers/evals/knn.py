@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ...shards.errors import UserError
-from .neighbors import SLICE, Rows, nearest, rows_of
+from .checks import require_finite
+from .neighbors import AS_THEY_ARE, SLICE, Orders, Rows, nearest, rows_of
 
 CHUNK = 8192  # queries compared with the bank together; neighbors.nearest states the memory
 WHOLE = slice(None)
@@ -38,7 +39,7 @@ def weighted_hits(
     part: slice = WHOLE,
 ) -> Tensor:
     """Number of queries of `part` that the weighted vote classifies correctly: [] int64. UserError: `best_nn_hits`."""
-    _check(bank, bank_labels, labels, k)
+    _check(bank, bank_labels, queries, labels, k)
     hits, classes = torch.zeros((), dtype=torch.long, device=bank.device), int(bank_labels.max()) + 1
     bank_rows, query_rows = rows_of(bank, "norm"), rows_of(queries, "norm")
     for chunk in _chunks(len(queries), part):
@@ -62,7 +63,7 @@ def best_nn(
     batch: int = 512,
 ) -> Iterator[tuple[str, float]]:
     """Yield the best accuracy over k = 1, 3, 5, ... max_k Euclidean neighbors with one vote each, then the smallest
-    such k (spec small_sts A.9). For `space`, `gpus` and `batch` see `neighbors.rows_of`."""
+    such k (spec small_sts A.9). For `space`, `gpus` and `batch` see `neighbors.rows_of`; rows are not shuffled."""
     hits = best_nn_hits(bank, bank_labels, queries, labels, max_k=max_k, space=space, gpus=gpus, batch=batch)
     yield from best_of(hits, len(labels), space)
 
@@ -89,15 +90,17 @@ def best_nn_hits(
     space: str,
     gpus: int = 1,
     batch: int = 512,
+    orders: Orders = AS_THEY_ARE,
     part: slice = WHOLE,
 ) -> Tensor:
     """Number of queries of `part` that each k = 1, 3, 5, ... classifies correctly: [number of odd k] int64.
 
-    UserError for more neighbors than bank rows, unlabeled rows, or an unknown space.
+    UserError for more neighbors than bank rows, features that are not finite, unlabeled rows, or an unknown space.
     """
-    _check(bank, bank_labels, labels, max_k)
+    _check(bank, bank_labels, queries, labels, max_k)
     hits = torch.zeros((max_k + 1) // 2, dtype=torch.long, device=bank.device)
-    bank_rows, query_rows = rows_of(bank, space, gpus, batch), rows_of(queries, space, 1, batch)
+    bank_rows = rows_of(bank, space, gpus, batch, orders[0])
+    query_rows = rows_of(queries, space, 1, batch, orders[1])
     for chunk, _, at in _euclidean(bank_rows, len(bank), query_rows, len(queries), max_k, part):
         hits += (votes(bank_labels[at]) == labels[chunk, None]).sum(dim=0)
     return hits
@@ -153,7 +156,9 @@ def _chunks(queries: int, part: slice) -> Iterator[slice]:
     yield from (slice(at, min(at + CHUNK, end)) for at in range(start, end, CHUNK))
 
 
-def _check(bank: Tensor, bank_labels: Tensor, labels: Tensor, k: int) -> None:
+def _check(bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Tensor, k: int) -> None:
+    for x in (bank, queries):
+        require_finite(x)
     if not 1 <= k <= len(bank):
         raise UserError(f"{k} neighbors cannot vote among {len(bank)} training images: ask for 1 to {len(bank)}")
     for kind, values in (("training", bank_labels), ("test", labels)):

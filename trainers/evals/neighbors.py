@@ -3,24 +3,29 @@
 from collections.abc import Callable
 from itertools import pairwise
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...augment.draw import hashed
 from ...shards.errors import UserError, choose
+from ...shards.keyed import Purpose
 
 BLOCK, SLICE = 65536, 512  # bank rows and queries per matrix product
 SPACES = ("original", "norm", "shift-norm")
 Rows = Callable[[int, int], Tensor]  # (start, end) -> those rows in the chosen space
+Orders = tuple[Tensor | None, Tensor | None]  # orders of the bank and the queries that mini-batches are cut from
+AS_THEY_ARE: Orders = (None, None)
 
 
-def rows_of(x: Tensor, space: str, gpus: int = 1, batch: int = 512) -> Rows:
+def rows_of(x: Tensor, space: str, gpus: int = 1, batch: int = 512, order: Tensor | None = None) -> Rows:
     """Features [N, D] -> a function (start, end) -> those rows in a space; it computes them per call, without a second
     copy of the bank.
 
     `original`: as they are. `norm`: unit rows. `shift-norm` (`shifted-norm` in ssl-small's readme): unit rows after the
     mean of their mini-batch is subtracted. The mini-batches depend on `gpus` and `batch` (spec small_sts A.9), not on
-    this machine.
+    this machine, and are cut from the rows in `order` [N], a permutation (`shuffled`); None: as they are.
     """
     space = choose("space", {"shifted-norm": "shift-norm"}.get(space, space), SPACES)
     if space == "original":
@@ -28,11 +33,13 @@ def rows_of(x: Tensor, space: str, gpus: int = 1, batch: int = 512) -> Rows:
     if space == "norm":
         return lambda start, end: F.normalize(x[start:end], dim=1)
     starts = batches(len(x), gpus, batch)
-    means = torch.stack([x[a:b].mean(dim=0) for a, b in pairwise([*starts, len(x)])])  # [batches, D]
-    inner = torch.tensor(starts[1:], dtype=torch.long, device=x.device)
+    rows_in = [slice(a, b) if order is None else order[a:b] for a, b in pairwise([*starts, len(x)])]
+    means = torch.stack([x[rows].mean(dim=0) for rows in rows_in])  # [batches, D]
+    at = torch.arange(len(x), device=x.device) if order is None else order.argsort()  # [N] place of each row
+    number = torch.bucketize(at, torch.tensor(starts[1:], dtype=torch.long, device=x.device), right=True)
 
     def shifted(start: int, end: int) -> Tensor:
-        rows = means[torch.bucketize(torch.arange(start, end, device=x.device), inner, right=True)]
+        rows = means[number[start:end]]
         return _unit_(torch.sub(x[start:end], rows, out=rows))
 
     return shifted
@@ -40,6 +47,11 @@ def rows_of(x: Tensor, space: str, gpus: int = 1, batch: int = 512) -> Rows:
 
 def _unit_(x: Tensor) -> Tensor:
     return F.normalize(x, dim=1, out=x)
+
+
+def shuffled(uid: np.ndarray, seed: int = 0) -> Tensor:
+    """A permutation [N] that does not depend on the order of the rows `uid` [N]: the loaders of the release shuffle."""
+    return torch.from_numpy(hashed(seed, Purpose.MINI_BATCHES, uid).argsort(kind="stable"))
 
 
 def batches(samples: int, gpus: int, batch: int) -> list[int]:

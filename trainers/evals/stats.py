@@ -17,6 +17,7 @@ from torch import Tensor
 from ...augment.draw import hashed
 from ...shards.errors import UserError
 from ...shards.keyed import Purpose
+from .checks import require_finite
 
 SUBSETS, SUBSET = 3, 128
 COLUMNS = ("D-SD align", "SD-SD align", "D cls-align", "SD cls-align", "D uniform", "SD uniform")
@@ -27,9 +28,12 @@ def stats(
 ) -> Iterator[tuple[str, float]]:
     """Yield the six numbers of COLUMNS from raw features of the original and two views, each [N, D], and labels [N].
 
-    The subsets are the first 384 rows of `permutation`, or keyed by `seed`."""
+    The subsets are the first 384 rows of `permutation`, or keyed by `seed`. UserError for features that are not
+    finite."""
     if len(views) < 3:
         raise UserError(f"the geometry compares two views, the set has {len(views) - 1}: make it with --views 2")
+    for view in views[:3]:
+        require_finite(view)
     d, one, two = (F.normalize(x.float(), dim=1) for x in views[:3])
     rows = subsets(len(d), seed) if permutation is None else permutation
     rows = rows.flatten()[: SUBSETS * SUBSET].to(d.device).reshape(SUBSETS, -1)

@@ -2,13 +2,15 @@
 
     w_c / |w_c|^tau, without bias        tau = 0, 0.1, ... 1
 
-arXiv:1910.09217; spec balfeat_seed 5.
+arXiv:1910.09217; spec balfeat_seed 5. A BatchNorm after the rows is kept: in eval mode it scales each row, whose length
+is then the length that counts, subtracts a mean, which is divided with the row, and adds a shift, which is not. The
+rows' own bias cancels in its mean. So tau = 0 is that classifier itself.
 """
 
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .classify import accuracy
 from .shots import Rule, shots
@@ -17,20 +19,42 @@ TAUS = tuple(step / 10 for step in range(11))
 
 
 def tau_norm(
-    x: Tensor, weight: Tensor, labels: Tensor, counts: Tensor, *, taus: Sequence[float] = TAUS, rule: Rule = "balfeat"
+    x: Tensor,
+    weight: Tensor,
+    labels: Tensor,
+    counts: Tensor,
+    *,
+    mean: Tensor | float = 0.0,
+    shift: Tensor | float = 0.0,
+    taus: Sequence[float] = TAUS,
+    rule: Rule = "balfeat",
 ) -> Iterator[tuple[str, float]]:
-    """Yield many, medium, few, all and top-5 for each tau. Features x [N, D], weight [C, D], training counts [C]."""
+    """Yield many, medium, few, all and top-5 for each tau. Features x [N, D], weight [C, D], training counts [C];
+    `mean` and `shift` [C] of a BatchNorm: `folded`."""
     for tau in taus:
-        scores = x @ weights(weight, (tau,))[0].T  # [N, C]
+        scores = (x @ weight.T - mean) / lengths(weight)[:, 0] ** tau + shift  # [N, C]
         yield from ((f"tau={tau:g} {name}", value) for name, value in shots(scores, labels, counts, rule=rule))
         yield from ((f"tau={tau:g} {name}", value) for name, value in accuracy(scores, labels, (5,)))
 
 
+def folded(rows: nn.Linear, norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor, Tensor]:
+    """A linear layer and the BatchNorm after it, in eval mode -> weight [C, D], mean [C] and shift [C]: their scores of
+    x are x @ weight.T - mean + shift."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()  # [C]
+    return scale[:, None] * rows.weight, scale * (norm.running_mean - rows.bias), norm.bias
+
+
+def lengths(weight: Tensor) -> Tensor:
+    """Lengths of rows [C, D], [C, 1]; 1 for a row of zeros."""
+    norm = torch.linalg.vector_norm(weight, dim=1, keepdim=True)
+    return torch.where(norm > 0, norm, 1)
+
+
 def weights(weight: Tensor, taus: Sequence[float] = TAUS) -> Tensor:
     """Classifier rows [C, D] -> normalized rows for each tau, [T, C, D]; a row of zeros stays zero."""
-    norm = torch.linalg.vector_norm(weight, dim=1, keepdim=True)  # [C, 1]
-    norm = torch.where(norm > 0, norm, 1)
-    return torch.stack([weight / norm**tau for tau in taus])
+    return torch.stack([weight / lengths(weight) ** tau for tau in taus])
 
 
 def logits(x: Tensor, weight: Tensor, taus: Sequence[float] = TAUS) -> Tensor:

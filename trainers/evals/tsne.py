@@ -11,13 +11,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ...shards.errors import UserError, needs
 from ...shards.files import atomic
+from .checks import require_finite, spread
 
 COMPONENTS = 50
+SAME = 1e-12  # mean squared distance to the mean that rounding makes of equal unit features, and more
 INK, PAPER, VIEWS = "#2b2b2b", "#f7f5f0", ("#17bebb", "#e4572e", "#ffc914")
 
 
@@ -52,12 +55,20 @@ def tsne(
 def coordinates(views: tuple[Tensor, ...], *, perplexity: float, seed: int = 0) -> tuple[np.ndarray, float]:
     """Coordinates of all views in one plane, [V, N, 2] float32, and the remaining divergence (nats).
 
-    UserError unless the perplexity, roughly a number of neighbors, is less than the number of points."""
+    UserError for features that are not finite or all the same, and unless the perplexity, roughly a number of
+    neighbors, is less than the number of points."""
+    for view in views:
+        require_finite(view)
     x = np.concatenate([F.normalize(v.float(), dim=1).cpu().numpy() for v in views])  # [V N, D]
     if not 0 < perplexity < len(x):
         raise UserError(
             f"a perplexity of {perplexity:g} needs more than as many points, there are {len(x)}: "
             f"lower --perplexity or take more images"
+        )
+    if spread(torch.from_numpy(x)) < SAME:  # scikit-learn would divide by 0, and the process would crash
+        raise UserError(
+            f"the features of all {len(x)} points are the same, so there is nothing to show: the network has "
+            f"collapsed, name another --checkpoint"
         )
     manifold, decomposition = needs("sklearn.manifold"), needs("sklearn.decomposition")
     components = decomposition.PCA(min(COMPONENTS, *x.shape), random_state=seed).fit_transform(x)

@@ -21,7 +21,7 @@ from ..recipes import options
 from ..recipes.options import Recipe
 from ..schedules import half_cosine
 from .method import Method, Now, Stats
-from .parts import check_two_views, ema_, frozen_copy
+from .parts import check_views, ema_, frozen_copy, two_views
 
 
 def loss(q1: Tensor, q2: Tensor, k1: Tensor, k2: Tensor) -> Tensor:
@@ -88,7 +88,7 @@ class BYOL(Method):
 
     @classmethod
     def check(cls, recipe: Recipe, views: Views, data: Manifest) -> None:
-        check_two_views(recipe, views)
+        check_views(recipe, views, two_views, "two views of one size")
 
     @property
     def backbone(self) -> nn.Module:

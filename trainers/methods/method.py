@@ -27,6 +27,7 @@ class Method(nn.Module, ABC):
     evaluations look for the network under `online`, an `Encoder`.
     """
 
+    uses_total: bool = True  # whether a step depends on Now.total: such a run cannot go on for other --epochs
     prefill: int = 0  # how many batches of epoch -1 `fill` takes before the first step
 
     @classmethod

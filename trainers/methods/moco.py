@@ -26,13 +26,14 @@ from .parts import (
     Queue,
     check_groups,
     check_queue,
-    check_two_views,
+    check_views,
     check_whole_batch,
     ema_,
     frozen_copy,
     permutation,
     shuffle_bn,
     split_bn,
+    two_views,
     unit_rows,
 )
 
@@ -44,12 +45,15 @@ def logits(q: Tensor, k: Tensor, queue: Tensor, temperature: float) -> Tensor:
 
 
 def acc1(scores: Tensor) -> Tensor:
-    """The share of rows [N, 1 + K] whose own positive scores highest."""
-    return (scores.argmax(dim=1) == 0).float().mean()
+    """The share of rows [N, 1 + K] whose own positive scores highest; of n equal highest scores it counts one n-th."""
+    highest = scores == scores.amax(dim=1, keepdim=True)
+    return (highest[:, 0] / highest.sum(dim=1)).mean()
 
 
 class MoCo(Method):
     """MoCo of an `encoder`, images -> [N, dim], with a queue of `queue` keys; `bn_groups` divide the global batch."""
+
+    uses_total = False
 
     keys: Tensor
 
@@ -81,7 +85,7 @@ class MoCo(Method):
 
     @classmethod
     def check(cls, recipe: options.MoCo, views: Views, data: Manifest) -> None:
-        check_two_views(recipe, views)
+        check_views(recipe, views, two_views, "two views of one size")
         check_groups(recipe.bn_groups, recipe.batch_size)
         check_queue(recipe.queue, recipe.batch_size, len(data))
         check_whole_batch(recipe, ONE_ENCODER)

@@ -1,16 +1,18 @@
 """Parts that several methods share: copies, moving averages, groups of BatchNorm statistics, queues."""
 
 import copy
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ...augment.draw import hashed
+from ...augment.recipes import VIEWS
 from ...augment.spec import Views, size_of
 from ...shards.errors import UserError
 from ...shards.keyed import Purpose
-from ..ranks import gather, rank, world_size
+from ..ranks import SHARED, gather, generator, own_seed, rank, world_size
 from ..recipes.options import Recipe
 from .method import Now
 
@@ -28,8 +30,18 @@ def ema_(target: nn.Module, online: nn.Module, momentum: float) -> None:
 
 
 def split_bn(net: nn.Module, x: Tensor, groups: int) -> Tensor:
-    """net(x) with BatchNorm statistics taken in `groups` groups of neighbors, counted over all ranks."""
-    return torch.cat([net(part) for part in x.chunk(groups // world_size())])
+    """net(x) with BatchNorm statistics taken in `groups` groups of neighbors, counted over all ranks; in fewer if one
+    would have a single row.
+
+    Torch's generator, which dropout draws from, is seeded by a group's number: masks do not depend on the ranks either.
+    """
+    count, torchs, out = max(1, min(groups // world_size(), len(x) // 2)), generator(x.device), []
+    seed, numbers = torchs.initial_seed() % 2**SHARED, rank() * count + np.arange(count)
+    for part, own in zip(x.chunk(count), hashed(seed, Purpose.DROPOUT, numbers).tolist(), strict=False):
+        torchs.manual_seed(own)
+        out.append(net(part))
+    torchs.manual_seed(own_seed(int(hashed(seed, Purpose.RESEED)[0])))  # another seed for the next network
+    return torch.cat(out)
 
 
 @torch.no_grad()
@@ -102,16 +114,24 @@ def check_queue(queue: int, batch: int, samples: int | None = None) -> None:
         )
 
 
-def check_two_views(recipe: Recipe, views: Views) -> None:
-    """UserError unless there are two views of one size."""
-    if len(views) != 2 or size_of(views[0]) != size_of(views[1]):
-        raise wrong_views(recipe, views, "two views of one size")
+def two_views(views: Views) -> bool:
+    """Whether there are two views of one size."""
+    return len(views) == 2 and size_of(views[0]) == size_of(views[1])
 
 
-def wrong_views(recipe: Recipe, views: Views, needed: str) -> UserError:
-    """The error for views that a method cannot take; `needed` names those that it can."""
-    sizes = [size_of(view) for view in views]
-    return UserError(f"--views {recipe.views} makes views of {sizes} px: {recipe.method} takes {needed}")
+def one_view(views: Views) -> bool:
+    """Whether there is one view."""
+    return len(views) == 1
+
+
+def check_views(recipe: Recipe, views: Views, fit: Callable[[Views], bool], needed: str) -> None:
+    """UserError unless the views `fit`; it lists the recipes of views that do, and `needed` says what they have."""
+    if not fit(views):
+        sizes = [size_of(view) for view in views]
+        names = ", ".join(name for name, make in VIEWS.items() if fit(make(recipe.size)))
+        raise UserError(
+            f"--views {recipe.views} makes views of {sizes} px: {recipe.method} takes {needed}, as of --views {names}"
+        )
 
 
 def check_whole_batch(recipe: Recipe, reason: str) -> None:

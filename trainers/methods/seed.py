@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ...augment.spec import Views, size_of
 from ...pipeline.batch import Batch
+from ...shards.errors import UserError
 from ...shards.manifest import Manifest
 from ..nets.encoder import Encoder, encoder
 from ..recipes import options
@@ -27,11 +28,19 @@ from .parts import (
     Queue,
     check_groups,
     check_queue,
+    check_views,
     check_whole_batch,
     split_bn,
     unit_rows,
-    wrong_views,
 )
+
+PATCHES = "seed_patches"  # the recipe of views with small ones
+
+
+def one_and_smaller(views: Views) -> bool:
+    """Whether there is one view, or one and smaller ones of one size."""
+    small = {size_of(view) for view in views[1:]}
+    return not small or (len(small) == 1 and max(small) < size_of(views[0]))
 
 
 def targets(t: Tensor, queue: Tensor, temperature: float) -> Tensor:
@@ -49,6 +58,8 @@ class SEED(Method):
 
     With `patches`, an image has one large view and P small ones; without, one view.
     """
+
+    uses_total = False
 
     def __init__(
         self,
@@ -78,13 +89,17 @@ class SEED(Method):
             temperature=recipe.temperature,
             teacher_temperature=recipe.teacher_temperature,
             bn_groups=recipe.bn_groups,
-            patches=recipe.views == "seed_patches",
+            patches=recipe.views == PATCHES,
         )
 
     @classmethod
     def check(cls, recipe: options.SEED, views: Views, data: Manifest) -> None:
-        if len({size_of(view) for view in views[1:]}) > 1:
-            raise wrong_views(recipe, views, "one view, or one and small ones of one size")
+        check_views(recipe, views, one_and_smaller, "one view, or one and small ones of one size")
+        if (len(views) > 1) != (recipe.views == PATCHES):  # the name alone decides whether there is a small queue
+            raise UserError(
+                f"seed was given {len(views)} views of your own beside --views {recipe.views}: name --views {PATCHES} "
+                f"for views with small patches, and --views seed for one"
+            )
         check_groups(recipe.bn_groups, recipe.batch_size)
         check_queue(recipe.queue, recipe.batch_size, len(data))
         check_whole_batch(recipe, ONE_ENCODER)

@@ -1,6 +1,8 @@
 """One function per training command that the source releases publish."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from math import isclose
 from typing import Any
 
 from ...shards.errors import UserError, choose
@@ -17,6 +19,7 @@ DEFAULTS = {
     "seed": "seed_resnet18",
     "supervised": "sl_clsset1",
 }
+SCALED = {module.__name__ for module in (seed, ensemble, m2t)}  # their programs scale the rate with the batch
 RECIPES: dict[str, Callable[[], Any]] = {  # each returns a Recipe
     name: function
     for module in (moco, balfeat, small, seed, ensemble, m2t)
@@ -26,13 +29,31 @@ RECIPES: dict[str, Callable[[], Any]] = {  # each returns a Recipe
 
 
 def recipe_named(name: str, method: str = "") -> Recipe:
-    """The recipe called `name`, or the default of `method` (moco without either); UserError if the two do not fit."""
+    """The recipe called `name`, or the default of `method` (moco without either); UserError if the two do not fit.
+
+    A named recipe has the precision of its program. Without a name it is `auto`, the fast choice.
+    """
     if method:
         choose("method", method, METHODS)
     recipe = RECIPES[choose("recipe", name or DEFAULTS[method or "moco"], RECIPES)]()
     if method and recipe.method != method:
         raise UserError(f"recipe {name} trains {recipe.method}, not {method}: leave out --method, or choose another")
-    return recipe
+    return recipe if name else replace(recipe, precision="auto")
+
+
+def rate_note(recipe: Recipe, name: str = "") -> str:
+    """A line on the rate that the program takes for another batch size than that of the recipe called `name`, which the
+    options have made into `recipe`; empty where the program does not scale it or `recipe` has just that rate."""
+    source = RECIPES[name or DEFAULTS[recipe.method]]
+    published = source()
+    base = published.lr * 256 / published.batch_size
+    scaled = base * recipe.batch_size / 256
+    if source.__module__ not in SCALED or recipe.batch_size == published.batch_size or isclose(recipe.lr, scaled):
+        return ""
+    return (
+        f"note: --lr {recipe.lr:g} is taken as it is; the program takes {base:g} x batch / 256, which is {scaled:g} "
+        f"for batches of {recipe.batch_size}"
+    )
 
 
 def table() -> str:

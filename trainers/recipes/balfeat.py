@@ -1,4 +1,4 @@
-"""BalFeat: MoCo, KCL, classifiers and linear probes, on skewed sets and halves of the classes (spec: BalFeat)."""
+"""BalFeat in fp32: MoCo, KCL, classifiers and probes, on skewed sets and halves of the classes (spec: BalFeat)."""
 
 from dataclasses import replace
 
@@ -33,7 +33,7 @@ def kcl_lt() -> KCL:
     Data: lt
     Published: -
     """
-    return KCL(views="slaug", head="linear", temperature=0.07, lr=0.1, weight_decay=5e-4)
+    return KCL(views="slaug", head="linear", temperature=0.07, lr=0.1, weight_decay=5e-4, precision="fp32")
 
 
 def kcl_clsset1() -> KCL:
@@ -53,7 +53,7 @@ def sl_lt() -> Supervised:
     Data: lt0 (100k), lt2, lt4, lt6, lt8, lt
     Published: -
     """
-    return Supervised(views="supervised", epochs=90, lr=0.1, weight_decay=5e-4)
+    return Supervised(views="supervised", epochs=90, lr=0.1, weight_decay=5e-4, precision="fp32")
 
 
 def sl_clsset1() -> Supervised:
@@ -77,19 +77,27 @@ def sl_step() -> Supervised:
 
 
 def sl_second_stage() -> Supervised:
-    """The classifier alone, on the full set, with the backbone of sl_lt.
+    """The classifier alone, on the full set, with the backbone of sl_lt; BatchNorm's running statistics drift.
 
-    Command: main_sl -a resnet50 --cos --epochs 10 --pretrained (sl_lt)
+    Command: main_sl -a resnet50 --cos --epochs 10 --pretrained (best.pt of sl_lt)
     Data: full
     Published: -
     """
-    return Supervised(views="supervised", epochs=10, lr=0.1, trained="classifier", fresh=False)
+    return Supervised(
+        views="supervised",
+        epochs=10,
+        lr=0.1,
+        trained="classifier",
+        frozen_bn="train",
+        fresh=False,
+        precision="fp32",
+    )
 
 
 def sl_second_stage_comp() -> Supervised:
     """The classifier alone, on the other half of the classes, with the backbone of sl_clsset1.
 
-    Command: main_sl -a resnet50 --epochs 10 --cos --clsset clsset1_comp --pretrained (sl_clsset1)
+    Command: main_sl -a resnet50 --epochs 10 --cos --clsset clsset1_comp --pretrained (best.pt of sl_clsset1)
     Data: clsset1_comp
     Published: -
     """
@@ -99,11 +107,11 @@ def sl_second_stage_comp() -> Supervised:
 def sl_second_stage_balanced() -> Supervised:
     """The classifier alone, classes in turn.
 
-    Command: main_sl -a resnet50 --cos --pretrained (sl_lt) --epochs 10 --balanced --bal_repeat 4
+    Command: main_sl -a resnet50 --cos --wd 0.0005 --pretrained (best.pt of sl_lt) --epochs 10 --balanced --bal_repeat 4
     Data: lt
     Published: -
     """
-    return replace(sl_second_stage(), balanced=True, bal_repeat=4)
+    return replace(sl_second_stage(), weight_decay=5e-4, balanced=True, bal_repeat=4)
 
 
 def linear() -> Supervised:
@@ -121,4 +129,5 @@ def linear() -> Supervised:
         schedule="step",
         milestones=(60, 80),
         trained="classifier",
+        precision="fp32",
     )

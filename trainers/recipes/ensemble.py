@@ -1,4 +1,4 @@
-"""Spatial Ensemble, and the linear probes of its teachers (spec: Spatial Ensemble B.9, B.10)."""
+"""Spatial Ensemble, and the linear probes of its teachers (spec: Spatial Ensemble B.1, B.9, B.10); in fp32."""
 
 from dataclasses import replace
 
@@ -14,11 +14,19 @@ def byol() -> BYOL:
     Data: ImageNet
     Published: -
     """
-    return BYOL(views="byol", lr=LR, schedule="warmcos", warmup_epochs=10, warmup_lr=1e-6)
+    return BYOL(views="byol", lr=LR, schedule="warmcos", warmup_epochs=10, warmup_lr=1e-6, precision="fp32")
 
 
 def _sts(epochs: int) -> STS:
-    return STS(views="byol", epochs=epochs, lr=LR, schedule="warmcos", warmup_epochs=10, warmup_lr=1e-6)
+    return STS(
+        views="byol",
+        epochs=epochs,
+        lr=LR,
+        schedule="warmcos",
+        warmup_epochs=10,
+        warmup_lr=1e-6,
+        precision="fp32",
+    )
 
 
 def sts_200() -> STS:
@@ -67,6 +75,7 @@ def sts_linear() -> Supervised:
         milestones=(60, 80),
         trained="classifier",
         classifier="batchnorm",
+        precision="fp32",
     )
 
 

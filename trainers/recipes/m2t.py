@@ -1,4 +1,4 @@
-"""Momentum^2 Teacher, which Spatial Ensemble builds on (spec: Spatial Ensemble B.9, B.10)."""
+"""Momentum^2 Teacher, which Spatial Ensemble builds on (spec: Spatial Ensemble B.1, B.9); in fp32."""
 
 from dataclasses import replace
 
@@ -15,6 +15,7 @@ def _m2t(epochs: int, batch: int) -> M2T:
         schedule="warmcos",
         warmup_epochs=10,
         warmup_lr=1e-6,
+        precision="fp32",
     )
 
 

@@ -1,4 +1,4 @@
-"""MoCo v1 and v2, as their own release trains them."""
+"""MoCo v1 and v2, as their own release trains them: in fp32."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ def moco_v1() -> MoCo:
     Data: ImageNet
     Published: linear 60.8 +- 0.2 (60.6 60.6 60.7 60.9 61.1)
     """
-    return MoCo(views="moco_v1", head="linear", temperature=0.07, schedule="step")
+    return MoCo(views="moco_v1", head="linear", temperature=0.07, schedule="step", precision="fp32")
 
 
 def moco_v2() -> MoCo:
@@ -22,7 +22,7 @@ def moco_v2() -> MoCo:
     Data: ImageNet
     Published: linear 67.5 +- 0.1 (67.7 67.6 67.4 67.6 67.3)
     """
-    return MoCo()
+    return MoCo(precision="fp32")
 
 
 def moco_v2_800() -> MoCo:

@@ -29,11 +29,14 @@ class Recipe:
     step_factor: Annotated[float, "factor of the rate at each milestone", 0] = 0.1
     lr_end: Annotated[float, "learning rate at the end of `cos`", 0] = 0.0
     warmup_epochs: Annotated[int, "epochs in which the rate goes from --warmup-lr to --lr", 0] = 0
-    warmup_lr: Annotated[float, "learning rate of the first step", 0] = 0.0
+    warmup_lr: Annotated[
+        float | Literal["per-256"], "learning rate of the first step; per-256: --lr x 256 / --batch-size, as in SEED", 0
+    ] = 0.0
     momentum: Annotated[float, "momentum of SGD and LARS", 0] = 0.9
     weight_decay: Annotated[float, "weight decay, on all weights", 0] = 1e-4
     precision: Annotated[
-        Literal["auto", "bf16", "fp16", "fp32"], "precision of the forward; auto: bf16 on a GPU, fp32 on the CPU"
+        Literal["auto", "auto-fp16", "bf16", "fp16", "fp32"],
+        "precision of the forward; auto: bf16 on a GPU, fp32 on the CPU; auto-fp16: fp16 on a GPU, fp32 on the CPU",
     ] = "auto"
     order: Annotated[Literal["shuffled", "blocks"], "epoch order; blocks: tar after tar, for slow storage"] = "shuffled"
     window: Annotated[int, "tars that `blocks` shuffles together", 1] = 8

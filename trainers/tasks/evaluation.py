@@ -1,6 +1,7 @@
 """The base of all evaluations: options, the network that they name, and its features."""
 
 import hashlib
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import closing
@@ -20,8 +21,11 @@ from ...shards.files import atomic
 from ...shards.manifest import Manifest
 from ..checkpoints.layouts import read
 from ..checkpoints.loading import load_backbone
-from ..data import Loading, Network, Sets, evaluating, open_pair
+from ..data import Ema, Loading, Network, Sets, evaluating, open_pair
+from ..evals.checks import constant
 from ..evals.features import features, view_features
+from ..evals.overlap import overlap, warned
+from ..evals.precision import Precision, dtype_of
 from ..methods.supervised import classifier
 from ..nets.encoder import backbone, seeded
 from ..ranks import rank, world_size
@@ -36,11 +40,13 @@ class Evaluation(Loading, ABC):
     checkpoint: Annotated[str, "last.pt of a run, or the checkpoint of a release"] = ""
     arch: Annotated[str, "backbone (the one that the checkpoint names)"] = ""
     network: Network = "auto"
+    ema: Ema = False
     size: Annotated[int, "side of the views, px; 0: as trained, else 224", 0] = 0
     test_views: Annotated[str, "augmentation recipe of the evaluated images"] = "evaluation"
     batch_size: Annotated[int, "global batch", 1] = 256
     features: Annotated[str, "folder to keep features in and to take them from"] = ""
     untrained: Annotated[bool, "use the network with its initial weights, as a baseline"] = False
+    precision: Annotated[Precision, "precision of features and of a probe's training; fp32 is without TF32"] = "fp32"
     device: Annotated[Literal["auto", "cuda", "cpu"], "auto: a GPU if there is one"] = "auto"
 
     @abstractmethod
@@ -58,9 +64,10 @@ class EvaluatedModel:
         if not options.checkpoint:
             raise UserError("no network to evaluate: name one with --checkpoint runs/<run>/last.pt")
         self.options, self.device, self.path = options, device, Path(options.checkpoint)
-        self.weights = read(self.path)
-        network = {"network": self.weights.choice(options.network)}
-        self.facts: dict[str, Any] = network if facts is None else facts
+        self.dtype = dtype_of(options.precision, device)
+        self.weights = read(self.path, ema=options.ema)
+        own = {"network": self.weights.choice(options.network), "precision": options.precision}
+        self.facts: dict[str, Any] = own if facts is None else facts
         recipe = self.weights.recipe
         self.arch = options.arch or self.weights.arch
         if not self.arch:
@@ -73,7 +80,7 @@ class EvaluatedModel:
         seeded(int(self.weights.recipe.get("seed", 0)))
         net, _ = backbone(self.arch, self.stem)
         if not self.options.untrained:
-            loaded = load_backbone(net, self.path, which=self.options.network)
+            loaded = load_backbone(net, self.path, which=self.options.network, ema=self.options.ema)
             if not rank():
                 print(f"{self.arch}: {loaded}")
         return net.to(self.device, memory_format=torch.channels_last).eval()  # pyright: ignore[reportCallIssue]
@@ -107,31 +114,47 @@ class EvaluatedModel:
         batch, device = self.options.batch_size, self.device
         loader = StaticSet(Path(static), mode, batch=batch, world_size=world_size(), rank=rank(), device=device)
         with closing(loader):
-            return view_features(self.net, loader, 3)
+            views, labels = view_features(self.net, loader, 3, self.dtype)
+        self._warn_if_constant(views[0])
+        return views, labels
 
-    def features(self, data: Manifest) -> tuple[Tensor, Tensor]:
+    def features(self, data: Manifest, test_views: str = "") -> tuple[Tensor, Tensor]:
         """Features [N, D] and labels [N] of a set, each image once, in manifest order, on every rank."""
-        options = self.options
-        loader = evaluating(data, self.size, options.batch_size, options, self.device, options.test_views)
-        with closing(loader):
-            return self._kept_features(loader, f"{data.identity} {options.test_views} ".encode())
+        options, recipe = self.options, test_views or self.options.test_views
+        with closing(evaluating(data, self.size, options.batch_size, options, self.device, recipe)) as loader:
+            x, labels = self._kept_features(loader, f"{data.identity} {recipe} ".encode())
+        self._warn_if_constant(x)
+        return x, labels
+
+    def compare(self, bank: Manifest, test: Manifest, *, quiet: bool = False) -> None:
+        """Record how many test images are in the bank, unless it is recorded; `quiet`: without a warning."""
+        if "test_images_in_bank" not in self.facts:
+            found = (overlap if quiet else warned)(bank, test)
+            self.facts |= {"test_images": len(test), "test_images_in_bank": found}
 
     def _kept_features(self, loader: Loader, identity: bytes) -> tuple[Tensor, Tensor]:
         """Features of a loader; with `--features`, those of an earlier evaluation of the same network and set."""
         if not self.options.features:
-            return features(self.net, loader)
-        digest = hashlib.sha256(identity + self.path.read_bytes())
-        digest.update(repr((self.arch, self.options.network, self.size, self.options.untrained)).encode())
+            return features(self.net, loader, self.dtype)
+        digest, options = hashlib.sha256(identity + self.path.read_bytes()), self.options
+        chosen = (options.network, options.ema, self.size, options.untrained, options.precision)
+        digest.update(repr((self.arch, *chosen)).encode())
         file = Path(self.options.features) / f"{digest.hexdigest()[:16]}.npz"
         if file.exists():
             with np.load(file) as kept:
                 return tuple(torch.from_numpy(kept[k]).to(self.device) for k in ("features", "labels"))  # pyright: ignore
-        x, y = features(self.net, loader)
+        x, y = features(self.net, loader, self.dtype)
         if not rank():
             file.parent.mkdir(parents=True, exist_ok=True)
             with atomic(file) as out:
                 np.savez(out, features=x.cpu().numpy(), labels=y.cpu().numpy())
         return x, y
+
+    def _warn_if_constant(self, x: Tensor) -> None:
+        if (text := constant(x)) and "constant_features" not in self.facts:
+            self.facts["constant_features"] = True
+            if not rank():
+                print(text, file=sys.stderr)
 
 
 def _shapes(state: dict[str, Tensor]) -> dict[str, torch.Size]:

@@ -1,13 +1,14 @@
 """The task `knn`."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch.distributed as dist
 from torch import Tensor
 
 from ..data import Sets
 from ..evals import knn
+from ..evals.neighbors import shuffled
 from ..ranks import rank, world_size
 from .evaluation import EvaluatedModel, Evaluation, Results
 
@@ -25,15 +26,16 @@ class Knn(Evaluation, Sets):
 
     def measure(self, model: EvaluatedModel) -> Results:
         train, val = model.open_pair(self, "kNN")
+        model.compare(train, val)
         sets = (*model.features(train), *model.features(val))
         queries = len(sets[3])
         part = knn.share(queries, world_size(), rank())
         hits = knn.weighted_hits(*sets, k=self.k, temperature=self.temperature, part=part)
         yield f"knn/top1 k={self.k} T={self.temperature}", int(_summed(hits)) / queries
+        orders = shuffled(train.uid).to(model.device), shuffled(val.uid).to(model.device)
+        common: dict[str, Any] = {"max_k": self.max_k, "gpus": self.gpus, "batch": self.part_batch, "orders": orders}
         for space in self.rep_space:
-            hits = knn.best_nn_hits(
-                *sets, max_k=self.max_k, space=space, gpus=self.gpus, batch=self.part_batch, part=part
-            )
+            hits = knn.best_nn_hits(*sets, space=space, part=part, **common)
             yield from knn.best_of(_summed(hits), queries, space)
 
 

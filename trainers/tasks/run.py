@@ -1,6 +1,7 @@
 """The tasks by name, and one evaluation from options to results."""
 
 from ...shards.errors import choose
+from ..evals.precision import without_tf32
 from ..ranks import process_group, rank
 from .evaluation import EvaluatedModel, Evaluation
 from .knn import Knn
@@ -28,8 +29,10 @@ def options_of(task: str) -> Evaluation:
 def evaluate(options: Evaluation) -> dict[str, float]:
     """Run the evaluation and return its numbers; rank 0 prints them and adds them to results.json."""
     name = next(name for name, task in TASKS.items() if type(options) is task)
-    with process_group(options.device) as device:
+    with process_group(options.device) as device, without_tf32():
         model = EvaluatedModel(options, device)
+        if not rank():
+            print(f"precision: {options.precision}, TF32 off")
         results = dict(options.measure(model))
         if not rank():
             report(title(name, options), results, options, model.facts)

@@ -8,11 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...shards.files import atomic
 from ..data import Sets
 from ..evals import classify, shots, tau
+from ..evals.checks import require_finite
 from ..ranks import rank
 from .classes import compare_classes
 from .evaluation import EvaluatedModel, Evaluation, Results
@@ -30,20 +31,30 @@ class Shots(Evaluation, Sets):
 
     def measure(self, model: EvaluatedModel) -> Results:
         train, val = model.open_pair(self, "shots")
+        model.compare(train, val)
         counts = torch.from_numpy(np.bincount(train.label, minlength=len(train.info.classes)))
         compare_classes(model, train, rule=self.rule, other=self.other_classes)
         x, labels = (t.cpu() for t in model.features(val))
         head = model.head(x.shape[1], len(counts))
         with torch.no_grad():
             scores = head(x)  # [N, C]
+        require_finite(scores, "scores")
         yield from classify.accuracy(scores, labels)
         yield from shots.shots(scores, labels, counts, rule=self.rule)
         if not rank():
             accuracy = classify.per_class(scores, labels, len(counts))
             _write(Path(self.checkpoint).with_name("per_class.parquet"), train.info.classes, counts, accuracy)
         if self.tau:
-            weight = next(p for name, p in head.named_parameters() if name.endswith("weight"))
-            yield from tau.tau_norm(x, weight.detach(), labels, counts, rule=self.rule)
+            yield from _tau_norm(head, x, labels, counts, self.rule)
+
+
+@torch.no_grad()
+def _tau_norm(head: nn.Module, x: Tensor, labels: Tensor, counts: Tensor, rule: shots.Rule) -> Results:
+    """The numbers of `tau.tau_norm` for any classifier. That of unit features ranks its classes as that of `x` does."""
+    rows = next(m for m in head.modules() if isinstance(m, nn.Linear))
+    norms = [m for m in head.modules() if isinstance(m, nn.BatchNorm1d)]
+    weight, mean, shift = tau.folded(rows, norms[0]) if norms else (rows.weight, 0.0, 0.0)
+    yield from tau.tau_norm(x, weight, labels, counts, mean=mean, shift=shift, rule=rule)
 
 
 def _write(path: Path, names: tuple[str, ...], counts: Tensor, accuracy: Tensor) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+from ...shards.errors import needs
 from ..evals import instdisc, stats, tsne
 from ..ranks import rank
 from .evaluation import EvaluatedModel, Evaluation, Results
@@ -31,8 +32,9 @@ class Instdisc(Static):
 
     def measure(self, model: EvaluatedModel) -> Results:
         views, _ = model.views(self.static, self.dataset_mode)
-        ranks = instdisc.ranks(*instdisc.pair(views, self.mode), gallery=self.gallery)
-        top = instdisc.accuracies(ranks, self.topk, self.samples_per_chunk, skip_odd_chunks=self.skip_odd_chunks)
+        ranks, ties = instdisc.ranks_and_ties(*instdisc.pair(views, self.mode), gallery=self.gallery)
+        skip = self.skip_odd_chunks
+        top = instdisc.accuracies(ranks, self.topk, self.samples_per_chunk, skip_odd_chunks=skip, ties=ties)
         if not rank():
             about = {"masked": self.dataset_mode, "checkpoint": self.checkpoint, "data": self.static}
             print(instdisc.printed(self.mode, top.tolist(), **about))
@@ -63,6 +65,8 @@ class Tsne(Static):
     per_class: Annotated[int, "images of each class", 1] = 100
 
     def measure(self, model: EvaluatedModel) -> Results:
+        for package in ("sklearn", "matplotlib"):  # before minutes of work
+            needs(package)
         views, labels = model.views(self.static, self.dataset_mode)
         folder = Path(self.out or Path(self.checkpoint).parent)
         if rank():

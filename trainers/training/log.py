@@ -5,8 +5,9 @@ import json
 import math
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 import torch.distributed as dist
@@ -14,6 +15,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ...shards.errors import UserError
+from ...shards.files import writing
+from ..checkpoints.files import from_before
 from ..ranks import rank, world_size
 from .loggers import MetricLogger
 
@@ -28,10 +31,11 @@ class Log:
     """
 
     def __init__(self, folder: Path, steps: range, *, batch: int, every: int, loggers: tuple[MetricLogger, ...] = ()):
-        self.every, self.batch, self.stop, self.stopped = every, batch, False, False
-        folder.mkdir(parents=True, exist_ok=True)
-        self._own = (folder / f"rank-{rank()}.log").open("a", buffering=1)
-        self._file = None if rank() else (folder / "log.jsonl").open("a", buffering=1)
+        self.folder, self.every, self.batch, self.stop, self.stopped = folder, every, batch, False, False
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)  # of a rank on another machine
+            self._own = _lines(folder / f"rank-{rank()}.log")
+            self._file = None if rank() else _lines(folder / "log.jsonl")
         self._loggers = () if rank() else loggers
         self._bar = _progress_bar(steps)
         self._begin_interval()
@@ -39,7 +43,7 @@ class Log:
 
     def say(self, text: str) -> None:
         """Write a line into this rank's own file."""
-        self._own.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+        self._append(self._own, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}")
 
     def step(
         self, step: int, epoch: int, lr: float, loss: Tensor, stats: dict[str, Tensor], *, write: bool = False
@@ -54,8 +58,8 @@ class Log:
         means = self._average(("loss", *stats))
         if not math.isfinite(means["loss"]):
             raise UserError(
-                f"the loss is {means['loss']} by step {step} (epoch {epoch}, lr {lr:.3g}): lower --lr; "
-                f"the last checkpoint is from before"
+                f"the loss is {means['loss']} by step {step} (epoch {epoch}, lr {lr:.3g}): "
+                f"lower --lr{from_before(self.folder)}"
             )
         self._write(step, epoch, lr, means)
         self._begin_interval()
@@ -63,19 +67,25 @@ class Log:
     def note(self, step: int, epoch: int, values: dict[str, float]) -> None:
         """Write a separate line for `values` measured between epochs; the time since the last line is not counted."""
         if self._file:
-            self._file.write(json.dumps({"step": step, "epoch": epoch, **values}) + "\n")
+            self._append(self._file, json.dumps({"step": step, "epoch": epoch, **values}))
             self._bar.write(f"epoch {epoch}: " + ", ".join(f"{k} {v:.4f}" for k, v in values.items()))
-        for logger in self._loggers:
-            logger.write(step, values)
+        self._send(step, values)
         self._begin_interval()
 
     def close(self) -> None:
         self._bar.close()
-        self._own.close()
-        for logger in self._loggers:
-            logger.close()
-        if self._file:
-            self._file.close()
+        for part in (self._own, *self._loggers, *((self._file,) if self._file else ())):
+            with suppress(OSError):  # of a line that could not be written, which was an error already
+                part.close()
+
+    def _append(self, file: IO[str], line: str) -> None:
+        with writing(Path(file.name), f"check free space and write permission{from_before(self.folder)}"):
+            file.write(line + "\n")
+
+    def _send(self, step: int, values: dict[str, float]) -> None:
+        with writing(self.folder):
+            for logger in self._loggers:
+                logger.write(step, values)
 
     def _begin_interval(self) -> None:
         self.waited, self.steps, self.since = 0.0, 0, time.perf_counter()
@@ -103,12 +113,20 @@ class Log:
         row |= {"img_s": self.steps * self.batch / seconds, "wait": self.waited / seconds}
         self.say(f"step {step}, epoch {epoch}, {row['img_s']:.0f} img/s, this rank waited {row['wait']:.0%} for data")
         if self._file:
-            self._file.write(json.dumps(row) + "\n")
-        for logger in self._loggers:
-            logger.write(step, {k: v for k, v in row.items() if k != "step"})
+            self._append(self._file, json.dumps(row))
+        self._send(step, {k: v for k, v in row.items() if k != "step"})
         self._bar.set_postfix_str(
             f"loss {row['loss']:.3f}, {row['img_s']:.0f} img/s, waiting for data {row['wait']:.0%}", refresh=False
         )
+
+
+def _lines(path: Path) -> IO[str]:
+    """A file to append lines to, without the half line that a full disk or a killed run has left at its end."""
+    file = path.open("a+b")
+    file.seek(0)
+    file.truncate(file.read().rfind(b"\n") + 1)
+    file.close()
+    return path.open("a", buffering=1)
 
 
 def _progress_bar(steps: range) -> Any:

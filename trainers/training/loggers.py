@@ -19,7 +19,6 @@ class TensorBoardLogger:
     """Writes event files into the run's folder; `tensorboard --logdir runs` shows them."""
 
     def __init__(self, folder: Path):
-        needs("tensorboard")
         from torch.utils.tensorboard import SummaryWriter  # imports tensorboard itself
 
         self._writer: Any = SummaryWriter(str(folder))

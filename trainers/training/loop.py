@@ -13,14 +13,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ...augment.draw import hashed
 from ...pipeline.batch import Batch, Loader
-from ...shards.errors import UserError
 from ...shards.keyed import Purpose
 from ..checkpoints.manager import CheckpointManager, TrainState
 from ..methods.method import Now, Stats
-from ..ranks import rank
+from ..ranks import own_seed
 from ..recipes.options import Recipe
 from .log import Log
 from .optim import schedule
+from .precision import precision
 from .validate import Validator
 
 _RENAMED = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters  # torch 2.15
@@ -42,6 +42,9 @@ def train(
     stepper = Stepper(checkpoints.state, recipe, per_epoch)
     if not step:
         stepper.prefill(loader)
+    owed = step and not step % per_epoch and not checkpoints.measured(step)  # stopped between a step and its number
+    if owed and validator and validator.due(step // per_epoch - 1):
+        _measure(validator, step, step // per_epoch - 1, checkpoints, log)
     for epoch in range(step // per_epoch, recipe.epochs):
         batches = _timed(loader.epoch(epoch, start=step % per_epoch * recipe.accumulate), log)
         for _ in range(step % per_epoch, per_epoch):
@@ -52,13 +55,19 @@ def train(
             if log.stopped:
                 checkpoints.save(step)
                 return step
-            if validator and step % per_epoch == 0 and validator.due(epoch):
-                values = validator.measure()
-                log.note(step, epoch, values)
-                checkpoints.report_metric(next(iter(values.values())))
-            if saving:
+            if validator and not step % per_epoch and validator.due(epoch):
+                _measure(validator, step, epoch, checkpoints, log)
+            elif saving:
                 checkpoints.save(step)
     return step
+
+
+def _measure(validator: Validator, step: int, epoch: int, checkpoints: CheckpointManager, log: Log) -> None:
+    """Measure the weights and save them with the number, so that no checkpoint holds one without the other."""
+    values = validator.measure()
+    log.note(step, epoch, values)
+    checkpoints.report_metric(step, next(iter(values.values())))
+    checkpoints.save(step)
 
 
 class Stepper:
@@ -92,7 +101,7 @@ class Stepper:
         now, optimizer, scaler = Now(step, self.total, self.recipe.seed), self.state.optimizer, self.state.scaler
         for group in optimizer.param_groups:
             group["lr"] = self.lr(step)
-        torch.manual_seed(int(hashed(self.recipe.seed, step, Purpose.RESEED, rank())[0] >> 1))
+        torch.manual_seed(own_seed(int(hashed(self.recipe.seed, step, Purpose.RESEED)[0])))
         self.method.before_step(now)
         optimizer.zero_grad(set_to_none=True)
         losses, stats = [], {}
@@ -111,15 +120,6 @@ class Stepper:
             loss, stats = self.net(next(batches), now)
             self.state.scaler.scale(loss / self.recipe.accumulate).backward()
         return loss.detach(), stats
-
-
-def precision(recipe: Recipe, device: torch.device) -> torch.dtype:
-    """The dtype of the views and of the matrix products of the forward pass."""
-    if recipe.precision == "fp16" and device.type != "cuda":
-        raise UserError("--precision fp16 needs a GPU, whose range its loss scaling is made for: take bf16 or fp32")
-    auto = "bf16" if device.type == "cuda" else "fp32"
-    kinds = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
-    return kinds[auto if recipe.precision == "auto" else recipe.precision]
 
 
 def _timed(batches: Iterator[Batch], log: Log) -> Iterator[Batch]:

@@ -33,15 +33,20 @@ def schedule(recipe: Recipe, per_epoch: int) -> Callable[[int], float]:
     """The learning rate as a function of the optimizer steps already taken; an epoch has `per_epoch` steps."""
     if recipe.schedule == "warmcos":
         warm, total = recipe.warmup_epochs * per_epoch, recipe.epochs * per_epoch
-        return lambda step: warm_cosine(recipe.lr, step, total, warm, recipe.warmup_lr)
+        return lambda step: warm_cosine(recipe.lr, step, total, warm, first_rate(recipe))
     return lambda step: by_epoch(recipe, step // per_epoch)
+
+
+def first_rate(recipe: Recipe) -> float:
+    """The learning rate at the start of the warm-up; SEED scales only the rate at its end (spec: SEED 10)."""
+    return recipe.lr * 256 / recipe.batch_size if recipe.warmup_lr == "per-256" else recipe.warmup_lr
 
 
 def by_epoch(recipe: Recipe, epoch: int) -> float:
     """The learning rate of a recipe in an epoch. As in SEED, the warm-up does not shift the schedule after it (spec:
     BalFeat and SEED 10)."""
     if epoch < recipe.warmup_epochs:
-        return recipe.warmup_lr + (recipe.lr - recipe.warmup_lr) * epoch / recipe.warmup_epochs
+        return first_rate(recipe) + (recipe.lr - first_rate(recipe)) * epoch / recipe.warmup_epochs
     if recipe.schedule == "cos":
         return cosine(recipe.lr, epoch, recipe.epochs, recipe.lr_end)
     return step(recipe.lr, epoch, recipe.milestones, recipe.step_factor)

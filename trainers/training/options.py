@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from ..data import Network, OnError, Sets
+from ..data import Ema, Network, OnError, Sets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,6 +15,7 @@ class Run(Sets):
     pretrained: Annotated[str, "checkpoint, ours or of a release, whose weights a new run begins with"] = ""
     teacher: Annotated[str, "checkpoint of the SEED teacher, ours or of a release"] = ""
     network: Network = "auto"
+    ema: Ema = False
     on_error: OnError = "stop"
     device: Annotated[Literal["auto", "cuda", "cpu"], "auto: a GPU if there is one"] = "auto"
     compile: Annotated[bool, "compile the networks with torch.compile"] = False

@@ -3,24 +3,28 @@
 import dataclasses
 import json
 import signal
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from ...augment.spec import Views
 from ...pipeline.batch import SampleReader
-from ...shards.files import atomic
+from ...shards.errors import command
+from ...shards.files import atomic, writing
 from ...shards.manifest import Manifest
 from ..checkpoints.manager import CheckpointManager
 from ..ranks import process_group, rank, world_size
 from ..recipes.options import Recipe
 from . import setup
+from .epochs import objection
+from .folder import claimed
 from .log import Log
-from .loop import train
+from .loop import precision, train
 from .options import Run
+from .precision import described, resolved
+from .signals import stopping
 from .validate import Validator
 
 
@@ -35,11 +39,14 @@ def pretrain(
     """Train a recipe; returns the run's folder, which holds last.pt, config.json and log.jsonl.
 
     `data`, `views` and `reader` are objects of your own in place of those that `run` and `recipe` name: a training set,
-    views that may end with ops of your own, and the reader of that set's samples.
+    views that may end with ops of your own, and the reader of that set's samples. After Ctrl-C the run is saved, then
+    KeyboardInterrupt is raised.
     """
+    setup.require_loggers(run)
     with process_group(run.device) as device, ExitStack() as stack:
         data = data or run.training()
         folder = Path(run.out or f"runs/{recipe.method}-{data.info.name}")
+        stack.enter_context(claimed(folder))
         last = setup.checkpoint_to_resume(run.resume, folder)
         loader = stack.enter_context(closing(setup.training_loader(recipe, run, data, device, views, reader)))
         state = setup.training_state(recipe, run, data, device, fresh=last is None)
@@ -49,44 +56,34 @@ def pretrain(
         checkpoints = CheckpointManager(
             folder, state, metadata, per_epoch=per_epoch, save_every=run.save_every, keep_every=run.keep_every
         )
-        step, total = checkpoints.resume(last) if last else 0, recipe.epochs * per_epoch
+        against = partial(objection, recipe, state.method, per_epoch)
+        step, total = checkpoints.resume(last, against) if last else 0, recipe.epochs * per_epoch
         validator = None
         if val is not None:
-            validator = stack.enter_context(closing(Validator(state.method, recipe, run, data, val, device)))
+            dtype = precision(recipe, device)
+            validator = stack.enter_context(closing(Validator(state.method, recipe, run, data, val, device, dtype)))
         if run.compile:
             setup.compile_encoders(state.method)
         if not rank():
-            _write_config(folder, recipe, run, data)
+            _write_config(folder, recipe, run, data, device)
             _announce(recipe, run, data, per_epoch, device)
             print(f"{folder}: from step {step} of {total}")
         loggers = setup.metric_loggers(run, folder, metadata)
         log = Log(folder, range(step, total), batch=recipe.batch_size, every=run.log_every, loggers=loggers)
         stack.enter_context(closing(log))
-        stack.enter_context(_stop_on_sigterm(log))
+        received = stack.enter_context(stopping(log))
         step = train(recipe, loader, checkpoints, log, validator, step=step)
         if not rank():
             _conclude(folder, step, total)
+    if signal.SIGINT in received:
+        raise KeyboardInterrupt
     return folder
 
 
-@contextmanager
-def _stop_on_sigterm(log: Log) -> Iterator[None]:
-    """SIGTERM, which schedulers send before pre-emption, saves and ends the run at its next log line."""
-
-    def stop(*_: Any) -> None:
-        log.stop = True
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _write_config(folder: Path, recipe: Recipe, run: Run, data: Manifest) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+def _write_config(folder: Path, recipe: Recipe, run: Run, data: Manifest, device: torch.device) -> None:
     config = {"recipe": dataclasses.asdict(recipe), "run": dataclasses.asdict(run), "data": str(data.root)}
-    with atomic(folder / "config.json", "w") as file:
+    config["precision"] = resolved(recipe, device)  # what the recipe's own word means here
+    with writing(folder / "config.json"), atomic(folder / "config.json", "w") as file:
         json.dump(config, file, indent=1, default=str)
 
 
@@ -94,12 +91,15 @@ def _announce(recipe: Recipe, run: Run, data: Manifest, per_epoch: int, device: 
     print(
         f"{recipe.method}, {recipe.arch} at {recipe.size} px, {recipe.views} views, on {world_size()} x {device.type}"
     )
-    left = len(data) - per_epoch * recipe.batch_size
-    print(f"{data.info.name}, {run.loader} loader: {len(data)} images, {per_epoch} steps per epoch, {left} left out")
+    print(f"precision {described(recipe, device)}")
+    more = setup.training_plan(recipe, data).shown - len(data)
+    rest = f"{more} shown twice to fill the last one" if more > 0 else f"{-more} left out"
+    print(f"{data.info.name}, {run.loader} loader: {len(data)} images, {per_epoch} steps per epoch, {rest}")
 
 
 def _conclude(folder: Path, step: int, total: int) -> None:
     if step < total:
         print(f"stopped after step {step} of {total}: --resume auto continues")
     else:
-        print(f"next: python trainers/evaluate.py --task knn --checkpoint {folder / 'last.pt'}")
+        words = ("--task", "knn", "--checkpoint", folder / "last.pt")
+        print(f"next: {command('python trainers/evaluate.py', *words)}")

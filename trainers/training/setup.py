@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from ...augment.spec import Views
 from ...pipeline.batch import Loader, SampleReader
 from ...pipeline.plan.order import Plan
 from ...pipeline.plan.orders import Balanced, WindowShuffle
-from ...shards.errors import UserError
+from ...shards.errors import UserError, needs
+from ...shards.files import writing
 from ...shards.info import class_counts
 from ...shards.manifest import Manifest
 from ..checkpoints.files import content_digest
@@ -21,28 +23,37 @@ from ..checkpoints.manager import TrainState
 from ..checkpoints.pretrained import load_pretrained
 from ..data import loading
 from ..methods.build import build, check
+from ..methods.supervised import takes_statistics
 from ..nets.encoder import Encoder
 from ..ranks import rank, world_size
 from ..recipes.options import Recipe, Supervised
 from .loggers import MetricLogger, TensorBoardLogger, WandbLogger
-from .loop import precision
 from .optim import optimizer_of
 from .options import Run
+from .precision import precision
 
 
 def training_plan(recipe: Recipe, data: Manifest) -> Plan:
-    """The order of the training images, in parts of a batch. UserError for options that exclude each other or a set
-    smaller than a batch."""
+    """The order of the training images, in parts of a batch. Supervised training keeps an epoch's last, smaller batch,
+    other methods drop it. UserError for options that exclude each other or a set smaller than a batch."""
     order = WindowShuffle(data.shard, recipe.window) if recipe.order == "blocks" else None
     if isinstance(recipe, Supervised) and recipe.balanced:
         if order:
             raise UserError("--balanced and --order blocks are two orders: choose one")
         order = Balanced(data.label, recipe.bal_repeat)
-    part = recipe.batch_size // recipe.accumulate
-    plan = Plan(len(data), part, world_size(), rank(), recipe.seed, order=order)
-    if len(plan) < recipe.accumulate:
-        raise UserError(f"{len(data)} images are less than one batch of {recipe.batch_size}: lower --batch-size")
-    return plan
+    tail: dict[str, Any] = {"parts": recipe.accumulate}
+    if isinstance(recipe, Supervised):
+        tail |= {"tail": "pad", "multiple": last_batch(recipe, len(data))}
+    return Plan(len(data), recipe.batch_size, world_size(), rank(), recipe.seed, order=order, **tail)
+
+
+def last_batch(recipe: Supervised, samples: int) -> int:
+    """The number that the length of an epoch's last batch is a multiple of: ranks, parts and groups of BatchNorm
+    statistics get equal shares, and no rank takes statistics of one image."""
+    shares = world_size() * recipe.accumulate
+    multiple = math.lcm(shares, recipe.bn_groups)
+    alone = samples % recipe.batch_size <= multiple == shares and takes_statistics(recipe)
+    return 2 * multiple if alone else multiple
 
 
 def training_loader(
@@ -68,7 +79,7 @@ def training_state(recipe: Recipe, run: Run, data: Manifest, device: torch.devic
     """Method, optimizer and scaler on the device; a fresh run takes the weights that `run` names."""
     method = build(recipe, len(data.info.classes))
     if fresh:
-        load_pretrained(method, recipe, run.pretrained, run.teacher, run.network)
+        load_pretrained(method, recipe, run.pretrained, run.teacher, run.network, data.info.classes, ema=run.ema)
     method = method.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     scaler = torch.amp.GradScaler(device.type, enabled=precision(recipe, device) == torch.float16)
     return TrainState(method, optimizer_of(method, recipe), scaler)
@@ -92,7 +103,7 @@ def metadata_of(recipe: Recipe, run: Run, data: Manifest, val: Manifest | None, 
         "recipe": dataclasses.asdict(recipe) | named,
         "data": identity(data),
         "val": {} if val is None else identity(val),
-        "start": digests | ({"network": run.network} if digests else {}),
+        "start": digests | ({"network": run.network, "ema": run.ema} if digests else {}),
         "classes": {"names": list(data.info.classes), "counts": list(class_counts(data.label, data.info.classes))},
     }
 
@@ -107,8 +118,6 @@ def identity(manifest: Manifest) -> dict[str, Any]:
 def checkpoint_to_resume(resume: str, folder: Path) -> Path | None:
     """The checkpoint that --resume names, or None for a new run. UserError if a new run would overwrite another."""
     last = folder / "last.pt"
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file: name a folder with --out")
     if resume == "auto":
         return last if last.exists() else None
     if last.exists() and (not resume or Path(resume).resolve() != last.resolve()):
@@ -116,9 +125,17 @@ def checkpoint_to_resume(resume: str, folder: Path) -> Path | None:
     return Path(resume) if resume else None
 
 
+def require_loggers(run: Run) -> None:
+    """UserError if a logger that `run` asks for is not installed."""
+    for package, wanted in (("tensorboard", run.tensorboard), ("wandb", run.wandb)):
+        if wanted:
+            needs(package)
+
+
 def metric_loggers(run: Run, folder: Path, config: dict[str, Any]) -> tuple[MetricLogger, ...]:
     """The loggers that `run` asks for; only rank 0 has any."""
     if rank():
         return ()
-    board = (TensorBoardLogger(folder),) if run.tensorboard else ()
+    with writing(folder):
+        board = (TensorBoardLogger(folder),) if run.tensorboard else ()
     return (*board, *((WandbLogger(folder, run.wandb, config),) if run.wandb else ()))

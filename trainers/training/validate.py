@@ -9,28 +9,44 @@ from ...shards.manifest import Manifest
 from ..data import evaluating
 from ..evals import classify, knn
 from ..evals.features import features
+from ..evals.overlap import warned
+from ..evals.precision import without_tf32
 from ..methods.method import Method
 from ..ranks import share_buffers
 from ..recipes.options import Recipe, Supervised
 from .options import Run
 
+TESTED_WITH = {"inat_slaug": "inat_evaluation"}  # by the views of a method without a classifier; else `evaluation`
+
 
 class Validator:
     """Measures `method` on the validation set `val` every `eval_every` epochs of `run` and after the last one.
 
-    A supervised method is measured by its classifier, any other by kNN with the training set `data` as the bank. Its
-    loaders stay open until `close`. UserError for sets without labels or with different classes.
+    A supervised method is measured by its classifier, any other by kNN with the training set `data` as the bank: in
+    fp32, but a classifier on a fixed backbone in the `dtype` of the features that it is trained on. Its loaders stay
+    open until `close`. UserError for sets without labels or with different classes.
     """
 
-    def __init__(self, method: Method, recipe: Recipe, run: Run, data: Manifest, val: Manifest, device: torch.device):
+    def __init__(
+        self,
+        method: Method,
+        recipe: Recipe,
+        run: Run,
+        data: Manifest,
+        val: Manifest,
+        device: torch.device,
+        dtype: torch.dtype,
+    ):
         self.method, self.every, self.epochs, self.k = method, run.eval_every, recipe.epochs, run.knn_k
         self.supervised = isinstance(recipe, Supervised)
+        self.dtype = dtype if isinstance(recipe, Supervised) and recipe.trained == "classifier" else torch.float32
         sets = (val,) if self.supervised else (data, val)
         for manifest in sets:
             manifest.require_labels("--eval-every")
         if val.info.classes != data.info.classes:
             raise UserError(f"{val.root} and {data.root} have different classes: name the --val of the training set")
-        views = recipe.test_views if isinstance(recipe, Supervised) else "evaluation"
+        warned(data, val)
+        views = recipe.test_views if isinstance(recipe, Supervised) else TESTED_WITH.get(recipe.views, "evaluation")
         with ExitStack() as stack:  # closes the first loader if the second cannot be opened
             self.loaders = [
                 stack.enter_context(closing(evaluating(m, recipe.size, recipe.batch_size, run, device, views)))
@@ -42,11 +58,12 @@ class Validator:
         """Whether to measure after `epoch`, counted from 0."""
         return (epoch + 1) % self.every == 0 or epoch + 1 == self.epochs
 
+    @without_tf32()
     def measure(self) -> dict[str, float]:
         """Accuracies by name; best.pt is the checkpoint with the highest first one."""
         net = self.method.get_submodule("online") if self.supervised else self.method.backbone
         share_buffers(net)  # else each rank would embed its share with its own statistics
-        sets = [features(net, loader) for loader in self.loaders]
+        sets = [features(net, loader, self.dtype) for loader in self.loaders]
         self.method.train()
         if self.supervised:
             return dict(classify.accuracy(*sets[0]))

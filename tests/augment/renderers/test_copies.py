@@ -14,6 +14,16 @@ from viewstream.augment.renderers.packing import pack
 from viewstream.augment.renderers.user_ops import apply_user_ops
 
 
+@pytest.fixture(autouse=True)
+def pretended_gpu():
+    """A torch that computes shapes on a GPU that is not there; old ones ask for it all the same."""
+    try:
+        with FakeTensorMode():
+            torch.empty(2, 3, dtype=torch.uint8, device="cuda").T.contiguous().float()
+    except RuntimeError:
+        pytest.skip(f"torch {torch.__version__} asks for a GPU to pretend that there is one")
+
+
 class Crossings(TorchDispatchMode):
     """Collects the operations whose tensors are on different devices, and those that read a value."""
 

@@ -1,5 +1,7 @@
 """Order is a pure function: each id once per epoch, at any world size, from any start."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -74,8 +76,33 @@ def test_epochs_and_seeds_have_orders_of_their_own():
         ({"samples": 10, "batch": 5, "world_size": 2}, "2 equal parts"),
         ({"samples": 0, "batch": 5}, "empty"),
         ({"samples": 10, "batch": 0}, "give --batch-size 1 or more"),
+        ({"samples": 10, "batch": 6, "world_size": 2, "parts": 2}, "--accumulate 2 does not divide a batch of 6 on 2"),
+        ({"samples": 10, "batch": 6, "world_size": 2, "tail": "pad", "multiple": 3}, "a last batch of 3 cannot"),
     ],
 )
 def test_an_impossible_plan_is_refused(plan, reason):
     with pytest.raises(UserError, match=reason):
         Plan(**plan)
+
+
+@given(**SIZES, parts=st.integers(1, 4), groups=st.integers(1, 9), epoch=st.integers(-1, 5), start=st.integers(0, 9))
+def test_a_padded_epoch_shows_each_id_and_repeats_fewer_than_the_multiple_in_equal_parts(
+    samples, share, world_size, seed, parts, groups, epoch, start
+):
+    """The multiple is that of supervised training: of ranks x parts and of groups that divide the batch."""
+    multiple = math.lcm(world_size * parts, groups)
+    batch = share * multiple
+    plans = [Plan(samples, batch, world_size, r, seed % 2**62, "pad", None, parts, multiple) for r in range(world_size)]
+    steps = [np.concatenate(ranks) for ranks in zip(*(plan.ids(epoch) for plan in plans), strict=True)]
+    ids, lengths = np.concatenate(steps), [len(step) for step in steps]
+    assert set(ids.tolist()) == set(range(samples))
+    assert len(ids) - samples < multiple
+    assert len(lengths) == len(plans[0]) == -(-samples // batch) * parts
+    assert lengths[:-parts] == [batch // parts] * (len(lengths) - parts)
+    assert len(set(lengths[-parts:])) == 1
+    assert lengths[-1] <= batch // parts
+    for plan in plans:
+        assert [len(rows) * world_size for rows in plan.ids(epoch)] == lengths
+        for whole, late in zip([*plan.ids(epoch)][start:], plan.ids(epoch, start), strict=True):
+            np.testing.assert_array_equal(whole, late)
+    np.testing.assert_array_equal(ids[samples:], np.resize(ids[:samples], len(ids))[samples:])

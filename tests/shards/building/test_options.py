@@ -74,6 +74,13 @@ def test_the_val_split_is_built_by_itself(options, tree, grow):
     assert len(made) == 7
 
 
+def test_the_summary_counts_the_classes_that_val_lacks(options, tree, grow):
+    grow(tree, {"dog": 2, "fox": 1}, split="val")
+    made = build(options(split="val"))
+    assert (made.info.classes, made.info.counts) == (("cat", "dog", "eel", "fox"), (0, 2, 0, 1))
+    assert "classes  2 of 4, samples per class: 1 to 2" in summary(made)
+
+
 def test_which_tar_holds_an_image_does_not_depend_on_encoded_sizes(options, tmp_path):
     shards = []
     for quality in (20, 95):

@@ -5,9 +5,10 @@ import os
 import pytest
 from PIL import Image, features
 
+from viewstream.pipeline.choose import open_reader
 from viewstream.shards.encoding.encode import encode
 from viewstream.shards.errors import UserError
-from viewstream.shards.plain import KEPT
+from viewstream.shards.plain import KEPT, plain
 from viewstream.shards.sources.detect import kind_of, open_source
 from viewstream.shards.sources.imagefolder import imagefolder
 from viewstream.testing import check_source
@@ -17,12 +18,12 @@ from ..archives import tar
 JPEG = b"\xff\xd8\xff\xe0 some bytes"
 
 
-def lay(root, *files):
+def lay(root, *files, data=JPEG):
     """Files under `root`; those that are called .tar are tars."""
     for name in files:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(tar([("x/1.jpg", JPEG), ("x/1.cls", b"0")]) if path.suffix == ".tar" else JPEG)
+        path.write_bytes(tar([("x/1.jpg", JPEG), ("x/1.cls", b"0")]) if path.suffix == ".tar" else data)
     return str(root)
 
 
@@ -80,7 +81,8 @@ def test_images_beside_archives_are_counted(tmp_path):
 def test_a_built_set_with_the_folder_format_remains_webdataset(tmp_path):
     lay(tmp_path, *(f"folder/{path}" for path in ALONE), "a.tar", "manifest.parquet", "dataset.json")
     assert kind_of(str(tmp_path), "train") == "webdataset"
-    assert kind_of(lay(tmp_path / "stylegan", *ALONE, "dataset.json"), "train") == "imagefolder"
+    assert kind_of(lay(tmp_path / "hidden", "train/1.jpg", "._a.parquet", "train/._a.tar"), "train") == "flat"
+    assert kind_of(lay(tmp_path / "stylegan", *ALONE, "dataset.json", "all.tar"), "train") == "imagefolder"
 
 
 @pytest.mark.parametrize("name", ["train", "test", "Validation"])
@@ -93,10 +95,12 @@ def test_a_class_may_be_called_like_a_split(name, tmp_path, capsys):
 
 
 def test_two_folders_called_like_splits_beside_others_are_ambiguous(tmp_path):
-    where = lay(tmp_path, *ALONE, "train/1.jpg", "val/1.jpg")
+    where = lay(tmp_path / "one", *ALONE, "train/1.jpg", "val/1.jpg")
     for split in ("train", "val"):
-        with pytest.raises(UserError, match=r"in train/, val/ and cat/.* may be classes or splits: --source-type"):
+        with pytest.raises(UserError, match=r"in train/, val/ and cat/.* may be splits or classes: --source-type"):
             open_source(where, split)
+    with pytest.raises(UserError, match=r"in val/ and cat/.* may be splits or classes"):
+        open_source(lay(tmp_path / "two", *ALONE, "val/1.jpg"), "val")
     assert open_source(where, "train", kind="imagefolder").classes == ("cat", "dog", "train", "val")
     assert open_source(where, "val", kind="flat").paths == ["1.jpg"]
 
@@ -109,10 +113,35 @@ def test_split_folders_without_class_folders_are_unlabeled(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["validation", "valid", "test", "Val", "TEST"])
-def test_the_val_split_has_other_names(name, tmp_path):
+def test_the_val_split_has_other_names(name, tmp_path, capsys):
     where = lay(tmp_path, *TREE[:4], f"{name}/cat/1.jpg", f"{name}/dog/1.jpg")
     assert open_source(where, "val").paths == ["cat/1.jpg", "dog/1.jpg"]
+    assert (f"/{name} is taken for the val split" in capsys.readouterr().err) == (name != "Val")
     assert len(open_source(where, "train")) == 4
+
+
+def test_folders_images_and_lists_beside_those_of_the_splits_are_named(tmp_path):
+    where = lay(tmp_path / "classes", *TREE, "extra/1.jpg", "more/x/1.jpg", "docs/a.md", "logo.png", "test/1.jpg")
+    assert list(passed(open_source(where, "train")).values()) == [["extra", "more"], ["logo.png"]]
+    source = open_source(lay(tmp_path / "flat", "train/1.jpg", "val/1.jpg", "train.csv"), "train")
+    assert (source.paths, list(passed(source).values())) == (["1.jpg"], [["train.csv"]])
+
+
+def test_val_without_class_folders_is_unlabeled_with_a_warning(tmp_path, capsys):
+    assert open_source(lay(tmp_path, *TREE[:4], "val/1.jpg"), "val").classes == ()
+    assert "train has class folders, " in capsys.readouterr().err
+
+
+def test_folders_without_a_build_are_read_alike(tmp_path, jpeg, capsys):
+    images = "train/n1/1.jpg", "train/n2/sub/2", "val/ILSVRC2012_val_00000001.JPEG"
+    where = lay(tmp_path, *images, "train/n3/x.txt", data=jpeg(1))
+    (tmp_path / "LOC_val_solution.csv").write_text("ImageId,PredictionString\nILSVRC2012_val_00000001,n2 1 2 3 4")
+    train, val = plain(where), plain(where, "val")
+    assert sorted(train.keys) == ["n1/1", "n2/sub/2"]
+    assert [line["names"] for line in train.info.report["passed_over"]] == [["n3/x.txt"], ["n3"]]
+    assert "passed over 1 folders without an image: n3" in capsys.readouterr().err
+    assert (val.keys, val.label.tolist(), val.info.classes) == (["n2/ILSVRC2012_val_00000001"], [1], ("n1", "n2"))
+    assert open_reader("folder", val).read(0) == jpeg(1)
 
 
 def test_an_empty_split_folder_is_none(tmp_path):
@@ -149,7 +178,11 @@ def test_links_to_folders_are_followed_but_never_in_a_circle(tmp_path):
     ]
     (count,) = source.passed.counts.values()
     assert count == 5
-    assert os.path.lexists(train / "all")
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "alone" / "all").symlink_to(".")
+    lay(tmp_path / "alone", "1.jpg")
+    with pytest.raises(UserError, match="holds no images in class folders"):
+        open_source(str(tmp_path / "alone"), "train")
 
 
 def test_the_images_of_a_single_folder_in_a_folder_are_not_one_class(tmp_path):
@@ -157,6 +190,8 @@ def test_the_images_of_a_single_folder_in_a_folder_are_not_one_class(tmp_path):
     with pytest.raises(UserError, match=r"in one folder, 101_ObjectCategories, and there in several folders.*--source"):
         open_source(where, "train")
     assert open_source(f"{where}/101_ObjectCategories", "train").classes == ("cat", "dog")
+    with pytest.raises(UserError, match=r"--source .*/hub/data$"):
+        open_source(lay(tmp_path / "hub", *(f"data/train/{path}" for path in ALONE)), "train")
 
 
 def test_a_folder_without_an_image_is_no_class_and_is_named(tmp_path):

@@ -1,5 +1,7 @@
 """Checkpoints as the releases lay them out."""
 
+import argparse
+
 import torch
 
 ARCH, WIDTH = "test_resnet", 96  # timm's smallest
@@ -68,6 +70,49 @@ LAYOUTS = {
     "ensemble on one GPU": lambda b, h: {
         "model": under("teacher_encoder.", b, h) | under("student_encoder.", noise(b), h)
     },
+    "moco v3": lambda b, h: {
+        "arch": ARCH,
+        "state_dict": under("module.base_encoder.", b, h)
+        | under("module.momentum_encoder.", noise(b), h)
+        | under("module.predictor.", h),
+    },
+    "simsiam": lambda b, h: {"state_dict": under("module.encoder.", b, h) | under("module.predictor.", h)},
+    "barlow twins": lambda b, h: {"model": under("module.backbone.", b) | under("module.projector.", h)},
+    "dino": lambda b, h: {
+        "student": under("module.backbone.", noise(b)) | under("module.head.", h),
+        "teacher": under("backbone.", b) | under("head.", h),
+        "dino_loss": {"center": torch.rand(1, 8)},
+        "args": argparse.Namespace(arch="vit_small"),
+    },
+    "dino in one state": lambda b, h: {
+        "state_dict": under("model.student.backbone.", noise(b)) | under("model.teacher.backbone.", b)
+    },
+    "a teacher alone": lambda b, h: {"teacher": under("backbone.", b) | under("dino_head.", h)},
+    "lightning": lambda b, h: {
+        "pytorch-lightning_version": "2.5.0",
+        "state_dict": under("model.", b, h) | {"criterion.weight": torch.rand(3), "train_acc.total": torch.rand(1)},
+        "loops": {"fit_loop": {"state_dict": {}}},
+    },
+    "moco in lightning": lambda b, h: {
+        "pytorch-lightning_version": "2.5.0",
+        "state_dict": under("model.encoder_q.", b) | under("model.encoder_k.", noise(b)),
+    },
+    "solo-learn": lambda b, h: {
+        "pytorch-lightning_version": "2.1.2",
+        "state_dict": under("backbone.", b)
+        | under("momentum_backbone.", noise(b))
+        | {f"{part}.0.weight": torch.rand(4, 4) for part in ("projector", "momentum_projector", "predictor")}
+        | {"classifier.weight": torch.rand(10, WIDTH), "queue": torch.rand(2, 8, 16)},
+    },
+    "solo-learn without momentum": lambda b, h: {
+        "state_dict": under("backbone.", b) | {"projector.0.weight": torch.rand(4), "classifier.weight": torch.rand(9)}
+    },
+    "compiled": lambda b, h: under("_orig_mod.", b, h),
+    "compiled for several processes": lambda b, h: {"model": under("module._orig_mod.", b, h)},
+    "compiled inside": lambda b, h: {"state_dict": under("model._orig_mod.", b, h)},
+    "compiled encoders": lambda b, h: {"state_dict": under("module.encoder_q._orig_mod.", b, h)},
+    "an average alone": lambda b, h: under("module.", b) | {"n_averaged": torch.tensor(3)},
+    "timm": lambda b, h: {"arch": ARCH, "state_dict": b, "state_dict_ema": under("module.", noise(b))},
     "library": lambda b, h: b | {"fc.weight": torch.rand(10, WIDTH), "fc.bias": torch.rand(10)},
     "library in a box": lambda b, h: {"model": b | {"head.weight": torch.rand(10, WIDTH)}},
     "ours": lambda b, h: {

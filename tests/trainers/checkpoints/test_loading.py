@@ -1,5 +1,10 @@
 """The checkpoints of all releases load into our networks."""
 
+import argparse
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
 import pytest
 import timm
 import torch
@@ -27,7 +32,37 @@ def test_every_layout_gives_the_backbone_that_evaluations_take(name, body, tmp_p
     assert len(loaded.kept) == len(body)
     found = read(path)
     other = found.online if found.slow else found.target
-    assert len(loaded.kept) + len(loaded.dropped) + len(other) == tensors(file)
+    beside = sum(int(content.split()[0]) for content in found.beside.values())
+    assert len(loaded.kept) + len(loaded.dropped) + len(other) + beside == tensors(file)
+
+
+AVERAGED = {
+    "state_dict_ema": lambda b, ema: {"state_dict": b, "state_dict_ema": ema, "arch": ARCH},
+    "model_ema": lambda b, ema: {"model": b, "model_ema": under("module.", ema) | {"n_averaged": torch.tensor(3)}},
+    "ema": lambda b, ema: {"model": under("module.", b), "ema": {"state_dict": ema, "decay": 0.9}},
+    "ema_state_dict": lambda b, ema: {"state_dict": under("module.", b), "ema_state_dict": under("module.", ema)},
+    "ema_model": lambda b, ema: {"state_dict": under("model.", b) | under("ema_model.module.", ema)},
+}
+
+
+@pytest.mark.parametrize("name", AVERAGED)
+def test_averaged_weights_are_named_and_taken_on_request(name, body, tmp_path):
+    averaged = {k: v + 1 for k, v in body.items()}
+    torch.save(AVERAGED[name](body, averaged), tmp_path / "x.pth")
+    net, _ = backbone(ARCH)
+    loaded = load_backbone(net, tmp_path / "x.pth")
+    assert all(torch.equal(v, body[k]) for k, v in net.state_dict().items())
+    count = len(body) + (name == "model_ema")
+    assert f"left out: {name} ({count} entries; --ema takes them)" in str(loaded)
+    loaded = load_backbone(net, tmp_path / "x.pth", ema=True)
+    assert all(torch.equal(v, averaged[k]) for k, v in net.state_dict().items())
+    assert f"averaged weights {name}, {len(body)} entries loaded, left out: " in str(loaded)
+
+
+def test_a_file_of_averaged_weights_alone_needs_no_option(body, tmp_path):
+    torch.save({"model_ema": body}, tmp_path / "x.pth")
+    for ema in (False, True):
+        assert read(tmp_path / "x.pth", ema=ema).online.keys() == body.keys()
 
 
 def test_safetensors_are_read_as_well(body, tmp_path):
@@ -35,6 +70,14 @@ def test_safetensors_are_read_as_well(body, tmp_path):
     net, _ = backbone(ARCH)
     load_backbone(net, tmp_path / "net.safetensors")
     assert all(torch.equal(v, body[k]) for k, v in net.state_dict().items())
+
+
+def test_plain_objects_beside_the_weights_are_read(body, tmp_path):
+    options = argparse.Namespace(lr=0.1, out=Path("a/b"), best=np.float64(3), counts=np.arange(3), device="cpu")
+    beside = {"args": options, "history": defaultdict(list, {"loss": [np.float32(1)]})}
+    for new in (True, False):
+        torch.save({"model": body, **beside}, tmp_path / "x.pth", _use_new_zipfile_serialization=new)
+        assert read(tmp_path / "x.pth").online.keys() == body.keys()
 
 
 def test_batchnorm_counters_may_be_missing_as_in_old_library_files(body, tmp_path):

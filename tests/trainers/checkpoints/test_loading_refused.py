@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from viewstream.shards.errors import UserError
 from viewstream.trainers.checkpoints.layouts import KINDS, read, unpacked
@@ -40,6 +41,46 @@ class Trap:
 
     def __reduce__(self):
         return (Path.touch, (Path("trapped"),))
+
+
+REASONS = {
+    b"": r"\(it is empty\): copy or download it again",
+    b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n": "Git LFS pointer.*`git lfs pull`",
+    b"\n<!DOCTYPE html><html></html>": "it is a web page",
+    b"PK\x03\x04 cut off": "damaged or cut off",
+    b"\x1f\x8b gzip": "neither torch.save nor safetensors wrote it",
+}
+
+
+@pytest.mark.parametrize("content", REASONS)
+def test_a_file_that_is_no_checkpoint_is_named_as_what_it_is(content, tmp_path):
+    path = tmp_path / "x.pth"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=REASONS[content]) as caught:
+        read(path)
+    assert plain(str(caught.value))
+
+
+@pytest.mark.parametrize("content", [Trap(), {"model": nn.Linear(2, 2)}, {"model": {"x": torch.ones(1)}, "by": Trap}])
+def test_a_file_that_needs_code_to_run_is_refused_by_the_name_of_its_class(content, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for new in (True, False):
+        torch.save(content, "x.pth", _use_new_zipfile_serialization=new)
+        with pytest.raises(UserError, match=r"it holds [\w.]+, and restoring that would run code") as caught:
+            read(Path("x.pth"))
+        assert plain(str(caught.value))
+    assert not Path("trapped").exists()
+
+
+def plain(message):
+    """Whether a message is one line without terminal codes that does not advise to run what the file holds."""
+    return message.isprintable() and "weights_only" not in message
+
+
+def test_averaged_weights_that_a_file_does_not_hold_are_refused(body, tmp_path):
+    torch.save({"state_dict": body}, tmp_path / "x.pth")
+    with pytest.raises(UserError, match="holds no averaged weights: leave out --ema"):
+        read(tmp_path / "x.pth", ema=True)
 
 
 @pytest.mark.parametrize(

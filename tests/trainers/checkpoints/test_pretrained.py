@@ -48,6 +48,14 @@ def test_second_stages_keep_a_classifier_of_equal_shape_and_probes_draw_a_new_on
     assert cold["online.head.weight"].std() == pytest.approx(0.01, rel=0.1)
 
 
+def test_a_second_stage_says_that_the_classifier_it_begins_with_is_of_other_classes(run, capsys):
+    first = run("first", Supervised(**COMMON, views="supervised", bn_groups=2), class_subset="clsset1")
+    frozen = Supervised(**COMMON | {"epochs": 1}, views="supervised", trained="classifier", fresh=False)
+    for half, expected in (("clsset1", False), ("clsset1_comp", True)):
+        run(half, frozen, pretrained=str(first / "last.pt"), class_subset=half)
+        assert ("which this one begins with, is of other classes" in capsys.readouterr().out) == expected
+
+
 def test_a_checkpoint_that_does_not_fit_is_refused_with_its_keys(run, moco):
     with pytest.raises(UserError, match=r"does not fit the network, .* entries differ"):
         run(

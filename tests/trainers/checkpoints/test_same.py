@@ -53,7 +53,7 @@ def listed(pets, tmp_path):
 def test_a_run_is_not_resumed_on_other_pixels_or_labels_under_the_same_names(listed, tmp_path, kind):
     trained(listed("same", "first"), tmp_path / "run")
     trained(listed("same", "again"), tmp_path / "run")  # built again from the same images
-    with pytest.raises(UserError, match=r"another data \(other pixels, labels, .* under the same image names\)"):
+    with pytest.raises(UserError, match=r"another data \(other pixels, labels, .* under the same names"):
         trained(listed(kind, "other"), tmp_path / "run")
 
 

@@ -69,6 +69,38 @@ def test_hits_of_all_shares_add_up_to_the_hits_of_one_rank(world, monkeypatch, g
     assert summed == int(knn.weighted_hits(*sets(g), **weighted))
 
 
+def by_class(classes, per_class, seed):
+    """Features with little noise around a center per class, and their labels, sorted by class as folders are."""
+    centers = np.random.default_rng(0).normal(size=(classes, 8))
+    labels = np.arange(classes).repeat(per_class)
+    noise = 0.3 * np.random.default_rng(seed).normal(size=(len(labels), 8))
+    return torch.from_numpy(centers[labels] + noise).float(), torch.from_numpy(labels)
+
+
+def test_shift_norm_shuffles_so_that_sets_sorted_by_class_keep_their_classes_apart():
+    (bank, bank_labels), (queries, labels) = by_class(6, 20, 1), by_class(6, 10, 2)
+    sets = {"space": "shift-norm", "max_k": 1, "batch": 10}
+    orders = tuple(neighbors.shuffled(np.arange(len(x), dtype=np.uint64)) for x in (bank, queries))
+    found = knn.best_nn_hits(bank, bank_labels, queries, labels, orders=orders, **sets) / len(labels)
+    assert found > 0.9
+    as_they_are = knn.best_nn_hits(bank, bank_labels, queries, labels, **sets) / len(labels)
+    assert as_they_are < 0.5  # each mini-batch is of one class: without its mean the classes are alike
+
+
+def test_shuffled_mini_batches_do_not_depend_on_the_order_of_the_rows():
+    x, uid = torch.randn(100, 4, generator=torch.Generator().manual_seed(0)), np.random.default_rng(0).permutation(100)
+    order = neighbors.shuffled(uid.astype(np.uint64))
+    assert sorted(order.tolist()) == list(range(100))
+    other = torch.randperm(100, generator=torch.Generator().manual_seed(1))
+    rows, moved = (
+        neighbors.rows_of(features, "shift-norm", 3, 8, neighbors.shuffled(keys.astype(np.uint64)))(0, 100)
+        for features, keys in ((x, uid), (x[other], uid[other.numpy()]))
+    )
+    torch.testing.assert_close(rows[other], moved)
+    plain = neighbors.rows_of(x[order], "shift-norm", 3, 8)(0, 100)
+    torch.testing.assert_close(rows[order], plain)
+
+
 def test_more_neighbors_than_images_and_unlabeled_images_are_refused(golden):
     bank, bank_labels, queries, labels = sets(golden("knn_c"))
     with pytest.raises(UserError, match="ask for 1 to 330"):

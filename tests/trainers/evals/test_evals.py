@@ -1,5 +1,6 @@
 """Instance discrimination, geometry, shots and tau equal recorded numbers and brute-force versions."""
 
+import copy
 import math
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from viewstream.shards.errors import UserError
 from viewstream.trainers.evals import instdisc, shots, stats, tau
+from viewstream.trainers.methods.supervised import classifier
 
 
 def random(*shape, seed=0):
@@ -61,6 +63,25 @@ def test_equal_views_are_found_perfectly_and_an_unknown_mode_is_refused():
         instdisc.pair((x, x, x), "sdsd")
     with pytest.raises(UserError, match="--views 2"):
         instdisc.pair((x, x), "sd-sd")
+
+
+@pytest.mark.parametrize("value", [0.0, 3.0])
+@pytest.mark.parametrize("gallery", ["queries", "views"])
+def test_equal_features_give_chance(value, gallery):
+    views = (torch.full((20, 16), value),) * 3
+    for mode in ("d-sd", "sd-sd"):
+        found = dict(instdisc.instdisc(views, mode=mode, samples_per_chunk=20, gallery=gallery))
+        assert [*found.values()] == pytest.approx([5, 10, 15, 20, 25])
+
+
+def test_a_tie_counts_its_mean_over_all_orders_of_the_equal_images():
+    above, ties = torch.tensor([0, 0, 1, 3]), torch.tensor([0, 3, 1, 9])
+    found = instdisc.accuracies(above, 4, 4, ties=ties) / 100
+    for k, mean in enumerate(found.tolist(), 1):
+        orders = [[place < k for place in range(a, a + t + 1)] for a, t in zip(above, ties, strict=True)]
+        assert mean == pytest.approx(np.mean([np.mean(order) for order in orders]))
+    q, p = torch.eye(3)[[0, 0, 1, 2]], torch.eye(3)[[0, 0, 1, 1]]
+    assert [x.tolist() for x in instdisc.ranks_and_ties(q, p)] == [[0, 0, 0, 0], [1, 1, 0, 3]]
 
 
 @pytest.mark.parametrize("name", ["stats_a_1000x4", "stats_c_60x10"])
@@ -136,6 +157,28 @@ def test_tau_normalized_classifiers_equal_the_recorded_ones(golden):
     assert taus == pytest.approx(tau.TAUS)
     torch.testing.assert_close(tau.weights(g["weight"], taus).flatten(0, 1), g["stacked_weight"], rtol=0, atol=1e-12)
     torch.testing.assert_close(tau.logits(g["x"], g["weight"], taus).flatten(1), g["logits"], rtol=0, atol=1e-12)
+
+
+def test_a_batchnorm_after_the_classifier_is_kept_so_that_tau_0_is_the_classifier():
+    head = classifier("batchnorm", 8, 5)
+    with torch.no_grad():
+        for place, x in enumerate((head[1].weight, head[1].bias, head[1].running_mean, head[1].running_var)):
+            x.copy_(random(5, seed=place).abs() + 0.1)
+        x, counts = random(300, 8, seed=9), torch.tensor([500, 5, 30, 200, 10])
+        scores = head.eval()(x)
+        labels = torch.where(torch.arange(300) % 3 > 0, scores.argmax(dim=1), torch.arange(300) % 5)
+        weight, mean, shift = tau.folded(*head)
+        torch.testing.assert_close(x @ weight.T - mean + shift, scores)
+        found = dict(tau.tau_norm(x, weight, labels, counts, mean=mean, shift=shift))
+        expected = dict(shots.shots(scores, labels, counts))
+        assert {name: found[f"tau=0 {name}"] for name in expected} == expected
+        longer = copy.deepcopy(head)  # BatchNorm makes up for the length of a row
+        longer[0].weight *= torch.tensor([[1.0], [5.0], [1.0], [0.2], [1.0]])
+        factor = torch.tensor([1.0, 5.0, 1.0, 0.2, 1.0])
+        longer[1].running_mean.sub_(head[0].bias).mul_(factor).add_(head[0].bias)
+        longer[1].running_var.add_(1e-5).mul_(factor**2).sub_(1e-5)
+        for ours, theirs in zip(tau.folded(*longer), (weight, mean, shift), strict=True):
+            torch.testing.assert_close(ours, theirs)
 
 
 def test_tau_helps_a_class_with_short_weights():

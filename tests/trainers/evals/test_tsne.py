@@ -40,6 +40,16 @@ def test_a_perplexity_as_large_as_the_number_of_points_is_refused():
         tsne.coordinates((x, x, x), perplexity=30)
 
 
+@pytest.mark.parametrize("value", [0.0, 3.0])
+def test_features_that_are_all_the_same_are_refused(value):
+    x = torch.full((10, 7), value)
+    with pytest.raises(UserError, match="features of all 30 points are the same"):
+        tsne.coordinates((x, x, x), perplexity=5)
+    x = x + torch.randn(10, 7, generator=torch.Generator().manual_seed(0)) * 1e-7 * value
+    with pytest.raises(UserError, match="features of all 30 points are the same"):
+        tsne.coordinates((x, x, x), perplexity=5)
+
+
 @pytest.mark.full
 def test_separate_classes_stay_separate_and_the_table_holds_every_view(tmp_path):
     pytest.importorskip("sklearn")

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from viewstream.trainers.methods.method import Now
-from viewstream.trainers.methods.moco import MoCo, logits
+from viewstream.trainers.methods.moco import MoCo, acc1, logits
 from viewstream.trainers.methods.parts import Queue, shuffle_bn, split_bn
 from viewstream.trainers.ranks import rank
 from viewstream.trainers.training import optim
@@ -141,3 +141,8 @@ def test_groups_on_one_process_equal_the_two_recorded_ranks(golden):
     q = torch.cat([F.normalize(net(x[r, 0]), dim=1) for r in range(2)])
     ours = logits(q, keys, g["queue"].T.double(), float(g["temperature"]))
     torch.testing.assert_close(ours, g["logits"].flatten(0, 1), rtol=0, atol=1e-5)
+
+
+def test_equal_scores_count_as_chance_and_not_as_hits():
+    assert acc1(torch.zeros(5, 4)) == pytest.approx(1 / 4)
+    assert acc1(torch.tensor([[2.0, 1.0], [1.0, 2.0], [1.0, 1.0]])) == pytest.approx((1 + 0 + 1 / 2) / 3)

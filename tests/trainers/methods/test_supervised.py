@@ -8,9 +8,11 @@ import torch.nn.functional as F
 
 from viewstream.pipeline.batch import Batch
 from viewstream.trainers.evals import classify
+from viewstream.trainers.methods.build import build
 from viewstream.trainers.methods.method import Now
 from viewstream.trainers.methods.supervised import Supervised, classifier
 from viewstream.trainers.nets.encoder import Encoder
+from viewstream.trainers.recipes import options as recipes
 from viewstream.trainers.training import optim
 
 from .steps import convnet
@@ -74,6 +76,14 @@ def test_probes_start_small_and_a_classifier_without_bias_keeps_it_at_zero():
     assert not method.online.head.bias.any()
 
 
+def test_the_classifier_of_a_second_stage_is_not_drawn_small():
+    small = {"arch": "test_resnet", "trained": "classifier", "views": "supervised"}
+    for fresh, expected in ((True, 0.01), (False, None)):
+        head = build(recipes.Supervised(**small, fresh=fresh), classes=100).online.head
+        bound = expected or (1 / (3 * head.in_features)) ** 0.5  # of U(-1/sqrt(n), 1/sqrt(n)), the default of torch
+        assert head.weight.detach().std() == pytest.approx(bound, rel=0.05)
+
+
 def test_a_normalized_classifier_sees_unit_rows():
     x = torch.randn(5, 6)
     unit = classifier("normalized", 6, 4)
@@ -86,6 +96,20 @@ def test_a_classifier_with_batchnorm_has_normalized_scores():
     both = classifier("batchnorm", 6, 4).train()
     torch.testing.assert_close(both(x).mean(0), torch.zeros(4), atol=1e-6, rtol=0)
     assert set(both.state_dict()) >= {"0.weight", "0.bias", "1.running_mean"}
+
+
+@pytest.mark.parametrize("kind", ["linear", "batchnorm", "normalized"])
+@pytest.mark.parametrize("frozen", [True, False])
+def test_scores_and_loss_are_not_rounded_under_autocast(kind, frozen):
+    online, data = net(kind).eval(), batch()
+    method = Supervised(online, frozen=frozen, bn_groups=1)
+    with torch.autocast("cpu", torch.bfloat16):
+        features = online.backbone(data.views[0])
+        scores = online(data.views[0])
+        loss, _ = method(data, Now(0, 1, 0))
+    assert scores.dtype == torch.float32
+    torch.testing.assert_close(scores, online.head(features.float()), rtol=0, atol=0)
+    torch.testing.assert_close(loss, F.cross_entropy(scores, data.target), rtol=0, atol=0)
 
 
 def test_accuracy_counts_labels_among_the_highest_scores():

@@ -11,6 +11,9 @@ import torch
 
 from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.errors import UserError
+from viewstream.trainers.checkpoints.layouts import read
+from viewstream.trainers.evals import knn, neighbors
+from viewstream.trainers.recipes.options import Supervised
 from viewstream.trainers.tasks import evaluation
 from viewstream.trainers.tasks.evaluation import EvaluatedModel, Evaluation
 from viewstream.trainers.tasks.knn import Knn
@@ -54,6 +57,17 @@ def test_a_method_with_a_teacher_is_evaluated_by_its_teacher(runs, sets):
     assert any(not torch.equal(value, state[f"online.backbone.{name}"]) for name, value in own.items())
 
 
+def test_averaged_weights_have_features_and_results_of_their_own(runs, sets, tmp_path):
+    state = read(runs / "moco/last.pt").online
+    averaged = {name: value * 1.5 if name.endswith("conv2.weight") else value for name, value in state.items()}
+    torch.save({"arch": "test_resnet", "state_dict": state, "state_dict_ema": averaged}, tmp_path / "x.pth")
+    options = Knn(checkpoint=str(tmp_path / "x.pth"), size=32, k=5, max_k=11, features=str(tmp_path / "kept"), **sets)
+    for ema in (False, True):
+        evaluate(replace(options, ema=ema, **COMMON))
+    assert len(list((tmp_path / "kept").glob("*.npz"))) == 4
+    assert json.loads((tmp_path / "results.json").read_text()).keys() == {"knn", "knn ema"}
+
+
 def test_kept_features_give_the_same_numbers_without_the_images(runs, sets, tmp_path, monkeypatch):
     options = Knn(
         checkpoint=str(runs / "moco/last.pt"), k=5, max_k=11, features=str(tmp_path / "kept"), **sets, **COMMON
@@ -78,6 +92,19 @@ def test_kept_features_are_not_those_of_other_labels_under_the_same_names(runs, 
     assert len(list((tmp_path / "kept").glob("*.npz"))) == 2
 
 
+def test_features_of_another_precision_are_kept_apart(runs, sets, tmp_path, capsys):
+    options = Knn(
+        checkpoint=str(runs / "moco/last.pt"), k=5, max_k=3, features=str(tmp_path / "kept"), **sets, **COMMON
+    )
+    for precision, files in (("fp32", 2), ("bf16", 4)):
+        evaluate(replace(options, precision=precision))
+        assert len(list((tmp_path / "kept").glob("*.npz"))) == files
+        assert f"precision: {precision}, TF32 off" in capsys.readouterr().out
+        title = "knn" if precision == "fp32" else "knn bf16"
+        entries = json.loads((runs / "moco/results.json").read_text())
+        assert entries[f"{title} online pets-full-train pets-full-val"]["precision"] == precision
+
+
 def test_shots_give_accuracy_by_training_counts_and_write_each_class(runs, sets):
     found = evaluate(Shots(checkpoint=str(runs / "supervised/last.pt"), tau=True, **sets, **COMMON))
     assert found["top1"] == found["shots/all"]
@@ -92,9 +119,19 @@ def test_shots_give_accuracy_by_training_counts_and_write_each_class(runs, sets)
     assert np.mean(table["top1"]) == pytest.approx(found["top1"])
 
 
+def test_tau_0_of_a_classifier_with_batchnorm_is_that_classifier(run, sets):
+    recipe = Supervised(
+        arch="test_resnet", size=32, epochs=1, batch_size=16, views="supervised", classifier="batchnorm", bn_groups=2
+    )
+    found = evaluate(Shots(checkpoint=str(run("batchnorm", recipe) / "last.pt"), tau=True, **sets, **COMMON))
+    assert found["tau=0 shots/all"] == found["top1"]
+    assert found["tau=0 shots/medium"] == found["shots/medium"]
+
+
 def test_a_linear_probe_trains_a_classifier_and_leaves_the_backbone_as_it_was(runs, sets, tmp_path):
     options = Linear(checkpoint=str(runs / "moco/last.pt"), epochs=2, out=str(tmp_path / "probe"), **sets, **COMMON)
     found = evaluate(options)
+    assert json.loads((tmp_path / "probe/config.json").read_text())["recipe"]["precision"] == "fp32"
     before = torch.load(runs / "moco/last.pt", weights_only=True)["method"]
     after = torch.load(tmp_path / "probe/last.pt", weights_only=True)["method"]
     body = [name for name in after if name.startswith("online.backbone.")]
@@ -129,6 +166,85 @@ def test_tsne_writes_its_table_and_plots(runs, static, tmp_path):
     pytest.importorskip("sklearn", reason="scikit-learn is not installed: no t-SNE")
     evaluate(options)
     assert {path.name for path in tmp_path.iterdir()} == {"tsne.parquet", "tsne_classes.png", "tsne_views.png"}
+
+
+@pytest.fixture(scope="module")
+def changed(runs, tmp_path_factory):
+    """(name, change) -> a copy of a run's checkpoint whose weights were changed in place."""
+
+    def call(name, change):
+        saved = torch.load(runs / name / "last.pt", weights_only=True)
+        change(saved["method"])
+        path = tmp_path_factory.mktemp("changed") / "last.pt"
+        torch.save(saved, path)
+        return str(path)
+
+    return call
+
+
+def damage(state):
+    state["online.backbone.conv1.0.weight"][0] = torch.nan
+
+
+def collapse(state):
+    for name in ("bn2", "downsample.2"):  # the last layers of both paths: features are 0
+        state[f"online.backbone.layer4.0.{name}.weight"].zero_()
+        state[f"online.backbone.layer4.0.{name}.bias"].zero_()
+
+
+@pytest.mark.parametrize(
+    ("name", "task"), [("moco", Knn(k=3, max_k=3)), ("moco", Linear(epochs=1)), ("supervised", Shots())]
+)
+def test_test_images_that_are_in_the_bank_are_named_once_and_recorded(runs, sets, built, tmp_path, capsys, name, task):
+    task = replace(task, **{"out": str(tmp_path)} if isinstance(task, Linear) else {})
+    common = {"checkpoint": str(runs / name / "last.pt"), **COMMON}
+    evaluate(replace(task, **sets | common))
+    assert "test images are in the bank" not in capsys.readouterr().err
+    evaluate(replace(task, **sets | {"val": str(built.root)} | common))
+    assert capsys.readouterr().err.count("warning: 96 of 96 test images are in the bank") == 1
+    saved = json.loads((runs / name / "results.json").read_text()).values()
+    last = next(page for page in saved if page["options"]["val"] == str(built.root))
+    assert (last["test_images"], last["test_images_in_bank"]) == (96, 96)
+
+
+def test_shift_norm_cuts_its_mini_batches_from_shuffled_sets(runs, sets, built, built_val):
+    options = Knn(
+        checkpoint=str(runs / "moco/last.pt"), k=3, max_k=9, part_batch=7, rep_space=("shift-norm",), **sets, **COMMON
+    )
+    model = EvaluatedModel(options, torch.device("cpu"))
+    x = (*model.features(built), *model.features(built_val))
+    orders = neighbors.shuffled(built.uid), neighbors.shuffled(built_val.uid)
+    common = {"max_k": 9, "space": "shift-norm", "batch": 7}
+    shuffled, stored = (knn.best_nn_hits(*x, **common, orders=o).tolist() for o in (orders, (None, None)))
+    assert shuffled != stored
+    assert evaluate(options)["best-nn/shift-norm"] == max(shuffled) / 24
+
+
+@pytest.mark.parametrize("task", [Knn(k=3, max_k=3), Linear(epochs=1), Shots(), Instdisc(), Stats(), Tsne()])
+def test_a_network_without_finite_features_is_an_error_in_every_task(changed, sets, static, task):
+    path = changed("supervised", damage)
+    own = {"static": str(static)} if hasattr(task, "static") else sets
+    with pytest.raises(UserError, match=r"features are not finite for .* name an earlier --checkpoint"):
+        evaluate(replace(task, checkpoint=path, **own, **COMMON))
+    assert not Path(path).with_name("results.json").exists()
+
+
+def test_a_network_that_has_collapsed_is_named_and_measured_at_chance(changed, sets, static, capsys):
+    path = changed("moco", collapse)
+    found = evaluate(Instdisc(checkpoint=path, static=str(static), samples_per_chunk=96, **COMMON))
+    assert found["instdisc/d-sd top1"] == pytest.approx(100 / 96)
+    found = evaluate(Knn(checkpoint=path, k=3, max_k=3, **sets, **COMMON))
+    assert found["knn/top1 k=3 T=0.07"] == pytest.approx(1 / 4)
+    warnings = [line for line in capsys.readouterr().err.splitlines() if "nearly constant" in line]
+    assert len(warnings) == 2
+    entries = json.loads(Path(path).with_name("results.json").read_text())
+    assert [entry["constant_features"] for key, entry in entries.items() if key.startswith("knn ")] == [True]
+
+
+def test_a_classifier_without_finite_scores_is_an_error(changed, sets):
+    path = changed("supervised", lambda state: state["online.head.bias"].fill_(torch.inf))
+    with pytest.raises(UserError, match="scores are not finite for 24 of 24 images"):
+        evaluate(Shots(checkpoint=path, **sets, **COMMON))
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,15 @@ import torch
 from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.errors import UserError
 from viewstream.shards.subsets.options import SubsetOptions
-from viewstream.trainers.recipes.options import BYOL
+from viewstream.trainers.recipes.options import BYOL, Supervised
 from viewstream.trainers.tasks.knn import Knn
 from viewstream.trainers.tasks.linear import Linear, Transfer
 from viewstream.trainers.tasks.run import evaluate
 from viewstream.trainers.tasks.shots import Shots
+from viewstream.trainers.training.log import Log
 from viewstream.trainers.training.run import Run, pretrain
+
+from ..small_runs import rows
 
 COMMON = {"loader": "folder", "device": "cpu", "batch_size": 16, "epochs": 1}
 
@@ -56,10 +59,69 @@ def test_the_probed_network_is_the_one_that_was_named(checkpoint, sets, tmp_path
     assert not same(probed, backbone(checkpoint, "online.backbone."))
 
 
-def test_a_probe_uses_the_test_views_that_were_named(checkpoint, sets, tmp_path):
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+@pytest.fixture(scope="module")
+def stage(built, built_val, tmp_path_factory):
+    """The folder of a first stage, which has a classifier of the built set."""
+    sets = {"data": str(built.root), "val": str(built_val.root), "loader": "folder", "device": "cpu"}
+    recipe = Supervised(arch="test_resnet", size=32, epochs=1, batch_size=16, views="supervised", bn_groups=2)
+    return pretrain(recipe, Run(**sets, eval_every=1, out=str(tmp_path_factory.mktemp("stages") / "first")))
+
+
+@pytest.mark.parametrize(("chosen", "drift"), [("protocol", True), ("train", True), ("eval", False)])
+def test_the_statistics_of_a_second_stage_drift_and_its_weights_stay(stage, sets, tmp_path, chosen, drift):
+    out = tmp_path / "second"
+    second = Linear(checkpoint=str(stage / "best.pt"), protocol="sl_second_stage", frozen_bn=chosen, out=str(out))
+    evaluate(replace(second, **sets, **COMMON))
+    before, after = (backbone(folder / "last.pt", "online.backbone.") for folder in (stage, out))
+    assert before.keys() == after.keys()
+    for name, value in before.items():
+        assert torch.equal(value, after[name]) != (drift and name.endswith(STATISTICS)), name
+
+
+def test_a_second_stage_from_the_last_checkpoint_notes_that_the_program_takes_the_best(stage, sets, tmp_path, capsys):
+    for name in ("last", "best"):
+        second = Linear(checkpoint=str(stage / f"{name}.pt"), protocol="sl_second_stage_balanced", **sets)
+        evaluate(replace(second, out=str(tmp_path / name), **COMMON))
+        assert ("note: the program begins a second stage with" in capsys.readouterr().out) == (name == "last")
+
+
+def test_a_probe_is_tested_as_often_as_its_program_does(checkpoint, sets, tmp_path):
+    for protocol, options, tested in (
+        ("linear", {}, [0, 1]),
+        ("linear", {"eval_every": 2}, [1]),
+        ("sts_linear", {"bn_groups": 2}, [1]),
+    ):
+        out = tmp_path / f"{protocol}{len(options)}"
+        probe = Linear(checkpoint=checkpoint, protocol=protocol, out=str(out), **options, **sets)
+        evaluate(replace(probe, **COMMON | {"epochs": 2}))
+        assert [row["epoch"] for row in rows(out) if "top1" in row and "evaluation" not in row] == tested
+        recipe = json.loads((out / "config.json").read_text())["recipe"]
+        assert recipe["bn_groups"] == options.get("bn_groups", 8)
+
+
+def test_a_stopped_probe_reports_no_numbers_and_the_same_command_continues_it(checkpoint, sets, tmp_path, monkeypatch):
+    options, own = Linear(checkpoint=checkpoint, out=str(tmp_path / "probe"), **sets, **COMMON), Log.step
+
+    def stopping(self, step, *arguments, **words):
+        self.stop = True
+        own(self, step, *arguments, **words)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Log, "step", stopping)
+        with pytest.raises(UserError, match=r"stopped after step 6 of 6, before its last test: the same command"):
+            evaluate(options)
+    found = evaluate(options)
+    assert found["best top1"] == found["top1"]
+
+
+def test_a_probe_uses_the_views_that_were_named(checkpoint, sets, tmp_path):
     out = tmp_path / "probe"
-    evaluate(Linear(checkpoint=checkpoint, test_views="transfer_cifar", out=str(out), **sets, **COMMON))
-    assert json.loads((out / "config.json").read_text())["recipe"]["test_views"] == "transfer_cifar"
+    evaluate(Linear(checkpoint=checkpoint, views="inat", test_views="inat_evaluation", out=str(out), **sets, **COMMON))
+    recipe = json.loads((out / "config.json").read_text())["recipe"]
+    assert (recipe["views"], recipe["test_views"]) == ("inat", "inat_evaluation")
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """Mistakes in training options: an error of one line before the first step, and nothing overwritten."""
 
+import sys
 from dataclasses import replace
 
 import pytest
@@ -43,6 +44,7 @@ def finished(built, tmp_path_factory):
         ({"stem": "cifar", "arch": "vit_tiny_patch16_224"}, {}, "--stem cifar is for ResNets"),
         ({}, {"teacher": "some.pt"}, "moco has no teacher"),
         ({}, {"network": "target"}, "chooses among a checkpoint's networks"),
+        ({}, {"ema": True}, "takes the averaged weights of a checkpoint: name it"),
         ({}, {"pretrained": "nowhere.pt"}, "there is no checkpoint nowhere.pt"),
     ],
 )
@@ -124,9 +126,19 @@ def test_values_that_are_not_finite_stop_the_run_and_never_reach_a_checkpoint(bu
         log_every=1000,
         save_every=save_every,
     )
-    with pytest.raises(UserError, match="lower --lr"):
+    with pytest.raises(UserError, match=r"lower --lr$"):  # there is no checkpoint from before
         pretrain(replace(SMALL, lr=lr, weight_decay=1e3), run)
     assert not (tmp_path / "run" / "last.pt").exists()
+
+
+@pytest.mark.parametrize("package", ["tensorboard", "wandb"])
+def test_an_absent_logger_is_named_before_anything_is_written(built, tmp_path, monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    options = {"tensorboard": True} if package == "tensorboard" else {"wandb": "project"}
+    run = Run(data=str(built.root), loader="folder", out=str(tmp_path / "run"), device="cpu", **options)
+    with pytest.raises(UserError, match=f"{package} is not installed: pip install 'viewstream"):
+        pretrain(SMALL, run)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_damaged_or_foreign_checkpoint_is_refused(built, tmp_path):

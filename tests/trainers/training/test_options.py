@@ -1,15 +1,21 @@
 """Options of a run: parts of a batch, kept checkpoints, orders, other logs."""
 
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
+from viewstream.trainers.data import evaluating
+from viewstream.trainers.methods.build import build
 from viewstream.trainers.recipes.options import BYOL, KCL, SEED, MoCo, Supervised
+from viewstream.trainers.tasks.knn import Knn
+from viewstream.trainers.tasks.run import evaluate
+from viewstream.trainers.training.log import Log
 from viewstream.trainers.training.options import Run
 from viewstream.trainers.training.setup import training_loader
+from viewstream.trainers.training.validate import Validator
 
 from ..small_runs import COMMON, losses, rows, state
 
@@ -45,12 +51,52 @@ def test_the_best_checkpoint_and_every_requested_epoch_are_kept(run):
     assert "rank 0 of 1" in (folder / "rank-0.log").read_text()
 
 
+def test_the_best_checkpoint_evaluates_to_the_number_that_the_run_reported(run, sets):
+    recipe = MoCo(**COMMON | {"epochs": 4}, queue=64, dim=16, bn_groups=2)
+    folder = run("run", recipe, eval_every=1, save_every=4, knn_k=5)
+    found = {row["step"]: row["knn"] for row in rows(folder) if "knn" in row}
+    best = max(found, key=lambda step: found[step])
+    assert found.keys() == {6, 12, 18, 24}
+    assert torch.load(folder / "best.pt", weights_only=True)["step"] == best
+    measured = evaluate(Knn(checkpoint=str(folder / "best.pt"), **sets, loader="folder", device="cpu", k=5, max_k=1))
+    assert measured["knn/top1 k=5 T=0.07"] == found[best]
+
+
+def test_a_run_stopped_before_a_measurement_measures_when_it_resumes(run, monkeypatch):
+    recipe, own = Supervised(**COMMON, views="supervised", bn_groups=2), Log.step
+
+    def stopping(self, step, *arguments, **options):
+        self.stop = step == 6
+        own(self, step, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Log, "step", stopping)
+        folder = run("run", recipe, eval_every=1)
+    assert torch.load(folder / "last.pt", weights_only=True)["step"] == 6
+    assert not [row for row in rows(folder) if "top1" in row]
+    for _ in range(2):  # a finished run measures nothing twice
+        run("run", recipe, eval_every=1, resume="auto")
+        assert [row["step"] for row in rows(folder) if "top1" in row] == [6, 12]
+
+
 def test_the_queues_of_kcl_are_full_at_the_first_step_and_that_of_moco_fills_up(run, moco):
     kcl = run("kcl", KCL(**COMMON, queue=64, dim=16, bn_groups=2, posk=2))
     assert [row["filled"] for row in rows(kcl)] == [1.0] * 12
     assert all(0 < row["positives"] <= 2 for row in rows(kcl))
     last = [row["filled"] for row in rows(moco)][-1]
     assert last == 1.0
+
+
+@pytest.mark.parametrize(("views", "tested"), [("inat_slaug", "inat_evaluation"), ("slaug", "evaluation")])
+def test_validation_normalizes_as_the_training_does(built, built_val, views, tested):
+    recipe = KCL(**COMMON, views=views, queue=64, dim=16, bn_groups=2)
+    run = Run(data=str(built.root), val=str(built_val.root), loader="folder", eval_every=1)
+    with ExitStack() as stack:
+        validator = stack.enter_context(closing(Validator(build(recipe), recipe, run, built, torch.device("cpu"))))
+        expected = evaluating(built_val, 32, 16, run, torch.device("cpu"), tested)
+        loaders = validator.loaders[1], stack.enter_context(closing(expected))
+        (found,), (right,) = (next(iter(loader.epoch(0))).views for loader in loaders)
+    assert torch.equal(found, right)
 
 
 def test_small_patches_have_their_own_queue(run, moco):

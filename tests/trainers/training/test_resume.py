@@ -7,12 +7,17 @@ import sys
 import threading
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
 
 from viewstream.shards.cli import parse
+from viewstream.shards.errors import UserError
 from viewstream.trainers.recipes import recipe_named
+from viewstream.trainers.recipes.options import MoCo
+from viewstream.trainers.training import signals
+from viewstream.trainers.training.epochs import objection
 from viewstream.trainers.training.run import Run, pretrain
 
 from ..small_runs import SMALL_WORDS, WORDS, losses
@@ -77,6 +82,81 @@ def test_a_method_stopped_in_mid_epoch_and_resumed_repeats_its_losses(words, tmp
     assert 2 < torch.load(stopped / "last.pt", weights_only=True)["step"] < 12
     train_here(words(name, "--out", stopped, "--resume", "auto"))
     assert_same(stopped, whole)
+
+
+def press_ctrl_c_at(step, folder):
+    """Start a thread that presses Ctrl-C once `folder` has logged `step`."""
+
+    def press():
+        while not reached(folder, step):
+            time.sleep(0.005)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=press)
+    thread.start()
+    return thread
+
+
+def test_ctrl_c_saves_and_the_resumed_run_repeats_the_losses(words, tmp_path, capfd):
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    train_here(words("moco", "--out", whole))
+    watcher = press_ctrl_c_at(2, stopped)
+    with pytest.raises(KeyboardInterrupt):
+        train_here(words("moco", "--out", stopped))
+    watcher.join()
+    shown = capfd.readouterr()
+    assert "once more ends at once" in shown.err
+    assert "--resume auto continues" in shown.out
+    assert 2 < torch.load(stopped / "last.pt", weights_only=True)["step"] < 12
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    train_here(words("moco", "--out", stopped, "--resume", "auto"))
+    assert_same(stopped, whole)
+
+
+def test_a_second_ctrl_c_ends_at_once_and_the_same_one_from_a_launcher_does_not(monkeypatch):
+    log = Mock(every=10, stop=False)
+    with signals.stopping(log) as received:
+        for _ in range(2):
+            signal.raise_signal(signal.SIGINT)
+        assert log.stop
+        assert received == {signal.SIGINT}
+        monkeypatch.setattr(signals, "AGAIN", 0.0)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_more_epochs_continue_a_run_whose_past_they_do_not_change(words, tmp_path, capsys):
+    whole, longer = tmp_path / "whole", tmp_path / "longer"
+    step = ("--schedule", "step", "--milestones", 1)
+    train_here(words("moco", *step, "--out", whole))
+    train_here(words("moco", *step, "--epochs", 1, "--out", longer))
+    capsys.readouterr()
+    train_here(words("moco", *step, "--epochs", 2, "--out", longer, "--resume", "auto"))
+    assert "note: epochs 1 -> 2: the steps already taken are the same" in capsys.readouterr().out
+    assert_same(longer, whole)
+    with pytest.raises(UserError, match=r"epochs 2 -> 1\), and it has taken 12 steps, which are more than 1 epochs"):
+        train_here(words("moco", *step, "--epochs", 1, "--out", longer, "--resume", "auto"))
+
+
+@pytest.mark.parametrize(
+    ("method", "reason"),
+    [
+        ("moco", "--schedule cos would have given the steps already taken other learning rates"),
+        ("byol", "byol follows a schedule over all epochs"),
+    ],
+)
+def test_other_epochs_that_change_the_past_are_refused_with_the_reason(words, tmp_path, method, reason):
+    out = ("--out", tmp_path / "run")
+    train_here(words(method, "--epochs", 2, "--save-every", 2, *out))
+    with pytest.raises(UserError, match=rf"epochs 2 -> 3\), and {reason}.*: repeat --epochs 2, or start again"):
+        train_here(words(method, "--epochs", 3, *out, "--resume", "auto"))
+
+
+def test_epochs_change_freely_in_the_warm_up():
+    recipe = MoCo(epochs=20, schedule="warmcos", warmup_epochs=2)
+    method = Mock(uses_total=False)
+    assert not objection(recipe, method, 10, before=10, step=20)
+    assert "other learning rates" in objection(recipe, method, 10, before=10, step=22)
 
 
 @FULL

@@ -7,14 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from viewstream.trainers.recipes import RECIPES
+from viewstream.shards.cli import parse
+from viewstream.trainers.recipes import RECIPES, recipe_named
 from viewstream.trainers.recipes.balfeat import kcl_lt, linear, sl_clsset1, sl_step
 from viewstream.trainers.recipes.ensemble import sts_200, sts_linear, sts_linear_byol
 from viewstream.trainers.recipes.m2t import m2t_4096_100
 from viewstream.trainers.recipes.moco import moco_v1, moco_v2
 from viewstream.trainers.recipes.seed import seed_linear, seed_resnet18
 from viewstream.trainers.recipes.small import ssl_small_200, ssl_small_resnet18, transfer, transfer_finetune
-from viewstream.trainers.training.optim import cosine, schedule, warm_cosine
+from viewstream.trainers.training.optim import cosine, first_rate, schedule, warm_cosine
 
 STEPS = 7  # per epoch; any number will do if the rate is constant within an epoch
 
@@ -108,4 +109,13 @@ def test_the_rate_of_every_recipe_is_positive_and_never_above_its_lr(name):
     lr = schedule(recipe, STEPS)
     rates = [lr(epoch * STEPS) for epoch in range(recipe.epochs)]
     assert min(rates) > 0
-    assert max(rates) <= max(recipe.lr, recipe.warmup_lr) * (1 + 1e-12)
+    assert max(rates) <= max(recipe.lr, first_rate(recipe)) * (1 + 1e-12)
+
+
+@pytest.mark.parametrize(("batch", "program"), [(256, 0.06), (64, 0.24), (1024, 0.015)])
+def test_the_warm_up_of_seed_starts_at_the_rate_that_was_named_before_the_programs_scaling(batch, program):
+    """The program's `--lr` is the rate for 256 images; ours, 0.06, is the rate of the batch that it leads to."""
+    (recipe,) = parse(recipe_named("seed_resnet18"), argv=["--lr", "0.06", "--batch-size", str(batch)], description="")
+    lr = schedule(recipe, STEPS)
+    rates = [program + (program * batch / 256 - program) * epoch / 5 for epoch in range(5)]
+    np.testing.assert_allclose([lr(epoch * STEPS) for epoch in range(5)], rates, rtol=1e-12)

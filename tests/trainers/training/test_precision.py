@@ -1,0 +1,82 @@
+"""The precision of a run: what a recipe means on a machine, what is printed and kept, what a resume compares."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from viewstream.shards.cli import parse
+from viewstream.shards.errors import UserError
+from viewstream.trainers.recipes import recipe_named
+from viewstream.trainers.recipes.options import MoCo
+from viewstream.trainers.training.precision import described, precision, tf32
+
+from ..small_runs import SMALL, losses, words
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)  # naming a GPU needs none
+
+
+@pytest.mark.parametrize(
+    ("asked", "gpu", "cpu"),
+    [
+        ("auto", torch.bfloat16, torch.float32),
+        ("auto-fp16", torch.float16, torch.float32),
+        ("bf16", torch.bfloat16, torch.bfloat16),
+        ("fp32", torch.float32, torch.float32),
+    ],
+)
+def test_a_precision_depends_on_the_device_only_if_it_is_automatic(asked, gpu, cpu):
+    recipe = MoCo(precision=asked)
+    assert (precision(recipe, GPU), precision(recipe, CPU)) == (gpu, cpu)
+
+
+def test_the_fp16_of_a_recipe_is_fp32_on_a_cpu_and_fp16_by_name_is_refused():
+    recipe = recipe_named("ssl_small_resnet18")
+    assert precision(recipe, GPU) == torch.float16
+    assert described(recipe, CPU) == "fp32: fp16, as in the recipe's program, needs a GPU"
+    (named,) = parse(recipe, argv=["--precision", "fp16"], description="")
+    with pytest.raises(UserError, match="--precision fp16 needs a GPU"):
+        precision(named, CPU)
+
+
+@pytest.fixture
+def flags():
+    """(matrix products, convolutions) -> sets TF32 on a GPU; torch's default at the end."""
+
+    def call(matrices, convolutions):
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matrices, convolutions
+
+    yield call
+    call(False, True)
+
+
+def test_tf32_is_described_as_torch_is_set(flags, monkeypatch):
+    flags(True, False)
+    assert tf32() == "on for matrix products, off for convolutions"
+    flags(False, True)
+    assert described(MoCo(), GPU) == "bf16, TF32 off for matrix products, on for convolutions"
+    assert described(MoCo(), CPU) == "fp32"
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
+    assert tf32() == "off for matrix products, off for convolutions"
+
+
+def test_a_run_prints_and_keeps_its_precision(run, capsys):
+    small = words(arch="test_resnet", size=32, epochs=1, batch_size=16, queue=64, bn_groups=2)
+    (recipe,) = parse(recipe_named("ssl_small_resnet18"), argv=small, description="")
+    folder = run("run", recipe)
+    assert "precision fp32: fp16, as in the recipe's program, needs a GPU\n" in capsys.readouterr().out
+    config = json.loads((folder / "config.json").read_text())
+    assert (config["precision"], config["recipe"]["precision"]) == ("fp32", "auto-fp16")
+    assert torch.load(folder / "last.pt", weights_only=True)["recipe"]["precision"] == "auto-fp16"
+
+
+def test_a_resume_compares_the_precision_of_the_recipe_and_takes_a_run_without_loss_scaling(run, monkeypatch):
+    half = replace(SMALL, precision="auto-fp16", epochs=1)
+    folder = run("run", half)
+    with pytest.raises(UserError, match=r"another recipe \(precision 'auto-fp16' -> 'fp32'\)"):
+        run("run", replace(half, precision="fp32"), resume="auto")
+    scaler = torch.amp.GradScaler
+    monkeypatch.setattr(torch.amp, "GradScaler", lambda device, enabled: scaler(device, enabled=True))  # as on a GPU
+    run("run", half, resume="auto")
+    assert losses(folder).keys() == set(range(1, 7))

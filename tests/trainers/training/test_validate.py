@@ -1,0 +1,46 @@
+"""Validation is fp32, but a classifier on a fixed backbone is tested on the features that it is trained on."""
+
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+import torch
+
+from viewstream.trainers.methods.build import build
+from viewstream.trainers.recipes.options import MoCo, Supervised
+from viewstream.trainers.training.options import Run
+from viewstream.trainers.training.validate import Validator
+
+from ..small_runs import COMMON
+
+PROBE = Supervised(**COMMON, views="supervised", trained="classifier", bn_groups=2)
+CPU = torch.device("cpu")
+
+
+def measured(recipe, built, built_val, val=None):
+    """The dtypes of the features in a validation of a network trained in bf16."""
+    method, dtypes = build(recipe, len(built.info.classes)), set()
+    method.backbone.register_forward_hook(lambda _, __, out: dtypes.add(out.dtype))
+    run = Run(val=str((val or built_val).root), loader="folder", eval_every=1, knn_k=3)
+    with closing(Validator(method, recipe, run, built, CPU, torch.bfloat16)) as validator:
+        validator.measure()
+    return dtypes
+
+
+@pytest.mark.parametrize(
+    ("recipe", "dtype"),
+    [
+        (PROBE, torch.bfloat16),
+        (replace(PROBE, trained="all"), torch.float32),
+        (MoCo(**COMMON, queue=64, dim=16, bn_groups=2), torch.float32),
+    ],
+)
+def test_only_a_classifier_on_a_fixed_backbone_is_tested_in_the_precision_of_its_training(
+    recipe, dtype, built, built_val
+):
+    assert measured(recipe, built, built_val) == {dtype}
+
+
+def test_validation_on_images_of_the_training_set_is_named(built, built_val, capsys):
+    measured(PROBE, built, built_val, val=built)
+    assert "warning: 96 of 96 test images are in the bank" in capsys.readouterr().err
