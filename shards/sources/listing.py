@@ -38,8 +38,8 @@ def listing(where: str | os.PathLike[str], split: str, root: str | None = None) 
         paths, label = parse(text, where)
         categories = _categories(files)
         folder = _folder(images, paths, _parts(split))
-        if folder is None and root is None and ABSOLUTE.search(text) and isinstance(images, Local):
-            folder, paths = _absolute(paths)
+        if folder is None and ABSOLUTE.search(text) and isinstance(images, Local):
+            folder, paths = _absolute(paths, None if root is None else images)
     if folder is None:
         raise _not_found(images, paths[0], where)
     folders = [path.rpartition("/")[0] for path in paths]
@@ -84,12 +84,16 @@ def _folder(root: Storage, paths: list[str], folders: tuple[str, ...]) -> Storag
     return None
 
 
-def _absolute(paths: list[str]) -> tuple[Storage | None, list[str]]:
-    """The folder that all absolute paths lie in, and the paths in it as class/file; None when no such files exist."""
-    if _folder(root := Local(Path("/")), paths, ("",)) is None:
+def _absolute(paths: list[str], root: Local | None) -> tuple[Storage | None, list[str]]:
+    """The folder that all absolute paths lie in, `root` if given, and the paths in it as class/file; None when no such
+    files exist, or some are outside of `root`."""
+    if _folder(top := Local(Path("/")), paths, ("",)) is None:
         return None, paths
-    top = os.path.commonpath([path.rpartition("/")[0].rpartition("/")[0] for path in paths])
-    return root.inside(top), [path.removeprefix(f"{top}/") for path in paths]
+    common = os.path.commonpath([path.rpartition("/")[0].rpartition("/")[0] for path in paths])
+    inner = str(root.root.absolute()).lstrip("/") if root else common
+    if any(not path.startswith(f"{inner}/") for path in paths):
+        return None, paths
+    return top.inside(inner), [path.removeprefix(f"{inner}/") for path in paths]
 
 
 def _not_found(root: Storage, path: str, where: str) -> UserError:

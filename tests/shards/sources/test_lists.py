@@ -61,9 +61,10 @@ def test_absolute_paths_are_found_where_they_lie(written, tmp_path):
     (tmp_path / written).mkdir(exist_ok=True)
     listed = tmp_path / written / "l.csv"
     listed.write_text("file,label\n" + "".join(f"{tmp_path}/images/{p},{p[6] == 'd':d}\n" for p in paths))
-    source = open_source(str(listed), "train")
-    assert (source.classes, source.paths) == (("cat", "dog"), [path[6:] for path in paths])
-    assert [source.reader.read(p).decode() for p in source.places] == paths
+    for root in (None, str(tmp_path / "images" / "train")):
+        source = open_source(str(listed), "train", root=root)
+        assert (source.classes, source.paths) == (("cat", "dog"), [path[6:] for path in paths])
+        assert [source.reader.read(p).decode() for p in source.places] == paths
     with pytest.raises(UserError, match="say where its images are with --root"):
         open_source(str(listed), "train", root=str(tmp_path / "images" / "train" / "dog"))
 
