@@ -52,13 +52,16 @@ def tsne(
 def coordinates(views: tuple[Tensor, ...], *, perplexity: float, seed: int = 0) -> tuple[np.ndarray, float]:
     """Coordinates of all views in one plane, [V, N, 2] float32, and the remaining divergence (nats).
 
-    UserError unless the perplexity, roughly a number of neighbors, is less than the number of points."""
+    UserError unless the perplexity, roughly a number of neighbors, is less than the number of points, and for
+    features without a plane."""
     x = np.concatenate([F.normalize(v.float(), dim=1).cpu().numpy() for v in views])  # [V N, D]
     if not 0 < perplexity < len(x):
         raise UserError(
             f"a perplexity of {perplexity:g} needs more than as many points, there are {len(x)}: "
             f"lower --perplexity or take more images"
         )
+    if min(x.shape) < 2 or not np.ptp(x, axis=0).any():
+        raise UserError("features that are all alike, or single numbers, have no plot: the network has collapsed")
     manifold, decomposition = needs("sklearn.manifold"), needs("sklearn.decomposition")
     components = decomposition.PCA(min(COMPONENTS, *x.shape), random_state=seed).fit_transform(x)
     model = manifold.TSNE(perplexity=perplexity, init="pca", random_state=seed)

@@ -40,6 +40,12 @@ def test_a_perplexity_as_large_as_the_number_of_points_is_refused():
         tsne.coordinates((x, x, x), perplexity=30)
 
 
+@pytest.mark.parametrize("x", [torch.zeros(9, 4), torch.ones(9, 4), torch.ones(9, 1)])
+def test_features_of_a_collapsed_network_have_no_plot(x):
+    with pytest.raises(UserError, match="all alike, or single numbers, have no plot"):
+        tsne.coordinates((x, x, x), perplexity=5)
+
+
 @pytest.mark.full
 def test_separate_classes_stay_separate_and_the_table_holds_every_view(tmp_path):
     pytest.importorskip("sklearn")
