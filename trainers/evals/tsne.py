@@ -65,10 +65,10 @@ def coordinates(views: tuple[Tensor, ...], *, perplexity: float, seed: int = 0) 
             f"a perplexity of {perplexity:g} needs more than as many points, there are {len(x)}: "
             f"lower --perplexity or take more images"
         )
-    if spread(torch.from_numpy(x)) < SAME:  # scikit-learn would divide by 0, and the process would crash
+    if spread(torch.from_numpy(x)) < SAME or x.shape[1] < 2:  # scikit-learn would divide by 0, and crash
         raise UserError(
-            f"the features of all {len(x)} points are the same, so there is nothing to show: the network has "
-            f"collapsed, name another --checkpoint"
+            f"the features of all {len(x)} points are the same, or single numbers, so there is nothing to show: the "
+            f"network has collapsed, name another --checkpoint"
         )
     manifold, decomposition = needs("sklearn.manifold"), needs("sklearn.decomposition")
     components = decomposition.PCA(min(COMPONENTS, *x.shape), random_state=seed).fit_transform(x)

@@ -40,6 +40,11 @@ def test_a_perplexity_as_large_as_the_number_of_points_is_refused():
         tsne.coordinates((x, x, x), perplexity=30)
 
 
+def test_features_of_one_number_are_refused():
+    with pytest.raises(UserError, match="are the same, or single numbers"):
+        tsne.coordinates((torch.randn(9, 1),), perplexity=5)
+
+
 @pytest.mark.parametrize("value", [0.0, 3.0])
 def test_features_that_are_all_the_same_are_refused(value):
     x = torch.full((10, 7), value)
