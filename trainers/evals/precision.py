@@ -34,7 +34,7 @@ def without_tf32() -> Iterator[None]:
         _switch(on, owners, before)
 
 
-def _switch(on: tuple[bool, bool], owners: list[Any], precisions: list[str]) -> None:
+def _switch(on: tuple[Any, Any], owners: list[Any], precisions: list[str]) -> None:
     """Set the older flags of cuDNN and of matrix products, then the newer ones: torch refuses to read flags that
     differ."""
     backends: tuple[Any, ...] = (torch.backends.cudnn, torch.backends.cuda.matmul)
