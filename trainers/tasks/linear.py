@@ -33,7 +33,7 @@ class Linear(Evaluation, Sets):
     protocol: Annotated[str, "recipe: linear, seed_linear, sts_linear, sts_linear_byol, sl_second_stage, ..."] = (
         "linear"
     )
-    out: Annotated[str, "folder of the probe's run (PROTOCOL-DATA beside the checkpoint)"] = ""
+    out: Annotated[str, "folder of the probe's run (PROTOCOL-DATA[-ema] beside the checkpoint)"] = ""
     epochs: Annotated[int, "passes over the data; 0: as the protocol", 0] = 0
     lr: Annotated[float, "learning rate; 0: as the protocol, scaled with --batch-size", 0] = 0.0
     bias: Annotated[bool, "give the classifier a bias"] = True
@@ -47,7 +47,7 @@ class Linear(Evaluation, Sets):
         common["device"] = self.device
         run = Run(
             **common,
-            out=self.out or str(model.path.with_name(f"{self.name}-{train.info.name}")),
+            out=self.out or str(model.path.with_name(f"{self.name}-{train.info.name}{'-ema' * self.ema}")),
             resume="auto",
             pretrained=self.checkpoint,
             network=self.network,
