@@ -60,7 +60,7 @@ def _remedy(manifest: Manifest, mendable: bool) -> str:
         return "no repair mends what was stored so, build a set without these images (build_shards.py --on-error skip)"
     if manifest.info.kind == "indexed":
         return "they were made elsewhere, fetch them again"
-    return f"`{command('python tools/verify_shards.py', manifest.root, '--repair')}` rebuilds them"
+    return f"{command('python tools/verify_shards.py', manifest.root, '--repair')} rebuilds them"
 
 
 def _source(manifest: Manifest, options: Options) -> Source:
