@@ -73,7 +73,7 @@ def draw(
 ) -> Draws:
     """One Draw per built-in op of view `number`, for images `uid` [N] uint64, sizes `hw` [N, 2] px; a pure function.
 
-    `occurrence`, one number or [N]: how often the epoch showed the image before.
+    `occurrence`, one number or [N]: distinguishes the showings of an image in one epoch.
 
     `box`: top, left, height, width in px; `on`: whether the op applies; `factor`: no unit; `hue` in turns; `sigma` in
     px; `grid` in px; `keep`: whether a cell stays visible.

@@ -74,7 +74,7 @@ class ViewLoader:
                 yield batch
 
     def batch(self, rows: np.ndarray, epoch: int, occurrence: int | np.ndarray = 0) -> Batch:
-        """Samples `rows` [N] as an epoch shows them, whatever its order; `occurrence`: how often it did so before."""
+        """Samples `rows` [N] as an epoch shows them, whatever its order; `occurrence` as of `Step`."""
         self.reader.prefetch(rows)
         pending = self._allocate(batch_params(self.manifest, self.views, rows, self.plan.seed, epoch, occurrence))
         complete = self._complete(pending, self._start(pending), epoch)

@@ -10,6 +10,7 @@ import torch
 
 from ..pipeline.batch import Batch, Loader
 from ..pipeline.plan.order import Plan
+from ..pipeline.plan.step import Step, once, padded
 from ..shards.manifest import Manifest
 from .laws import require
 
@@ -48,8 +49,8 @@ class _Twice:
     def __len__(self) -> int:
         return 2 * len(self.half)
 
-    def __call__(self, seed: int, epoch: int) -> np.ndarray:
-        return np.tile(self.half, 2)
+    def __call__(self, seed: int, epoch: int) -> Step:
+        return padded(once(self.half), len(self))
 
 
 def _check_batches(loader: Loader, plan: Plan, whole: list[Batch], manifest: Manifest) -> None:

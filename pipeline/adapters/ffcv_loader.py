@@ -22,7 +22,7 @@ class Numbers(np.ndarray):
     may run at the same time."""
 
     epoch = 0
-    occurrence: np.ndarray | None = None  # [M] int64: how often the epoch showed each sample before
+    occurrence: np.ndarray | None = None  # [M] int64, of each sample
 
     def __array_finalize__(self, whole: Any) -> None:
         self.epoch, self.occurrence = getattr(whole, "epoch", 0), getattr(whole, "occurrence", None)

@@ -6,7 +6,7 @@ from torch.utils.data import Sampler
 
 from ..plan.order import Plan
 
-Address = tuple[int, int] | tuple[int, int, int]  # epoch, manifest row; how often the epoch showed it before, if it did
+Address = tuple[int, int] | tuple[int, int, int]  # epoch, manifest row; occurrence, if not 0
 
 
 class Steps(Sampler[list[Address]]):

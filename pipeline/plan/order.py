@@ -12,7 +12,7 @@ import numpy as np
 
 from ...augment.draw import hashed
 from ...shards.errors import UserError
-from .step import Step, occurrences, once
+from .step import Step, once, padded
 
 Tail = Literal["drop", "pad", "exact"]
 
@@ -24,8 +24,8 @@ class Order(Protocol):
         """Positions per epoch."""
         ...
 
-    def __call__(self, seed: int, epoch: int) -> np.ndarray:
-        """Sample ids by position, [len] int64; `epoch` may be -1."""
+    def __call__(self, seed: int, epoch: int) -> Step:
+        """Ids and occurrences by position, [len] each; `epoch` may be -1. `once(ids)` for an order without repeats."""
         ...
 
 
@@ -130,13 +130,11 @@ class Plan:
         return slice(begin, begin + share)
 
     def _epoch(self, epoch: int) -> Step:
-        """The ids at all positions of an epoch, on all ranks."""
+        """The samples at all positions of an epoch, on all ranks."""
         if self.order:
-            order = self.order(self.seed, epoch)
+            whole = self.order(self.seed, epoch)
         elif self.tail == "exact":
-            order = np.arange(self.samples)
+            whole = once(np.arange(self.samples))
         else:
-            order = permutation(self.samples, self.seed, epoch)
-        if self.tail == "pad":
-            order = np.resize(order, self.shown)
-        return Step(order, occurrences(order)) if self.order or len(order) > self.samples else once(order)
+            whole = once(permutation(self.samples, self.seed, epoch))
+        return padded(whole, self.shown) if self.shown > self.positions else whole

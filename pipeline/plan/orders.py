@@ -7,6 +7,7 @@ import numpy as np
 from ...augment.draw import hashed
 from ...shards.errors import UserError
 from ...shards.keyed import Purpose
+from .step import Step, once
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,11 +29,11 @@ class WindowShuffle:
     def __len__(self) -> int:
         return len(self.shard)
 
-    def __call__(self, seed: int, epoch: int) -> np.ndarray:
+    def __call__(self, seed: int, epoch: int) -> Step:
         shards, index = np.unique(self.shard, return_inverse=True)
         order = np.argsort(hashed(seed, epoch, Purpose.SHARD_ORDER, shards.astype(np.uint64)), kind="stable")
         block = np.argsort(order) // self.window  # of each shard
-        return np.lexsort((hashed(seed, epoch, np.arange(len(self.shard))), block[index]))
+        return once(np.lexsort((hashed(seed, epoch, np.arange(len(self.shard))), block[index])))
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +41,9 @@ class Balanced:
     """Classes in turn, whatever their sizes; as many images per epoch as there are samples (`--balanced` of BalFeat).
 
     Law: each class comes once in as many class draws as there are classes, and a class draw gives `repeat` images;
-    within a class each image comes once in as many images as the class has. Cycles continue from epoch to epoch. The
-    release's samplers keep a state and differ from rank to rank; this is one global order. Spec: BalFeat 7.4.
+    within a class each image comes once in as many images as the class has, a pass. Cycles and passes continue from
+    epoch to epoch; an occurrence counts the passes of a class from its first in the epoch. The samplers of the release
+    keep a state and differ from rank to rank; this is one global order. Spec: BalFeat 7.4.
     """
 
     label: np.ndarray  # [samples] int class
@@ -60,7 +62,7 @@ class Balanced:
     def __len__(self) -> int:
         return len(self.label)
 
-    def __call__(self, seed: int, epoch: int) -> np.ndarray:
+    def __call__(self, seed: int, epoch: int) -> Step:
         counts = np.bincount(self.label)
         at = (epoch + 1) * len(self) + np.arange(len(self))  # images drawn before; epoch -1 is the first
         cycle, turn = np.divmod(at // self.repeat, len(counts))
@@ -68,7 +70,14 @@ class Balanced:
         classes = np.argsort(hashed(seed, Purpose.CLASS_ORDER, cycles, np.arange(len(counts))), axis=1, kind="stable")
         drawn = classes[cycle - cycle[0], turn]  # [len] class at each position
         number = cycle * self.repeat + at % self.repeat  # images that this class gave before
-        return self._images(seed, drawn, number, counts)
+        return Step(self._images(seed, drawn, number, counts), self._occurrence(drawn, number, counts))
+
+    def _occurrence(self, drawn: np.ndarray, number: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """Passes of the class since its first in the epoch, by position, [len]."""
+        passes = number // counts[drawn]
+        first = np.full(len(counts), passes.max())
+        np.minimum.at(first, drawn, passes)
+        return passes - first[drawn]
 
     def _images(self, seed: int, drawn: np.ndarray, number: np.ndarray, counts: np.ndarray) -> np.ndarray:
         """Ids by position, [len], from the class at each position and the images it gave before."""

@@ -23,7 +23,7 @@ class BatchParams(NamedTuple):
     """The decisions about samples `rows`, for every view."""
 
     rows: np.ndarray  # [N] int64 manifest rows
-    occurrence: np.ndarray  # [N] int64: how often the epoch showed each row before
+    occurrence: np.ndarray  # [N] int64, as of `Step`
     boxes: np.ndarray  # [N, V, CROP_FIELDS] int32: augment.crops.crop_params
     packed: tuple[Tensor, ...]  # for each view the parameters of the ops after the crop, [N, P] float32
     keys: Tensor  # [N, V] int64: augment.draw.user_keys, for the user's ops
@@ -33,7 +33,7 @@ class BatchParams(NamedTuple):
 def batch_params(
     manifest: Manifest, views: Views, rows: np.ndarray, seed: int, epoch: int, occurrence: int | np.ndarray = 0
 ) -> BatchParams:
-    """Crops, parameters and targets of samples `rows` [N] in an epoch that showed them `occurrence` times before."""
+    """Crops, parameters and targets of samples `rows` [N] in an epoch; `occurrence`, a number or [N], as of `Step`."""
     uid, hw, occurrence = manifest.uid[rows], manifest.hw[rows], np.broadcast_to(occurrence, len(rows))
     key = {"seed": seed, "epoch": epoch, "occurrence": occurrence}
     draws = [draw(view, uid, hw, number=i, **key) for i, view in enumerate(views)]
@@ -78,8 +78,8 @@ def replacements(
 ) -> np.ndarray:
     """`rows` [N] with another sample, chosen by a hash, at each failed position; the same through every reader.
 
-    `tries` counts from 0: a replacement that is damaged itself is replaced in turn. `occurrence`: how often the epoch
-    showed each of the rows before.
+    `tries` counts from 0: a replacement that is damaged itself is replaced in turn. `occurrence` as of
+    `Step`.
     """
     rows, occurrence = rows.copy(), np.broadcast_to(occurrence, len(rows))
     keys = hashed(seed, epoch, Purpose.REPLACEMENT, tries, manifest.uid[rows[failed]])

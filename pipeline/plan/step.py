@@ -1,4 +1,4 @@
-"""What a rank takes in one step: samples, and how often the epoch showed each of them before."""
+"""What a rank takes in one step: samples, and which showing of the epoch each of them is."""
 
 from typing import NamedTuple
 
@@ -6,22 +6,18 @@ import numpy as np
 
 
 class Step(NamedTuple):
-    """The samples that a rank takes in one step."""
+    """The samples that a rank takes in one step, or those of a whole epoch."""
 
     rows: np.ndarray  # [N] int64 ids
-    occurrence: np.ndarray  # [N] int64: how often the epoch shows the id at earlier positions, on any rank
+    occurrence: np.ndarray  # [N] int64: distinguishes an id's showings in one epoch, on all ranks; 0 without repeats
 
 
 def once(rows: np.ndarray) -> Step:
-    """The step of `rows` [N] that the epoch did not show before."""
+    """The step of `rows` [N] that the epoch shows once."""
     return Step(rows, np.zeros(len(rows), np.int64))
 
 
-def occurrences(order: np.ndarray) -> np.ndarray:
-    """How often each id of an order [M] stands at earlier positions, [M] int64."""
-    by_id = np.argsort(order, kind="stable")
-    ids, places = order[by_id], np.arange(len(order))
-    first = np.maximum.accumulate(np.where(ids == np.roll(ids, 1), 0, places))  # place where the run of an id begins
-    out = np.empty(len(order), np.int64)
-    out[by_id] = places - first
-    return out
+def padded(epoch: Step, length: int) -> Step:
+    """The first `length` positions of an epoch that begins again at its end, where occurrences continue."""
+    lap, at = np.divmod(np.arange(length), len(epoch.rows))
+    return Step(epoch.rows[at], epoch.occurrence[at] + lap * (1 + epoch.occurrence.max()))
