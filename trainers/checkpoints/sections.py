@@ -33,7 +33,7 @@ def sections(file: Any) -> Sections:
     if {"student", "teacher"} <= states.keys():  # DINO keeps its pair apart
         states["student"] = {f"{role}.{k}": v for role in ("student", "teacher") for k, v in states[role].items()}
         del states["teacher"]
-    main = next((name for name in MAIN if isinstance(parts.get(name), dict)), "")
+    main = next((name for name in MAIN if name in states), "")
     if not main and (own := _entries(parts)):  # the file itself is a network
         main, states = "weights", states | {"weights": own}
     apart = {name for name in states if AVERAGED.fullmatch(name)}
