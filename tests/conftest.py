@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 from viewstream.shards.building.build import BuildOptions, build
@@ -15,6 +16,8 @@ from viewstream.shards.manifest import Manifest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch reads it at import: tiny networks get no faster with more threads
 ROOT = Path(__file__).parents[1]
+settings.register_profile("no clock", deadline=None)  # a busy machine fails no test
+settings.load_profile("no clock")
 
 
 def photo(rng: np.random.Generator, height: int, width: int) -> Image.Image:
