@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(__file__).with_name("launched.py")
@@ -138,3 +139,20 @@ def test_under_torchrun_the_words_of_the_program_are_the_last(program, words, tm
     assert set(border) == {"="}
     assert "error on rank" in last
     assert "choose --bn-groups" in last
+
+
+@pytest.mark.full
+def test_ctrl_c_saves_a_run_of_two_ranks_before_they_end(words, tmp_path):
+    out = tmp_path / "run"
+    command = [sys.executable, *words("moco", "--out", out, "--epochs", 500, "--ranks", 2)]
+    process = subprocess.Popen(list(map(str, command)), cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE)
+    try:
+        while not (out / "log.jsonl").exists() or not rows(out):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert torch.load(out / "last.pt", weights_only=True)["step"] == rows(out)[-1]["step"]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ...pipeline.batch import Loader
 from ...pipeline.static.read import StaticSet
 from ...shards.errors import UserError
-from ...shards.files import atomic
+from ...shards.files import atomic, writing
 from ...shards.manifest import Manifest
 from ..checkpoints.layouts import read
 from ..checkpoints.loading import load_backbone
@@ -145,9 +145,10 @@ class EvaluatedModel:
                 return tuple(torch.from_numpy(kept[k]).to(self.device) for k in ("features", "labels"))  # pyright: ignore
         x, y = features(self.net, loader, self.dtype)
         if not rank():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with atomic(file) as out:
-                np.savez(out, features=x.cpu().numpy(), labels=y.cpu().numpy())
+            with writing(file):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                with atomic(file) as out:
+                    np.savez(out, features=x.cpu().numpy(), labels=y.cpu().numpy())
         return x, y
 
     def _warn_if_constant(self, x: Tensor) -> None:

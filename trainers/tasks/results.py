@@ -3,6 +3,9 @@
 import dataclasses
 import json
 import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +47,15 @@ def entry_of(name: str, checkpoint: Path, facts: dict[str, Any], saved: dict[str
     return " ".join([key, *(half["identity"][:8] for half in sets if "identity" in half)]) if other else key
 
 
+@contextmanager
+def kept(file: Path) -> Iterator[None]:
+    """Within the block, a disk that refuses is a warning: the numbers are printed, and took long to compute."""
+    try:
+        yield
+    except OSError as error:
+        print(f"warning: {file} cannot be written ({error.strerror or error}), so it lacks them", file=sys.stderr)
+
+
 def report(name: str, results: dict[str, float], options: Evaluation, facts: dict[str, Any]) -> None:
     """Print the results as a table, add them to results.json beside the checkpoint and to the log of its run, with the
     `facts` that they depend on."""
@@ -57,10 +69,11 @@ def report(name: str, results: dict[str, float], options: Evaluation, facts: dic
     saved: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
     entry = entry_of(name, path, facts, saved)
     saved[entry] = {"evaluation": name, **numbers, **facts, "options": dataclasses.asdict(options)}
-    with atomic(file, "w") as page:
-        json.dump(saved, page, indent=1, default=str)
     log = path.with_name("log.jsonl")
-    if log.exists():
-        with log.open("a") as lines:
-            lines.write(json.dumps({"evaluation": name, "checkpoint": path.name, **numbers, **facts}) + "\n")
-    print(f"written to {file} as {entry!r}")
+    with kept(file):
+        with atomic(file, "w") as page:
+            json.dump(saved, page, indent=1, default=str)
+        print(f"written to {file} as {entry!r}")
+        if log.exists():
+            with log.open("a") as lines:
+                lines.write(json.dumps({"evaluation": name, "checkpoint": path.name, **numbers, **facts}) + "\n")

@@ -17,6 +17,7 @@ from ..evals.checks import require_finite
 from ..ranks import rank
 from .classes import compare_classes
 from .evaluation import EvaluatedModel, Evaluation, Results
+from .results import kept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,5 +61,5 @@ def _tau_norm(head: nn.Module, x: Tensor, labels: Tensor, counts: Tensor, rule: 
 def _write(path: Path, names: tuple[str, ...], counts: Tensor, accuracy: Tensor) -> None:
     """Write a table with one row per class."""
     table = pa.table({"class": list(names), "train_images": counts.numpy(), "top1": accuracy.numpy()})
-    with atomic(path) as file:
+    with kept(path), atomic(path) as file:
         pq.write_table(table, file)

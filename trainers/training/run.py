@@ -15,7 +15,7 @@ from ...shards.errors import command
 from ...shards.files import atomic, writing
 from ...shards.manifest import Manifest
 from ..checkpoints.manager import CheckpointManager
-from ..ranks import process_group, rank, world_size
+from ..ranks import process_group, rank, shared, world_size
 from ..recipes.options import Recipe
 from . import setup
 from .epochs import objection
@@ -75,6 +75,7 @@ def pretrain(
         step = train(recipe, loader, checkpoints, log, validator, step=step)
         if not rank():
             _conclude(folder, step, total)
+        shared("saved")  # rank 0 writes the checkpoint, and the first rank that fails or is stopped ends the others
     if signal.SIGINT in received:
         raise KeyboardInterrupt
     return folder

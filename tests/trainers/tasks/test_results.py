@@ -1,11 +1,16 @@
 """results.json keeps the numbers of each set, network and checkpoint apart."""
 
+import errno
 import json
+import os
 import shutil
 
 import pytest
 
 from viewstream.shards.building.build import BuildOptions, build
+from viewstream.shards.errors import UserError
+from viewstream.trainers.tasks import evaluation
+from viewstream.trainers.tasks import results as results_module
 from viewstream.trainers.tasks.knn import Knn
 from viewstream.trainers.tasks.run import evaluate
 
@@ -58,3 +63,21 @@ def test_sets_of_one_name_and_other_images_are_two_entries(run, pets, sets, tmp_
         evaluate(Knn(checkpoint=str(run / "last.pt"), data=data, val=sets["val"], **COMMON))
     first, second = results(run)
     assert second.startswith(f"{first} {small.identity[:8]} ")
+
+
+def full(*_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_disk_that_refuses_the_results_costs_no_number(run, sets, monkeypatch, capsys):
+    monkeypatch.setattr(results_module, "atomic", full)
+    found = evaluate(Knn(checkpoint=str(run / "last.pt"), **sets, **COMMON))
+    shown = capsys.readouterr()
+    assert all(f"{value:.4f}" in shown.out for value in found.values() if isinstance(value, float))
+    assert f"warning: {run / 'results.json'} cannot be written (No space left on device)" in shown.err
+
+
+def test_features_that_cannot_be_kept_are_an_error(run, sets, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluation, "atomic", full)
+    with pytest.raises(UserError, match=r"\.npz cannot be written \(No space left on device\): check free space"):
+        evaluate(Knn(checkpoint=str(run / "last.pt"), features=str(tmp_path / "kept"), **sets, **COMMON))
