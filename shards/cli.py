@@ -46,6 +46,8 @@ def parse(*options: Any, argv: Sequence[str] | None = None, description: str) ->
     for instance in options:
         section = parser.add_argument_group((type(instance).__doc__ or "").partition("\n")[0])
         _add_flags(section, instance)
+    words = [str(action.metavar) for action in parser._get_positional_actions()]
+    parser.usage = " ".join(["%(prog)s", "[options]", *words])  # the sections list every flag
     parsed, unknown = parser.parse_known_args(argv)
     for word in unknown:
         choose("option", word.partition("=")[0], parser._option_string_actions)

@@ -21,7 +21,7 @@ from . import setup
 from .epochs import objection
 from .folder import claimed
 from .log import Log
-from .loop import precision, train
+from .loop import train
 from .options import Run
 from .precision import described, resolved
 from .signals import stopping
@@ -60,8 +60,7 @@ def pretrain(
         step, total = checkpoints.resume(last, against) if last else 0, recipe.epochs * per_epoch
         validator = None
         if val is not None:
-            dtype = precision(recipe, device)
-            validator = stack.enter_context(closing(Validator(state.method, recipe, run, data, val, device, dtype)))
+            validator = stack.enter_context(closing(Validator(state.method, recipe, run, data, val, device)))
         if run.compile:
             setup.compile_encoders(state.method)
         if not rank():

@@ -15,6 +15,7 @@ from ..methods.method import Method
 from ..ranks import share_buffers
 from ..recipes.options import Recipe, Supervised
 from .options import Run
+from .precision import precision
 
 TESTED_WITH = {"inat_slaug": "inat_evaluation"}  # by the views of a method without a classifier; else `evaluation`
 
@@ -23,23 +24,15 @@ class Validator:
     """Measures `method` on the validation set `val` every `eval_every` epochs of `run` and after the last one.
 
     A supervised method is measured by its classifier, any other by kNN with the training set `data` as the bank: in
-    fp32, but a classifier on a fixed backbone in the `dtype` of the features that it is trained on. Its loaders stay
+    fp32, but a classifier on a fixed backbone in the precision of the features that it is trained on. Its loaders stay
     open until `close`. UserError for sets without labels or with different classes.
     """
 
-    def __init__(
-        self,
-        method: Method,
-        recipe: Recipe,
-        run: Run,
-        data: Manifest,
-        val: Manifest,
-        device: torch.device,
-        dtype: torch.dtype,
-    ):
+    def __init__(self, method: Method, recipe: Recipe, run: Run, data: Manifest, val: Manifest, device: torch.device):
         self.method, self.every, self.epochs, self.k = method, run.eval_every, recipe.epochs, run.knn_k
         self.supervised = isinstance(recipe, Supervised)
-        self.dtype = dtype if isinstance(recipe, Supervised) and recipe.trained == "classifier" else torch.float32
+        fixed = isinstance(recipe, Supervised) and recipe.trained == "classifier"
+        self.dtype = precision(recipe, device) if fixed else torch.float32
         sets = (val,) if self.supervised else (data, val)
         for manifest in sets:
             manifest.require_labels("--eval-every")

@@ -74,7 +74,7 @@ def test_a_resumed_run_names_the_weights_that_it_began_with_or_none(built, moco,
     given, other = shutil.copyfile(moco / "last.pt", tmp_path / "given.pt"), tmp_path / "other.pt"
     last = trained(built.root, tmp_path / "run", pretrained=str(given))
     begun = torch.load(last, weights_only=True)["start"]
-    assert begun.keys() == {"pretrained", "network"}
+    assert begun.keys() == {"pretrained", "network", "ema"}
     trained(built.root, tmp_path / "run")
     trained(built.root, tmp_path / "run", pretrained=str(moco / "last.pt"))  # another name, the same bytes
     shutil.copyfile(given, other)

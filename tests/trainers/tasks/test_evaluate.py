@@ -65,7 +65,8 @@ def test_averaged_weights_have_features_and_results_of_their_own(runs, sets, tmp
     for ema in (False, True):
         evaluate(replace(options, ema=ema, **COMMON))
     assert len(list((tmp_path / "kept").glob("*.npz"))) == 4
-    assert json.loads((tmp_path / "results.json").read_text()).keys() == {"knn", "knn ema"}
+    entries = json.loads((tmp_path / "results.json").read_text())
+    assert [entry["evaluation"] for entry in entries.values()] == ["knn size=32", "knn ema size=32"]
 
 
 def test_kept_features_give_the_same_numbers_without_the_images(runs, sets, tmp_path, monkeypatch):
@@ -196,11 +197,11 @@ def collapse(state):
     ("name", "task"), [("moco", Knn(k=3, max_k=3)), ("moco", Linear(epochs=1)), ("supervised", Shots())]
 )
 def test_test_images_that_are_in_the_bank_are_named_once_and_recorded(runs, sets, built, tmp_path, capsys, name, task):
-    task = replace(task, **{"out": str(tmp_path)} if isinstance(task, Linear) else {})
+    first, second = ({"out": str(tmp_path / out)} if isinstance(task, Linear) else {} for out in ("one", "two"))
     common = {"checkpoint": str(runs / name / "last.pt"), **COMMON}
-    evaluate(replace(task, **sets | common))
+    evaluate(replace(task, **sets | common | first))
     assert "test images are in the bank" not in capsys.readouterr().err
-    evaluate(replace(task, **sets | {"val": str(built.root)} | common))
+    evaluate(replace(task, **sets | {"val": str(built.root)} | common | second))
     assert capsys.readouterr().err.count("warning: 96 of 96 test images are in the bank") == 1
     saved = json.loads((runs / name / "results.json").read_text()).values()
     last = next(page for page in saved if page["options"]["val"] == str(built.root))

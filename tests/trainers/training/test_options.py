@@ -92,7 +92,9 @@ def test_validation_normalizes_as_the_training_does(built, built_val, views, tes
     recipe = KCL(**COMMON, views=views, queue=64, dim=16, bn_groups=2)
     run = Run(data=str(built.root), val=str(built_val.root), loader="folder", eval_every=1)
     with ExitStack() as stack:
-        validator = stack.enter_context(closing(Validator(build(recipe), recipe, run, built, torch.device("cpu"))))
+        validator = stack.enter_context(
+            closing(Validator(build(recipe), recipe, run, built, built_val, torch.device("cpu")))
+        )
         expected = evaluating(built_val, 32, 16, run, torch.device("cpu"), tested)
         loaders = validator.loaders[1], stack.enter_context(closing(expected))
         (found,), (right,) = (next(iter(loader.epoch(0))).views for loader in loaders)

@@ -21,8 +21,8 @@ def measured(recipe, built, built_val, val=None):
     """The dtypes of the features in a validation of a network trained in bf16."""
     method, dtypes = build(recipe, len(built.info.classes)), set()
     method.backbone.register_forward_hook(lambda _, __, out: dtypes.add(out.dtype))
-    run = Run(val=str((val or built_val).root), loader="folder", eval_every=1, knn_k=3)
-    with closing(Validator(method, recipe, run, built, CPU, torch.bfloat16)) as validator:
+    run, recipe = Run(loader="folder", eval_every=1, knn_k=3), replace(recipe, precision="bf16")
+    with closing(Validator(method, recipe, run, built, val or built_val, CPU)) as validator:
         validator.measure()
     return dtypes
 
