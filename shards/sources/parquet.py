@@ -17,8 +17,9 @@ from .classes import classes_of, labeled, numbered
 from .columns import Columns, columns_of
 from .labels import Label, label_of, labels_by_folder, numbered_labels
 from .passed import PassedOver
+from .series import absent
 from .source import Source, key_of
-from .split import absent, archives
+from .split import archives
 from .stage import Unstaged, stage
 from .storage import Storage, beside, opening, storage
 from .wanted import ANY, NONE, Wanted

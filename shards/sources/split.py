@@ -9,13 +9,13 @@ from itertools import islice
 from ..errors import UserError
 from .images import files_in
 from .passed import PassedOver
+from .series import whole
 from .storage import Storage, opening
 from .tree import folders_in, holds_images
 
 LAYOUT = "{root}/train/<class>/<image>.JPEG and {root}/val/<class>/<image>.JPEG"
 NAMES = {"train": ("train", "training"), "val": ("val", "validation", "valid", "test")}  # the first that is found
 WORDS = (*NAMES["train"], *NAMES["val"])
-COUNTED = re.compile(r"(?P<head>.*?)(?P<number>\d+)(?P<of>[-_]of[-_])(?P<total>\d{1,6})(?P<tail>.*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -132,33 +132,3 @@ def _naming(paths: list[str], words: str) -> list[str]:
     """The paths whose file names contain one of the words, given as `word|word`."""
     word = re.compile(rf"(?:^|[-_.])(?:{words})(?:[-_.])", re.IGNORECASE)
     return [path for path in paths if word.search(path.rpartition("/")[2])]
-
-
-def whole(files: Storage, found: list[str]) -> list[str]:
-    """The files `found`; UserError when their names, `train-00000-of-00002`, count more of them."""
-    if lacking := absent(found):
-        raise UserError(
-            f"{len(found)} of {len(found) + len(lacking)} files of the split are in {files.show()}, {lacking[0]} is "
-            "missing: fetch it, or name the file or files to take"
-        )
-    return found
-
-
-def absent(paths: list[str]) -> list[str]:
-    """The names of files that others of a count `00000-of-00002` lack; numbers begin at 0 or 1."""
-    counts: dict[tuple[str, str], dict[int, str]] = {}
-    for path in paths:
-        if match := COUNTED.fullmatch(path):
-            counts.setdefault((match["head"], match["total"]), {})[int(match["number"])] = path
-    lacking = []
-    for (head, total), numbers in counts.items():
-        first = 1 if 0 not in numbers and int(total) in numbers else 0
-        match = COUNTED.fullmatch(next(iter(numbers.values())))
-        assert match
-        digits = len(match["number"])
-        lacking += [
-            f"{head}{str(n).zfill(digits)}{match['of']}{total}{match['tail']}"
-            for n in range(first, first + int(total))
-            if n not in numbers
-        ]
-    return lacking

@@ -19,8 +19,9 @@ from .packed import COMPRESSED
 from .passed import PassedOver
 from .readers import Ranges
 from .samples import LABEL_ALONE, samples
+from .series import absent
 from .source import Source
-from .split import absent, archives
+from .split import archives
 from .storage import Storage, beside, opening, storage
 from .wanted import ANY, NONE, Wanted
 

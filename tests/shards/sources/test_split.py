@@ -4,7 +4,8 @@ import pytest
 
 from viewstream.shards.errors import UserError
 from viewstream.shards.sources.passed import PassedOver
-from viewstream.shards.sources.split import absent, archives
+from viewstream.shards.sources.series import absent, skipped
+from viewstream.shards.sources.split import archives
 from viewstream.shards.sources.storage import storage
 
 
@@ -59,3 +60,22 @@ def test_the_files_may_lie_in_one_folder_of_another_name(tmp_path):
 )
 def test_the_files_that_a_count_lacks(paths, lacking):
     assert absent(paths) == lacking
+
+
+@pytest.mark.parametrize(
+    ("numbers", "names"),
+    [
+        (["000000", "000001", "000004"], ["a-000002.tar", "a-000003.tar"]),
+        (["3", "5", "6", "10", "11"], ["a-4.tar"]),
+        (["000000", "000001"], []),
+        (["01440764", "01443537", "02123045"], []),  # wnids count nothing
+    ],
+)
+def test_names_that_the_numbers_of_files_skip(numbers, names):
+    assert skipped([f"a-{number}.tar" for number in numbers]) == names
+
+
+def test_a_number_that_is_skipped_is_named_in_a_warning(tmp_path, capsys):
+    names = ["train-000000.tar", "train-000002.tar"]
+    assert found(tmp_path, names) == (names, {})
+    assert f"warning: {tmp_path} lacks train-000001.tar, which the numbers of its files skip" in capsys.readouterr().err
