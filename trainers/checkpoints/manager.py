@@ -14,7 +14,7 @@ from ...shards.files import atomic, writing
 from ..methods.method import Method
 from ..ranks import gather, rank, world_size
 from .files import State, from_before, link, load_file, save
-from .same import require_same_set, require_same_start
+from .same import require_same_recipe, require_same_set, require_same_start
 
 
 @dataclass(frozen=True)
@@ -110,11 +110,12 @@ class CheckpointManager:
         different ones.
         """
         saved = _read(path)
-        now = self.metadata["recipe"].get("epochs")
-        before = saved["recipe"].get("epochs")
-        self._require_same_run({**saved, "recipe": {**saved["recipe"], "epochs": now}}, path)
-        if before != now:
-            _require_same_past(path, before, now, objection(before, saved["step"]))
+        require_same_recipe(path, saved["recipe"], self.metadata["recipe"], lambda was: objection(was, saved["step"]))
+        for name in ("data", "val"):
+            require_same_set(path, name, saved.get(name), self.metadata.get(name, {}))
+        require_same_start(path, saved.get("start"), self.metadata.get("start", {}))
+        kept: dict[str, Any] = {"start": saved.get("start"), "val": saved.get("val") or self.metadata.get("val")}
+        self.metadata = self.metadata | kept  # a command that names no --pretrained or --val erases neither
         _load(self.state.method, saved["method"], path)
         self.state.optimizer.load_state_dict(saved["optimizer"])
         if saved["scaler"]:  # empty after a run without loss scaling, as one on a CPU
@@ -132,30 +133,6 @@ class CheckpointManager:
                 f"the ranks read different checkpoints at {path} (steps {steps.tolist()}): share the folder"
             )
         return saved["step"]
-
-    def _require_same_run(self, saved: dict[str, Any], path: Path) -> None:
-        was, now = saved["recipe"], self.metadata["recipe"]
-        changed = [f"{k} {was.get(k)!r} -> {v!r}" for k, v in now.items() if was.get(k) != v]
-        if changed:
-            raise UserError(
-                f"{path} was trained with another recipe ({'; '.join(changed)}): "
-                f"repeat its options, or start again with another --out"
-            )
-        for name in ("data", "val"):
-            require_same_set(path, name, saved.get(name), self.metadata.get(name, {}))
-        require_same_start(path, saved.get("start"), self.metadata.get("start", {}))
-        kept: dict[str, Any] = {"start": saved.get("start"), "val": saved.get("val") or self.metadata.get("val")}
-        self.metadata = self.metadata | kept  # a command that names no --pretrained or --val erases neither
-
-
-def _require_same_past(path: Path, before: int, now: int, objection: str) -> None:
-    if objection:
-        raise UserError(
-            f"{path} was trained with another recipe (epochs {before} -> {now}), and {objection}: repeat --epochs "
-            f"{before}, or start again with another --out"
-        )
-    if not rank():
-        print(f"note: epochs {before} -> {now}: the steps already taken are the same, the end of the run is another")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Whether a checkpoint is of the run that resumes it: on the same images, begun with the same weights."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,27 @@ from ...shards.errors import UserError
 from ..ranks import rank
 
 Facts = dict[str, Any]
+
+
+def require_same_recipe(path: Path, was: Facts, now: Facts, objection: Callable[[Any], str]) -> None:
+    """UserError if the recipe of checkpoint `path` differs from that of the run `now`.
+
+    Other epochs are allowed, with a note, unless `objection(epochs of the checkpoint)` gives a reason against them."""
+    changed = [f"{k} {was.get(k)!r} -> {v!r}" for k, v in now.items() if k != "epochs" and was.get(k) != v]
+    if changed:
+        raise UserError(
+            f"{path} was trained with another recipe ({'; '.join(changed)}): "
+            f"repeat its options, or start again with another --out"
+        )
+    before, after = was.get("epochs"), now.get("epochs")
+    if before == after:
+        return
+    if reason := objection(before):
+        raise UserError(
+            f"{path} was trained with another recipe (epochs {before} -> {after}), and {reason}: repeat --epochs "
+            f"{before}, or start again with another --out"
+        )
+    _note(f"epochs {before} -> {after}: the steps already taken are the same, the end of the run is another")
 
 
 def require_same_set(path: Path, name: str, was: Facts | None, now: Facts) -> None:

@@ -1,4 +1,4 @@
-"""The tasks `linear` and `transfer`: a classifier on a fixed network, trained by one of the published protocols."""
+"""The task `linear`: a classifier on a fixed network, trained by one of the published protocols."""
 
 import dataclasses
 from dataclasses import dataclass, field
@@ -21,7 +21,6 @@ from ..training.setup import training_plan
 from .evaluation import EvaluatedModel, Evaluation, Results
 from .shots import Shots
 
-CLASSES = {"cifar10": 10, "cifar100": 100, "caltech101": 101}
 TESTED_EVERY = {"sts_linear": 10, "sts_linear_byol": 10}  # epochs; the other programs test after each one
 PROBES = [name for name, recipe in RECIPES.items() if isinstance(recipe(), Supervised)]
 
@@ -115,38 +114,6 @@ class Linear(Evaluation, Sets):
         changes |= {"frozen_bn": recipe.frozen_bn if self.frozen_bn == "protocol" else self.frozen_bn}
         changes |= {"views": self.views or recipe.views, "test_views": self.test_views or recipe.test_views}
         return dataclasses.replace(recipe, **changes)  # pyright: ignore[reportArgumentType]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Transfer(Linear):
-    """A classifier on another data set's images: CIFAR-10, CIFAR-100, Caltech-101"""
-
-    protocol: str = field(init=False, default="transfer")
-    dataset: Annotated[
-        Literal["cifar10", "cifar100", "caltech101"], "data set; Caltech-101 is tested on the center crop alone"
-    ] = "cifar10"
-    finetune: Annotated[
-        bool, "train the whole network; --lr is then 1 for 256 images: the program's default of 30 diverges"
-    ] = False
-
-    def measure(self, model: EvaluatedModel) -> Results:
-        data = self.training()
-        if (classes := len(data.info.classes)) != CLASSES[self.dataset]:
-            raise UserError(
-                f"{self.dataset} has {CLASSES[self.dataset]} classes, {data.root} has {classes}: name its --dataset; "
-                f"other data sets take --task linear --protocol transfer"
-            )
-        yield from super().measure(model)
-
-    @property
-    def name(self) -> str:
-        """Name of the recipe."""
-        return "transfer_finetune" if self.finetune else "transfer"
-
-    def published(self) -> Supervised:
-        """The recipe with its published values; its test depends on the data set."""
-        recipe = super().published()
-        return dataclasses.replace(recipe, test_views="transfer_evaluation") if self.dataset == "caltech101" else recipe
 
 
 def _require_start(last: Path) -> None:

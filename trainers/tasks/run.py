@@ -5,10 +5,11 @@ from ..evals.precision import without_tf32
 from ..ranks import process_group, rank
 from .evaluation import EvaluatedModel, Evaluation
 from .knn import Knn
-from .linear import Linear, Transfer
+from .linear import Linear
 from .results import report, title
 from .shots import Shots
 from .static_sets import Instdisc, Stats, Tsne
+from .transfer import Transfer
 
 TASKS: dict[str, type[Evaluation]] = {
     "knn": Knn,
