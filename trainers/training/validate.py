@@ -25,7 +25,8 @@ class Validator:
 
     A supervised method is measured by its classifier, any other by kNN with the training set `data` as the bank: in
     fp32, but a classifier on a fixed backbone in the precision of the features that it is trained on. Its loaders stay
-    open until `close`. UserError for sets without labels or with different classes.
+    open until `close`. UserError for sets without labels or with different classes,
+    and for more neighbors than there are images.
     """
 
     def __init__(self, method: Method, recipe: Recipe, run: Run, data: Manifest, val: Manifest, device: torch.device):
@@ -38,6 +39,8 @@ class Validator:
             manifest.require_labels("--eval-every")
         if val.info.classes != data.info.classes:
             raise UserError(f"{val.root} and {data.root} have different classes: name the --val of the training set")
+        if not self.supervised and run.knn_k > len(data):
+            raise UserError(f"--knn-k {run.knn_k} neighbors cannot vote among {len(data)} training images: lower it")
         warned(data, val)
         views = recipe.test_views if isinstance(recipe, Supervised) else TESTED_WITH.get(recipe.views, "evaluation")
         with ExitStack() as stack:  # closes the first loader if the second cannot be opened

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from viewstream.shards.errors import UserError
 from viewstream.trainers.methods.build import build
 from viewstream.trainers.recipes.options import MoCo, Supervised
 from viewstream.trainers.training.options import Run
@@ -44,3 +45,9 @@ def test_only_a_classifier_on_a_fixed_backbone_is_tested_in_the_precision_of_its
 def test_validation_on_images_of_the_training_set_is_named(built, built_val, capsys):
     measured(PROBE, built, built_val, val=built)
     assert "warning: 96 of 96 test images are in the bank" in capsys.readouterr().err
+
+
+def test_more_neighbors_than_training_images_are_refused_before_the_training(built, built_val):
+    recipe, run = MoCo(**COMMON, queue=64, dim=16, bn_groups=2), Run(loader="folder", eval_every=1)
+    with pytest.raises(UserError, match="--knn-k 200 neighbors cannot vote among 96 training images"):
+        Validator(build(recipe), recipe, run, built, built_val, CPU)
