@@ -90,7 +90,7 @@ def test_the_queues_of_kcl_are_full_at_the_first_step_and_that_of_moco_fills_up(
 @pytest.mark.parametrize(("views", "tested"), [("inat_slaug", "inat_evaluation"), ("slaug", "evaluation")])
 def test_validation_normalizes_as_the_training_does(built, built_val, views, tested):
     recipe = KCL(**COMMON, views=views, queue=64, dim=16, bn_groups=2)
-    run = Run(data=str(built.root), val=str(built_val.root), loader="folder", eval_every=1)
+    run = Run(data=str(built.root), val=str(built_val.root), loader="folder", eval_every=1, knn_k=3)
     with ExitStack() as stack:
         validator = stack.enter_context(
             closing(Validator(build(recipe), recipe, run, built, built_val, torch.device("cpu")))
