@@ -14,7 +14,7 @@ from ...shards.files import atomic, writing
 from ..methods.method import Method
 from ..ranks import gather, rank, world_size
 from .files import State, from_before, link, load_file, save
-from .same import require_same_recipe, require_same_set, require_same_start
+from .same import note_longer_epochs, require_same_recipe, require_same_set, require_same_start
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,7 @@ class CheckpointManager:
     def _content(self, step: int) -> dict[str, Any]:
         return {
             "step": step,
+            "per_epoch": self.per_epoch,
             "method": self.state.method.state_dict(),
             "optimizer": self.state.optimizer.state_dict(),
             "scaler": self.state.scaler.state_dict(),
@@ -116,6 +117,7 @@ class CheckpointManager:
         require_same_start(path, saved.get("start"), self.metadata.get("start", {}))
         kept: dict[str, Any] = {"start": saved.get("start"), "val": saved.get("val") or self.metadata.get("val")}
         self.metadata = self.metadata | kept  # a command that names no --pretrained or --val erases neither
+        note_longer_epochs(path, saved, self.metadata["recipe"])
         _load(self.state.method, saved["method"], path)
         self.state.optimizer.load_state_dict(saved["optimizer"])
         if saved["scaler"]:  # empty after a run without loss scaling, as one on a CPU

@@ -8,7 +8,7 @@ from PIL import Image, ImageOps
 
 from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.errors import UserError
-from viewstream.trainers.recipes.options import MoCo
+from viewstream.trainers.recipes.options import MoCo, Supervised
 from viewstream.trainers.training.run import Run, pretrain
 
 RECIPE = MoCo(arch="test_resnet", size=32, epochs=1, batch_size=16, queue=16, dim=16, bn_groups=2)
@@ -95,3 +95,17 @@ def test_a_resumed_run_is_measured_on_its_own_test_set(built, built_val, tmp_pat
     trained(built.root, tmp_path / "run", val=str(built_val.root), **options)
     with pytest.raises(UserError, match=r"another val \(name 'pets-full-val' -> 'pets-full-train'.*: name its --val"):
         trained(built.root, tmp_path / "run", val=str(built.root), **options)
+
+
+def test_a_supervised_run_of_an_earlier_version_has_longer_epochs_which_a_note_says(built, tmp_path, capsys):
+    recipe = Supervised(arch="test_resnet", size=32, epochs=1, batch_size=40, views="supervised", bn_groups=2)
+    run = Run(data=str(built.root), loader="webdataset", out=str(tmp_path), device="cpu", resume="auto")
+    pretrain(recipe, run)
+    pretrain(recipe, run)
+    assert "earlier version" not in capsys.readouterr().out
+    edit(tmp_path / "last.pt", per_epoch=None)
+    pretrain(recipe, run)
+    assert (
+        "left out the images after the last whole batch: where there are such images, its 3 steps are fewer epochs"
+        in (capsys.readouterr().out)
+    )
