@@ -76,8 +76,8 @@ def note_longer_epochs(path: Path, saved: Facts, recipe: Facts) -> None:
     """Note that the epochs of a supervised checkpoint of an earlier version lacked the last images of the set."""
     if "per_epoch" not in saved and recipe.get("method") == "supervised":
         _note(
-            f"{path} is of an earlier version, whose epochs left out the images after the last whole batch: if there are "
-            f"such images, its {saved['step']} steps are fewer epochs now"
+            f"{path} is of an earlier version, whose epochs left out the images after the last whole batch: if there "
+            f"are such images, its {saved['step']} steps are fewer epochs now"
         )
 
 

@@ -105,7 +105,6 @@ def test_a_supervised_run_of_an_earlier_version_has_longer_epochs_which_a_note_s
     assert "earlier version" not in capsys.readouterr().out
     edit(tmp_path / "last.pt", per_epoch=None)
     pretrain(recipe, run)
-    assert (
-        "left out the images after the last whole batch: where there are such images, its 3 steps are fewer epochs"
-        in (capsys.readouterr().out)
-    )
+    shown = capsys.readouterr().out
+    assert "left out the images after the last whole batch" in shown
+    assert "its 3 steps are fewer epochs now" in shown
