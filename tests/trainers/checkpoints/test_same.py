@@ -108,3 +108,11 @@ def test_a_supervised_run_of_an_earlier_version_has_longer_epochs_which_a_note_s
     shown = capsys.readouterr().out
     assert "left out the images after the last whole batch" in shown
     assert "its 3 steps are fewer epochs now" in shown
+
+
+def test_a_set_that_is_called_otherwise_is_the_same_set(listed, tmp_path):
+    data = listed("same", "first")
+    trained(data, tmp_path / "run")
+    page = data / "dataset.json"
+    page.write_text(page.read_text().replace('"name": "pets-full-train"', '"name": "animals"'))
+    trained(data, tmp_path / "run")
