@@ -1,22 +1,36 @@
-"""The precision of an evaluation: fp32 in full unless another is asked for, because features are compared closely."""
+"""Precisions by name, and TF32, to which a GPU may round the factors of fp32 products."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
 
-from ...shards.errors import UserError
+from ..shards.errors import UserError
 
 Precision = Literal["fp32", "bf16", "fp16"]
 DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def dtype_of(precision: Precision, device: torch.device) -> torch.dtype:
+def dtype_of(precision: str, device: torch.device) -> torch.dtype:
     """The dtype of a network's products. UserError for fp16 without a GPU."""
     if precision == "fp16" and device.type != "cuda":
-        raise UserError("--precision fp16 needs a GPU, whose products of fp16 are fast: take bf16 or fp32")
+        raise UserError("--precision fp16 needs a GPU: take bf16 or fp32")
     return DTYPES[precision]
+
+
+def tf32() -> str:
+    """Where a GPU rounds the factors of fp32 products to the 10 bits of TF32; torch's default is convolutions alone."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    if os.environ.get("NVIDIA_TF32_OVERRIDE") == "0":
+        on = False, False
+    elif hasattr(cudnn, "conv"):  # since torch 2.9, where reading the older flags can be an error
+        on = matmul.fp32_precision == "tf32", cudnn.conv.fp32_precision == "tf32"
+    else:
+        on = matmul.allow_tf32, cudnn.allow_tf32
+    matrices, convolutions = ("on" if one else "off" for one in on)
+    return f"{matrices} for matrix products, {convolutions} for convolutions"
 
 
 @contextmanager

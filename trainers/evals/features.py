@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from ...pipeline.batch import Loader
+from ..precision import without_tf32
 from ..ranks import gather, gather_ragged
 from .checks import require_finite
-from .precision import without_tf32
 
 
 def features(net: nn.Module, loader: Loader, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:

@@ -25,9 +25,9 @@ from ..data import Ema, Loading, Network, Sets, evaluating, open_pair
 from ..evals.checks import constant
 from ..evals.features import features, view_features
 from ..evals.overlap import overlap, warned
-from ..evals.precision import Precision, dtype_of
 from ..methods.supervised import classifier
 from ..nets.encoder import backbone, seeded
+from ..precision import Precision, dtype_of
 from ..ranks import rank, world_size
 
 Results = Iterator[tuple[str, float]]

@@ -1,7 +1,7 @@
 """The tasks by name, and one evaluation from options to results."""
 
 from ...shards.errors import choose
-from ..evals.precision import without_tf32
+from ..precision import without_tf32
 from ..ranks import process_group, rank
 from .evaluation import EvaluatedModel, Evaluation
 from .knn import Knn

@@ -10,8 +10,8 @@ from ..data import evaluating
 from ..evals import classify, knn
 from ..evals.features import features
 from ..evals.overlap import warned
-from ..evals.precision import without_tf32
 from ..methods.method import Method
+from ..precision import without_tf32
 from ..ranks import share_buffers
 from ..recipes.options import Recipe, Supervised
 from .options import Run

@@ -9,7 +9,7 @@ from torch import nn
 from viewstream.pipeline.batch import Batch
 from viewstream.shards.errors import UserError
 from viewstream.trainers.evals.features import features
-from viewstream.trainers.evals.precision import dtype_of, without_tf32
+from viewstream.trainers.precision import dtype_of, without_tf32
 
 BACKENDS = (torch.backends.cudnn, torch.backends.cuda.matmul)
 

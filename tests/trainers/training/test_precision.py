@@ -8,9 +8,10 @@ import torch
 
 from viewstream.shards.cli import parse
 from viewstream.shards.errors import UserError
+from viewstream.trainers.precision import tf32
 from viewstream.trainers.recipes import recipe_named
 from viewstream.trainers.recipes.options import MoCo
-from viewstream.trainers.training.precision import described, precision, tf32
+from viewstream.trainers.training.precision import described, precision
 
 from ..small_runs import SMALL, losses, words
 
