@@ -15,7 +15,7 @@ from .readers import Files
 from .source import Source
 from .split import LAYOUT, WORDS, Parts, named, no_split, other_folders, parts_of, train_classes
 from .storage import Storage, opening, storage
-from .tree import HIDDEN, LOOP, images_below, leads_back
+from .tree import HIDDEN, LOOP, folders_in, images_below, leads_back
 
 EMPTY = "folders without an image"
 LOOSE = "files outside of class folders"
@@ -108,9 +108,10 @@ def _pass_over_beside(files: Storage, passed: PassedOver) -> None:
     """Count what could be taken for a source and lies beside the folders of the splits."""
     for name in other_folders(files):
         passed.add(BESIDE, name)
-    for entry in sorted(files.entries()):
-        if not entry.is_dir and (packed_kind(entry.name) or is_image(entry.name)):
-            passed.add(_reason(entry.name), entry.name)
+    for folder in ("", *(name for name in folders_in(files) if name == "data")):  # where archives are looked for too
+        for entry in sorted(files.entries(folder)):
+            if not entry.is_dir and (packed_kind(entry.name) or (is_image(entry.name) and not folder)):
+                passed.add(_reason(entry.name), f"{folder}/{entry.name}".lstrip("/"))
 
 
 def _reason(name: str) -> str:
