@@ -94,3 +94,12 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real input: {folder} is absent, $VIEWSTREAM_SHARED can name it")
     return folder
+
+
+@pytest.fixture
+def fake_gpu(monkeypatch: pytest.MonkeyPatch):
+    """Within the test tensors have no memory, and may lie on a GPU that is not there (fake_gpu.py)."""
+    from .fake_gpu import pretended
+
+    with pretended(monkeypatch):
+        yield
