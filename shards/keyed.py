@@ -13,11 +13,11 @@ STEP = np.uint64(0x9E3779B97F4A7C15)  # the increment of splitmix64
 class Purpose(IntEnum):
     """The word of a hash that names its use, so that no two uses share numbers. Frozen: old runs stay reproducible."""
 
-    RESEED = 0  # (seed, step, purpose) and, after groups, (seed, purpose): torch's own generator
+    RESEED = 0  # (seed, step, purpose): torch's own generator
     SHUFFLE_BN = 1  # (seed, step, purpose, position)
     POSITIVES = 2  # (seed, step, purpose, anchor): which queued positives KCL takes
     MASKS = 3  # (seed, step, purpose, name, index): which parts of the teacher move
-    DROPOUT = 4  # (seed of torch's generator, purpose, group): that generator for a group of the global batch
+    DROPOUT = 4  # (seed, step, purpose, place) plus the pass, then row and element: what a network drops
     SHARD_ORDER = 101  # (seed, epoch, purpose, shard)
     CLASS_ORDER = 102  # (seed, purpose, cycle, class)
     IMAGE_ORDER = 103  # (seed, purpose, class, pass, id)

@@ -11,6 +11,7 @@ from ..augment.spec import Views, size_of
 from ..pipeline.batch import Batch
 from ..trainers.methods.build import build
 from ..trainers.methods.method import Method, Now
+from ..trainers.nets.dropout import begin_step
 from ..trainers.recipes.options import Recipe
 from ..trainers.training.optim import optimizer_of
 from .laws import require
@@ -94,7 +95,8 @@ def _steps(
     losses: list[float] = []
     for step, batch in enumerate(batches, begin):
         now = Now(step, TOTAL, recipe.seed)
-        torch.manual_seed(step)  # as the training loop does, for dropout
+        torch.manual_seed(step)  # as the training loop does
+        begin_step(method, now.seed, step)
         method.before_step(now)
         optimizer.zero_grad(set_to_none=True)
         loss, _ = method(batch, now)

@@ -29,11 +29,6 @@ def own_seed(seed: int) -> int:
     return rank() << SHARED | seed % 2**SHARED
 
 
-def generator(device: torch.device) -> torch.Generator:
-    """Torch's own generator of a device, which dropout draws from."""
-    return torch.cuda.default_generators[device.index] if device.type == "cuda" else torch.default_generator
-
-
 @contextmanager
 def process_group(device: str = "auto") -> Iterator[torch.device]:
     """Yield the device of this process; if several were started, inside a process group (nccl on GPUs, gloo on

@@ -7,12 +7,14 @@ from torch import Tensor
 
 from ...shards.keyed import STEP
 
+_STEP = int(STEP)  # torch.compile takes a number of numpy for a tensor
+
 
 def fold(key: Tensor, word: int | Tensor) -> Tensor:
     """`draw.fold`: int64 hashes of (`key`, `word`), which broadcast. An int `word` is not negative."""
     if isinstance(word, int):
-        return mix(key + signed(int(STEP) * (word + 1) % 2**64))
-    return mix(key + signed(int(STEP)) * (word + 1))
+        return mix(key + signed(_STEP * (word + 1) % 2**64))
+    return mix(key + signed(_STEP) * (word + 1))
 
 
 def mix(x: Tensor) -> Tensor:

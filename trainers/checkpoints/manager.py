@@ -14,6 +14,7 @@ from ...shards.files import atomic, writing
 from ..methods.method import Method
 from ..ranks import gather, rank, world_size
 from .files import State, from_before, link, load_file, save
+from .rules import VERSIONS, note_older_rules
 from .same import note_longer_epochs, require_same_recipe, require_same_set, require_same_start
 
 
@@ -98,6 +99,7 @@ class CheckpointManager:
             "measured": self._measured,
             "world": world_size(),
             "threads": torch.get_num_threads(),
+            "versions": VERSIONS,
             **self.metadata,
         }
 
@@ -118,6 +120,7 @@ class CheckpointManager:
         kept: dict[str, Any] = {"start": saved.get("start"), "val": saved.get("val") or self.metadata.get("val")}
         self.metadata = self.metadata | kept  # a command that names no --pretrained or --val erases neither
         note_longer_epochs(path, saved, self.metadata["recipe"])
+        note_older_rules(path, saved, self.state.method)
         _load(self.state.method, saved["method"], path)
         self.state.optimizer.load_state_dict(saved["optimizer"])
         if saved["scaler"]:  # empty after a run without loss scaling, as one on a CPU

@@ -28,7 +28,7 @@ def require_same_recipe(path: Path, was: Facts, now: Facts, objection: Callable[
             f"{path} was trained with another recipe (epochs {before} -> {after}), and {reason}: repeat --epochs "
             f"{before}, or start again with another --out"
         )
-    _note(f"epochs {before} -> {after}: the steps already taken are the same, the end of the run is another")
+    note(f"epochs {before} -> {after}: the steps already taken are the same, the end of the run is another")
 
 
 def require_same_set(path: Path, name: str, was: Facts | None, now: Facts) -> None:
@@ -43,7 +43,7 @@ def require_same_set(path: Path, name: str, was: Facts | None, now: Facts) -> No
     if "identity" in was and was["identity"] == now["identity"]:  # whatever the set is called now
         return
     if "identity" not in was:
-        _note(f"{path} is of an earlier version: of its --{name} {', '.join(was) or 'nothing'} can be compared")
+        note(f"{path} is of an earlier version: of its --{name} {', '.join(was) or 'nothing'} can be compared")
         now = {k: now[k] for k in was}
     changed = [f"{k} {was.get(k)!r} -> {v!r}" for k, v in now.items() if was.get(k) != v and k != "identity"]
     if not changed and was.get("identity") != now.get("identity"):
@@ -64,7 +64,7 @@ def require_same_start(path: Path, was: Facts | None, now: Facts) -> None:
     """
     if was is None:
         if now:
-            _note(f"{path} is of an earlier version: what it began with cannot be compared")
+            note(f"{path} is of an earlier version: what it began with cannot be compared")
         return
     changed = [f"{k} {str(was.get(k))[:12]} -> {str(v)[:12]}" for k, v in now.items() if was.get(k) != v]
     if changed:
@@ -77,12 +77,13 @@ def require_same_start(path: Path, was: Facts | None, now: Facts) -> None:
 def note_longer_epochs(path: Path, saved: Facts, recipe: Facts) -> None:
     """Note that the epochs of a supervised checkpoint of an earlier version lacked the last images of the set."""
     if "per_epoch" not in saved and recipe.get("method") == "supervised":
-        _note(
+        note(
             f"{path} is of an earlier version, whose epochs left out the images after the last whole batch: if there "
             f"are such images, its {saved['step']} steps are fewer epochs now"
         )
 
 
-def _note(text: str) -> None:
+def note(text: str) -> None:
+    """Print a note, on rank 0."""
     if not rank():
         print(f"note: {text}")

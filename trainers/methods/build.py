@@ -3,6 +3,7 @@
 from ...augment.spec import Views
 from ...shards.errors import UserError, choose
 from ...shards.manifest import Manifest
+from ..nets.dropout import keyed
 from ..nets.encoder import seeded
 from ..recipes.options import Recipe
 from .byol import BYOL
@@ -28,7 +29,9 @@ METHODS: dict[str, type[Method]] = {
 def build(recipe: Recipe, classes: int = 0) -> Method:
     """The recipe's method for a data set of `classes` classes; its weights are a function of the recipe's seed."""
     seeded(recipe.seed)
-    return _class_of(recipe).build(recipe, classes)
+    method = _class_of(recipe).build(recipe, classes)
+    keyed(method)
+    return method
 
 
 def check(recipe: Recipe, views: Views, data: Manifest) -> None:

@@ -7,16 +7,17 @@
 arXiv:2101.07525 (spec: Spatial Ensemble B.1 to B.5).
 """
 
-from torch import Tensor, nn
+from torch import nn
 
 from ...augment.spec import Views
 from ...shards.manifest import Manifest
+from ..nets.grouped_norm import grouped
 from ..recipes import options
 from ..recipes.options import Recipe
 from . import momentum_norm
 from .byol import BYOL, network, predictor
 from .method import Now
-from .parts import check_groups, check_whole_batch, frozen_copy, split_bn
+from .parts import check_groups, check_whole_batch, frozen_copy
 
 
 class M2T(BYOL):
@@ -24,8 +25,9 @@ class M2T(BYOL):
 
     def __init__(self, online: nn.Module, predictor: nn.Module, *, momentum: float = 0.99, bn_groups: int = 8):
         target = momentum_norm.with_momentum(frozen_copy(online), bn_groups)
+        grouped(online, bn_groups)
+        grouped(predictor, bn_groups)
         super().__init__(online, predictor, momentum=momentum, target=target, sync=False)
-        self.bn_groups = bn_groups
 
     @classmethod
     def build(cls, recipe: options.BYOL, classes: int) -> "M2T":
@@ -43,6 +45,3 @@ class M2T(BYOL):
     def before_step(self, now: Now) -> None:
         super().before_step(now)
         momentum_norm.begin(self.target, momentum_norm.batch_momentum(now.step, now.total))
-
-    def student(self, x: Tensor) -> Tensor:
-        return split_bn(self.predictor, split_bn(self.online, x, self.bn_groups), self.bn_groups)

@@ -18,6 +18,7 @@ from ...pipeline.batch import Batch
 from ...shards.keyed import Purpose
 from ...shards.manifest import Manifest
 from ..nets.encoder import Encoder, encoder
+from ..nets.grouped_norm import grouped
 from ..ranks import world_size
 from ..recipes import options
 from .method import Method, Now, Stats
@@ -32,7 +33,6 @@ from .parts import (
     frozen_copy,
     permutation,
     shuffle_bn,
-    split_bn,
     two_views,
     unit_rows,
 )
@@ -68,9 +68,10 @@ class MoCo(Method):
         bn_groups: int = 8,
     ):
         super().__init__()
+        grouped(encoder, bn_groups)
         self.online, self.target = encoder, frozen_copy(encoder)
         self.queue = Queue(unit_rows(queue, dim))
-        self.momentum, self.temperature, self.bn_groups = momentum, temperature, bn_groups
+        self.momentum, self.temperature = momentum, temperature
 
     @classmethod
     def build(cls, recipe: options.MoCo, classes: int) -> "MoCo":
@@ -101,7 +102,7 @@ class MoCo(Method):
         """The embeddings q = f(x1) and k = g(x2), [N, D] each, not yet normalized."""
         x1, x2 = batch.views
         order = permutation(len(x2) * world_size(), now, Purpose.SHUFFLE_BN, x2.device)
-        return split_bn(self.online, x1, self.bn_groups), shuffle_bn(self.target, x2, self.bn_groups, order)
+        return self.online(x1), shuffle_bn(self.target, x2, order)
 
     def scores(self, q: Tensor, k: Tensor) -> Tensor:
         """Embeddings [N, D] -> logits [N, 1 + K]; keeps the keys for `after_step`. Call it outside of autocast."""

@@ -12,7 +12,7 @@ from ...augment.recipes import VIEWS
 from ...augment.spec import Views, size_of
 from ...shards.errors import UserError
 from ...shards.keyed import Purpose
-from ..ranks import SHARED, gather, generator, own_seed, rank, world_size
+from ..ranks import gather, rank, world_size
 from ..recipes.options import Recipe
 from .method import Now
 
@@ -29,30 +29,15 @@ def ema_(target: nn.Module, online: nn.Module, momentum: float) -> None:
     torch._foreach_lerp_([t for t, _ in pairs], [o for _, o in pairs], 1 - momentum)  # pyright: ignore
 
 
-def split_bn(net: nn.Module, x: Tensor, groups: int) -> Tensor:
-    """net(x) with BatchNorm statistics taken in `groups` groups of neighbors, counted over all ranks; in fewer if one
-    would have a single row.
-
-    Torch's generator, which dropout draws from, is seeded by a group's number: masks do not depend on the ranks either.
-    """
-    count, torchs, out = max(1, min(groups // world_size(), len(x) // 2)), generator(x.device), []
-    seed, numbers = torchs.initial_seed() % 2**SHARED, rank() * count + np.arange(count)
-    for part, own in zip(x.chunk(count), hashed(seed, Purpose.DROPOUT, numbers).tolist(), strict=False):
-        torchs.manual_seed(own)
-        out.append(net(part))
-    torchs.manual_seed(own_seed(int(hashed(seed, Purpose.RESEED)[0])))  # another seed for the next network
-    return torch.cat(out)
-
-
 @torch.no_grad()
-def shuffle_bn(net: nn.Module, x: Tensor, groups: int, order: Tensor) -> Tensor:
-    """`split_bn` of the global batch in `order` [W N]; returns this rank's rows in their own order.
+def shuffle_bn(net: nn.Module, x: Tensor, order: Tensor) -> Tensor:
+    """A `grouped` net on the global batch in `order` [W N]; returns this rank's rows in their own order.
 
     ShuffleBN (arXiv:1911.05722 3.3), here also between groups on one device: keys have other neighbors than queries.
     """
     share = slice(rank() * len(x), (rank() + 1) * len(x))  # this rank's rows of the global batch
     shuffled = gather(x)[order[share]]
-    out = gather(split_bn(net, shuffled, groups))
+    out = gather(net(shuffled))
     return out[order.argsort()[share]]
 
 

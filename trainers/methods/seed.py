@@ -20,6 +20,7 @@ from ...pipeline.batch import Batch
 from ...shards.errors import UserError
 from ...shards.manifest import Manifest
 from ..nets.encoder import Encoder, encoder
+from ..nets.grouped_norm import grouped
 from ..recipes import options
 from .method import Method, Now, Stats
 from .moco import acc1, logits
@@ -30,7 +31,6 @@ from .parts import (
     check_queue,
     check_views,
     check_whole_batch,
-    split_bn,
     unit_rows,
 )
 
@@ -74,10 +74,11 @@ class SEED(Method):
         patches: bool = False,
     ):
         super().__init__()
+        grouped(online, bn_groups)
         self.online, self.teacher = online, teacher.requires_grad_(False)
         self.queue = Queue(unit_rows(queue, dim))
         self.small_queue = Queue(unit_rows(queue, dim)) if patches else None
-        self.temperature, self.teacher_temperature, self.bn_groups = temperature, teacher_temperature, bn_groups
+        self.temperature, self.teacher_temperature = temperature, teacher_temperature
 
     @classmethod
     def build(cls, recipe: options.SEED, classes: int) -> "SEED":
@@ -127,7 +128,7 @@ class SEED(Method):
         """Images [N, 3, S, S], queue [K, D] -> loss, student's logits [N, 1 + K], teacher's unit rows [N, D]."""
         with torch.no_grad():
             t = self.teacher(x)
-        s = split_bn(self.online, x, self.bn_groups)
+        s = self.online(x)
         with torch.autocast(x.device.type, enabled=False):
             s, t = (F.normalize(rows.to(queue.dtype), dim=1) for rows in (s, t))  # [N, D]
             scores = logits(s, t, queue, self.temperature)  # [N, 1 + K]

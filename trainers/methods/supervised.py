@@ -16,9 +16,10 @@ from ...augment.spec import Views
 from ...pipeline.batch import Batch
 from ...shards.manifest import Manifest
 from ..nets.encoder import Encoder, backbone
+from ..nets.grouped_norm import grouped
 from ..recipes import options
 from .method import Method, Now, Stats
-from .parts import check_groups, check_views, one_view, split_bn
+from .parts import check_groups, check_views, one_view
 
 
 class Scores(nn.Linear):
@@ -67,10 +68,13 @@ class Supervised(Method):
 
     def __init__(self, online: Encoder, *, frozen: bool = False, frozen_bn: str = "eval", bn_groups: int = 8):
         super().__init__()
-        self.online, self.frozen, self.bn_groups = online, frozen, bn_groups
+        self.online, self.frozen = online, frozen
         self.fixed = frozen and frozen_bn == "eval"  # the backbone's statistics too
         if frozen:
             online.backbone.requires_grad_(False)
+        if bn_groups:  # each part counts its own batches: a frozen backbone is called by itself
+            grouped(online.backbone, bn_groups)
+            grouped(online.head, bn_groups)
 
     @classmethod
     def build(cls, recipe: options.Supervised, classes: int) -> "Supervised":
@@ -98,17 +102,13 @@ class Supervised(Method):
             self.online.backbone.eval()
         return self
 
-    def split_bn(self, net: nn.Module, x: Tensor) -> Tensor:
-        """net(x), BatchNorm statistics taken by group."""
-        return split_bn(net, x, self.bn_groups) if self.bn_groups else net(x)
-
     def forward(self, batch: Batch, now: Now) -> tuple[Tensor, Stats]:
         (x,) = batch.views
         if self.frozen:
             with torch.no_grad():
-                features = self.online.backbone(x) if self.fixed else self.split_bn(self.online.backbone, x)
-            scores = self.split_bn(self.online.head, features)
+                features = self.online.backbone(x)
+            scores = self.online.head(features)
         else:
-            scores = self.split_bn(self.online, x)  # [N, C]
+            scores = self.online(x)  # [N, C]
         acc1 = (scores.argmax(dim=1) == batch.target).float().mean()
         return F.cross_entropy(scores, batch.target), {"acc1": acc1}

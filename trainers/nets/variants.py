@@ -34,7 +34,8 @@ class Padded(nn.Conv2d):
 def efficientnet(arch: str) -> tuple[nn.Module, int]:
     """timm's `tf_` network, always padded for its native resolution, and its width (spec: small A.5, quirk 14)."""
     side, dropout = EFFICIENTNETS[arch]
-    net = timm.create_model(f"tf_{arch}", num_classes=0, drop_rate=dropout, drop_path_rate=0.2, bn_momentum=0.01)
+    net = timm.create_model(f"tf_{arch}", num_classes=0, drop_path_rate=0.2, bn_momentum=0.01)
+    net.classifier = nn.Dropout(dropout)  # a module in place of timm's `drop_rate`, so that it can be replaced
     for name, conv in list(net.named_modules()):
         if isinstance(conv, nn.Conv2d) and conv.stride[0] == 2:
             parent, _, last = name.rpartition(".")

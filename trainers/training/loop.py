@@ -16,6 +16,7 @@ from ...pipeline.batch import Batch, Loader
 from ...shards.keyed import Purpose
 from ..checkpoints.manager import CheckpointManager, TrainState
 from ..methods.method import Now, Stats
+from ..nets.dropout import begin_step
 from ..ranks import own_seed
 from ..recipes.options import Recipe
 from .log import Log
@@ -92,8 +93,9 @@ class Stepper:
             return
         batches = loader.epoch(-1)
         with torch.no_grad(), self.cast:
-            for number in range(count):
-                self.method.fill(next(batches), Now(number - count, self.total, self.recipe.seed))
+            for step in range(-count, 0):
+                begin_step(self.method, self.recipe.seed, step)
+                self.method.fill(next(batches), Now(step, self.total, self.recipe.seed))
         batches.close()  # pyright: ignore
 
     def step(self, step: int, batches: Iterator[Batch]) -> tuple[Tensor, Stats]:
@@ -102,6 +104,7 @@ class Stepper:
         for group in optimizer.param_groups:
             group["lr"] = self.lr(step)
         torch.manual_seed(own_seed(int(hashed(self.recipe.seed, step, Purpose.RESEED)[0])))
+        begin_step(self.method, now.seed, step)
         self.method.before_step(now)
         optimizer.zero_grad(set_to_none=True)
         losses, stats = [], {}

@@ -60,7 +60,7 @@ def test_the_prefill_batches_fill_the_queue_with_labels():
         kcl.fill(images(-number - 1), Now(number - kcl.prefill, 1, 0))
     assert (kcl.label_queue.rows >= 0).all()
     assert all(p.equal(was) for p, was in zip(kcl.parameters(), before, strict=True))
-    assert int(kcl.online.backbone[1].num_batches_tracked) == int(kcl.target.backbone[1].num_batches_tracked) == 8
+    assert [int(net.backbone[1].num_batches_tracked) for net in (kcl.online, kcl.target)] == [4, 4]
     _, stats = kcl(images(0), NOW)
     assert stats["filled"] == 1
     assert 0 < stats["positives"] <= 6

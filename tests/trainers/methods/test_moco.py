@@ -7,7 +7,8 @@ from torch import nn
 
 from viewstream.trainers.methods.method import Now
 from viewstream.trainers.methods.moco import MoCo, acc1, logits
-from viewstream.trainers.methods.parts import Queue, shuffle_bn, split_bn
+from viewstream.trainers.methods.parts import Queue, shuffle_bn
+from viewstream.trainers.nets.grouped_norm import grouped
 from viewstream.trainers.ranks import rank
 from viewstream.trainers.training import optim
 
@@ -114,10 +115,10 @@ def recorded_net(g):
 
 def recorded_step(g):
     """This rank's share of the recorded step: logits, loss, queue and its next slot."""
-    net, queue = recorded_net(g), queue_of(g["queue"], g["ptr"])
+    net, queue = grouped(recorded_net(g), 2), queue_of(g["queue"], g["ptr"])
     x1, x2 = g["x"][rank()].double()
-    q = F.normalize(split_bn(net, x1, groups=2), dim=1)
-    k = F.normalize(shuffle_bn(net, x2, groups=2, order=g["idx_shuffle"]), dim=1)
+    q = F.normalize(net(x1), dim=1)
+    k = F.normalize(shuffle_bn(net, x2, g["idx_shuffle"]), dim=1)
     scores = logits(q, k, queue.rows, float(g["temperature"]))
     loss = F.cross_entropy(scores, torch.zeros(len(q), dtype=torch.long))
     queue.push(k)
@@ -135,10 +136,10 @@ def test_two_ranks_shuffle_batchnorm_and_fill_the_queue_as_recorded(on_ranks, go
 
 def test_groups_on_one_process_equal_the_two_recorded_ranks(golden):
     g = golden("moco_world2_shuffle_bn")
-    net = recorded_net(g)
+    net = grouped(recorded_net(g), 2)
     x = g["x"].double()  # [rank, view, N, 6]
-    keys = F.normalize(shuffle_bn(net, x[:, 1].flatten(0, 1), groups=2, order=g["idx_shuffle"]), dim=1)
-    q = torch.cat([F.normalize(net(x[r, 0]), dim=1) for r in range(2)])
+    keys = F.normalize(shuffle_bn(net, x[:, 1].flatten(0, 1), g["idx_shuffle"]), dim=1)
+    q = F.normalize(net(x[:, 0].flatten(0, 1)), dim=1)
     ours = logits(q, keys, g["queue"].T.double(), float(g["temperature"]))
     torch.testing.assert_close(ours, g["logits"].flatten(0, 1), rtol=0, atol=1e-5)
 

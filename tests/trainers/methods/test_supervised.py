@@ -39,8 +39,9 @@ def steps(method, count=3, lr=0.1):
 
 
 def test_the_loss_is_cross_entropy_in_groups_of_batchnorm_statistics():
-    method, data = Supervised(net(), bn_groups=2).train(), batch()
-    copied = copy.deepcopy(method.online)
+    online, data = net(), batch()
+    copied = copy.deepcopy(online)
+    method = Supervised(online, bn_groups=2).train()
     loss, stats = method(data, Now(0, 1, 0))
     scores = torch.cat([copied(half) for half in data.views[0].chunk(2)])
     torch.testing.assert_close(loss, F.cross_entropy(scores, data.target))

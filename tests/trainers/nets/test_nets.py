@@ -75,7 +75,7 @@ def test_efficientnet_drops_features_and_blocks_as_specified():
     with torch.device("meta"):
         net, _ = backbone("efficientnet_b2")
     blocks = [block for stage in net.blocks for block in stage]
-    assert net.drop_rate == 0.3
+    assert net.classifier.p == 0.3
     for i, block in enumerate(blocks):
         if block.has_skip and i:
             assert block.drop_path.drop_prob == pytest.approx(0.2 * i / len(blocks))

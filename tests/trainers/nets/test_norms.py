@@ -6,6 +6,7 @@ from timm.layers import BatchNormAct2d
 from torch import nn
 
 from viewstream.trainers.methods.momentum_norm import begin, with_momentum
+from viewstream.trainers.nets.grouped_norm import grouped
 from viewstream.trainers.nets.norms import SyncBatchNorm, synchronized
 from viewstream.trainers.ranks import rank
 
@@ -20,7 +21,14 @@ def normal(*shape, seed=0, dtype=torch.float64):
     return torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("convert", [synchronized, lambda net: with_momentum(net, 2)], ids=["sync", "momentum"])
+CONVERSIONS = {
+    "sync": synchronized,
+    "momentum": lambda net: with_momentum(net, 2),
+    "grouped": lambda net: grouped(net, 2),
+}
+
+
+@pytest.mark.parametrize("convert", CONVERSIONS.values(), ids=CONVERSIONS)
 def test_a_converted_network_keeps_its_tensors_and_evaluates_like_the_plain_one(convert):
     def network():
         norms = nn.Sequential(nn.BatchNorm2d(5)), BatchNormAct2d(5), nn.BatchNorm2d(5)

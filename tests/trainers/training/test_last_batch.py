@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from viewstream.trainers.methods.parts import split_bn
+from viewstream.trainers.nets.grouped_norm import grouped
 from viewstream.trainers.recipes.options import BYOL, Supervised
 from viewstream.trainers.training import setup
 from viewstream.trainers.training.log import Log
@@ -56,21 +56,12 @@ def test_the_last_batch_is_filled_for_ranks_parts_and_groups(built, monkeypatch,
     assert [len(ids) for ids in plan.ids(0)][-1] * ranks * recipe.accumulate == last
 
 
-class Counting(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.norm, self.seen = nn.BatchNorm1d(3), []
-
-    def forward(self, x):
-        self.seen.append(len(x))
-        return self.norm(x)
-
-
 @pytest.mark.parametrize(("rows", "groups", "sizes"), [(16, 8, [2] * 8), (8, 8, [2] * 4), (3, 8, [3]), (5, 2, [3, 2])])
 def test_no_group_of_batchnorm_statistics_has_one_row(rows, groups, sizes):
-    net = Counting()
-    assert split_bn(net, torch.randn(rows, 3), groups).isfinite().all()
-    assert net.seen == sizes
+    x = torch.randn(rows, 3)
+    y = grouped(nn.Sequential(nn.BatchNorm1d(3)), groups)(x)
+    assert y.isfinite().all()
+    assert y.equal(torch.cat([nn.BatchNorm1d(3)(part) for part in x.split(sizes)]))
 
 
 def test_a_batch_in_parts_without_batchnorm_gives_the_losses_of_the_whole(run, moco):

@@ -1,0 +1,82 @@
+"""Dropout whose masks are hashes: the same for any number of ranks, on every device and after a resume.
+
+What is dropped is a function of the seed, the step, the place of the dropout in the method, the pass within the step,
+the row in the global batch and the element. Torch's own dropout draws from a generator of the process instead.
+"""
+
+import math
+
+import torch
+from timm.layers.drop import DropPath
+from torch import Tensor, nn
+from torchvision.ops import StochasticDepth
+
+from ...augment.draw import hashed
+from ...augment.renderers.keyed import fold, shift_right, signed
+from ...shards.keyed import Purpose
+from ...shards.manifest import uid_of
+from ..ranks import rank
+
+
+class KeyedDropout(nn.Module):
+    """Sets a share `p` of the elements of x [N, ...] to zero in training, or of the `rows`; multiplies the others by
+    `scale`. `place` is a name of its own."""
+
+    key: Tensor
+
+    def __init__(self, p: float, place: str, *, scale: float, rows: bool = False):
+        super().__init__()
+        self.p, self.place, self.scale, self.rows = p, uid_of(place), scale, rows
+        self.register_buffer("key", torch.zeros((), dtype=torch.long), persistent=False)
+
+    def begin(self, seed: int, step: int) -> None:
+        """Start a step."""
+        self.key.fill_(signed(int(hashed(seed, step, Purpose.DROPOUT, self.place)[0])))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        hashes = fold(self.key, torch.arange(len(x), device=x.device) + rank() * len(x)).view(-1, *[1] * (x.dim() - 1))
+        if not self.rows:
+            elements = torch.arange(math.prod(x.shape[1:]), device=x.device).view(1, *x.shape[1:])
+            hashes = fold(hashes, elements)
+        self.key += 1  # another pass of this step drops others
+        return (x * self.scale).masked_fill(shift_right(hashes, 40) < round(self.p * 2**24), 0.0)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}, rows={self.rows}"
+
+
+def keyed(net: nn.Module) -> nn.Module:
+    """`net` with each dropout of torch, torchvision and timm that drops anything replaced by a KeyedDropout.
+
+    A function called inside of a forward, such as `F.dropout`, stays as it is.
+    """
+    for name, module in list(net.named_modules(remove_duplicate=False)):
+        if (new := _keyed(module, name)) is not None:
+            parent, _, last = name.rpartition(".")
+            setattr(net.get_submodule(parent), last, new.train(module.training))
+    return net
+
+
+def _keyed(module: nn.Module, place: str) -> KeyedDropout | None:
+    match module:
+        case nn.Dropout(p=p) if p > 0:
+            return KeyedDropout(p, place, scale=_kept(p))
+        case StochasticDepth(p=p, mode="row") if p > 0:
+            return KeyedDropout(p, place, scale=_kept(p), rows=True)
+        case DropPath(drop_prob=p) if p:
+            return KeyedDropout(p, place, scale=_kept(p) if module.scale_by_keep else 1.0, rows=True)
+    return None
+
+
+def _kept(p: float) -> float:
+    """The factor of what is kept, which leaves the mean as it was."""
+    return 1 / (1 - p) if p < 1 else 1.0
+
+
+def begin_step(net: nn.Module, seed: int, step: int) -> None:
+    """Start a step in each KeyedDropout of `net`."""
+    for module in net.modules():
+        if isinstance(module, KeyedDropout):
+            module.begin(seed, step)
