@@ -28,7 +28,13 @@ def groups_of(module: nn.Module) -> list[dict[str, Any]]:
 
 
 class LARS(torch.optim.Optimizer):
-    """The optimizer. Each group has a flag `adapted` beside its params; `trust` is eta."""
+    """The optimizer. Each group has a flag `adapted` beside its params; `trust` is eta.
+
+    For a step torch's GradScaler sets `grad_scale` and `found_inf`, scalars on the device: gradients are divided by the
+    first, and a step whose second is not zero changes nothing.
+    """
+
+    _step_supports_amp_scaling = True  # else GradScaler reads on the host, in each step, whether to skip it
 
     def __init__(
         self,
@@ -50,6 +56,9 @@ class LARS(torch.optim.Optimizer):
 
     def _update(self, weights: list[Tensor], group: dict[str, Any]) -> None:
         grads: list[Tensor] = [w.grad for w in weights]  # pyright: ignore[reportAssignmentType]
+        scale, overflow = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
+        if scale is not None:
+            grads = list(torch._foreach_mul(grads, scale.double().reciprocal().float()))
         for w in weights:
             if not self.state[w]:
                 self.state[w]["momentum_buffer"] = torch.zeros_like(w)
@@ -59,9 +68,13 @@ class LARS(torch.optim.Optimizer):
             w, g = (torch.stack(torch._foreach_norm(tensors)) for tensors in (weights, grads))  # [T]
             factors = ratios(w, g, group["weight_decay"], group["trust"])
             updates = torch._foreach_mul(updates, factors.unbind())
-        torch._foreach_mul_(buffers, group["momentum"])
+        momentum, part = group["momentum"], None
+        if overflow is not None:  # by `where`, since 0 times an infinite update is no number
+            updates = [torch.where(overflow > 0, 0.0, update) for update in updates]
+            momentum, part = torch.where(overflow > 0, 1.0, momentum), torch.where(overflow > 0, 0.0, 1.0)
+        torch._foreach_mul_(buffers, momentum)
         torch._foreach_add_(buffers, updates, alpha=group["lr"])
-        torch._foreach_sub_(weights, buffers)
+        torch._foreach_sub_(weights, buffers if part is None else torch._foreach_mul(buffers, part))
 
 
 def ratios(weight: Tensor, grad: Tensor, weight_decay: float, trust: float) -> Tensor:

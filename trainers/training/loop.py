@@ -24,7 +24,9 @@ from .optim import schedule
 from .precision import precision
 from .validate import Validator
 
-_RENAMED = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters  # torch 2.15
+# Queues and teachers are equal on all ranks by construction and rank 0 saves: broadcasting buffers every step would
+# cost a queue's worth of traffic and change nothing. They are still broadcast once, when DDP is made.
+_RENAMED = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters  # since torch 2.13
 _NO_BUFFERS: dict[str, Any] = {"forward_sync_buffers" if _RENAMED else "broadcast_buffers": False}
 
 
@@ -80,9 +82,8 @@ class Stepper:
         self.method = state.method
         self.net: nn.Module = state.method.train()
         if dist.is_initialized():
-            # Queues and teachers are equal on all ranks by construction and rank 0 saves: broadcasting buffers every
-            # step would cost a queue's worth of traffic and change nothing.
-            self.net = DistributedDataParallel(state.method, **_NO_BUFFERS)
+            # Gradients are views of the buckets that are exchanged, which takes their memory once instead of twice.
+            self.net = DistributedDataParallel(state.method, gradient_as_bucket_view=True, **_NO_BUFFERS)
         dtype = precision(recipe, state.device)
         self.cast = torch.autocast(state.device.type, dtype, enabled=dtype != torch.float32)
 
@@ -92,10 +93,11 @@ class Stepper:
         if not count:
             return
         batches = loader.epoch(-1)
-        with torch.no_grad(), self.cast:
-            for step in range(-count, 0):
-                begin_step(self.method, self.recipe.seed, step)
-                self.method.fill(next(batches), Now(step, self.total, self.recipe.seed))
+        for step in range(-count, 0):
+            batch = next(batches)  # views are rendered in fp32: outside of autocast
+            begin_step(self.method, self.recipe.seed, step)
+            with torch.no_grad(), self.cast:
+                self.method.fill(batch, Now(step, self.total, self.recipe.seed))
         batches.close()  # pyright: ignore
 
     def step(self, step: int, batches: Iterator[Batch]) -> tuple[Tensor, Stats]:
@@ -118,9 +120,11 @@ class Stepper:
 
     def _backward(self, batches: Iterator[Batch], now: Now, *, sync: bool) -> tuple[Tensor, Stats]:
         """Add the gradients of the next batch; `sync`: exchange the sum with the other ranks."""
+        batch = next(batches)  # views are rendered in fp32: outside of autocast
         ranks = self.net if isinstance(self.net, DistributedDataParallel) else None
-        with ranks.no_sync() if ranks and not sync else nullcontext(), self.cast:
-            loss, stats = self.net(next(batches), now)
+        with ranks.no_sync() if ranks and not sync else nullcontext():
+            with self.cast:  # the forward alone: a backward has the precision of its forward
+                loss, stats = self.net(batch, now)
             self.state.scaler.scale(loss / self.recipe.accumulate).backward()
         return loss.detach(), stats
 

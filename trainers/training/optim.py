@@ -1,6 +1,7 @@
 """Optimizers, and learning-rate schedules as pure functions of the epoch or of the step."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,12 +18,35 @@ def optimizer_of(method: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         from .lars import LARS, groups_of
 
         return LARS(groups_of(method), recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
-    return torch.optim.AdamW(_trained(method), recipe.lr, weight_decay=recipe.weight_decay)
+    weights = _trained(method)
+    return _own_kernels(torch.optim.AdamW(weights, recipe.lr, weight_decay=recipe.weight_decay, fused=_fused(weights)))
 
 
-def sgd(method: nn.Module, lr: float, momentum: float, weight_decay: float) -> torch.optim.SGD:
+def sgd(method: nn.Module, lr: float, momentum: float, weight_decay: float) -> torch.optim.Optimizer:
     """SGD without dampening or Nesterov momentum."""
-    return torch.optim.SGD(_trained(method), lr, momentum=momentum, weight_decay=weight_decay)
+    weights = _trained(method)
+    fused = _fused(weights)
+    optimizer = torch.optim.SGD(weights, lr, momentum=momentum, weight_decay=weight_decay, fused=fused)
+    if fused and momentum:  # torch leaves new ones as it finds the memory if the first step overflows
+        for weight in weights:
+            optimizer.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
+    return _own_kernels(optimizer)
+
+
+def _fused(weights: list[nn.Parameter]) -> bool | None:
+    """True on a GPU: one kernel takes the step, divides by the loss scale, and skips an overflow without the host."""
+    return True if weights[0].device.type == "cuda" else None
+
+
+def _own_kernels(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """The optimizer; a checkpoint, which may be of another device, does not change its `fused`."""
+    fused = optimizer.defaults["fused"]
+
+    def keep(_: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+        return state | {"param_groups": [group | {"fused": fused} for group in state["param_groups"]]}
+
+    optimizer.register_load_state_dict_pre_hook(keep)
+    return optimizer
 
 
 def _trained(method: nn.Module) -> list[nn.Parameter]:

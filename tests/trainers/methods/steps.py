@@ -34,7 +34,9 @@ def share(count):
 
 def distributed(method):
     """The method as the training loop calls it: in DDP if there are several ranks."""
-    return DistributedDataParallel(method, **_NO_BUFFERS) if world_size() > 1 else method
+    if world_size() == 1:
+        return method
+    return DistributedDataParallel(method, gradient_as_bucket_view=True, **_NO_BUFFERS)
 
 
 def queue_of(columns, ptr=0):

@@ -68,3 +68,34 @@ def test_without_decay_the_first_step_does_not_depend_on_the_norm_of_the_gradien
         steps.append(w - weight.detach())
     torch.testing.assert_close(steps[0], steps[1])
     torch.testing.assert_close(steps[0].norm(), 0.5 * 1e-3 * w.norm())
+
+
+class Plain(LARS):
+    """LARS as torch's GradScaler takes an optimizer that knows no loss scale: it divides and decides on the host."""
+
+    _step_supports_amp_scaling = False
+
+
+def test_a_scaled_loss_gives_the_steps_of_gradscaler_and_an_overflow_changes_nothing():
+    """Four steps, the third with an infinite gradient: only the loss scale changes there."""
+    ended = []
+    for kind in (LARS, Plain):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 2))
+        optimizer = kind(groups_of(net), 0.5, weight_decay=1e-2)
+        scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+        for step in range(4):
+            optimizer.zero_grad()
+            scaler.scale(net(torch.randn(3, 6)).square().sum()).backward()
+            if step == 2:
+                net[0].weight.grad[0, 0] = torch.inf
+            before = [p.detach().clone() for p in net.parameters()]
+            buffers = [state["momentum_buffer"].clone() for state in optimizer.state.values()]
+            scaler.step(optimizer)
+            scaler.update()
+            now = [state["momentum_buffer"] for state in optimizer.state.values()]
+            kept = all(map(torch.equal, [*before, *buffers], [*net.parameters(), *now]))
+            assert kept == (step == 2)
+        ended.append(([p.detach() for p in net.parameters()], now, scaler.get_scale()))
+    torch.testing.assert_close(*ended, rtol=1e-6, atol=1e-7)
+    assert ended[0][2] == 512.0
