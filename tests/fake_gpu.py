@@ -132,3 +132,15 @@ def pretended(monkeypatch):
 def without_memory(module, device):
     """`module`, made on the CPU, with tensors of shapes alone on `device`; call it within `pretended`."""
     return module._apply(lambda t: torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device=device))
+
+
+@contextmanager
+def ranks(count):
+    """This process as rank 0 of `count`, the others being pretended: collectives return at once, without values."""
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    torch.distributed.init_process_group("fake", store=FakeStore(), rank=0, world_size=count)
+    try:
+        yield
+    finally:
+        torch.distributed.destroy_process_group()

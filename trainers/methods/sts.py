@@ -23,9 +23,15 @@ from .method import Now
 
 @torch.no_grad()
 def ensemble_(targets: Sequence[Tensor], onlines: Sequence[Tensor], momentum: float, masks: Sequence[Tensor]) -> None:
-    """target <- momentum target + (1 - momentum) online where the mask, bool and broadcast to the target, is true."""
-    for target, online, mask in zip(targets, onlines, masks, strict=True):
-        target.lerp_(online, mask.to(target.dtype) * (1 - momentum))
+    """target <- momentum target + (1 - momentum) online where the mask, bool and broadcast to the target, is true.
+
+    All masks become weights at once. Where weights have the shapes of their targets, a GPU updates many tensors in one
+    launch, otherwise one.
+    """
+    weights = torch.cat([mask.flatten() for mask in masks]).to(targets[0].dtype) * (1 - momentum)
+    parts = weights.split([mask.numel() for mask in masks])
+    shaped = [part.view(mask.shape) for part, mask in zip(parts, masks, strict=True)]
+    torch._foreach_lerp_(list(targets), list(onlines), shaped)  # pyright: ignore
 
 
 class STS(BYOL):

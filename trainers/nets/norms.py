@@ -1,14 +1,15 @@
 """BatchNorm over all ranks on any device, and the replacement of one kind of BatchNorm by another in a network."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.modules._functions import SyncBatchNorm as OnGPU
+from torch.nn.modules._functions import SyncBatchNorm as Torchs
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..ranks import world_size
+from ..ranks import gather, world_size
 
 
 def averaged(x: Tensor) -> Tensor:
@@ -32,18 +33,50 @@ class Average(torch.autograd.Function):
         return averaged(grad)
 
 
+class OnGPU(Torchs):
+    """The function inside torch's SyncBatchNorm for ranks with equally many values, with its backward.
+
+    Torch's forward leaves out ranks without values by a boolean mask, whose length makes the host wait for the GPU.
+    """
+
+    @staticmethod
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any,
+        input: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        running_mean: Tensor,
+        running_var: Tensor,
+        eps: float,
+        momentum: float,
+        process_group: dist.ProcessGroup,
+        world_size: int,
+    ) -> Tensor:
+        last = torch.channels_last, torch.channels_last_3d
+        if not any(input.is_contiguous(memory_format=layout) for layout in last):
+            input = input.contiguous()
+        means, invstds = gather(torch.cat(torch.batch_norm_stats(input, eps))[None]).chunk(2, dim=1)  # [W, C] each
+        counts = means.new_full((world_size,), input.numel() // input.shape[1])
+        mean, invstd = torch.batch_norm_gather_stats_with_counts(
+            input, means, invstds, running_mean, running_var, momentum, eps, counts
+        )
+        ctx.save_for_backward(input, weight, mean, invstd, counts.int())  # as the backward expects them
+        ctx.process_group = process_group
+        return torch.batch_norm_elemt(input, weight, bias, mean, invstd, eps)
+
+
 class SyncBatchNorm(_BatchNorm):
     """BatchNorm of [N, C] or [N, C, ...] over the batches of all ranks, which have equal lengths; on any device.
 
-    On GPUs it calls the function inside torch's module of this name. That module refuses CPU tensors, and DDP refuses
-    the module on CPUs, so a network could not be converted before its device is known.
+    Torch's module of this name refuses CPU tensors, and DDP refuses that module on CPUs, so a network could not be
+    converted before its device is known. Torch's functions for GPUs cannot be compiled; formulas can.
     """
 
     def forward(self, input: Tensor) -> Tensor:
         if not self.training or world_size() == 1:
             return activate(self, super().forward(input))
         self.num_batches_tracked.add_(1)  # pyright: ignore
-        if input.is_cuda:
+        if input.is_cuda and not torch.compiler.is_compiling():
             running = (self.running_mean, self.running_var)
             group = (dist.group.WORLD, world_size())
             y = OnGPU.apply(input, self.weight, self.bias, *running, self.eps, self.momentum, *group)

@@ -114,23 +114,27 @@ def test_two_ranks_with_synchronized_batchnorm_are_one_with_the_joined_batch(hal
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU: torch's own SyncBatchNorm runs nowhere else")
-def test_our_function_for_cpus_equals_that_of_torch_for_gpus(tmp_path):
-    """One process with one GPU is a group in which both functions run."""
+def test_our_functions_for_cpus_and_gpus_equal_that_of_torch(tmp_path):
+    """One process with one GPU is a group in which all of them run."""
+    from torch.nn.modules._functions import SyncBatchNorm as Torchs
+
     from viewstream.trainers.nets.norms import OnGPU, joint
 
     torch.distributed.init_process_group("nccl", init_method=f"file://{tmp_path / 'group'}", rank=0, world_size=1)
     try:
         x = normal(8, 5, 6, 6, dtype=torch.float32).cuda()
         weight, bias = (normal(5, seed=s, dtype=torch.float32).cuda().requires_grad_() for s in (1, 2))
-        ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+        ours = x.clone().requires_grad_()
         a, mean, var = joint(ours, weight, bias, 1e-5)
-        running = [torch.zeros(5, device="cuda"), torch.ones(5, device="cuda")]
-        b = OnGPU.apply(theirs, weight, bias, *running, 1e-5, 1.0, torch.distributed.group.WORLD, 1)
-        close(a, b.detach())
         (a * x.cos()).sum().backward()
-        (b * x.cos()).sum().backward()
-        close(ours.grad, theirs.grad)
-        close(mean, running[0])
-        close(var * (288 / 287), running[1])
+        for function in (OnGPU, Torchs):
+            theirs = x.clone().requires_grad_()
+            running = [torch.zeros(5, device="cuda"), torch.ones(5, device="cuda")]
+            b = function.apply(theirs, weight, bias, *running, 1e-5, 1.0, torch.distributed.group.WORLD, 1)
+            (b * x.cos()).sum().backward()
+            close(a, b.detach())
+            close(ours.grad, theirs.grad)
+            close(mean, running[0])
+            close(var * (288 / 287), running[1])
     finally:
         torch.distributed.destroy_process_group()
