@@ -1,10 +1,12 @@
 """The DALI loader's memory fits the images, and nothing of it remains after it is closed."""
 
+import contextlib
 import os
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from viewstream.augment.recipes import moco_v2, seed_patches
 from viewstream.pipeline.choose import open_reader
@@ -78,3 +80,13 @@ def test_the_jpeg_engine_has_memory_only_if_it_has_a_share(built):
     assert shared["hw_decoder_load"] == 0.75
     tallest, widest = np.sort(built.height)[-2], np.sort(built.width)[-2]
     assert (shared["preallocate_height_hint"], shared["preallocate_width_hint"]) == (tallest, widest)
+
+
+def test_the_decoder_on_a_gpu_gets_its_share_and_memory(built, monkeypatch):
+    got = []
+    monkeypatch.setattr("viewstream.pipeline.dali.loader.Renderer", lambda *args: got.append(args))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "device", lambda index: contextlib.nullcontext())
+    options, reader = LoaderOptions(device="cuda", threads=2, hw_decoder_load=0.75), open_reader("folder", built)
+    DaliLoader(built, Plan(len(built), 8), moco_v2(32), reader, options).jpegs.close()
+    assert got == [(moco_v2(32), 8, "gpu", 2, hints(built, 0.75))]
