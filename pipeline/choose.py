@@ -12,7 +12,7 @@ from ..shards.files import PAGE
 from ..shards.manifest import Manifest
 from .batch import SampleReader
 from .loader import ViewLoader
-from .options import Crops, LoaderOptions
+from .options import Crops, Decode, LoaderOptions
 from .plan.order import Plan
 
 if TYPE_CHECKING:
@@ -77,6 +77,8 @@ def open_loader(
     dtype: torch.dtype = torch.float32,
     threads: int = 0,
     crops: Crops = "auto",
+    decode: Decode = "cpu",
+    hw_decoder_load: float = 0.0,
     skip: bool = False,
     source: str = "",
 ) -> "ViewLoader | DaliLoader":
@@ -85,7 +87,17 @@ def open_loader(
     "dali" is a `DaliLoader` over the first reader for which the set has files; over a reader of your own, create it
     yourself. `source` is that of `open_reader`, the other keywords are those of `LoaderOptions`.
     """
-    options = LoaderOptions(device=device, dtype=dtype, threads=threads, crops=crops, skip=skip)
+    options = LoaderOptions(
+        device=device,
+        dtype=dtype,
+        threads=threads,
+        crops=crops,
+        decode=decode,
+        hw_decoder_load=hw_decoder_load,
+        skip=skip,
+    )
+    if hw_decoder_load and reader != "dali":
+        raise UserError("--hw-decoder-load divides the work of DALI: choose --loader dali with it, or leave it out")
     if not isinstance(reader, str):
         return ViewLoader(manifest, plan, views, reader, options)
     choose("loader", reader, LOADERS)
@@ -96,6 +108,8 @@ def open_loader(
         )
     if reader != "dali":
         return ViewLoader(manifest, plan, views, open_reader(reader, manifest, source), options)
+    if decode == "gpu":
+        raise UserError("--loader dali decodes by itself, on a GPU if the views are made there: leave out --decode gpu")
     from .dali.loader import DaliLoader
 
     return DaliLoader(manifest, plan, views, open_any_reader(manifest), options)

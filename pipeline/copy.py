@@ -23,12 +23,18 @@ def copied_ahead(batches: Iterator[HostBatch], side: torch.cuda.Stream | None, t
     held: HostBatch | None = None
     for batch in batches:
         with times.spent("copy"), torch.cuda.stream(side):
-            moved = batch.map(lambda t: t.pin_memory().to(device, non_blocking=True))  # pinned already: no copy
+            moved = batch.map(lambda t: _copied(t, device))
         if held is not None:
             yield held
         held = _handed_over(moved, side, device)
     if held is not None:
         yield held
+
+
+def _copied(tensor: Tensor, device: torch.device) -> Tensor:
+    if tensor.is_cuda:  # decoded there
+        return tensor
+    return tensor.pin_memory().to(device, non_blocking=True)  # pinned already: no copy
 
 
 def _handed_over(batch: HostBatch, side: torch.cuda.Stream, device: torch.device) -> HostBatch:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import simplejpeg
@@ -36,8 +36,8 @@ class Chunk(NamedTuple):
 
 
 Task = Future[Chunk]
-Target = Callable[[int], np.ndarray]  # position -> memory to decode to, flat uint8
-Use = Callable[[int, np.ndarray], None]  # takes position and image [H, W, 3], valid until the thread decodes again
+Make = Callable[[int, int, Any], Any]  # position, row and what was read -> an image [H, W, 3], or what `use` wants
+Use = Callable[[int, Any], None]  # takes position and image, valid until the thread decodes again
 
 
 class Executor:
@@ -63,7 +63,7 @@ class Executor:
         def use(i: int, image: np.ndarray) -> None:
             resized_crops(image.reshape(-1), image.shape[1], boxes[i], self.sizes, starts + i * each, out)
 
-        return self._start(rows, lambda i: self._scratch(), use)
+        return self._start(rows, lambda i, row, data: self.decoded(row, data, self._scratch()), use)
 
     def decode(self, rows: np.ndarray, out: np.ndarray) -> list[Task]:
         """Start to decode samples `rows` [N], one after the other, into the flat uint8 `out`."""
@@ -76,7 +76,22 @@ class Executor:
             if not np.shares_memory(image, out):  # stored as pixels
                 target(i)[:] = image.reshape(-1)
 
-        return self._start(rows, target, use)
+        return self._start(rows, lambda i, row, data: self.decoded(row, data, target(i)), use)
+
+    def read(self, rows: np.ndarray, ready: Callable[[int, Any], Any], out: list[Any]) -> list[Task]:
+        """Start to read samples `rows` [N]; `out` [N] gets what `ready` makes of each row and its JPEG or pixels."""
+        return self._start(rows, lambda i, row, data: ready(row, data), out.__setitem__)
+
+    def decoded(self, row: int, data: bytes | np.ndarray, target: np.ndarray | None = None) -> np.ndarray:
+        """The image [H, W, 3] uint8 of a JPEG, in `target` if given, or the stored pixels as they are; UserError names
+        a damaged one."""
+        try:
+            image = data if isinstance(data, np.ndarray) else simplejpeg.decode_jpeg(data, buffer=target)
+        except (ValueError, RuntimeError) as error:
+            raise damaged(self.manifest, self.reader, row, str(error), data) from error
+        height, width = image.shape[:2]
+        check_size(self.manifest, self.reader, row, height, width, data)
+        return image
 
     def crop_now(self, params: BatchParams, out: np.ndarray) -> list[Tensor]:
         """Crop a batch into the flat uint8 `out`: its views, each [N, S, S, 3], over that memory. UserError if a sample
@@ -98,12 +113,12 @@ class Executor:
         """End the threads; tasks that have not begun are canceled."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _start(self, rows: np.ndarray, target: Target, use: Use) -> list[Task]:
+    def _start(self, rows: np.ndarray, make: Make, use: Use) -> list[Task]:
         step = -(-len(rows) // (self.workers.max_threads * CHUNKS)) or 1
         parts = [range(at, min(at + step, len(rows))) for at in range(0, len(rows), step)]
-        return [self._pool.submit(self._chunk, rows, part, target, use) for part in parts]
+        return [self._pool.submit(self._chunk, rows, part, make, use) for part in parts]
 
-    def _chunk(self, rows: np.ndarray, part: range, target: Target, use: Use) -> Chunk:
+    def _chunk(self, rows: np.ndarray, part: range, make: Make, use: Use) -> Chunk:
         failed: dict[int, UserError] = {}
         read = decode = crop = 0.0
         with self.workers.gate:
@@ -113,7 +128,7 @@ class Executor:
                 try:
                     data, start = self.reader.read(row), now
                     read += (now := time.perf_counter()) - start
-                    image, start = self._decoded(row, data, target(i)), now
+                    image, start = make(i, row, data), now
                     decode += (now := time.perf_counter()) - start
                     use(i, image)
                     start = now
@@ -126,13 +141,3 @@ class Executor:
         if not hasattr(self._local, "buffer"):
             self._local.buffer = np.empty(self._largest, np.uint8)
         return self._local.buffer
-
-    def _decoded(self, row: int, data: bytes | np.ndarray, target: np.ndarray) -> np.ndarray:
-        """The image [H, W, 3] uint8 of a JPEG, in `target`, or the stored pixels as they are."""
-        try:
-            image = data if isinstance(data, np.ndarray) else simplejpeg.decode_jpeg(data, buffer=target)
-        except (ValueError, RuntimeError) as error:
-            raise damaged(self.manifest, self.reader, row, str(error), data) from error
-        height, width = image.shape[:2]
-        check_size(self.manifest, self.reader, row, height, width, data)
-        return image

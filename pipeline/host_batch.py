@@ -73,11 +73,12 @@ class BufferPool:
     """Memory for pixels that is used again, since fresh memory would cost a tenth of a CPU loader's time.
 
     `pinned` memory, for copies to a GPU, is not used again here: a copy may still be reading it, and torch keeps it
-    anyway. `varying`: lengths differ from batch to batch, so buffers get an eighth more than they need.
+    anyway. `varying`: lengths differ from batch to batch, so buffers get an eighth more than they need. `stream`:
+    the memory belongs to that stream of a GPU, not to the host.
     """
 
-    def __init__(self, *, pinned: bool, varying: bool):
-        self.pinned, self.varying = pinned, varying
+    def __init__(self, *, pinned: bool, varying: bool, stream: torch.cuda.Stream | None = None):
+        self.pinned, self.varying, self.stream = pinned, varying, stream
         self._spare: list[Tensor] = []
 
     def take(self, length: int) -> Tensor:
@@ -85,7 +86,11 @@ class BufferPool:
         while self._spare:
             if len(buffer := self._spare.pop()) >= length:
                 return buffer
-        return torch.empty(length + (length // 8 if self.varying else 0), dtype=torch.uint8, pin_memory=self.pinned)
+        length += length // 8 if self.varying else 0
+        if self.stream:
+            with torch.cuda.stream(self.stream):
+                return torch.empty(length, dtype=torch.uint8, device=self.stream.device)
+        return torch.empty(length, dtype=torch.uint8, pin_memory=self.pinned)
 
     def give_back(self, buffer: Tensor) -> None:
         """Let a later batch use the buffer."""

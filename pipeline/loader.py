@@ -22,6 +22,7 @@ from .copy import copied_ahead, side_stream
 from .cut.resize import warm_up
 from .damage import Replacer
 from .executor import Executor, Task
+from .gpu_decoder import GpuDecoder
 from .host_batch import BufferPool, CroppedViews, DecodedImages, HostBatch
 from .options import DEFAULTS, LoaderOptions, usable
 from .plan.order import Plan
@@ -40,7 +41,8 @@ class Pending(NamedTuple):
 
 
 class ViewLoader:
-    """A Loader over any reader. In memory: AHEAD + 1 batches of uint8 views, or of whole images if the device crops."""
+    """A Loader over any reader. In memory: AHEAD + 1 batches of uint8 views, or of whole images if the device crops;
+    on the GPU if it decodes."""
 
     def __init__(
         self, manifest: Manifest, plan: Plan, views: Views, reader: SampleReader, options: LoaderOptions = DEFAULTS
@@ -52,9 +54,11 @@ class ViewLoader:
         self.sizes = [size_of(view) for view in views]
         self.replacer = Replacer(manifest, plan, options.skip)
         self._side = side_stream(self.device)
-        self._buffers = BufferPool(pinned=self.device.type == "cuda", varying=self.crop_on_device)
         warm_up()
         self.executor = Executor(reader, manifest, self.sizes, options.threads)
+        self.decoder = GpuDecoder(self.executor, self.device) if options.decode == "gpu" else None
+        stream = self.decoder.stream if self.decoder else None
+        self._buffers = BufferPool(pinned=self.device.type == "cuda", varying=self.crop_on_device, stream=stream)
         self.times = self.executor.times
 
     def __len__(self) -> int:
@@ -84,6 +88,8 @@ class ViewLoader:
     def close(self) -> None:
         """End the threads and close the reader."""
         self.executor.close()
+        if self.decoder:
+            self.decoder.close()
         self.reader.close()
 
     def host_batches(self, number: int, start: int = 0) -> Generator[HostBatch, None, None]:
@@ -120,10 +126,12 @@ class ViewLoader:
         return Pending(params, host, buffer)
 
     def _start(self, pending: Pending) -> list[Task]:
-        params, flat = pending.params, pending.host.pixels.flat.numpy()
+        params, flat = pending.params, pending.host.pixels.flat
+        if self.decoder:
+            return self.decoder.start(params.rows, flat)
         if self.crop_on_device:
-            return self.executor.decode(params.rows, flat)
-        return self.executor.crop(params.rows, params.boxes, flat)
+            return self.executor.decode(params.rows, flat.numpy())
+        return self.executor.crop(params.rows, params.boxes, flat.numpy())
 
     def _complete(self, pending: Pending, tasks: Sequence[Task], epoch: int) -> Pending:
         """Wait for a batch; if samples of it are damaged, for one with replacements."""

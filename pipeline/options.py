@@ -10,6 +10,7 @@ from .workers import share_of_cores
 
 FEW_CORES = 12  # per process on a GPU: with fewer, `auto` leaves the crops to the GPU
 Crops = Literal["auto", "host", "device"]
+Decode = Literal["cpu", "gpu"]
 
 
 def usable(device: torch.device | str) -> torch.device:
@@ -25,19 +26,37 @@ class LoaderOptions:
     """The options of `ViewLoader` and `DaliLoader`; `open_loader` takes them as keywords.
 
     `crops` says who crops: `device` relieves a host with few cores, its pixels are within 1 level of those of `host`.
-    DALI always crops by itself. `skip` replaces a damaged sample by another one, the same through every reader, and
-    adds it to the loader's `skipped`; a plan with the tail `exact` never replaces.
+    `decode` "gpu" leaves decoding to nvJPEG and the crops to the device; pixels are those of that decoder (nvjpeg.py).
+    DALI always decodes and crops by itself; with `hw_decoder_load`, an option for DALI on a GPU, an image may get its
+    pixels from either of two decoders. `skip` replaces a damaged sample by another one, the same through every reader,
+    and adds it to the loader's `skipped`; a plan with the tail `exact` never replaces.
     """
 
     device: torch.device | str = "cpu"  # where the views are rendered
     dtype: torch.dtype = torch.float32  # of the views
     threads: int = 0  # that read and decode; 0: measured in the first seconds, for DALI one per core
     crops: Crops = "auto"
+    decode: Decode = "cpu"  # who decodes JPEGs
+    hw_decoder_load: float = 0.0  # share of a batch that an A100's or H100's JPEG engine decodes, 1: all it can
     skip: bool = False
+
+    def __post_init__(self) -> None:
+        if self.decode == "gpu" and self.crops == "host":
+            raise UserError(
+                "--decode gpu leaves images on the GPU, where --crops host cannot crop: leave out one of them"
+            )
+        if not 0 <= self.hw_decoder_load <= 1:
+            raise UserError(f"--hw-decoder-load {self.hw_decoder_load:g} is no share of a batch: give 0 to 1")
+        if self.hw_decoder_load and torch.device(self.device).type != "cuda":
+            raise UserError(
+                "--hw-decoder-load is the share of a GPU's JPEG engine, and DALI would decode on the CPU here"
+            )
 
     @property
     def crop_on_device(self) -> bool:
         """Whether the device crops."""
+        if self.decode == "gpu":
+            return True
         if self.crops == "auto":
             return torch.device(self.device).type == "cuda" and share_of_cores() < FEW_CORES
         return self.crops == "device"

@@ -32,6 +32,7 @@ EXTRAS: dict[str, str] = {
     "nvidia": "dali",
     "ffcv": "ffcv",
     "nvidia.dali": "dali",
+    "torchcodec": "nvjpeg",
     "fsspec": "remote",
     "aiohttp": "remote",
     "tensorboard": "log",

@@ -39,6 +39,12 @@ class Loading:
         Literal["auto", "host", "device"],
         "where crops are made; auto: on a GPU whose process has few cores, else on the host",
     ] = "auto"
+    decode: Annotated[
+        Literal["cpu", "gpu"], "who decodes JPEGs; gpu: nvJPEG, which leaves the crops to the GPU too"
+    ] = "cpu"
+    hw_decoder_load: Annotated[
+        float, "share of a batch, 0 to 1, that the JPEG engine of an A100 or H100 decodes for --loader dali", 0
+    ] = 0.0
     source: Annotated[str, "folder that a --keep set was built from, for --loader folder"] = ""
     cache: Annotated[Path, "folder for downloaded tars of a remote set"] = Path("data/cache")
     cache_gb: Annotated[float, "maximum size of that folder, GB", 0] = 100.0
@@ -112,6 +118,8 @@ def loading(
         dtype=dtype,
         threads=0 if options.workers == "auto" else options.workers,
         crops=options.crops,
+        decode=options.decode,
+        hw_decoder_load=options.hw_decoder_load,
         skip=skip,
         source=options.source,
     )

@@ -68,7 +68,8 @@ class Renderer:
     """Renders `views` of up to `samples` JPEGs per batch, by a DALI pipeline on `device` ("cpu", or "gpu" for torch's
     current one).
 
-    `decoder`: memory hints, keyword arguments of DALI's `decoders.image`. Not for several threads at once.
+    `decoder`: keyword arguments of DALI's `decoders.image`: memory hints, the share of the JPEG engine. Not for several
+    threads at once.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class Renderer:
         samples: int,
         device: str = "cpu",
         threads: int = 4,
-        decoder: Mapping[str, int] | None = None,
+        decoder: Mapping[str, float] | None = None,
     ):
         self.views, self.samples, self.threads, self.decoder = views, samples, threads, decoder or {}
         self.device = choose("DALI device", device, ("cpu", "gpu"))

@@ -39,7 +39,7 @@ def input_name(op: Op, number: int) -> str:
     return f"{type(op).__name__}{number}"
 
 
-def graph(dali: ModuleType, views: Views, device: str, decoder: Mapping[str, int]) -> tuple[Node, ...]:
+def graph(dali: ModuleType, views: Views, device: str, decoder: Mapping[str, float]) -> tuple[Node, ...]:
     """The pipeline's outputs, one node [S, S, 3] per view. `decoder`: more arguments of DALI's decoder."""
     fn, types = dali.fn, dali.types
     image = fn.decoders.image(
@@ -48,8 +48,7 @@ def graph(dali: ModuleType, views: Views, device: str, decoder: Mapping[str, int
         output_type=types.RGB,
         adjust_orientation=False,  # boxes are drawn for the stored orientation
         jpeg_fancy_upsampling=True,  # as in libjpeg-turbo
-        hw_decoder_load=0.0,  # otherwise the batch's other samples would decide which decoder makes an image's pixels
-        **decoder,
+        **{"hw_decoder_load": 0.0, **decoder},  # between 0 and 1 a batch decides which decoder makes an image's pixels
     )
     return tuple(_view(dali, view, number, image, device) for number, view in enumerate(views))
 

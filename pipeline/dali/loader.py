@@ -34,6 +34,9 @@ from ..timing import Times
 from ..workers import share_of_cores
 from .jpegs import JpegReader, Jpegs, NoJpeg
 
+MOST = 0.999  # of the images have buffers of their size from the start
+INT32 = 2**31 - 1  # the largest argument
+
 
 class Pending(NamedTuple):
     """A batch that DALI works on; `started` is None if this rank has no sample of it."""
@@ -61,7 +64,8 @@ class DaliLoader:
         self.replacer = Replacer(manifest, plan, options.skip)
         self.jpegs = JpegReader(manifest, reader, threads, self.replacer)
         with torch.cuda.device(self.device if on == "gpu" else -1):  # -1: no device, nothing to do
-            self.renderer = Renderer(views, plan.share, on, threads, hints(manifest))
+            decoder = hints(manifest, options.hw_decoder_load)
+            self.renderer = Renderer(views, plan.share, on, threads, decoder)
 
     def __len__(self) -> int:
         return len(self.plan)
@@ -133,14 +137,24 @@ class DaliLoader:
         return tensor if self.device.type == "cpu" else tensor.pin_memory().to(self.device, non_blocking=True)
 
 
-def hints(manifest: Manifest) -> dict[str, int]:
-    """Bytes for nvJPEG's buffers, one per thread and two on the host, so that the largest image makes none grow.
+def hints(manifest: Manifest, hw_decoder_load: float = 0.0) -> dict[str, float]:
+    """Arguments of DALI's decoder: bytes for nvJPEG's buffers, so that next to no image makes one grow.
 
-    Three full planes of two-byte coefficients, in blocks of at most 16 px; on the host the JPEG as well. DALI's other
-    hints have no use here: `preallocate_*_hint` is for the hardware decoder, which our graph does not use, and DALI's
-    executor takes each batch from a pool whatever `bytes_per_sample_hint` is.
+    One buffer per thread on the device and two on the host, each for three full planes of two-byte coefficients in
+    blocks of at most 16 px, on the host for the JPEG as well; large enough for all but one image in a thousand, since
+    the one of 60 megapixels would make every buffer 350 MB. The JPEG engine's memory is a whole batch of such images,
+    made only if it has a share (`hw_decoder_load`). `bytes_per_sample_hint` has no use here: DALI's executor takes each
+    batch from a pool whatever it is.
     """
-    blocks = int((-(-manifest.hw.astype(np.int64) // 16)).prod(axis=1).max())
-    planes, largest = 3 * 2 * 16 * 16 * blocks, 2**31 - 1  # the arguments are int32
-    host = planes + int(manifest.bytes.max())
-    return {"device_memory_padding": min(planes, largest), "host_memory_padding": min(host, largest)}
+
+    def nearly_all(values: np.ndarray) -> int:
+        return int(np.quantile(values, MOST, method="lower"))
+
+    planes = 3 * 2 * 16 * 16 * nearly_all((-(-manifest.hw.astype(np.int64) // 16)).prod(axis=1))
+    sizes = {"device_memory_padding": planes, "host_memory_padding": planes + nearly_all(manifest.bytes)}
+    if hw_decoder_load:
+        sizes |= {
+            "preallocate_height_hint": nearly_all(manifest.height),
+            "preallocate_width_hint": nearly_all(manifest.width),
+        }
+    return {"hw_decoder_load": hw_decoder_load, **{name: min(size, INT32) for name, size in sizes.items()}}

@@ -29,3 +29,17 @@ def test_a_gpu_that_is_not_there_is_named_when_the_loader_is_opened(built, monke
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(UserError, match="there is no device cuda:1, torch finds 1 GPUs: choose cpu"):
         open_loader(name, built, Plan(len(built), batch=32), moco_v2(32), device="cuda:1")
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5, float("nan")])
+def test_a_share_of_the_jpeg_engine_is_between_0_and_1(share):
+    with pytest.raises(UserError, match=r"--hw-decoder-load \S+ is no share of a batch: give 0 to 1"):
+        LoaderOptions(device="cuda", hw_decoder_load=share)
+
+
+def test_a_share_of_the_jpeg_engine_is_for_dali_on_a_gpu_alone(built):
+    plan = Plan(len(built), 16)
+    with pytest.raises(UserError, match="DALI would decode on the CPU here"):
+        open_loader("dali", built, plan, moco_v2(32), hw_decoder_load=0.5)
+    with pytest.raises(UserError, match="choose --loader dali with it, or leave it out"):
+        open_loader("ffcv", built, plan, moco_v2(32), device="cuda", hw_decoder_load=0.5)
