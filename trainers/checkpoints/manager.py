@@ -1,8 +1,10 @@
-"""Checkpoints of a run: written atomically, compared with the run before they are resumed."""
+"""Checkpoints of a run: written atomically by a thread, compared with the run before they are resumed."""
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from ..ranks import gather, rank, world_size
 from .files import State, from_before, link, load_file, save
 from .rules import VERSIONS, note_older_rules
 from .same import note_longer_epochs, require_same_recipe, require_same_set, require_same_start
+from .snapshot import Snapshot, Snapshots
+from .writer import Writer
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,9 @@ class CheckpointManager:
     training does not read. `metadata` (setup.py) has what a resumed run must repeat: `recipe`, `data`, `val`, `start`.
     Besides the end of each epoch of `per_epoch` steps, a checkpoint is due every `save_every` steps; every `keep_every`
     epochs one is kept. 0: none.
+
+    A thread writes a copy of the state while training goes on, one checkpoint after the other. A `with` block ends when
+    the last one is on disk; an error of the thread comes at the next `save` or `finish`, or at the end of the block.
     """
 
     def __init__(
@@ -53,6 +60,18 @@ class CheckpointManager:
         self.folder, self.state, self.metadata = folder, state, metadata
         self.per_epoch, self.save_every, self.keep_every = per_epoch, save_every, keep_every
         self.best, self._improved, self._measured = -math.inf, False, 0
+        self._snapshots, self._writer = Snapshots(state.device), Writer()
+
+    def __enter__(self) -> "CheckpointManager":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            self._writer.close()
+        except UserError as error:
+            if kind is None:
+                raise
+            print(f"note: {error}", file=sys.stderr)  # the run ends with the error that came first
 
     def due(self, step: int) -> bool:
         """Whether a checkpoint is to be saved after `step` steps."""
@@ -70,19 +89,27 @@ class CheckpointManager:
             self._improved, self.best = True, value
 
     def save(self, step: int) -> None:
-        """Write the checkpoint after `step` steps.
+        """Begin to write the checkpoint after `step` steps; what changes from now on does not reach it.
 
-        UserError, on every rank, if the weights are not finite: the loss was checked before the step that made them."""
+        UserError, on every rank, if the weights are not finite: the loss was checked before the step that made them.
+        UserError too if the checkpoint before could not be written."""
+        self.finish()  # its memory is used again
         if not torch.stack([p.detach().sum() for p in self.state.method.parameters()]).isfinite().all():
             raise UserError(f"the weights are not finite after step {step}: lower --lr{from_before(self.folder)}")
         improved, self._improved = self._improved, False
-        if rank():
-            return
+        if not rank():
+            self._writer.start(partial(self._write, self._snapshots.take(self._content(step)), step, improved))
+
+    def finish(self) -> None:
+        """Wait until the last checkpoint is on disk. UserError if it cannot be written."""
+        self._writer.finish()
+
+    def _write(self, snapshot: Snapshot, step: int, improved: bool) -> None:
         last, best, epoch = self.folder / "last.pt", self.folder / "best.pt", step // self.per_epoch
         remedy = f"check free space and write permission, then --resume auto continues{from_before(self.folder)}"
         with writing(last, remedy if last.exists() else "check free space and write permission, then start again"):
             with atomic(best if improved else last) as file:  # a killed run leaves the previous checkpoint whole
-                save(self._content(step), file)
+                save(snapshot.wait(), file)
             if improved:  # best.pt first: a run killed here measures these weights again, and finds them better again
                 link(best, last)
             if self.keep_every and not step % self.per_epoch and not epoch % self.keep_every:

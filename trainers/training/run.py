@@ -71,7 +71,9 @@ def pretrain(
         log = Log(folder, range(step, total), batch=recipe.batch_size, every=run.log_every, loggers=loggers)
         stack.enter_context(closing(log))
         received = stack.enter_context(stopping(log))
+        stack.enter_context(checkpoints)
         step = train(recipe, loader, checkpoints, log, validator, step=step)
+        checkpoints.finish()
         if not rank():
             _conclude(folder, step, total)
         shared("saved")  # rank 0 writes the checkpoint, and the first rank that fails or is stopped ends the others

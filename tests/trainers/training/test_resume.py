@@ -47,10 +47,10 @@ def reached(folder, step):
 
 
 def kill_at(step, folder, command, ranks=1):
-    """Run a command until a step is logged in `folder`, then kill all its processes."""
+    """Run a command until a step is logged in `folder` and a checkpoint is on disk, then kill all its processes."""
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     running = start(command, ranks, start_new_session=True, **quiet)
-    while running.poll() is None and not reached(folder, step):
+    while running.poll() is None and not (reached(folder, step) and (folder / "last.pt").exists()):
         time.sleep(0.02)
     os.killpg(running.pid, signal.SIGKILL)
     running.wait()
