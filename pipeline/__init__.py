@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .choose import open_loader, open_reader, open_set
     from .dali.loader import DaliLoader
     from .loader import ViewLoader
+    from .memory.loader import MemoryLoader
     from .options import LoaderOptions
     from .static.read import StaticSet
 
@@ -25,6 +26,7 @@ __all__ = [
     "DaliLoader",
     "Loader",
     "LoaderOptions",
+    "MemoryLoader",
     "Order",
     "Plan",
     "SampleReader",
@@ -45,6 +47,7 @@ __getattr__ = hand_on(
         "DaliLoader": ".dali.loader",
         "Loader": ".batch",
         "LoaderOptions": ".options",
+        "MemoryLoader": ".memory.loader",
         "StaticSet": ".static.read",
         "ViewLoader": ".loader",
         "as_dataset": ".adapters.dataset",

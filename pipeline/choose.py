@@ -12,6 +12,7 @@ from ..shards.files import PAGE
 from ..shards.manifest import Manifest
 from .batch import SampleReader
 from .loader import ViewLoader
+from .memory.loader import MemoryLoader
 from .options import Crops, Decode, LoaderOptions
 from .plan.order import Plan
 
@@ -24,7 +25,7 @@ READERS = {
     "webdataset-stream": ".readers.sequential",
     "ffcv": ".readers.ffcv",
 }
-LOADERS = (*READERS, "dali")
+LOADERS = (*READERS, "memory", "dali")
 CACHE = Path("data/cache")
 
 
@@ -84,8 +85,9 @@ def open_loader(
 ) -> "ViewLoader | DaliLoader":
     """A `ViewLoader` over a reader, by its name in READERS or an object of your own, which the loader then closes.
 
-    "dali" is a `DaliLoader` over the first reader for which the set has files; over a reader of your own, create it
-    yourself. `source` is that of `open_reader`, the other keywords are those of `LoaderOptions`.
+    "memory" is a `MemoryLoader` and "dali" a `DaliLoader` over the first reader for which the set has files; over a
+    reader of your own, create them yourself. `source` is that of `open_reader`, the other keywords are those of
+    `LoaderOptions`.
     """
     options = LoaderOptions(
         device=device,
@@ -106,6 +108,11 @@ def open_loader(
             "--loader webdataset-stream reads only the samples of its order, so no other image can replace a damaged "
             "one: choose --loader webdataset with --on-error skip"
         )
+    if reader == "memory":
+        if decode == "gpu":
+            raise UserError("--loader memory decodes the set once, with the CPU: leave out --decode gpu")
+        form = open_reader("folder", manifest) if manifest.info.kind == "plain" else open_any_reader(manifest)
+        return MemoryLoader(manifest, plan, views, form, options)
     if reader != "dali":
         return ViewLoader(manifest, plan, views, open_reader(reader, manifest, source), options)
     if decode == "gpu":

@@ -38,6 +38,7 @@ class Chunk(NamedTuple):
 Task = Future[Chunk]
 Make = Callable[[int, int, Any], Any]  # position, row and what was read -> an image [H, W, 3], or what `use` wants
 Use = Callable[[int, Any], None]  # takes position and image, valid until the thread decodes again
+Work = Callable[[range], Chunk]  # takes the positions of a task
 
 
 class Executor:
@@ -55,13 +56,17 @@ class Executor:
         """Bytes that `crop` fills: view after view, each [samples, S, S, 3]."""
         return int(3 * (self.sizes**2).sum()) * samples
 
+    def places(self, samples: int) -> np.ndarray:
+        """[samples, V]: where each view of each sample begins in what `crop` fills."""
+        each = 3 * self.sizes**2  # bytes per sample
+        return np.cumsum(each * samples) - each * samples + np.arange(samples)[:, None] * each
+
     def crop(self, rows: np.ndarray, boxes: np.ndarray, out: np.ndarray) -> list[Task]:
         """Start to crop samples `rows` [N] by `boxes` [N, V, CROP_FIELDS] into the flat uint8 `out`."""
-        each = 3 * self.sizes**2  # bytes per sample of each view
-        starts = np.concatenate([[0], np.cumsum(each[:-1] * len(rows))])
+        places = self.places(len(rows))
 
         def use(i: int, image: np.ndarray) -> None:
-            resized_crops(image.reshape(-1), image.shape[1], boxes[i], self.sizes, starts + i * each, out)
+            resized_crops(image.reshape(-1), image.shape[1], boxes[i], self.sizes, places[i], out)
 
         return self._start(rows, lambda i, row, data: self.decoded(row, data, self._scratch()), use)
 
@@ -113,28 +118,35 @@ class Executor:
         """End the threads; tasks that have not begun are canceled."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
+    def start(self, samples: int, work: Work, chunks: int = CHUNKS) -> list[Task]:
+        """Start `work` on a batch of `samples`, in `chunks` tasks per thread."""
+        step = -(-samples // (self.workers.max_threads * chunks)) or 1
+        parts = [range(at, min(at + step, samples)) for at in range(0, samples, step)]
+        return [self._pool.submit(self._gated, work, part) for part in parts]
+
+    def _gated(self, work: Work, part: range) -> Chunk:
+        with self.workers.gate:
+            return work(part)
+
     def _start(self, rows: np.ndarray, make: Make, use: Use) -> list[Task]:
-        step = -(-len(rows) // (self.workers.max_threads * CHUNKS)) or 1
-        parts = [range(at, min(at + step, len(rows))) for at in range(0, len(rows), step)]
-        return [self._pool.submit(self._chunk, rows, part, make, use) for part in parts]
+        return self.start(len(rows), lambda part: self._chunk(rows, part, make, use))
 
     def _chunk(self, rows: np.ndarray, part: range, make: Make, use: Use) -> Chunk:
         failed: dict[int, UserError] = {}
         read = decode = crop = 0.0
-        with self.workers.gate:
-            now = time.perf_counter()
-            for i in part:
-                row = int(rows[i])
-                try:
-                    data, start = self.reader.read(row), now
-                    read += (now := time.perf_counter()) - start
-                    image, start = make(i, row, data), now
-                    decode += (now := time.perf_counter()) - start
-                    use(i, image)
-                    start = now
-                    crop += (now := time.perf_counter()) - start
-                except UserError as error:
-                    failed[i] = error
+        now = time.perf_counter()
+        for i in part:
+            row = int(rows[i])
+            try:
+                data, start = self.reader.read(row), now
+                read += (now := time.perf_counter()) - start
+                image, start = make(i, row, data), now
+                decode += (now := time.perf_counter()) - start
+                use(i, image)
+                start = now
+                crop += (now := time.perf_counter()) - start
+            except UserError as error:
+                failed[i] = error
         return Chunk((read, decode, crop), failed)
 
     def _scratch(self) -> np.ndarray:

@@ -13,9 +13,14 @@ TRIAL = 0.7  # busy seconds before a number of threads is judged
 ENOUGH = 0.97  # share of the best rate; the fewest threads that reach it are taken
 
 
+def ranks_here() -> int:
+    """The processes of a run on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
 def share_of_cores() -> int:
     """Cores for this process: those it may use, divided by the ranks on this machine."""
-    return max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    return max(1, cores() // ranks_here())
 
 
 class Gate:

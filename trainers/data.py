@@ -31,7 +31,7 @@ OnError = Annotated[Literal["stop", "skip"], "stop: a damaged image ends the run
 class Loading:
     """How images are loaded; no result depends on it"""
 
-    loader: Annotated[str, "folder, webdataset, webdataset-stream, ffcv or dali"] = "ffcv"
+    loader: Annotated[str, "folder, webdataset, webdataset-stream, ffcv, dali, or memory for a small set"] = "ffcv"
     workers: Annotated[int | Literal["auto"], "loader threads per process; auto: measured in the first seconds", 1] = (
         "auto"
     )

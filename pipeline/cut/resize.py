@@ -231,11 +231,21 @@ def resized_crops(image, width, boxes, sizes, places, out):
         resized_crop(image, width, boxes[v], sizes[v], out[places[v] : places[v] + 3 * sizes[v] * sizes[v]])
 
 
+@njit(**_OPTIONS)
+def resized_crops_of_all(images, first, widths, boxes, sizes, places, out):
+    """`resized_crops` of N images that lie in the flat `images`, from the bytes first [N] on, `widths` [N] px wide:
+    boxes [N, V, CROP_FIELDS], places [N, V]."""
+    for i in range(len(first)):
+        resized_crops(images[first[i] :], widths[i], boxes[i], sizes, places[i], out)
+
+
 def warm_up() -> None:
     """Compile the kernel or load it from numba's cache; print a line if it takes over two seconds, once per machine."""
     word = threading.Timer(2.0, lambda: print("compiling the resize kernel, once on this machine ...", file=sys.stderr))
     word.start()
     image, boxes = np.zeros(12, np.uint8), np.array([[0, 0, 2, 2, 1, 1, 0, 0, 0, 0]], np.int32)
-    resized_crops(image, 2, boxes, np.array([1]), np.array([0]), np.empty(3, np.uint8))
+    one, zero, out = np.array([1]), np.array([0]), np.empty(3, np.uint8)
+    resized_crops(image, 2, boxes, one, zero, out)
+    resized_crops_of_all(image, zero, np.array([2], np.int32), boxes[None], one, zero[None], out)
     word.cancel()
     word.join()

@@ -38,6 +38,11 @@ def test_results_are_printed_written_to_results_json_and_added_to_the_log(runs, 
     assert last[name] == found[name]
 
 
+def test_images_in_memory_have_the_numbers_of_images_in_files(runs, sets):
+    options = Knn(checkpoint=str(runs / "moco/last.pt"), k=5, max_k=11, **sets, **COMMON)
+    assert evaluate(replace(options, loader="memory")) == evaluate(options)
+
+
 @FULL
 def test_evaluation_prints_and_writes_its_numbers(program, first, built, built_val):
     arguments = ("--checkpoint", first / "last.pt", "--data", built.root, "--val", built_val.root, "--loader", "folder")

@@ -33,6 +33,7 @@ FULL = pytest.mark.full
         pytest.param("folder", 2, marks=FULL),
         pytest.param("webdataset", 1, marks=FULL),
         pytest.param("ffcv", 2, marks=[FFCV, FULL]),
+        *(pytest.param("memory", n, marks=FULL) for n in (1, 2)),
     ],
 )
 def test_the_command_line_trains_through_every_loader(program, built, first, tmp_path, loader, ranks):

@@ -1,0 +1,1 @@
+"""The loader of a set that is decoded once and then held in memory."""
