@@ -12,7 +12,7 @@ from ..shards.files import PAGE
 from ..shards.manifest import Manifest
 from .batch import SampleReader
 from .loader import ViewLoader
-from .options import Crops, LoaderOptions
+from .options import Crops, LoaderOptions, Renderer
 from .plan.order import Plan
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def open_loader(
     dtype: torch.dtype = torch.float32,
     threads: int = 0,
     crops: Crops = "auto",
+    renderer: Renderer = "auto",
     skip: bool = False,
     source: str = "",
 ) -> "ViewLoader | DaliLoader":
@@ -85,7 +86,7 @@ def open_loader(
     "dali" is a `DaliLoader` over the first reader for which the set has files; over a reader of your own, create it
     yourself. `source` is that of `open_reader`, the other keywords are those of `LoaderOptions`.
     """
-    options = LoaderOptions(device=device, dtype=dtype, threads=threads, crops=crops, skip=skip)
+    options = LoaderOptions(device=device, dtype=dtype, threads=threads, crops=crops, renderer=renderer, skip=skip)
     if not isinstance(reader, str):
         return ViewLoader(manifest, plan, views, reader, options)
     choose("loader", reader, LOADERS)

@@ -1,15 +1,19 @@
 """How a loader works; none of it changes the order of samples or their draws."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from importlib import import_module
+from typing import Literal, get_args
 
 import torch
+from torch import Tensor
 
-from ..shards.errors import UserError
+from ..shards.errors import UserError, choose
 from .workers import share_of_cores
 
 FEW_CORES = 12  # per process on a GPU: with fewer, `auto` leaves the crops to the GPU
 Crops = Literal["auto", "host", "device"]
+Renderer = Literal["auto", "host", "device", "kornia"]
 
 
 def usable(device: torch.device | str) -> torch.device:
@@ -25,14 +29,17 @@ class LoaderOptions:
     """The options of `ViewLoader` and `DaliLoader`; `open_loader` takes them as keywords.
 
     `crops` says who crops: `device` relieves a host with few cores, its pixels are within 1 level of those of `host`.
-    DALI always crops by itself. `skip` replaces a damaged sample by another one, the same through every reader, and
-    adds it to the loader's `skipped`; a plan with the tail `exact` never replaces.
+    DALI always crops by itself. `renderer` says what renders after the crop, from the same draws: `host` (on a CPU
+    only), `device`, or `kornia`, which blurs differently (docs/parity.md). `skip` replaces a damaged sample by another
+    one, the same through every reader, and adds it to the loader's `skipped`; a plan with the tail `exact` never
+    replaces.
     """
 
     device: torch.device | str = "cpu"  # where the views are rendered
     dtype: torch.dtype = torch.float32  # of the views
     threads: int = 0  # that read and decode; 0: measured in the first seconds, for DALI one per core
     crops: Crops = "auto"
+    renderer: Renderer = "auto"  # auto: host on a CPU, device on a GPU
     skip: bool = False
 
     @property
@@ -41,6 +48,19 @@ class LoaderOptions:
         if self.crops == "auto":
             return torch.device(self.device).type == "cuda" and share_of_cores() < FEW_CORES
         return self.crops == "device"
+
+    @property
+    def render(self) -> Callable[..., Tensor]:
+        """The renderer's `render`. UserError for one that is unknown, or does not work on the device."""
+        name, on_host = choose("renderer", self.renderer, get_args(Renderer)), torch.device(self.device).type == "cpu"
+        if name == "auto":
+            name = "host" if on_host else "device"
+        if name == "host" and not on_host:
+            raise UserError(
+                f"--renderer host computes on the CPU, but the views are rendered on {self.device}: choose device, "
+                f"kornia or auto"
+            )
+        return import_module(f"..augment.renderers.{name}", __package__).render
 
 
 DEFAULTS = LoaderOptions()

@@ -39,6 +39,10 @@ class Loading:
         Literal["auto", "host", "device"],
         "where crops are made; auto: on a GPU whose process has few cores, else on the host",
     ] = "auto"
+    renderer: Annotated[
+        Literal["auto", "host", "device", "kornia"],
+        "what renders after the crop, from the same draws; auto: host on a CPU, device on a GPU",
+    ] = "auto"
     source: Annotated[str, "folder that a --keep set was built from, for --loader folder"] = ""
     cache: Annotated[Path, "folder for downloaded tars of a remote set"] = Path("data/cache")
     cache_gb: Annotated[float, "maximum size of that folder, GB", 0] = 100.0
@@ -112,6 +116,7 @@ def loading(
         dtype=dtype,
         threads=0 if options.workers == "auto" else options.workers,
         crops=options.crops,
+        renderer=options.renderer,
         skip=skip,
         source=options.source,
     )
