@@ -13,7 +13,7 @@ from ..shards.manifest import Manifest
 from .batch import SampleReader
 from .loader import ViewLoader
 from .memory.loader import MemoryLoader
-from .options import Crops, Decode, LoaderOptions
+from .options import Crops, Decode, LoaderOptions, Renderer
 from .plan.order import Plan
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def open_loader(
     crops: Crops = "auto",
     decode: Decode = "cpu",
     hw_decoder_load: float = 0.0,
+    renderer: Renderer = "auto",
     skip: bool = False,
     source: str = "",
 ) -> "ViewLoader | DaliLoader":
@@ -96,6 +97,7 @@ def open_loader(
         crops=crops,
         decode=decode,
         hw_decoder_load=hw_decoder_load,
+        renderer=renderer,
         skip=skip,
     )
     if hw_decoder_load and reader != "dali":

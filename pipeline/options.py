@@ -1,16 +1,20 @@
 """How a loader works; none of it changes the order of samples or their draws."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from importlib import import_module
+from typing import Literal, get_args
 
 import torch
+from torch import Tensor
 
-from ..shards.errors import UserError
+from ..shards.errors import UserError, choose
 from .workers import share_of_cores
 
 FEW_CORES = 12  # per process on a GPU: with fewer, `auto` leaves the crops to the GPU
 Crops = Literal["auto", "host", "device"]
 Decode = Literal["cpu", "gpu"]
+Renderer = Literal["auto", "host", "device", "kornia"]
 
 
 def usable(device: torch.device | str) -> torch.device:
@@ -28,8 +32,10 @@ class LoaderOptions:
     `crops` says who crops: `device` relieves a host with few cores, its pixels are within 1 level of those of `host`.
     `decode` "gpu" leaves decoding to nvJPEG and the crops to the device; pixels are those of that decoder (nvjpeg.py).
     DALI always decodes and crops by itself; with `hw_decoder_load`, an option for DALI on a GPU, an image may get its
-    pixels from either of two decoders. `skip` replaces a damaged sample by another one, the same through every reader,
-    and adds it to the loader's `skipped`; a plan with the tail `exact` never replaces.
+    pixels from either of two decoders. `renderer` says what renders after the crop, from the same draws: `host` (on a
+    CPU only), `device`, or `kornia`, which blurs differently (docs/parity.md). `skip` replaces a damaged sample by
+    another one, the same through every reader, and adds it to the loader's `skipped`; a plan with the tail `exact`
+    never replaces.
     """
 
     device: torch.device | str = "cpu"  # where the views are rendered
@@ -38,6 +44,7 @@ class LoaderOptions:
     crops: Crops = "auto"
     decode: Decode = "cpu"  # who decodes JPEGs
     hw_decoder_load: float = 0.0  # share of a batch that an A100's or H100's JPEG engine decodes, 1: all it can
+    renderer: Renderer = "auto"  # auto: host on a CPU, device on a GPU
     skip: bool = False
 
     def __post_init__(self) -> None:
@@ -60,6 +67,19 @@ class LoaderOptions:
         if self.crops == "auto":
             return torch.device(self.device).type == "cuda" and share_of_cores() < FEW_CORES
         return self.crops == "device"
+
+    @property
+    def render(self) -> Callable[..., Tensor]:
+        """The renderer's `render`. UserError for one that is unknown, or does not work on the device."""
+        name, on_host = choose("renderer", self.renderer, get_args(Renderer)), torch.device(self.device).type == "cpu"
+        if name == "auto":
+            name = "host" if on_host else "device"
+        if name == "host" and not on_host:
+            raise UserError(
+                f"--renderer host computes on the CPU, but the views are rendered on {self.device}: choose device, "
+                f"kornia or auto"
+            )
+        return import_module(f"..augment.renderers.{name}", __package__).render
 
 
 DEFAULTS = LoaderOptions()

@@ -45,6 +45,10 @@ class Loading:
     hw_decoder_load: Annotated[
         float, "share of a batch, 0 to 1, that the JPEG engine of an A100 or H100 decodes for --loader dali", 0
     ] = 0.0
+    renderer: Annotated[
+        Literal["auto", "host", "device", "kornia"],
+        "what renders after the crop, from the same draws; auto: host on a CPU, device on a GPU",
+    ] = "auto"
     source: Annotated[str, "folder that a --keep set was built from, for --loader folder"] = ""
     cache: Annotated[Path, "folder for downloaded tars of a remote set"] = Path("data/cache")
     cache_gb: Annotated[float, "maximum size of that folder, GB", 0] = 100.0
@@ -120,6 +124,7 @@ def loading(
         crops=options.crops,
         decode=options.decode,
         hw_decoder_load=options.hw_decoder_load,
+        renderer=options.renderer,
         skip=skip,
         source=options.source,
     )

@@ -44,7 +44,7 @@ def _apply(op: Op, x: Tensor, p: Tensor) -> Tensor:
             mean, std = (_channels(v, x) for v in (op.mean, op.std))
             return (x - mean) / std
         case HideAndSeek():
-            return x * _kept(p[:, 0].long(), p[:, 1:], x.shape[-1])
+            return x * kept(p[:, 0].long(), p[:, 1:], x.shape[-1])
     raise AssertionError(f"the host executes {op}")
 
 
@@ -63,7 +63,7 @@ def _image(p: Tensor) -> Tensor:
     return p.reshape(-1, 1, 1, 1)
 
 
-def _kept(grid: Tensor, keep: Tensor, size: int) -> Tensor:
+def kept(grid: Tensor, keep: Tensor, size: int) -> Tensor:
     """Sides of cells [N] px (0: no grid) and kept cells [N, cells] -> [N, 1, size, size], 1 where a pixel is kept."""
     side = torch.where(grid > 0, grid, size)[:, None]
     cell = torch.arange(size, device=grid.device) // side  # [N, size]

@@ -1,9 +1,13 @@
-"""The options of a loader decide who crops."""
+"""The options of a loader decide who crops and what renders."""
+
+from contextlib import closing
+from dataclasses import replace
 
 import pytest
 import torch
 
-from viewstream.augment import moco_v2
+from viewstream.augment import moco_v1, moco_v2
+from viewstream.augment.renderers import device, host, kornia
 from viewstream.pipeline import Plan, open_loader
 from viewstream.pipeline.options import FEW_CORES, LoaderOptions
 from viewstream.shards.errors import UserError
@@ -43,3 +47,43 @@ def test_a_share_of_the_jpeg_engine_is_for_dali_on_a_gpu_alone(built):
         open_loader("dali", built, plan, moco_v2(32), hw_decoder_load=0.5)
     with pytest.raises(UserError, match="choose --loader dali with it, or leave it out"):
         open_loader("ffcv", built, plan, moco_v2(32), device="cuda", hw_decoder_load=0.5)
+
+
+@pytest.mark.parametrize(
+    ("renderer", "on", "module"),
+    [
+        ("auto", "cpu", host),
+        ("auto", "cuda:1", device),
+        ("host", "cpu", host),
+        ("device", "cpu", device),
+        ("kornia", "cpu", kornia),
+        ("kornia", "cuda", kornia),
+    ],
+)
+def test_a_renderer_is_chosen_by_name_or_by_the_device(renderer, on, module):
+    assert LoaderOptions(renderer=renderer, device=on).render is module.render
+
+
+def test_the_host_renderer_is_refused_on_a_gpu_and_an_unknown_one_everywhere():
+    with pytest.raises(UserError, match="computes on the CPU, but the views are rendered on cuda:0: choose device"):
+        _ = LoaderOptions(renderer="host", device="cuda:0").render
+    with pytest.raises(UserError, match="unknown renderer 'korna': did you mean 'kornia'"):
+        _ = LoaderOptions(renderer="korna").render
+
+
+def views_of(built, name, renderer, plan, views=moco_v1):
+    with closing(open_loader(name, built, plan, views(32), threads=2, renderer=renderer)) as loader:
+        return [batch.views[1] for batch in loader.epoch(2)]
+
+
+@pytest.mark.parametrize("name", ["folder", "ffcv", "dali"])
+def test_every_loader_and_rank_executes_the_same_draws_through_kornia(built, name):
+    if name == "dali":
+        pytest.importorskip("nvidia.dali", reason="DALI is not installed: the extra 'dali' brings it")
+    plan = Plan(len(built), 12, seed=5)
+    whole, usual = (views_of(built, name, renderer, plan) for renderer in ("kornia", "auto"))
+    halves = [views_of(built, name, "kornia", replace(plan, world_size=2, rank=rank)) for rank in range(2)]
+    for ours, others, *parts in zip(whole, usual, *halves, strict=True):
+        torch.testing.assert_close(torch.cat(parts), ours, rtol=0, atol=1e-5)
+        torch.testing.assert_close(ours, others, rtol=0, atol=1e-4)  # no blur: the same pixels
+        assert not torch.equal(ours, others)  # and not the same arithmetic

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from viewstream.augment.crops import crop_params, on_device, rest
 from viewstream.augment.draw import Draws
-from viewstream.augment.renderers import dali, dali_graph, dali_inputs, device, host, packing, resample
+from viewstream.augment.renderers import dali, dali_graph, dali_inputs, device, host, kornia, packing, resample
 from viewstream.augment.spec import View, size_of
 from viewstream.pipeline.cut.resize import resized_crop
 from viewstream.shards.errors import installed, needs
@@ -24,6 +24,7 @@ def renderers(with_dali: bool) -> dict[str, Renderer]:
         "Host kernel, device renderer": host_crop,
         "Host kernel, host renderer": host_crop_and_render,
         "Device crop, device renderer": device_crop,
+        "Host kernel, kornia renderer": host_crop_and_kornia,
     }
     if with_dali and installed("nvidia.dali"):
         found["DALI (CPU), then the device renderer"] = dali_crop
@@ -38,6 +39,11 @@ def host_crop(view: View, images: Images, draws: Draws) -> Tensor:
 def host_crop_and_render(view: View, images: Images, draws: Draws) -> Tensor:
     """The numba kernels crop and render."""
     return _render(host.render, view, _host_crop(view, images, draws), draws)
+
+
+def host_crop_and_kornia(view: View, images: Images, draws: Draws) -> Tensor:
+    """The numba kernel crops, kornia's augmentations render."""
+    return _render(kornia.render, view, _host_crop(view, images, draws), draws)
 
 
 def device_crop(view: View, images: Images, draws: Draws) -> Tensor:
