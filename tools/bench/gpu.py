@@ -59,12 +59,12 @@ class Gpu:
 
 def cases(data: Path) -> dict[str, dict[str, Case]]:
     """The cases of each part by name, on the built set `data`."""
-    sync = {
+    sync: dict[str, Case] = {
         f"{method}, {'compiled' if compiled else 'eager'}": partial(without_waiting, method, data, compiled=compiled)
         for compiled in (False, True)
         for method in METHODS
     }
-    train = {
+    train: dict[str, Case] = {
         f"{method}, {arch}": partial(headspace, method, arch, data)
         for arch in NETWORKS
         for method in ("moco", "byol", "seed")

@@ -25,7 +25,7 @@ def _line(cells: list[str]) -> str:
 
 def _parity(name: str, result: dict[str, Any]) -> list[str]:
     if not name:
-        return ["views against the CPU's, levels of 8 bits", "mean", "p99", "max"]
+        return ["difference from the views of the CPU, levels of 8 bits", "mean", "p99", "max"]
     return [name, *(str(result.get(key, "")) for key in ("mean", "p99", "max"))] if "mean" in result else []
 
 
