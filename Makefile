@@ -7,7 +7,7 @@ BIN := .venv/bin
 READY := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all bench lint format clean
+.PHONY: help setup demo test test-all bench gpu lint format clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ test-all: lint ## Lint, types and every test, the long ones too
 
 bench: $(READY) ## Speed of the loaders, side by side
 	$(BIN)/python tools/bench/loader.py $(ARGS)
+
+gpu: $(READY) ## What wants a GPU, in parts: PART=parity, sync, train or bench; none: all in turn
+	$(BIN)/python tools/bench/gpu.py $(if $(PART),--part $(PART)) $(ARGS)
 
 lint: $(READY) ## Ruff and the type checker
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """The loader over any reader: plan -> draws -> executor -> device -> renderer."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import count
 from typing import NamedTuple
@@ -70,10 +70,14 @@ class ViewLoader:
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Batches `start`.. of epoch `number`, on the device, rendered."""
         with closing(self.host_batches(number, start)) as batches:
-            for host in copied_ahead(batches, self._side, self.times):
-                with self.times.spent("render"):
-                    batch = self._render(host)
-                yield batch
+            yield from self.rendered(batches)
+
+    def rendered(self, hosts: Iterable[HostBatch]) -> Iterator[Batch]:
+        """Batches of the host on the device, rendered; while one is consumed, the next is copied."""
+        for host in copied_ahead(iter(hosts), self._side, self.times):
+            with self.times.spent("render"):
+                batch = self._render(host)
+            yield batch
 
     def batch(self, rows: np.ndarray, epoch: int, occurrence: int | np.ndarray = 0) -> Batch:
         """Samples `rows` [N] as an epoch shows them, whatever its order; `occurrence` as of `Step`."""

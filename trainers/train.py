@@ -42,6 +42,11 @@ def main() -> None:
     note = rate_note(recipe, target.recipe)
     if note and os.environ.get("RANK", "0") == "0":
         print(note, flush=True)
+    if options.profile:
+        from viewstream.trainers.training.headspace import profile
+
+        launch(profile, recipe, options, ranks=target.ranks)
+        return
     launch(pretrain, recipe, options, ranks=target.ranks)
 
 

@@ -21,6 +21,8 @@ class Run(Sets):
     compile: Annotated[bool, "compile the networks with torch.compile"] = False
     save_every: Annotated[int, "steps between checkpoints, besides the one after each epoch", 0] = 0
     keep_every: Annotated[int, "epochs between checkpoints that are kept as epoch-NNNN.pt; 0: none", 0] = 0
+    profile: Annotated[int, "steps of each kind to time instead of training: what limits the speed", 0] = 0
+    trace: Annotated[str, "with --profile: file for a trace of ten steps, for ui.perfetto.dev"] = ""
     log_every: Annotated[int, "steps between log lines", 1] = 10
     eval_every: Annotated[int, "epochs between evaluations on --val: kNN, or top-1 of a classifier; 0: none", 0] = 0
     knn_k: Annotated[int, "neighbors that vote in kNN", 1] = 200

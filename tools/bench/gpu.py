@@ -1,0 +1,163 @@
+"""Everything that wants a GPU, in parts of at most nine minutes each: `make gpu`, or `make gpu PART=sync`.
+
+    parity   the tests marked gpu; differences between the views of every GPU path and those of the CPU
+    sync     every method for 50 steps of `train`, eager and compiled, in bf16, where waiting for the GPU is an error
+    train    what limits a step (headspace) for MoCo, BYOL and SEED on three networks, peak memory, and the speed over
+             the same network in fp32, eager, NCHW, without TF32
+    bench    samples per second of every loader, and of the renderers
+
+Images are generated. Each case runs in a process of its own; its figures go into docs/results/<gpu>/<part>.json at
+once, and a part that runs again measures what is missing or failed. table.md there shows all of them.
+"""
+
+import json
+import multiprocessing
+import re
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from viewstream.shards.cli import parse, run
+
+# isort: split
+import torch
+
+from viewstream.shards.errors import UserError
+from viewstream.shards.files import atomic
+from viewstream.tools.bench.gpu_loaders import gap, rate, script
+from viewstream.tools.bench.gpu_steps import headspace, without_waiting
+from viewstream.tools.bench.gpu_table import table
+
+ROOT = Path(__file__).parents[2]
+METHODS = ("moco", "kcl", "byol", "sts", "m2t", "seed", "supervised")
+NETWORKS = ("resnet50", "resnet18", "mobilenetv3_large")
+PATHS: dict[str, dict[str, Any]] = {
+    "host crops": {"loader": "webdataset", "crops": "host"},
+    "device crops": {"loader": "webdataset", "crops": "device"},
+    "GPU decoding": {"loader": "webdataset", "crops": "device", "decode": "gpu"},
+    "DALI": {"loader": "dali"},
+    "memory": {"loader": "memory"},
+}
+Case = Callable[[], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """What to run"""
+
+    part: Annotated[Literal["all", "parity", "sync", "train", "bench"], "part to run"] = "all"
+    minutes: Annotated[float, "time for a part; what is left then waits for the next run", 0.1] = 9.0
+    work: Annotated[Path, "folder for generated images and shards"] = Path("data/gpu")
+
+
+def cases(data: Path) -> dict[str, dict[str, Case]]:
+    """The cases of each part by name, on the built set `data`."""
+    sync: dict[str, Case] = {
+        f"{method}, {'compiled' if compiled else 'eager'}": partial(without_waiting, method, data, compiled=compiled)
+        for compiled in (False, True)
+        for method in METHODS
+    }
+    train: dict[str, Case] = {
+        f"{method}, {arch}": partial(headspace, method, arch, data)
+        for arch in NETWORKS
+        for method in ("moco", "byol", "seed")
+    }
+    parity: dict[str, Case] = {"tests": tests}
+    parity |= {name: partial(gap, data, options) for name, options in PATHS.items()}
+    bench: dict[str, Case] = {name: partial(rate, data, options) for name, options in PATHS.items()}
+    bench["loaders"] = partial(script, "loader.py", "--data", data, "--loader", "all", "--rounds", 3)
+    bench["renderers"] = partial(script, "augment.py", "--data", data, "--batch-size", 256)
+    return {"parity": parity, "sync": sync, "train": train, "bench": bench}
+
+
+def tests() -> dict[str, Any]:
+    """Run the tests marked gpu."""
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    print(done.stdout[-4000:], flush=True)
+    if done.returncode:
+        raise RuntimeError(done.stdout.strip().rpartition("\n")[2])
+    return {"tests": done.stdout.strip().rpartition("\n")[2]}
+
+
+def built(work: Path) -> Path:
+    """The generated images as a set in all formats, built on first use."""
+    images, data = work / "textures", work / "train"
+    for made, words in (
+        (images, ("textures.py", "--out", images, "--train", 512, "--val", 0)),
+        (data, ("build_shards.py", "--source", images, "--out", data, "--format", "webdataset,ffcv,folder")),
+    ):
+        if not (made / "dataset.json").exists() and not (made == images and made.exists()):
+            done = subprocess.run([sys.executable, *map(str, ("tools/" + words[0], *words[1:]))], cwd=ROOT, check=False)
+            if done.returncode:
+                raise UserError(f"{words[0]} ended with code {done.returncode}: its message above names the reason")
+    return data
+
+
+def apart(case: Case, seconds: float) -> dict[str, Any]:
+    """The figures of a case in a process of its own, or its `error`."""
+    spawn = multiprocessing.get_context("spawn")
+    ours, theirs = spawn.Pipe(duplex=False)
+    process = spawn.Process(target=_send, args=(case, theirs))
+    process.start()
+    theirs.close()
+    try:
+        return ours.recv() if ours.poll(seconds) else {"error": f"not finished after {seconds:.0f} s"}
+    except EOFError:
+        process.join()
+        return {"error": f"the process died with code {process.exitcode}"}
+    finally:
+        process.kill()
+        process.join()
+
+
+def _send(case: Case, pipe: Connection) -> None:
+    try:
+        pipe.send(case())
+    except BaseException as error:
+        traceback.print_exc()
+        pipe.send({"error": f"{type(error).__name__}: {error}"[:500]})
+
+
+def run_part(todo: dict[str, Case], path: Path, minutes: float) -> bool:
+    """Run the cases that `path` has no figures of; whether all of them have some now."""
+    results: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    end = time.monotonic() + 60 * minutes
+    for name, case in todo.items():
+        if "error" not in results.get(name, {"error": ""}):
+            continue
+        if (left := end - time.monotonic()) < 20:
+            print(f"{path.stem}: the time is over before {name}; run the part again for what is missing", flush=True)
+            return False
+        begin = time.monotonic()
+        results[name] = apart(case, left)
+        print(f"{path.stem}: {name}: {results[name]} ({time.monotonic() - begin:.0f} s)", flush=True)
+        with atomic(path, "w") as file:
+            json.dump(results, file, indent=1)
+    return not any("error" in results[name] for name in todo)
+
+
+def main() -> None:
+    (options,) = parse(Gpu(), description=__doc__ or "")
+    if not torch.cuda.is_available():
+        raise UserError("torch finds no GPU: run this on a machine with one; `make test` checks GPU code without one")
+    name = re.sub(r"\W+", "-", torch.cuda.get_device_name()).strip("-").lower()
+    out = ROOT / "docs" / "results" / name
+    out.mkdir(parents=True, exist_ok=True)
+    todo, whole = cases(built(options.work)), True
+    for part in todo if options.part == "all" else (options.part,):
+        whole &= run_part(todo[part], out / f"{part}.json", options.minutes)
+        (out / "table.md").write_text(table(out))
+    if not whole:
+        raise UserError(f"cases failed or are missing: {out / 'table.md'} lists them")
+
+
+if __name__ == "__main__":
+    run(main)

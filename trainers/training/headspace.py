@@ -1,0 +1,179 @@
+"""How much faster a run could be: the same steps on a resident batch, on cached batches, and on those of the loader.
+
+    resident   one batch of random tensors that never leaves the device: the step alone, the ceiling
+    cached     uint8 batches in the host's memory: the copy to the device and the renderer come on top
+    loader     the real loader: reading, decoding and cropping come on top
+
+Of the loader's steps, `waited` is spent waiting for data. What is left beyond that of the cached steps was stolen: the
+loader's threads held the interpreter or the cores that launch the step.
+"""
+
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ...pipeline.batch import Batch, Loader
+from ...pipeline.loader import ViewLoader
+from ..ranks import process_group, rank
+from ..recipes.options import Recipe
+from . import setup
+from .loop import Stepper
+from .options import Run
+
+CACHED = 4  # batches
+GOAL = 0.97  # of the ceiling; from there on, only a faster step helps
+REMEDIES = {
+    "waiting": "more cores or --workers, a GPU that decodes (--loader dali, --decode gpu), --crops device, smaller "
+    "images (--max-side of the builder), or --loader memory for a small set",
+    "rendering": "--compile on, or views with fewer ops",
+    "stolen": "fewer --workers, or a GPU that decodes (--loader dali, --decode gpu)",
+}
+
+
+@dataclass(frozen=True)
+class Headspace:
+    """Seconds per step by where batches come from, and `waited`, the seconds that a loader's step waits for data."""
+
+    seconds: dict[str, float]
+    waited: float
+    batch: int  # images per step of this process
+    peak_gb: float  # of the device's memory; 0 on a CPU
+
+    @property
+    def reached(self) -> float:
+        """The speed with the loader as a share of the ceiling."""
+        return self.seconds["resident"] / self.seconds["loader"]
+
+    @property
+    def lost(self) -> dict[str, float]:
+        """What the loader's steps lose, as shares of their time."""
+        step, cached = self.seconds["loader"], self.seconds.get("cached", self.seconds["resident"])
+        stolen = max(0.0, step - cached - self.waited)
+        rendering = max(0.0, cached - self.seconds["resident"])
+        return {"waiting": self.waited / step, "rendering": rendering / step, "stolen": stolen / step}
+
+    def __str__(self) -> str:
+        lines = [f"{name:<9} {self.batch / s:9.1f} img/s  {1e3 * s:9.2f} ms per step" for name, s in self.seconds.items()]
+        parts = ", ".join(f"{name} {share:.1%}" for name, share in self.lost.items())
+        worst = max(self.lost, key=lambda name: self.lost[name])
+        text = f"{self.reached:.2f} of the ceiling; of a step's time: {parts}"
+        if self.reached >= GOAL:
+            return "\n".join(
+                [*lines, f"step-bound: {text}. To go faster: --compile on, --precision bf16, a smaller network"]
+            )
+        return "\n".join([*lines, f"loader-bound: {text}. To go faster: {REMEDIES[worst]}"])
+
+
+def profile(recipe: Recipe, run: Run) -> Headspace:
+    """Measure the steps of a run on its own data; nothing of it is kept but the trace that `run.trace` names."""
+    with process_group(run.device) as device:
+        data = run.training()
+        with closing(setup.training_loader(recipe, run, data, device)) as loader:
+            state = setup.training_state(recipe, run, data, device, fresh=False)  # any weights are as fast
+            if run.compile:
+                setup.compile_encoders(state.method)
+            stepper = Stepper(state, recipe, len(loader) // recipe.accumulate)
+            found = measured(stepper, loader, run.profile)
+            if run.trace:
+                traced(stepper, loader, min(run.profile, 10), Path(run.trace))
+    if not rank():
+        print(found)
+    return found
+
+
+def measured(stepper: Stepper, loader: Loader, steps: int, rounds: int = 3) -> Headspace:
+    """Take `steps` steps of each kind in turn, `rounds` times after one to warm up: medians."""
+    stepper.prefill(loader)
+    resident = _random_like(loader)
+    feeds: dict[str, Callable[[int], Iterator[Batch]]] = {"resident": lambda number: itertools.repeat(resident)}
+    if isinstance(loader, ViewLoader):
+        feeds["cached"] = _cached(loader)
+    feeds["loader"] = lambda number: _epochs(loader, number)
+    taken, device = itertools.count(), stepper.state.device
+    times: dict[str, list[float]] = {name: [] for name in feeds}
+    waits: list[float] = []
+    for number in range(rounds + 1):
+        for name, feed in feeds.items():
+            batches = feed(number)
+            seconds, waited = _timed(stepper, batches, steps, taken, device)
+            del batches  # ends the loader's reading ahead
+            if number:
+                times[name].append(seconds)
+                waits += [waited] * (name == "loader")
+    peak = torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else 0.0
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    images = len(resident.index) * stepper.recipe.accumulate
+    return Headspace(medians, statistics.median(waits), images, peak)
+
+
+def _timed(
+    stepper: Stepper, batches: Iterator[Batch], steps: int, taken: Iterator[int], device: torch.device
+) -> tuple[float, float]:
+    """Seconds per step, and of these the ones spent in `next(batches)`; the first two steps are not counted."""
+    waited = 0.0
+
+    def waiting() -> Iterator[Batch]:
+        nonlocal waited
+        while True:
+            start = time.perf_counter()
+            batch = next(batches)
+            waited += time.perf_counter() - start
+            yield batch
+
+    source, begin = waiting(), 0.0
+    for number in range(steps + 2):
+        if number == 2:
+            _wait(device)
+            begin, waited = time.perf_counter(), 0.0
+        stepper.step(next(taken) % stepper.total, source)
+    _wait(device)
+    return (time.perf_counter() - begin) / steps, waited / steps
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _random_like(loader: Loader) -> Batch:
+    """The loader's first batch, its views replaced by random numbers."""
+    first = next(_epochs(loader, 0))
+    return first._replace(views=tuple(torch.randn_like(view) for view in first.views))
+
+
+def _cached(loader: ViewLoader) -> Callable[[int], Iterator[Batch]]:
+    """CACHED batches of the host over and over, copied and rendered for each step."""
+
+    def kept(t: Tensor) -> Tensor:
+        copy = torch.empty_like(t, pin_memory=loader.device.type == "cuda")
+        return copy.copy_(t)
+
+    with closing(loader.host_batches(0)) as hosts:
+        held = [host.map(kept) for host in itertools.islice(hosts, CACHED)]
+    return lambda number: loader.rendered(itertools.cycle(held))
+
+
+def _epochs(loader: Loader, number: int) -> Iterator[Batch]:
+    """Batches of the loader without end."""
+    for epoch in itertools.count(number):
+        with closing(loader.epoch(epoch)) as batches:  # pyright: ignore[reportArgumentType]
+            yield from batches
+
+
+def traced(stepper: Stepper, loader: Loader, steps: int, path: Path) -> None:
+    """Write a trace of `steps` steps with the loader, which chrome://tracing and ui.perfetto.dev show."""
+    batches = _epochs(loader, 0)
+    for number in range(2):
+        stepper.step(number, batches)
+    with torch.profiler.profile() as profiler:
+        for number in range(2, 2 + steps):
+            stepper.step(number, batches)
+        _wait(stepper.state.device)
+    profiler.export_chrome_trace(str(path))
