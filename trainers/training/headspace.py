@@ -60,7 +60,10 @@ class Headspace:
         return {"waiting": self.waited / step, "rendering": rendering / step, "stolen": stolen / step}
 
     def __str__(self) -> str:
-        lines = [f"{name:<9} {self.batch / s:9.1f} img/s  {1e3 * s:9.2f} ms per step" for name, s in self.seconds.items()]
+        lines = [
+            f"{name:<9} {self.batch / spent:9.1f} img/s {1e3 * spent:9.2f} ms per step"
+            for name, spent in self.seconds.items()
+        ]
         parts = ", ".join(f"{name} {share:.1%}" for name, share in self.lost.items())
         worst = max(self.lost, key=lambda name: self.lost[name])
         text = f"{self.reached:.2f} of the ceiling; of a step's time: {parts}"
