@@ -18,7 +18,10 @@ class Run(Sets):
     ema: Ema = False
     on_error: OnError = "stop"
     device: Annotated[Literal["auto", "cuda", "cpu"], "auto: a GPU if there is one"] = "auto"
-    compile: Annotated[bool, "compile the networks with torch.compile"] = False
+    compile: Annotated[
+        bool | Literal["auto", "on", "off"], "compile the networks with torch.compile; auto: on a GPU"
+    ] = "auto"
+    deterministic: Annotated[bool, "on a GPU take only kernels that repeat their results to the last bit"] = False
     save_every: Annotated[int, "steps between checkpoints, besides the one after each epoch", 0] = 0
     keep_every: Annotated[int, "epochs between checkpoints that are kept as epoch-NNNN.pt; 0: none", 0] = 0
     profile: Annotated[int, "steps of each kind to time instead of training: what limits the speed", 0] = 0

@@ -17,13 +17,13 @@ from ...shards.manifest import Manifest
 from ..checkpoints.manager import CheckpointManager
 from ..ranks import process_group, rank, shared, world_size
 from ..recipes.options import Recipe
-from . import setup
+from . import compiling, kernels, precision, setup
+from .device_errors import device_errors
 from .epochs import objection
 from .folder import claimed
 from .log import Log
 from .loop import train
 from .options import Run
-from .precision import described, resolved
 from .signals import stopping
 from .validate import Validator
 
@@ -43,10 +43,14 @@ def pretrain(
     KeyboardInterrupt is raised.
     """
     setup.require_loggers(run)
+    kernels.reserve_workspace(run)
     with process_group(run.device) as device, ExitStack() as stack:
+        compiles = compiling.compiled(run, device)
         data = data or run.training()
         folder = Path(run.out or f"runs/{recipe.method}-{data.info.name}")
         stack.enter_context(claimed(folder))
+        stack.enter_context(kernels.kernels(run, device))
+        stack.enter_context(device_errors(recipe, device, folder, partial(setup.takes_parts, recipe, data, views)))
         last = setup.checkpoint_to_resume(run.resume, folder)
         loader = stack.enter_context(closing(setup.training_loader(recipe, run, data, device, views, reader)))
         state = setup.training_state(recipe, run, data, device, fresh=last is None)
@@ -61,8 +65,8 @@ def pretrain(
         validator = None
         if val is not None:
             validator = stack.enter_context(closing(Validator(state.method, recipe, run, data, val, device)))
-        if run.compile:
-            setup.compile_encoders(state.method)
+        if compiles:
+            compiling.compile_encoders(state.method)
         if not rank():
             _write_config(folder, recipe, run, data, device)
             _announce(recipe, run, data, per_epoch, device)
@@ -84,7 +88,7 @@ def pretrain(
 
 def _write_config(folder: Path, recipe: Recipe, run: Run, data: Manifest, device: torch.device) -> None:
     config = {"recipe": dataclasses.asdict(recipe), "run": dataclasses.asdict(run), "data": str(data.root)}
-    config["precision"] = resolved(recipe, device)  # what the recipe's own word means here
+    config["precision"] = precision.resolved(recipe, device)  # what the recipe's own word means here
     with writing(folder / "config.json"), atomic(folder / "config.json", "w") as file:
         json.dump(config, file, indent=1, default=str)
 
@@ -93,7 +97,10 @@ def _announce(recipe: Recipe, run: Run, data: Manifest, per_epoch: int, device: 
     print(
         f"{recipe.method}, {recipe.arch} at {recipe.size} px, {recipe.views} views, on {world_size()} x {device.type}"
     )
-    print(f"precision {described(recipe, device)}")
+    print(f"precision {precision.described(recipe, device)}")
+    for note in (compiling.described(run, device), kernels.described(run, device)):
+        if note:
+            print(note)
     more = setup.training_plan(recipe, data).shown - len(data)
     rest = f"{more} shown twice to fill the last one" if more > 0 else f"{-more} left out"
     print(f"{data.info.name}, {run.loader} loader: {len(data)} images, {per_epoch} steps per epoch, {rest}")

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from ...augment.recipes import views_of
 from ...augment.spec import Views
@@ -24,7 +23,6 @@ from ..checkpoints.pretrained import load_pretrained
 from ..data import loading
 from ..methods.build import build, check
 from ..methods.supervised import takes_statistics
-from ..nets.encoder import Encoder
 from ..ranks import rank, world_size
 from ..recipes.options import Recipe, Supervised
 from .loggers import MetricLogger, TensorBoardLogger, WandbLogger
@@ -85,11 +83,14 @@ def training_state(recipe: Recipe, run: Run, data: Manifest, device: torch.devic
     return TrainState(method, optimizer_of(method, recipe), scaler)
 
 
-def compile_encoders(method: nn.Module) -> None:
-    """Compile the networks of a method in place: checkpoints keep their keys."""
-    for net in method.modules():
-        if isinstance(net, Encoder):
-            net.compile()
+def takes_parts(recipe: Recipe, data: Manifest, views: Views | None) -> bool:
+    """Whether the recipe's method takes a batch in twice as many parts."""
+    finer = dataclasses.replace(recipe, accumulate=2 * recipe.accumulate)
+    try:
+        check(finer, views or views_of(recipe.views, recipe.size), data)
+    except UserError:
+        return False
+    return True
 
 
 def metadata_of(recipe: Recipe, run: Run, data: Manifest, val: Manifest | None, views: Views | None) -> dict[str, Any]:

@@ -136,12 +136,3 @@ def test_numbers_go_to_weights_and_biases(run, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     folder = run("run", MoCo(**COMMON, queue=64, dim=16, bn_groups=2), wandb="viewstream-tests")
     assert list(folder.glob("wandb/offline-run-*/*.wandb"))
-
-
-@FULL
-def test_compiled_networks_give_the_same_losses(run):
-    recipe = BYOL(**COMMON, views="byol", dim=16, hidden=32)
-    plain, compiled = run("plain", recipe), run("compiled", recipe, compile=True)
-    ours, theirs = losses(compiled), losses(plain)
-    assert [ours[step] for step in (1, 2, 3)] == pytest.approx([theirs[step] for step in (1, 2, 3)], abs=1e-3)
-    assert state(compiled).keys() == state(plain).keys()

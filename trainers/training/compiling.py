@@ -1,0 +1,55 @@
+"""Whether the networks of a run are compiled, and how."""
+
+import torch
+import torch._functorch.config as functorch
+from torch import nn
+
+from ...augment.renderers.compiler import missing
+from ...shards.errors import UserError
+from ..nets.encoder import Encoder
+from .options import Run
+
+
+def compiled(run: Run, device: torch.device) -> bool:
+    """Whether `run` compiles on `device`; auto: on a GPU where that works. UserError for `on` where it does not."""
+    if run.compile in (True, "on") and (reason := _obstacle(run, device)):
+        raise UserError(f"--compile on does not work here ({reason}): --compile off trains without it")
+    return run.compile in (True, "on") or (_automatic(run, device) and not _obstacle(run, device))
+
+
+def described(run: Run, device: torch.device) -> str:
+    """What the first lines of a run say about it; empty where nothing was to be expected."""
+    if compiled(run, device):
+        return "networks are compiled at their first step (--compile off: not at all)"
+    return f"networks are not compiled: {_obstacle(run, device)}" if _automatic(run, device) else ""
+
+
+def compile_encoders(method: nn.Module) -> None:
+    """Compile the networks of a method in place: checkpoints keep their keys.
+
+    Each size of a batch gets its own kernels, whatever came before, so that a resumed run has those of an undisturbed
+    one; there are few: whole batches and an epoch's last, in training and in validation.
+    """
+    if hasattr(functorch, "backward_pass_autocast"):
+        functorch.backward_pass_autocast = "off"  # the loop runs the backward outside of autocast
+    for net in method.modules():
+        if isinstance(net, Encoder):
+            net.compile(dynamic=False)
+
+
+def _automatic(run: Run, device: torch.device) -> bool:
+    return run.compile == "auto" and device.type == "cuda"
+
+
+def _obstacle(run: Run, device: torch.device) -> str:
+    """What is in the way of a compiler; empty if nothing is."""
+    if run.deterministic and device.type == "cuda" and not repeatable():
+        return f"torch {torch.__version__} chooses among compiled kernels by their speed, against --deterministic"
+    return missing(device)
+
+
+def repeatable() -> bool:
+    """Whether torch.use_deterministic_algorithms also chooses compiled kernels without measuring them."""
+    import torch._inductor.config as inductor  # half a second
+
+    return hasattr(inductor, "deterministic")
