@@ -26,7 +26,8 @@ class Loader(Protocol):
         ...
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        """Batches `start`.. of epoch `number`, equal to those of the whole epoch from there on."""
+        """Batches `start`.. of epoch `number`, equal to those of the whole epoch from there on; a loader may begin to
+        read them at this call. An iterator that is dropped ends its reads."""
         ...
 
     def close(self) -> None:

@@ -15,7 +15,11 @@ def side_stream(device: torch.device) -> torch.cuda.Stream | None:
 
 
 def copied_ahead(batches: Iterator[HostBatch], side: torch.cuda.Stream | None, times: Times) -> Iterator[HostBatch]:
-    """The same batches on the stream's device; while one is consumed, the next is copied from pinned memory."""
+    """The same batches on the stream's device; while one is consumed, the next is copied from pinned memory.
+
+    So a batch is handed over once the next is decoded, which costs one of the batches ahead. The consumer waits for its
+    own copy alone: that wait is put into its stream before the next copy is put into the side stream.
+    """
     if side is None:
         yield from batches
         return

@@ -13,7 +13,7 @@ from ..augment.checks import check
 from ..augment.crops import on_device
 from ..augment.renderers.user_ops import apply_user_ops
 from ..augment.spec import Views, size_of
-from ..shards.engine import prefetch
+from ..shards.engine import begun, prefetch
 from ..shards.manifest import Manifest
 from .batch import Batch, SampleReader
 from .copy import copied_ahead, side_stream
@@ -27,7 +27,12 @@ from .plan.order import Plan
 from .plan.params import BatchParams, batch_params, batch_params_ahead
 from .plan.step import Step
 
-AHEAD = 2  # batches that are read, decoded and cropped while one is consumed
+AHEAD, AHEAD_CUDA = 2, 4  # batches that are read, decoded and cropped while one is consumed
+
+
+def ahead(device: torch.device) -> int:
+    """Batches ahead of a consumer on `device`; a step of a GPU may take less time than a slow batch."""
+    return AHEAD_CUDA if device.type == "cuda" else AHEAD
 
 
 class Pending(NamedTuple):
@@ -39,8 +44,11 @@ class Pending(NamedTuple):
 
 
 class ViewLoader:
-    """A Loader over any reader. In memory: AHEAD + 1 batches of uint8 views, or of whole images if the device crops;
-    on the GPU if it decodes."""
+    """A Loader over any reader. In memory: AHEAD + 1 batches of uint8 views, or of whole images if the device crops; on
+    the GPU if it decodes.
+
+    For a GPU AHEAD_CUDA + 2 batches of pinned memory, each rounded up to a power of two: one more is being copied.
+    """
 
     def __init__(
         self, manifest: Manifest, plan: Plan, views: Views, reader: SampleReader, options: LoaderOptions = DEFAULTS
@@ -67,9 +75,11 @@ class ViewLoader:
         """Damaged rows that were replaced, and why."""
         return self.replacer.skipped
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        """Batches `start`.. of epoch `number`, on the device, rendered."""
+    @begun
+    def epoch(self, number: int, start: int = 0) -> Generator[Batch | None, None, None]:
+        """Batches `start`.. of epoch `number`, on the device, rendered. The first ones are read from now on."""
         with closing(self.host_batches(number, start)) as batches:
+            yield
             yield from self.rendered(batches)
 
     def rendered(self, hosts: Iterable[HostBatch]) -> Iterator[Batch]:
@@ -94,13 +104,15 @@ class ViewLoader:
             self.decoder.close()
         self.reader.close()
 
-    def host_batches(self, number: int, start: int = 0) -> Generator[HostBatch, None, None]:
+    @begun
+    def host_batches(self, number: int, start: int = 0) -> Generator[HostBatch | None, None, None]:
         """The input of `epoch`: uint8 pixels on the host with the parameters of the remaining ops. On a CPU the pixels
         are valid until the next batch is asked for, whose memory they share."""
         steps = list(self.plan.steps(number, start))
         self.reader.prefetch(np.concatenate([*(step.rows for step in steps), np.empty(0, np.int64)]))
         pending = map(self._allocate, self._params(steps, number))
-        with closing(prefetch(pending, self._start, AHEAD)) as started:
+        with closing(prefetch(pending, self._start, ahead(self.device))) as started:
+            yield
             for batch, tasks in started:
                 complete = self._complete(batch, tasks, number)
                 try:

@@ -10,9 +10,11 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
+from functools import wraps
+from itertools import islice
 from multiprocessing import connection
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from tqdm import tqdm
 
@@ -21,6 +23,7 @@ from .errors import UserError
 CHUNK, THREADS = 64, 16  # 16 requests in flight: on a network disk latency is the limit, not bandwidth
 T = TypeVar("T")
 R = TypeVar("R")
+P = ParamSpec("P")
 
 
 def cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
@@ -43,24 +46,54 @@ def cancel(tasks: Sequence[Future[Any]]) -> None:
     wait([task for task in tasks if not task.cancel()])
 
 
+def begun(
+    work: Callable[P, Generator[T | None, None, None]],
+) -> Callable[P, Generator[T, None, None]]:
+    """Let a generator function run up to its first `yield`, an empty one, when it is called.
+
+    So work begins before the first item is asked for, and an iterator that is closed or dropped before that ends what
+    it began. An error on the way there comes at the first `next`.
+    """
+
+    def failed(error: Exception) -> Generator[Any, None, None]:
+        yield from ()
+        raise error
+
+    @wraps(work)
+    def call(*args: P.args, **kwargs: P.kwargs) -> Generator[Any, None, None]:
+        items = work(*args, **kwargs)
+        try:
+            next(items)
+        except Exception as error:
+            return failed(error)
+        return items
+
+    return call
+
+
+@begun
 def prefetch(
     items: Iterable[T],
     start: Callable[[T], Sequence[Future[R]]],
     depth: int,
     stop: Callable[[Sequence[Future[Any]]], None] = cancel,
-) -> Generator[tuple[T, Sequence[Future[R]]], None, None]:
-    """Each item with its tasks, in order; `start(item)` submits the tasks, `depth` items ahead of the consumer.
+) -> Generator[tuple[T, Sequence[Future[R]]] | None, None, None]:
+    """Each item with its tasks, in order; `start(item)` submits the tasks, `depth` items ahead of the consumer, the
+    first `depth` of them at the call.
 
     Tasks may still run when they are yielded. On an early close or an error, `stop` ends the tasks of all items that
     the consumer has not gone past, so that no task outlives the memory that it writes to.
     """
     started: deque[tuple[T, Sequence[Future[R]]]] = deque()
+    following = iter(items)
     try:
-        for item in items:
+        for item in islice(following, depth):
             started.append((item, start(item)))
-            if len(started) > depth:
-                yield started[0]  # held until the consumer asks for the next
-                started.popleft()
+        yield
+        for item in following:
+            started.append((item, start(item)))
+            yield started[0]  # held until the consumer asks for the next
+            started.popleft()
         while started:
             yield started[0]
             started.popleft()

@@ -9,12 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import simplejpeg
 
-from ...shards.engine import prefetch
+from ...shards.engine import begun, prefetch
 from ...shards.errors import UserError
 from ...shards.manifest import Manifest
 from ..batch import SampleReader
 from ..damage import JpegCheck, Replacer, damaged
-from ..loader import AHEAD
 from ..plan.step import Step
 
 
@@ -36,16 +35,19 @@ class NoJpeg(UserError):
 
 
 class JpegReader:
-    """Reads through `reader` on `threads` threads; `replacer` decides about damaged samples."""
+    """Reads through `reader` on `threads` threads, `ahead` batches before they are asked for; `replacer` decides about
+    damaged samples."""
 
-    def __init__(self, manifest: Manifest, reader: SampleReader, threads: int, replacer: Replacer):
+    def __init__(self, manifest: Manifest, reader: SampleReader, threads: int, ahead: int, replacer: Replacer):
         self.manifest, self.reader, self.threads, self.replacer = manifest, reader, threads, replacer
-        self._check = JpegCheck(manifest, reader)
+        self.ahead, self._check = ahead, JpegCheck(manifest, reader)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="viewstream-read")
 
-    def epoch(self, steps: list[Step], number: int) -> Generator[Jpegs, None, None]:
-        """The JPEGs of each of `steps` in epoch `number`, read AHEAD batches before they are asked for."""
-        with closing(prefetch(steps, self._start, AHEAD)) as started:
+    @begun
+    def epoch(self, steps: list[Step], number: int) -> Generator[Jpegs | None, None, None]:
+        """The JPEGs of each of `steps` in epoch `number`."""
+        with closing(prefetch(steps, self._start, self.ahead)) as started:
+            yield
             for step, tasks in started:
                 yield self._complete(step, tasks, number)
 

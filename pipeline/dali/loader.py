@@ -1,10 +1,11 @@
 """The DALI loader: NVIDIA's DALI decodes and crops, on the CPU or a GPU (`mixed`), by our order and our boxes.
 
 Order, draws and readers are those of `ViewLoader`; only decoding and cropping differ, so pixels agree within the bounds
-given in `augment.renderers.dali`. In memory: the bytes of AHEAD + 1 batches, and two batches in DALI.
+given in `augment.renderers.dali`. In memory: the bytes of AHEAD + 1 batches (for a GPU AHEAD_CUDA + 1), and two batches
+in DALI.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from typing import NamedTuple
 
@@ -20,10 +21,12 @@ from ...augment.renderers.dali_inputs import Unfit
 from ...augment.renderers.packing import pack
 from ...augment.renderers.user_ops import apply_user_ops
 from ...augment.spec import Views, size_of
+from ...shards.engine import begun
 from ...shards.formats.beton import JPEG
 from ...shards.manifest import Manifest
 from ..batch import Batch, SampleReader
 from ..damage import Replacer, damaged
+from ..loader import ahead
 from ..options import DEFAULTS, LoaderOptions, usable
 from ..plan.order import Plan
 from ..plan.step import Step
@@ -61,7 +64,7 @@ class DaliLoader:
         self.render = options.render
         threads, on = options.threads or share_of_cores(), "gpu" if self.device.type == "cuda" else "cpu"
         self.replacer = Replacer(manifest, plan, options.skip)
-        self.jpegs = JpegReader(manifest, reader, threads, self.replacer)
+        self.jpegs = JpegReader(manifest, reader, threads, ahead(self.device), self.replacer)
         with torch.cuda.device(self.device if on == "gpu" else -1):  # -1: no device, nothing to do
             decoder = hints(manifest, options.hw_decoder_load)
             self.renderer = Renderer(views, plan.share, on, threads, decoder)
@@ -74,12 +77,14 @@ class DaliLoader:
         """Damaged rows that were replaced, and why."""
         return self.replacer.skipped
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        """Batches `start`.. of epoch `number`, on the device, rendered."""
+    @begun
+    def epoch(self, number: int, start: int = 0) -> Generator[Batch | None, None, None]:
+        """Batches `start`.. of epoch `number`, on the device, rendered. The JPEGs of the first are read from now on."""
         steps = list(self.plan.steps(number, start))
         self.reader.prefetch(np.concatenate([*(step.rows for step in steps), np.empty(0, np.int64)]))
         held: Pending | None = None
         with closing(self.jpegs.epoch(steps, number)) as batches:
+            yield
             for jpegs in batches:
                 pending = self._start(jpegs, number)
                 if held:

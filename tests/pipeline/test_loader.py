@@ -1,6 +1,7 @@
 """The loader over any reader: crops on host and device, damaged samples, time by stage."""
 
 import shutil
+import threading
 from contextlib import closing
 
 import numpy as np
@@ -9,7 +10,8 @@ import torch
 
 from viewstream.augment.recipes import evaluation, moco_v2, seed_patches
 from viewstream.augment.spec import IMAGENET_STD
-from viewstream.pipeline.choose import open_loader
+from viewstream.pipeline.choose import open_loader, open_reader
+from viewstream.pipeline.loader import AHEAD
 from viewstream.pipeline.plan.order import Plan
 from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import Manifest
@@ -109,3 +111,63 @@ def test_every_stage_is_counted(built):
     assert all(loader.times[stage] > 0 for stage in ("read", "decode", "cut", "draw", "wait", "render"))
     assert loader.times.table().startswith("read 0.")
     assert loader.times.table().endswith(" ms per sample")
+
+
+class Watched:
+    """The set's own reader; `orders` has the rows of each epoch, `seen` is set once `expected` rows were read."""
+
+    def __init__(self, manifest, expected):
+        self.inner, self.left, self.orders, self.seen = (
+            open_reader("webdataset", manifest),
+            expected,
+            [],
+            threading.Event(),
+        )
+
+    def read(self, row):
+        self.left -= 1
+        if self.left <= 0:
+            self.seen.set()
+        return self.inner.read(row)
+
+    def locate(self, row):
+        return self.inner.locate(row)
+
+    def prefetch(self, rows):
+        self.orders.append(rows)
+        if not len(rows):
+            raise UserError("no rows")
+
+    def close(self):
+        self.inner.close()
+
+
+def open_watched(built, expected):
+    reader = Watched(built, expected)
+    return reader, open_loader(reader, built, Plan(len(built), 16, seed=5), moco_v2(32), threads=1)
+
+
+def test_the_first_batches_of_an_epoch_are_read_before_one_is_asked_for(built):
+    reader, loader = open_watched(built, AHEAD * 16)
+    with closing(loader):
+        batches = loader.epoch(1)
+        assert reader.seen.wait(30)
+        assert len(reader.orders) == 1
+        ours, theirs = list(batches), streamed(built, moco_v2(32), epoch=1)[1]
+    for one, other in zip(ours, theirs, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one.views, other.views, strict=True))
+
+
+def test_an_epoch_that_is_never_asked_for_a_batch_leaves_nothing_and_its_errors_come_with_the_first(built):
+    threads = threading.active_count()
+    reader, loader = open_watched(built, 1)
+    with closing(loader):
+        loader.epoch(0).close()
+        left = reader.left
+        assert len(list(loader.epoch(1))) == 6
+        assert left - reader.left == 96  # no read of the other epoch ran on
+        nothing = loader.epoch(0, start=6)
+        with pytest.raises(UserError, match="no rows"):
+            next(nothing)
+        loader.epoch(2)
+    assert threading.active_count() == threads

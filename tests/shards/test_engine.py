@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from viewstream.shards.engine import in_order, prefetch
+from viewstream.shards.engine import begun, in_order, prefetch
 
 
 class Blocked:
@@ -51,6 +51,27 @@ def test_items_come_in_order_with_depth_items_started_ahead(depth):
             assert begun == list(range(min(10, item + depth + 1)))
             taken.append((item, *(task.result() for task in tasks)))
     assert taken == [(i, i**2, i**3) for i in range(10)]
+
+
+def test_the_first_items_are_started_at_the_call_and_canceled_if_none_is_asked_for(blocked):
+    started = prefetch(range(9), blocked.start, 3)
+    assert len(blocked.tasks) == 3
+    blocked.release_soon()
+    started.close()
+    assert [task.cancelled() for task in blocked.tasks] == [False, True, True]
+    assert blocked.tasks[0].done()
+
+
+def test_an_error_of_work_that_begins_at_the_call_comes_with_the_first_item():
+    @begun
+    def failing():
+        raise ValueError("work fails")
+        yield
+
+    items = failing()
+    with pytest.raises(ValueError, match="work fails"):
+        next(items)
+    assert list(items) == []
 
 
 def test_an_early_close_cancels_what_has_not_begun_and_waits_for_what_has(blocked):

@@ -2,7 +2,7 @@
 
 import inspect
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import nullcontext
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ...augment.draw import hashed
 from ...pipeline.batch import Batch, Loader
+from ...shards.engine import begun
 from ...shards.keyed import Purpose
 from ..checkpoints.manager import CheckpointManager, TrainState
 from ..methods.method import Now, Stats
@@ -48,12 +49,17 @@ def train(
     owed = step and not step % per_epoch and not checkpoints.measured(step)  # stopped between a step and its number
     if owed and validator and validator.due(step // per_epoch - 1):
         _measure(validator, step, step // per_epoch - 1, checkpoints, log)
+    if step == recipe.epochs * per_epoch:
+        return step
+    batches = _timed(loader, step // per_epoch, step % per_epoch * recipe.accumulate, log)
     for epoch in range(step // per_epoch, recipe.epochs):
-        batches = _timed(loader.epoch(epoch, start=step % per_epoch * recipe.accumulate), log)
         for _ in range(step % per_epoch, per_epoch):
             loss, stats = stepper.step(step, batches)
             step += 1
             saving = checkpoints.due(step)
+            if not step % per_epoch and epoch + 1 < recipe.epochs:  # the next epoch is read during the save
+                batches.close()  # a reader serves one epoch at a time
+                batches = _timed(loader, epoch + 1, 0, log)
             log.step(step, epoch, stepper.lr(step - 1), loss, stats, write=saving)
             if log.stopped:
                 checkpoints.save(step)
@@ -129,12 +135,18 @@ class Stepper:
         return loss.detach(), stats
 
 
-def _timed(batches: Iterator[Batch], log: Log) -> Iterator[Batch]:
-    """The same batches; the time spent waiting for them is added to the log."""
+@begun
+def _timed(loader: Loader, epoch: int, start: int, log: Log) -> Generator[Batch | None, None, None]:
+    """Batches `start`.. of an epoch, which the loader may begin to read now; the time spent waiting is added to the
+    log."""
+    since = time.perf_counter()
+    batches = loader.epoch(epoch, start=start)
+    log.waited += time.perf_counter() - since
+    yield
     while True:
-        start = time.perf_counter()
+        since = time.perf_counter()
         batch = next(batches, None)
-        log.waited += time.perf_counter() - start
+        log.waited += time.perf_counter() - since
         if batch is None:
             return
         yield batch

@@ -1,5 +1,7 @@
 """Epochs of the DALI loader: from a start, over ranks, two at once."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -43,6 +45,26 @@ def test_the_reader_gets_the_order_once_per_epoch(make_loader, built):
     first, second = with_rows.expected
     np.testing.assert_array_equal(first, np.concatenate(list(plan.ids(0))))
     np.testing.assert_array_equal(second, shown)
+
+
+class Seen(Held):
+    """Reports that a row is read."""
+
+    def __init__(self, samples):
+        super().__init__(samples)
+        self.seen = threading.Event()
+
+    def read(self, row):
+        self.seen.set()
+        return super().read(row)
+
+
+@dali
+def test_an_epoch_is_read_before_a_batch_is_asked_for(make_loader, built):
+    reader = Seen([built.path(row).read_bytes() for row in range(len(built))])
+    batches = make_loader(evaluation(16), reader=reader).epoch(0)
+    assert reader.seen.wait(30)
+    assert_near(batches, make_loader(evaluation(16), ViewLoader).epoch(0), evaluation(16))
 
 
 @dali

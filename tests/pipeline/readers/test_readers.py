@@ -4,6 +4,8 @@ import importlib.util
 import os
 import shutil
 import threading
+import time
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -66,6 +68,19 @@ def test_pixels_do_not_depend_on_the_number_of_threads(built, name):
 def test_every_reader_and_loader_keeps_the_public_laws(built, name):
     check_reader(lambda: open_reader(name, built), built)
     check_loader(lambda plan: open_loader(name, built, plan, moco_v2(32), threads=2), built)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_an_epoch_may_begin_well_before_its_first_batch_once_the_one_before_is_closed(built, name):
+    """As in training: the last batch is taken, batches that `--accumulate` leaves over are not."""
+    with closing(open_loader(name, built, Plan(len(built), 16, seed=5), moco_v2(32), threads=2)) as loader:
+        for epoch, taken in ((0, 6), (1, 4)):
+            one = loader.epoch(epoch)
+            assert_same([next(one) for _ in range(taken)], batches(built, "folder", moco_v2(32), epoch=epoch)[:taken])
+            one.close()
+            following = loader.epoch(epoch + 1)
+            time.sleep(0.02)
+            assert_same(list(following), batches(built, "folder", moco_v2(32), epoch=epoch + 1))
 
 
 def test_an_image_has_the_same_draws_in_a_subset(built, pets, tmp_path):
