@@ -44,5 +44,8 @@ class M2T(BYOL):
         super().before_step(now)
         momentum_norm.begin(self.target, momentum_norm.batch_momentum(now.step, now.total))
 
+    def after_step(self, now: Now) -> None:
+        momentum_norm.end(self.target, momentum_norm.batch_momentum(now.step, now.total))
+
     def student(self, x: Tensor) -> Tensor:
         return split_bn(self.predictor, split_bn(self.online, x, self.bn_groups), self.bn_groups)
