@@ -22,7 +22,7 @@ def _words(text):
 _FREE = _words(
     """view _reshape_alias permute expand slice select unsqueeze squeeze split split_with_sizes unbind transpose alias
     as_strided detach t _unsafe_view lift lift_fresh empty new_empty empty_strided new_empty_strided empty_like
-    diagonal view_as unfold chunk is_pinned sym_size device"""
+    diagonal view_as unfold chunk is_pinned sym_size device promote_types"""
 )
 _WRITE_ONLY = _words("full new_full zeros new_zeros ones zeros_like ones_like full_like arange fill_ zero_")
 # Operations whose result the host needs before it goes on.

@@ -45,3 +45,6 @@ class M2T(BYOL):
     def before_step(self, now: Now) -> None:
         super().before_step(now)
         momentum_norm.begin(self.target, momentum_norm.batch_momentum(now.step, now.total))
+
+    def after_step(self, now: Now) -> None:
+        momentum_norm.end(self.target, momentum_norm.batch_momentum(now.step, now.total))

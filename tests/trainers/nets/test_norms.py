@@ -5,7 +5,7 @@ import torch
 from timm.layers import BatchNormAct2d
 from torch import nn
 
-from viewstream.trainers.methods.momentum_norm import begin, with_momentum
+from viewstream.trainers.methods.momentum_norm import begin, end, with_momentum
 from viewstream.trainers.nets.grouped_norm import grouped
 from viewstream.trainers.nets.norms import SyncBatchNorm, synchronized
 from viewstream.trainers.ranks import rank
@@ -40,6 +40,7 @@ def test_a_converted_network_keeps_its_tensors_and_evaluates_like_the_plain_one(
     x = normal(8, 3, 4, 4, dtype=torch.float32)
     for _ in range(2):
         other(x)
+    end(other, 0.9)
     assert not any(type(m) in (nn.BatchNorm2d, BatchNormAct2d) for m in other.modules())
     assert list(other.state_dict()) == list(plain.state_dict())
     assert [name for name, _ in other.named_parameters()] == [name for name, _ in plain.named_parameters()]
