@@ -1,10 +1,14 @@
-"""Samples per second of every loader on one machine in one run: the host's work, all views cropped, no color work.
+"""Samples per second of every loader on one machine in one run: the host's work, all views cropped, no color work
+(--rendered: whole views).
 
 Cases alternate (A B C A B C ...). The median of a case is compared with the floor: decoding the same JPEGs from memory
 with the same threads, nothing else. Ratios are comparable across days, absolute numbers are not. `decoded only` is the
-host's work under --crops device. The last line names what limits the speed, and what to change.
+host's work under --crops device. Beside each rate stands the processor time per sample, on which other programs have
+less influence; it leaves out the worker processes of peers. The last line names what limits the speed, and what to
+change.
 
   python tools/bench/loader.py --data data/shards/imagenet-lt6-train --loader all --views moco_v2 --peers
+  python tools/bench/loader.py --data data/shards/cifar-train --loader ffcv,memory --size 32 --batch-size 256 --rendered
 """
 
 import statistics
@@ -32,28 +36,31 @@ class Bench:
     """What to measure"""
 
     data: Annotated[str, "a built data set"] = ""
-    loader: Annotated[str, f"all, or one of {', '.join(LOADERS)}"] = "all"
+    loader: Annotated[str, f"all that read files, or some of {', '.join(LOADERS)}, with commas between them"] = "all"
     views: Annotated[str, "augmentation recipe, for its crops and flips", Renamed("recipe")] = "moco_v2"
     size: Annotated[int, "side of a (large) view, px", 8] = 224
     batch_size: Annotated[int, "samples per batch", 1] = 64
     batches: Annotated[int, "batches per round, at most one epoch", 1] = 100
     rounds: Annotated[int, "measured rounds, after one warm-up round", 1] = 5
     workers: Annotated[int, "threads, also of the peers (the cores available)", 0] = 0
+    rendered: Annotated[bool, "whole views of our loaders, color work and normalization too"] = False
     peers: Annotated[bool, "also other loaders on the same images, if they are installed"] = False
     out: Annotated[Path | None, "JSON to write, and a PNG beside it"] = None
 
 
-def rates_of(todo: dict[str, Case], rounds: int) -> dict[str, float]:
-    """Median samples per second of each case; progress goes to stderr."""
+def measured(todo: dict[str, Case], rounds: int) -> tuple[dict[str, float], dict[str, float]]:
+    """Medians of each case: samples per second, and us of processor time per sample; progress goes to stderr."""
 
-    def rate(name: str, number: int) -> float:
+    def measure(name: str, number: int) -> tuple[float, float]:
         print(f"\rround {number} of {rounds}: {name:<28}", end="", file=sys.stderr, flush=True)
-        start = time.perf_counter()
-        return todo[name](number) / (time.perf_counter() - start)
+        start, busy = time.perf_counter(), time.process_time()
+        samples = todo[name](number)
+        return samples / (time.perf_counter() - start), 1e6 * (time.process_time() - busy) / samples
 
-    rates = {name: statistics.median(values) for name, values in in_rounds(todo, rounds, rate).items()}
+    results = {name: zip(*values, strict=True) for name, values in in_rounds(todo, rounds, measure).items()}
     print("\r" + " " * 60 + "\r", end="", file=sys.stderr)
-    return rates
+    medians = {name: tuple(map(statistics.median, columns)) for name, columns in results.items()}
+    return {name: rate for name, (rate, _) in medians.items()}, {name: cost for name, (_, cost) in medians.items()}
 
 
 def main() -> None:
@@ -67,10 +74,10 @@ def main() -> None:
     crops = [view[0] for view in views if isinstance(view[0], RandomResizedCrop)]
     if not crops:
         raise UserError(f"--views {options.views} makes no random crops: choose a recipe that does")
-    job = Job(manifest, crops, options.batch_size, options.batches, threads)
+    job = Job(manifest, crops, options.batch_size, options.batches, threads, options.rendered)
     times: dict[str, Times] = {}
-    rates = rates_of(cases(job, views, options.loader, options.peers, times), options.rounds)
-    report(job, views, rates, times, options.out)
+    rates, costs = measured(cases(job, views, options.loader, options.peers, times), options.rounds)
+    report(job, views, rates, costs, times, options.out)
 
 
 if __name__ == "__main__":

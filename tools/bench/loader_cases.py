@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import simplejpeg
@@ -40,34 +41,36 @@ def floor(job: Job) -> Case:
 
 
 def ours(name: str, job: Job, views: Views, times: dict[str, Times], *, crop_on_device: bool = False) -> Case:
-    """The loader `name`, whose stage times go into `times`. DALI also normalizes, because its graph runs to the end."""
+    """The loader `name`, whose stage times go into `times`. DALI normalizes too: its graph runs to the end."""
     order = WindowShuffle(job.manifest.shard) if name == "webdataset-stream" else None
     plan = Plan(len(job.manifest), job.batch, order=order)
-    if name == "dali":
+    if name == "dali" and not job.rendered:
         views = tuple((view[0], HorizontalFlip(), Normalize()) for view in views)
     crops = "device" if crop_on_device else "host"
     loader = open_loader(name, job.manifest, plan, views, threads=job.threads, crops=crops)
-    if not isinstance(loader, ViewLoader):
-        return lambda epoch: sum(len(batch.index) for batch in islice(loader.epoch(epoch), job.batches))
-    times[name + ", decoded only" * crop_on_device] = loader.times
+    if isinstance(loader, ViewLoader):
+        times[name + ", decoded only" * crop_on_device] = loader.times
 
     def case(epoch: int) -> int:
-        with closing(loader.host_batches(epoch)) as batches:
-            return sum(len(host.index) for host in islice(batches, job.batches))
+        whole = job.rendered and not crop_on_device
+        epochs: Any = loader.host_batches if isinstance(loader, ViewLoader) and not whole else loader.epoch
+        with closing(epochs(epoch)) as batches:
+            return sum(len(batch.index) for batch in islice(batches, job.batches))
 
     return case
 
 
 def cases(job: Job, views: Views, loader: str, peers: bool, times: dict[str, Times]) -> dict[str, Case]:
-    """The floor, `loader` (or "all" that read the set), the same without crops, and the peers that are installed."""
+    """The floor, `loader` (several names, or "all" that read files of the set), the first one without crops, and the
+    peers that are installed."""
     formats = job.manifest.info.formats
     names = [name for name in READERS if name.partition("-")[0] in formats]
     if loader != "all":
-        names = [choose("loader", loader, LOADERS)]
+        names = [choose("loader", name, LOADERS) for name in loader.split(",")]
     elif installed("nvidia.dali"):
         names.append("dali")
     found = {FLOOR: floor(job)} | {name: ours(name, job, views, times) for name in names}
-    if (reader := "webdataset" if "webdataset" in names else names[0]) != "dali":
+    if (reader := "webdataset" if "webdataset" in names else names[0]) in READERS:
         found[f"{reader}, decoded only"] = ours(reader, job, views, times, crop_on_device=True)
     for name, (package, form, peer) in PEERS.items() if peers else ():
         if form in formats and installed(package):

@@ -17,6 +17,7 @@ class Job(NamedTuple):
     batch: int
     batches: int  # per round
     threads: int
+    rendered: bool = False  # whole views, not crops alone
 
     @property
     def samples(self) -> int:

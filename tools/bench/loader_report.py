@@ -20,22 +20,32 @@ REMEDIES = {
 }
 
 
-def report(job: Job, views: Views, rates: dict[str, float], times: dict[str, Times], out: Path | None) -> None:
-    """Print rates, stage times and the verdict; write JSON to `out` and a PNG beside it."""
+def report(
+    job: Job,
+    views: Views,
+    rates: dict[str, float],
+    costs: dict[str, float],
+    times: dict[str, Times],
+    out: Path | None,
+) -> None:
+    """Print rates, us of processor time per sample (`costs`), stage times and the verdict; write JSON to `out` and a
+    PNG beside it."""
     sizes = "+".join(f"{sum(size_of(v) == s for v in views)}x{s}" for s in dict.fromkeys(map(size_of, views)))
     title = f"{job.manifest.info.name}, {len(job.manifest)} images, views {sizes} px, {job.threads} threads"
     print(f"{title} of {os.cpu_count()} cores")
     peers = [name for name in PEERS if name in rates]
     for name, rate in rates.items():
         against = "".join(f"  {rate / rates[peer]:6.2f} x {peer}" for peer in peers if name not in peers)
-        print(f"{name:<28} {rate:8.0f} samples/s  {rate / rates[FLOOR]:5.2f} of the floor{against}")
+        cost = f"{costs[name]:7.1f} us of processor time"
+        print(f"{name:<28} {rate:8.0f} samples/s  {rate / rates[FLOOR]:5.2f} of the floor  {cost}{against}")
     for name, spent in times.items():
         print(f"{name:<28} {spent.table()}")
     best = max(times, key=lambda name: 0.0 if "only" in name else rates[name], default="")
     text = verdict(times[best], job.threads, rates[best] / rates[FLOOR]) if best else ""
     print(f"verdict, {best}: {text}" if best else "")
     if out:
-        results: dict[str, Any] = {"samples_per_second": rates, "threads": job.threads, "views": sizes, "verdict": text}
+        results: dict[str, Any] = {"samples_per_second": rates, "processor_us": costs}
+        results |= {"threads": job.threads, "views": sizes, "verdict": text}
         results["seconds"] = {name: dict(spent) for name, spent in times.items()}
         with atomic(out, "w") as file:
             json.dump(results, file, indent=1)

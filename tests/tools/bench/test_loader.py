@@ -4,8 +4,11 @@ import json
 
 import pytest
 
+from viewstream.augment.recipes import moco_v2
 from viewstream.augment.spec import RandomResizedCrop
 from viewstream.pipeline.timing import Times
+from viewstream.tools.bench.loader import measured
+from viewstream.tools.bench.loader_cases import cases
 from viewstream.tools.bench.loader_job import Job
 from viewstream.tools.bench.loader_report import verdict
 from viewstream.tools.bench.peers import PEERS
@@ -30,6 +33,15 @@ def test_a_peer_delivers_the_samples_of_its_job(built, name):
     job = Job(built, [RandomResizedCrop(32), RandomResizedCrop(16)], batch=16, batches=2, threads=1)
     case = peer(job)
     assert [case(0), case(1)] == [32, 32]
+
+
+def test_whole_views_from_files_and_from_memory_are_measured_by_the_time_of_the_processor_too(built):
+    job, times = Job(built, [RandomResizedCrop(16)] * 2, batch=16, batches=2, threads=1, rendered=True), {}
+    rates, costs = measured(cases(job, moco_v2(16), "folder,memory", False, times), rounds=1)
+    assert rates.keys() == costs.keys() == {"floor: decode only", "folder", "memory", "folder, decoded only"}
+    assert min(*rates.values(), *costs.values()) > 0
+    assert times["folder"]["decode"] > 0 == times["memory"]["decode"]
+    assert times["memory"]["render"] > 0 == times["folder, decoded only"]["render"]
 
 
 def test_the_verdict_names_the_slowest_stage_and_its_remedy():
