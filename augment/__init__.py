@@ -1,6 +1,6 @@
 """What a view is, its recipes, its draws, and the programs that render it.
 
-Everything here but `KeyedGenerator` uses numpy alone; `KeyedGenerator` imports torch when it is first used.
+Everything here but `KeyedGenerator` and `Kornia` uses numpy alone; these two import torch when they are first used.
 """
 
 from typing import TYPE_CHECKING
@@ -53,6 +53,7 @@ from .spec import (
 )
 
 if TYPE_CHECKING:
+    from .renderers.kornia_op import Kornia
     from .renderers.user_ops import KeyedGenerator
 
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
     "HideAndSeek",
     "HorizontalFlip",
     "KeyedGenerator",
+    "Kornia",
     "Normalize",
     "Op",
     "RandomResizedCrop",
@@ -99,4 +101,4 @@ __all__ = [
     "transfer_finetune",
     "views_of",
 ]
-__getattr__ = hand_on(__name__, {"KeyedGenerator": ".renderers.user_ops"})
+__getattr__ = hand_on(__name__, {"KeyedGenerator": ".renderers.user_ops", "Kornia": ".renderers.kornia_op"})

@@ -33,6 +33,10 @@ def check(views: Views) -> Views:
 def _check_user_op(number: int, op: UserOp) -> None:
     if isinstance(op, type) or not callable(op):
         raise UserError(f"view {number} has {op!r}, which is not an op: name objects like HorizontalFlip()")
+    if type(op).__module__.startswith("kornia."):
+        raise UserError(
+            f"view {number} has {op!r}, which draws from generators of torch: write Kornia({type(op).__name__}(...))"
+        )
     try:
         hash(op)
     except TypeError as error:

@@ -86,14 +86,14 @@ class HostBatch:
 
     pixels: CroppedViews | DecodedImages | HeldImages
     packed: tuple[Tensor, ...]  # for each view the parameters of the ops after the crop, [N, P] float32
-    keys: Tensor  # [N, V] int64, for the user's ops
+    keys: Tensor  # [N, V] int64, for the user's ops; stays on the host, where some of their numbers are made
     target: Tensor  # [N] int64
     index: Tensor  # [N] int64
 
     def map(self, move: Move) -> "HostBatch":
-        """Every tensor through `move`."""
-        keys, target, index = map(move, (self.keys, self.target, self.index))
-        return HostBatch(self.pixels.map(move), tuple(map(move, self.packed)), keys, target, index)
+        """Every tensor but the keys through `move`."""
+        target, index = map(move, (self.target, self.index))
+        return HostBatch(self.pixels.map(move), tuple(map(move, self.packed)), self.keys, target, index)
 
 
 class BufferPool:

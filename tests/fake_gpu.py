@@ -50,7 +50,7 @@ class Crossings(TorchDispatchMode):
         name = func._schema.name.partition("::")[2]
         there = {t.device.type for t in tensors(args, kwargs, out) if t.dim() or name in ("lift_fresh", "_to_copy")}
         asked = getattr(kwargs.get("device"), "type", "")  # a tensor is made on the host, then copied
-        pinned = name in ("_to_copy", "copy_") and kwargs.get("non_blocking", len(args) > 2 and args[2])
+        pinned = name in ("_to_copy", "copy_", "to") and kwargs.get("non_blocking", len(args) > 2 and args[2])
         indices = args[1] if name in ("index", "index_put", "index_put_", "_index_put_impl_") else []
         masked = any(t.dtype in (torch.bool, torch.uint8) for t in tensors(indices))
         mixed = len({*there, asked} - {""}) > 1 and not pinned

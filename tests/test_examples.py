@@ -16,7 +16,7 @@ def textures(program, tmp_path_factory):
     return build(BuildOptions(source=root / "images", out=root / "set", format=("webdataset",), workers=1)).root
 
 
-@pytest.mark.parametrize("name", ["npy_reader", "rotation", "cutout"])
+@pytest.mark.parametrize("name", ["npy_reader", "rotation", "cutout", "erasing"])
 def test_an_example_passes_its_checker_and_trains_an_epoch(program, textures, tmp_path, name):
     done = program(f"examples/{name}.py", textures, tmp_path / "out")
     assert done.returncode == 0, done.stderr

@@ -133,7 +133,7 @@ class DaliLoader:
                 if left := split(view)[1]:
                     x = self.render(left, x, self._moved(pack(rest(view, draws), len(x))), self.dtype)
                 keys = user_keys(uid, seed=self.plan.seed, epoch=epoch, number=number, occurrence=occurrence)
-                views.append(apply_user_ops(view, x.to(self.dtype), self._moved(keys)))
+                views.append(apply_user_ops(view, x.to(self.dtype), torch.from_numpy(keys)))
         return tuple(views)
 
     def _moved(self, array: np.ndarray) -> Tensor:

@@ -1,14 +1,16 @@
 """Ops of the user's own give the same pixels through every loader, and are refused where there are no floats."""
 
+import pickle
 from contextlib import closing
 from dataclasses import dataclass, replace
 
 import pytest
 import torch
+from kornia import augmentation as K
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from viewstream.augment import KeyedGenerator, evaluation, moco_v2
+from viewstream.augment import KeyedGenerator, Kornia, evaluation, moco_v2
 from viewstream.pipeline import Plan, as_dataset, open_loader
 from viewstream.pipeline.static.write import bare
 from viewstream.shards import UserError
@@ -24,11 +26,13 @@ class Noise:
 
 PLAIN = moco_v2(32)
 NOISY = tuple((*view, Noise()) for view in PLAIN)
+KORNIA = Kornia(K.ImageSequential(K.RandomErasing(p=0.7), K.RandomPerspective(p=0.7)))
+ERASED = tuple((*view, KORNIA) for view in PLAIN)
 
 
-def batches(built, name, views, plan):
+def batches(built, name, views, plan, start=0):
     with closing(open_loader(name, built, plan, views, threads=2)) as loader:
-        return list(loader.epoch(2))
+        return list(loader.epoch(2, start))
 
 
 def test_every_loader_and_rank_adds_the_same_noise(built):
@@ -55,6 +59,25 @@ def test_torchs_dataloader_adds_the_same_noise(built):
         assert index.tolist() == ours.index.tolist()
         assert all(torch.equal(a, b) for a, b in zip(ours.views, views, strict=True))
     dataset.close()
+
+
+def test_modules_of_kornia_give_the_same_pixels_through_every_loader_rank_worker_and_resume(built):
+    plan = Plan(len(built), 12, seed=5)
+    whole = batches(built, "webdataset", ERASED, plan)
+    assert not torch.equal(whole[0].views[1], batches(built, "webdataset", PLAIN, plan)[0].views[1])
+    for found, first in ((batches(built, "ffcv", ERASED, plan), 0), (batches(built, "folder", ERASED, plan, 3), 3)):
+        for one, two in zip(whole[first:], found, strict=True):
+            assert all(torch.equal(a, b) for a, b in zip(one.views, two.views, strict=True))
+    ranks = zip(*(batches(built, "folder", ERASED, replace(plan, world_size=2, rank=r)) for r in range(2)), strict=True)
+    for one, parts in zip(whole, ranks, strict=True):
+        torch.testing.assert_close(one.views[1], torch.cat([part.views[1] for part in parts]), rtol=0, atol=1e-5)
+    dataset, steps = as_dataset(built, ERASED, batch=12, seed=5)
+    steps.set_epoch(2)
+    worker = pickle.loads(pickle.dumps(dataset))
+    for ours, (views, _, _) in zip(whole, DataLoader(worker, batch_sampler=steps), strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(ours.views, views, strict=True))
+    dataset.close()
+    worker.close()
 
 
 def test_dali_adds_the_same_noise(built):

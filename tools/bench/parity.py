@@ -23,7 +23,7 @@ from viewstream.shards.files import atomic
 from viewstream.shards.manifest import Manifest
 from viewstream.tools.bench.parity_gaps import chosen, measure_all
 from viewstream.tools.bench.parity_renderers import Images, renderers
-from viewstream.tools.bench.parity_tables import ABOUT, tables
+from viewstream.tools.bench.parity_tables import ABOUT, tables, versions
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def main() -> None:
     if options.out:
         flag = "--dali" if options.dali else "--no-dali"
         with atomic(options.out, "w") as file:
-            file.write(ABOUT.format(images=description, count=options.count, dali=flag) + found)
+            file.write(ABOUT.format(images=description, count=options.count, dali=flag, versions=versions()) + found)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,21 @@
 """Gaps as Markdown tables: docs/parity.md."""
 
 from collections.abc import Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 
 from viewstream.tools.bench.parity_gaps import EXACT, Gap, cases, limits
 from viewstream.tools.bench.parity_renderers import Renderer
 
+PACKAGES = {
+    "Pillow": "pillow",
+    "torchvision": "torchvision",
+    "torch": "torch",
+    "kornia": "kornia",
+    "DALI": "nvidia-dali-cuda130",
+}
 ABOUT = """# Parity
 
 Absolute differences to PIL and torchvision (`augment/renderers/reference.py`), in levels of 8 bits: mean / 99th
@@ -18,11 +27,23 @@ The reference rounds to 8 bits after every op and shifts hues in 8-bit HSV, whic
 renderers round once, after the crop. The largest differences are single values: rounding that moves a solarized pixel
 across its threshold inverts it, and PIL extends the border again before each of a blur's three passes. DALI repeats the
 edge of a box where PIL drops the filter's taps, which shows in the outermost pixels only; inside, they differ by one or
-two levels. In a small view at 32 px, which is 14 px wide, that ring is every fourth pixel.
+two levels. In a small view at 32 px, which is 14 px wide, that ring is every fourth pixel. kornia blurs with a Gaussian
+of the drawn sigma, over as many pixels as PIL reaches; else it differs from the device renderer by rounding alone.
+
+Made with {versions}.
 
     python tools/bench/parity.py --pictures FOLDER --count {count} {dali} --out docs/parity.md
 
 """
+
+
+def versions() -> str:
+    """`torch 2.14.1, kornia 0.9.0, ...`: the packages whose pixels are compared, where they are installed."""
+    found = []
+    for shown, package in PACKAGES.items():
+        with suppress(PackageNotFoundError):
+            found.append(f"{shown} {version(package)}")
+    return ", ".join(found)
 
 
 def tables(gaps: dict[str, dict[str, list[Gap]]], sizes: Sequence[int], renderers: dict[str, Renderer]) -> str:
