@@ -16,7 +16,7 @@ from viewstream.trainers.checkpoints.manager import CheckpointManager
 from viewstream.trainers.precision import without_tf32
 from viewstream.trainers.recipes import recipe_named
 from viewstream.trainers.recipes.options import Recipe
-from viewstream.trainers.training import setup
+from viewstream.trainers.training import compiling, setup
 from viewstream.trainers.training.headspace import profile
 from viewstream.trainers.training.log import Log
 from viewstream.trainers.training.loop import Stepper, train
@@ -61,7 +61,7 @@ def without_waiting(
     method: str, data: Path, *, compiled: bool, arch: str = "resnet18", size: int = 64, batch: int = 256
 ) -> dict[str, Any]:
     """Train a method for WARM + CHECKED steps; RuntimeError if one of the last CHECKED waits for the GPU."""
-    run = Run(data=str(data), loader="webdataset", compile=compiled, log_every=10**6)
+    run = Run(data=str(data), loader="webdataset", compile="on" if compiled else "off", log_every=10**6)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     manifest, recipe = run.training(), small(method, arch, size, batch)
     with (
@@ -69,11 +69,12 @@ def without_waiting(
         tempfile.TemporaryDirectory() as folder,
     ):
         state = setup.training_state(recipe, run, manifest, device, fresh=False)
-        setup.compile_encoders(state.method) if run.compile else None
+        if compiled:
+            compiling.compile_encoders(state.method)
         guarded, metadata = Guarded(loader, device), setup.metadata_of(recipe, run, manifest, None, None)
         checkpoints = CheckpointManager(Path(folder), state, metadata, per_epoch=len(guarded))
         steps = range(len(guarded))
-        with closing(Log(Path(folder), steps, batch=batch, every=run.log_every)) as log:
+        with checkpoints, closing(Log(Path(folder), steps, batch=batch, every=run.log_every)) as log:
             begin = time.perf_counter()
             taken = train(recipe, guarded, checkpoints, log)
             return {"steps": taken, "checked": CHECKED, "seconds": round(time.perf_counter() - begin, 1)}
@@ -84,7 +85,7 @@ def headspace(
 ) -> dict[str, Any]:
     """What limits a step in bf16, compiled, channels_last; and its speed over fp32, eager, NCHW, without TF32."""
     recipe = small(method, arch, size, batch or BATCH[arch])
-    run = Run(data=str(data), loader="ffcv", profile=steps, compile=False)
+    run = Run(data=str(data), loader="ffcv", profile=steps, compile="auto")
     found = profile(recipe, run)
     torch.compiler.reset()
     slow = plain(replace(recipe, precision="fp32"), run, steps)

@@ -23,7 +23,7 @@ from ...pipeline.batch import Batch, Loader
 from ...pipeline.loader import ViewLoader
 from ..ranks import process_group, rank
 from ..recipes.options import Recipe
-from . import setup
+from . import compiling, kernels, setup
 from .loop import Stepper
 from .options import Run
 
@@ -76,12 +76,13 @@ class Headspace:
 
 def profile(recipe: Recipe, run: Run) -> Headspace:
     """Measure the steps of a run on its own data; nothing of it is kept but the trace that `run.trace` names."""
-    with process_group(run.device) as device:
-        data = run.training()
+    kernels.reserve_workspace(run)
+    with process_group(run.device) as device, kernels.kernels(run, device):
+        compiles, data = compiling.compiled(run, device), run.training()
         with closing(setup.training_loader(recipe, run, data, device)) as loader:
             state = setup.training_state(recipe, run, data, device, fresh=False)  # any weights are as fast
-            if run.compile:
-                setup.compile_encoders(state.method)
+            if compiles:
+                compiling.compile_encoders(state.method)
             stepper = Stepper(state, recipe, len(loader) // recipe.accumulate)
             found = measured(stepper, loader, run.profile)
             if run.trace:
