@@ -28,7 +28,7 @@ _WRITE_ONLY = _words("full new_full zeros new_zeros ones zeros_like ones_like fu
 # Operations whose result the host needs before it goes on.
 _READS = _words(
     """_local_scalar_dense item nonzero nonzero_static equal is_nonzero allclose unique unique_dim _unique _unique2
-    unique_consecutive masked_select bincount histc"""
+    unique_consecutive masked_select bincount histc _linalg_check_errors"""
 )
 
 

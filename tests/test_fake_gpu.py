@@ -19,6 +19,7 @@ WAITS = {
     "a value read": lambda x: x.sum().item(),
     "positions of what is not zero": lambda x: x.nonzero(),
     "equality read": lambda x: torch.equal(x, x),
+    "a singular matrix looked for": lambda x: torch.linalg.solve(x.view(2, 2), x.view(2, 2)),
     "distinct values": lambda x: x.unique(),
 }
 

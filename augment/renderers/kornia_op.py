@@ -3,8 +3,9 @@
     view = (*moco_v2(224)[0], Kornia(K.RandomErasing(p=0.5)))
 
 kornia takes no generator: its modules draw from torch's global ones. So each call that draws is intercepted (torch tags
-them) and gets keyed numbers, in the order of the calls, on the device that the module asks for: most parameters on the
-CPU, from where kornia copies them without a wait; a module moved to a GPU asks there.
+them) and gets keyed numbers, in the order of the calls, on the device that the module asks for: parameters on the CPU,
+from where kornia copies them without a wait. A module that draws whole images, as RandomGaussianNoise does, asks on a
+GPU once it is moved there, `.to("cuda")`. RandomThinPlateSpline makes the host wait for a GPU: it solves a system.
 """
 
 from dataclasses import dataclass, field

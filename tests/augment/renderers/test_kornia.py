@@ -144,3 +144,18 @@ def test_rendering_on_a_gpu_waits_for_nothing(number, request):
         out = kornia.render(ops, pixels, torch.empty(4, columns, device="cuda"), torch.bfloat16)
     assert (out.device.type, out.dtype) == ("cuda", torch.bfloat16)
     assert not crossings.seen
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
+def test_a_gpu_gives_the_pixels_of_a_cpu_without_a_wait():
+    view = moco_v2(32)[0]
+    ops, (pixels, _, packed) = on_device(view), inputs(view)
+    there = pixels.cuda(), packed.cuda()
+    kornia.render(ops, *there)  # kernels are loaded
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        found = kornia.render(ops, *there)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    torch.testing.assert_close(found.cpu(), kornia.render(ops, pixels, packed), rtol=0, atol=1e-3)

@@ -148,6 +148,20 @@ def test_on_a_gpu_parameters_are_drawn_on_the_host_and_nothing_waits(name, fake_
     assert not crossings.seen
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
+@pytest.mark.parametrize("name", ["erasing", "affine", "several"])
+def test_a_gpu_gives_the_pixels_of_a_cpu_without_a_wait(name):
+    view, x = view_of(PER_IMAGE[name]), images(8).cuda()
+    apply_user_ops(view, x, keys(8))  # kernels are loaded
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        found = apply_user_ops(view, x, keys(8))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    torch.testing.assert_close(found.cpu(), apply_user_ops(view, images(8), keys(8)), rtol=0, atol=1e-3)
+
+
 def test_a_module_moved_to_a_gpu_draws_there_and_nothing_waits(fake_gpu):
     view = view_of(K.RandomGaussianNoise(p=0.5).to("cuda"))
     with Crossings() as crossings:

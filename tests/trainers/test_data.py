@@ -1,0 +1,21 @@
+"""Data options of the command line reach the loader."""
+
+from contextlib import closing
+
+import pytest
+import torch
+
+from viewstream.augment import moco_v2
+from viewstream.augment.renderers import device, host, kornia
+from viewstream.pipeline import Plan
+from viewstream.shards.cli import parse
+from viewstream.trainers.data import Loading, loading
+
+
+@pytest.mark.parametrize(
+    ("flags", "renderer"), [([], host), (["--renderer", "kornia"], kornia), (["--renderer", "device"], device)]
+)
+def test_the_flag_chooses_what_renders(built, flags, renderer):
+    (options,) = parse(Loading(), description="", argv=["--loader", "folder", *flags])
+    with closing(loading(built, Plan(len(built), 12), moco_v2(32), options, torch.device("cpu"))) as loader:
+        assert loader.render is renderer.render
