@@ -36,6 +36,7 @@ from .parts import (
     two_views,
     unit_rows,
 )
+from .shadow import Shadow
 
 
 def logits(q: Tensor, k: Tensor, queue: Tensor, temperature: float) -> Tensor:
@@ -69,6 +70,7 @@ class MoCo(Method):
     ):
         super().__init__()
         self.online, self.target = encoder, frozen_copy(encoder)
+        self.shadow = Shadow(self.target)
         self.queue = Queue(unit_rows(queue, dim))
         self.momentum, self.temperature, self.bn_groups = momentum, temperature, bn_groups
 
@@ -101,7 +103,7 @@ class MoCo(Method):
         """The embeddings q = f(x1) and k = g(x2), [N, D] each, not yet normalized."""
         x1, x2 = batch.views
         order = permutation(len(x2) * world_size(), now, Purpose.SHUFFLE_BN, x2.device)
-        return split_bn(self.online, x1, self.bn_groups), shuffle_bn(self.target, x2, self.bn_groups, order)
+        return split_bn(self.online, x1, self.bn_groups), shuffle_bn(self.shadow.network(), x2, self.bn_groups, order)
 
     def scores(self, q: Tensor, k: Tensor) -> Tensor:
         """Embeddings [N, D] -> logits [N, 1 + K]; keeps the keys for `after_step`. Call it outside of autocast."""

@@ -33,6 +33,7 @@ from .parts import (
     split_bn,
     unit_rows,
 )
+from .shadow import Shadow
 
 PATCHES = "seed_patches"  # the recipe of views with small ones
 
@@ -75,6 +76,7 @@ class SEED(Method):
     ):
         super().__init__()
         self.online, self.teacher = online, teacher.requires_grad_(False)
+        self.shadow = Shadow(teacher)
         self.queue = Queue(unit_rows(queue, dim))
         self.small_queue = Queue(unit_rows(queue, dim)) if patches else None
         self.temperature, self.teacher_temperature, self.bn_groups = temperature, teacher_temperature, bn_groups
@@ -126,7 +128,7 @@ class SEED(Method):
     def compare(self, x: Tensor, queue: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Images [N, 3, S, S], queue [K, D] -> loss, student's logits [N, 1 + K], teacher's unit rows [N, D]."""
         with torch.no_grad():
-            t = self.teacher(x)
+            t = self.shadow.network()(x)
         s = split_bn(self.online, x, self.bn_groups)
         with torch.autocast(x.device.type, enabled=False):
             s, t = (F.normalize(rows.to(queue.dtype), dim=1) for rows in (s, t))  # [N, D]
