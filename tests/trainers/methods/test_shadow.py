@@ -1,20 +1,26 @@
 """A frozen network with cast weights computes what autocast computes, follows its weights, and is in no state dict."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 
 from viewstream.shards.cli import parse
+from viewstream.trainers.methods import byol
 from viewstream.trainers.methods.build import build
+from viewstream.trainers.methods.byol import BYOL
+from viewstream.trainers.methods.m2t import M2T
 from viewstream.trainers.methods.method import Now
 from viewstream.trainers.methods.shadow import Shadow
+from viewstream.trainers.nets.encoder import Encoder
 from viewstream.trainers.recipes import recipe_named
 from viewstream.trainers.training import optim
+from viewstream.trainers.training.setup import compile_encoders
 
 from ...fake_gpu import Counted
 from ..small_runs import COMMON_WORDS, WORDS
-from .steps import batch_of
-
+from .steps import batch_of, convnet
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
 
@@ -146,3 +152,29 @@ def test_a_compiled_network_runs_compiled_with_cast_weights(net, monkeypatch):
     with torch.autocast("cpu", torch.bfloat16):
         assert shadow.network()._compiled_call_impl is not None
     assert asked == [{"dynamic": False}] * 2
+
+
+@pytest.mark.parametrize(("kind", "options"), [(BYOL, {}), (M2T, {"bn_groups": 1})])
+def test_two_compiled_steps_in_bf16_follow_the_eager_ones(kind, options, monkeypatch):
+    """One graph a network, also where a teacher's layers note the statistics of their passes."""
+    compiler = partial(torch.compile, backend="aot_eager", fullgraph=True)
+    monkeypatch.setattr(torch, "compile", lambda run, **_: compiler(run))
+
+    def run(compiled):
+        torch.manual_seed(0)
+        method = kind(Encoder(convnet(), byol.projector(6, 8, 4)), byol.predictor(4, 8), momentum=0.5, **options)
+        if compiled:
+            compile_encoders(method)
+        losses = []
+        for step in range(2):
+            now = Now(step, 2, 0)
+            method.before_step(now)
+            with torch.autocast("cpu", torch.bfloat16):
+                loss, _ = method(batch_of(X, X.flip(3)), now)
+            loss.backward()
+            method.after_step(now)
+            losses.append(loss.detach())
+        return torch.stack(losses), {k: v for k, v in method.state_dict().items() if k.startswith("target")}
+
+    for ours, eager in zip(run(True), run(False), strict=True):
+        torch.testing.assert_close(ours, eager, rtol=0.02, atol=0.02)
