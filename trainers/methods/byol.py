@@ -22,6 +22,7 @@ from ..recipes.options import Recipe
 from ..schedules import half_cosine
 from .method import Method, Now, Stats
 from .parts import check_views, ema_, frozen_copy, two_views
+from .shadow import Shadow
 
 
 def loss(q1: Tensor, q2: Tensor, k1: Tensor, k2: Tensor) -> Tensor:
@@ -78,6 +79,7 @@ class BYOL(Method):
         super().__init__()
         self.online, self.predictor = online, predictor
         self.target = frozen_copy(online) if target is None else target.requires_grad_(False)
+        self.shadow = Shadow(self.target)
         self.momentum = momentum
         if sync:
             synchronized(self)
@@ -106,7 +108,8 @@ class BYOL(Method):
         x1, x2 = batch.views
         q1, q2 = self.student(x1), self.student(x2)
         with torch.no_grad():
-            k1, k2 = self.target(x2), self.target(x1)
+            teacher = self.shadow.network()
+            k1, k2 = teacher(x2), teacher(x1)
         with torch.autocast(x1.device.type, enabled=False):
             q1, q2, k1, k2 = (F.normalize(at_least_fp32(rows), dim=1) for rows in (q1, q2, k1, k2))  # [N, D]
             return loss(q1, q2, k1, k2), {"spread": spread(k1)}

@@ -36,6 +36,7 @@ from .parts import (
     two_views,
     unit_rows,
 )
+from .shadow import Shadow
 
 
 def logits(q: Tensor, k: Tensor, queue: Tensor, temperature: float) -> Tensor:
@@ -70,6 +71,7 @@ class MoCo(Method):
         super().__init__()
         grouped(encoder, bn_groups)
         self.online, self.target = encoder, frozen_copy(encoder)
+        self.shadow = Shadow(self.target)
         self.queue = Queue(unit_rows(queue, dim))
         self.momentum, self.temperature = momentum, temperature
 
@@ -102,7 +104,7 @@ class MoCo(Method):
         """The embeddings q = f(x1) and k = g(x2), [N, D] each, not yet normalized."""
         x1, x2 = batch.views
         order = permutation(len(x2) * world_size(), now, Purpose.SHUFFLE_BN, x2.device)
-        return self.online(x1), shuffle_bn(self.target, x2, order)
+        return self.online(x1), shuffle_bn(self.shadow.network(), x2, order)
 
     def scores(self, q: Tensor, k: Tensor) -> Tensor:
         """Embeddings [N, D] -> logits [N, 1 + K]; keeps the keys for `after_step`. Call it outside of autocast."""

@@ -33,6 +33,7 @@ from .parts import (
     check_whole_batch,
     unit_rows,
 )
+from .shadow import Shadow
 
 PATCHES = "seed_patches"  # the recipe of views with small ones
 
@@ -76,6 +77,7 @@ class SEED(Method):
         super().__init__()
         grouped(online, bn_groups)
         self.online, self.teacher = online, teacher.requires_grad_(False)
+        self.shadow = Shadow(teacher)
         self.queue = Queue(unit_rows(queue, dim))
         self.small_queue = Queue(unit_rows(queue, dim)) if patches else None
         self.temperature, self.teacher_temperature = temperature, teacher_temperature
@@ -127,7 +129,7 @@ class SEED(Method):
     def compare(self, x: Tensor, queue: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Images [N, 3, S, S], queue [K, D] -> loss, student's logits [N, 1 + K], teacher's unit rows [N, D]."""
         with torch.no_grad():
-            t = self.teacher(x)
+            t = self.shadow.network()(x)
         s = self.online(x)
         with torch.autocast(x.device.type, enabled=False):
             s, t = (F.normalize(rows.to(queue.dtype), dim=1) for rows in (s, t))  # [N, D]
