@@ -112,8 +112,8 @@ def test_a_package_decodes_a_batch_to_the_images_of_the_host(package, on, photos
         found = image.permute(1, 2, 0).cpu().int()
         assert found.shape == interpolated.shape
         gap = torch.minimum((found - interpolated).abs(), (found - repeated).abs()).float()
-        assert gap.mean() <= (1 if on == "cuda" else 0)
-        assert gap.max() <= (8 if on == "cuda" else 0)
+        assert gap.mean() <= (2 if on == "cuda" else 0)
+        assert np.percentile(gap.numpy(), 99) <= (8 if on == "cuda" else 0)
 
 
 @pytest.fixture
