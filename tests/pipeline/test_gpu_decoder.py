@@ -265,4 +265,6 @@ def test_a_gpu_that_decodes_also_crops(monkeypatch):
 def test_a_gpu_that_decodes_shows_the_views_of_the_cpu(built, name):
     views = moco_v2(64)
     theirs = shown(built, "cpu", name, views)
-    assert_near(shown(built, "gpu", name, views, device="cuda"), theirs, views, mean=2.5, percentile=12)
+    assert_near(
+        shown(built, "gpu", name, views, device="cuda"), theirs, views, mean=2.5, percentile=20
+    )  # repeated chroma: 1.5, 12
