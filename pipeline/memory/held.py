@@ -45,6 +45,10 @@ class HeldReader(SampleReader):
     def locate(self, row: int) -> str:
         return f"memory of {self.pixels.device}"
 
+    def close(self) -> None:
+        """Give the memory back."""
+        self.pixels = self.pixels.new_empty(0)
+
     def numbers(self, rows: np.ndarray) -> np.ndarray:
         """The places of images `rows` [N] among those held, [N] int64, where all have one size; else empty."""
         return self.first[rows] // self._each if self._each else rows[:0]

@@ -4,8 +4,8 @@
 Cases alternate (A B C A B C ...). The median of a case is compared with the floor: decoding the same JPEGs from memory
 with the same threads, nothing else. Ratios are comparable across days, absolute numbers are not. `decoded only` is the
 host's work under --crops device. Beside each rate stands the processor time per sample, on which other programs have
-less influence; it leaves out the worker processes of peers. The last line names what limits the speed, and what to
-change.
+less influence; it leaves out the worker processes of peers. Without --rendered the last line names what limits the
+speed, and what to change.
 
   python tools/bench/loader.py --data data/shards/imagenet-lt6-train --loader all --views moco_v2 --peers
   python tools/bench/loader.py --data data/shards/cifar-train --loader ffcv,memory --size 32 --batch-size 256 --rendered

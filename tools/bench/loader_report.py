@@ -40,7 +40,8 @@ def report(
         print(f"{name:<28} {rate:8.0f} samples/s  {rate / rates[FLOOR]:5.2f} of the floor  {cost}{against}")
     for name, spent in times.items():
         print(f"{name:<28} {spent.table()}")
-    best = max(times, key=lambda name: 0.0 if "only" in name else rates[name], default="")
+    crops = {} if job.rendered else times  # the verdict is about these
+    best = max(crops, key=lambda name: 0.0 if "only" in name else rates[name], default="")
     text = verdict(times[best], job.threads, rates[best] / rates[FLOOR]) if best else ""
     print(f"verdict, {best}: {text}" if best else "")
     if out:

@@ -151,9 +151,10 @@ def test_class_folders_are_held_without_a_build(pets):
 
 def test_the_held_images_are_a_reader_of_their_pixels(built):
     loader = held(built, evaluation(16))
-    again = batches(ViewLoader(built, Plan(len(built), 16, seed=5), evaluation(16), loader.held))
-    assert_same(batches(loader), again)
+    ours = list(loader.epoch(1))
+    assert_same(ours, batches(ViewLoader(built, Plan(len(built), 16, seed=5), evaluation(16), loader.held)))
     assert loader.held.locate(0) == "memory of cpu"
+    assert len(loader.held.pixels) == 0  # it is closed
 
 
 def test_the_loader_keeps_the_public_laws(built):
