@@ -14,7 +14,7 @@ from viewstream.pipeline.memory import held
 from viewstream.pipeline.plan.order import Plan
 from viewstream.shards.errors import UserError
 
-from ...fake_gpu import Crossings
+from ...fake_gpu import Counted, Crossings
 from ..test_loader import spoiled
 
 
@@ -115,8 +115,10 @@ def test_a_gpu_collects_and_crops_its_images_without_the_host(fake_gpu, alike):
     at = torch.empty(3 if alike else 0, dtype=torch.int64, device="cuda")
     boxes = torch.empty(3, 2, 10, dtype=torch.int32, device="cuda")
     pixels = HeldImages(flat, np.cumsum(each) - each, at, hw, boxes, [16, 8])
-    with Crossings() as crossings:
+    with Crossings() as crossings, Counted() as counted:
         views = pixels.views()
+    assert counted.launches["cat"] == (0 if alike else 1)  # images of one size are taken by number
+    assert counted.launches["index_select"] >= alike
     assert [tuple(view.shape) for view in views] == [(3, 16, 16, 3), (3, 8, 8, 3)]
     assert {view.device.type for view in views} == {"cuda"}
     assert not crossings.seen

@@ -16,7 +16,7 @@ from viewstream.trainers.methods.shadow import Shadow
 from viewstream.trainers.nets.encoder import Encoder
 from viewstream.trainers.recipes import recipe_named
 from viewstream.trainers.training import optim
-from viewstream.trainers.training.setup import compile_encoders
+from viewstream.trainers.training.compiling import compile_encoders
 
 from ...fake_gpu import Counted
 from ..small_runs import COMMON_WORDS, WORDS
