@@ -17,7 +17,7 @@ class Purpose(IntEnum):
     SHUFFLE_BN = 1  # (seed, step, purpose, position)
     POSITIVES = 2  # (seed, step, purpose, anchor): which queued positives KCL takes
     MASKS = 3  # (seed, step, purpose, name, index): which parts of the teacher move
-    DROPOUT = 4  # (seed, step, purpose, place) plus the pass, then row and element: what a network drops
+    DROPOUT = 4  # (seed, step, purpose, place), then the pass, row and element: what a network drops
     SHARD_ORDER = 101  # (seed, epoch, purpose, shard)
     CLASS_ORDER = 102  # (seed, purpose, cycle, class)
     IMAGE_ORDER = 103  # (seed, purpose, class, pass, id)

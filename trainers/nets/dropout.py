@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
 from ...augment.draw import hashed
-from ...augment.renderers.keyed import fold, shift_right, signed
+from ...augment.renderers.keyed import fold, mix, shift_right, signed
 from ...shards.keyed import Purpose
 from ...shards.manifest import uid_of
 from ..ranks import rank
@@ -36,11 +36,13 @@ class KeyedDropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x
-        hashes = fold(self.key, torch.arange(len(x), device=x.device) + rank() * len(x)).view(-1, *[1] * (x.dim() - 1))
+        # Rows and elements meet the key by xor alone: torch.compile would multiply them by the constant of `fold` as if
+        # they were indices of memory, whose products must not overflow.
+        rows = torch.arange(len(x), device=x.device) + rank() * len(x)
+        hashes = mix(self.key ^ rows).view(-1, *[1] * (x.dim() - 1))
         if not self.rows:
-            elements = torch.arange(math.prod(x.shape[1:]), device=x.device).view(1, *x.shape[1:])
-            hashes = fold(hashes, elements)
-        self.key += 1  # another pass of this step drops others
+            hashes = mix(hashes ^ torch.arange(math.prod(x.shape[1:]), device=x.device).view(1, *x.shape[1:]))
+        self.key.copy_(fold(self.key, 0))  # another pass of this step drops others
         return (x * self.scale).masked_fill(shift_right(hashes, 40) < round(self.p * 2**24), 0.0)
 
     def extra_repr(self) -> str:

@@ -6,6 +6,7 @@ from timm.layers import DropPath
 from torch import nn
 from torchvision.ops import StochasticDepth
 
+from viewstream.augment.renderers.compiler import missing
 from viewstream.trainers.methods.build import build
 from viewstream.trainers.methods.parts import shuffle_bn
 from viewstream.trainers.nets.dropout import KeyedDropout, begin_step, keyed
@@ -95,12 +96,15 @@ def test_the_dropouts_of_a_method_have_places_of_their_own():
         assert not any("key" in name.split(".") for name in method.state_dict())
 
 
-def test_it_compiles_in_one_graph():
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.full)])
+def test_it_compiles_in_one_graph_and_drops_the_same(backend):
+    if missing(torch.device("cpu")):
+        pytest.skip("no compiler")
     results = []
     for compiled in (False, True):
         net = keyed(nn.Sequential(nn.Dropout(0.5), nn.Flatten(), StochasticDepth(0.5, "row"))).train()
         if compiled:
-            net.compile(backend="aot_eager", fullgraph=True)
+            net.compile(backend=backend, fullgraph=True)
         for step in range(3):
             begin_step(net, 0, step)
             results.append(torch.stack([net(torch.ones(8, 3, 2)) for _ in range(2)]))

@@ -7,6 +7,7 @@ import torch
 from timm.layers import BatchNormAct2d
 from torch import nn
 
+from viewstream.augment.renderers.compiler import missing
 from viewstream.trainers.methods.method import Now
 from viewstream.trainers.methods.moco import MoCo
 from viewstream.trainers.nets.encoder import Encoder
@@ -104,9 +105,12 @@ def network():
     return grouped(nn.Sequential(nn.Conv2d(3, 4, 3), *norms, nn.Flatten(), nn.Linear(64, 2)), 4).train()
 
 
-def test_a_compiled_network_computes_the_same_in_one_graph():
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.full)])
+def test_a_compiled_network_computes_the_same_in_one_graph(backend):
+    if missing(torch.device("cpu")):
+        pytest.skip("no compiler")
     eager, net = network(), network()
-    net.compile(backend="aot_eager", fullgraph=True)
+    net.compile(backend=backend, fullgraph=True)
     torch.testing.assert_close(two_steps(net), two_steps(eager), rtol=1e-4, atol=1e-5)
     assert int(net[1].num_batches_tracked) == 2
 

@@ -1,0 +1,34 @@
+"""A checkpoint keeps the versions of the rules of training; a resumed run notes which ones are new to it."""
+
+import pytest
+import torch
+
+from viewstream.trainers.recipes.options import BYOL, MoCo
+from viewstream.trainers.training.run import Run, pretrain
+
+from ..small_runs import COMMON
+
+COMMON = COMMON | {"epochs": 1}
+RECIPES = {
+    "moco": (MoCo(**COMMON, queue=16, dim=16, bn_groups=2), ["running statistics"]),
+    "moco-dropout": (MoCo(**COMMON, queue=16, head="dropout"), ["running statistics", "dropout"]),
+    "byol": (BYOL(**COMMON, views="byol", dim=16, hidden=32), []),
+}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_checkpoint_of_older_rules_is_resumed_with_a_note_of_each_that_it_used(built, tmp_path, capsys, name):
+    recipe, rules = RECIPES[name]
+    run = Run(data=str(built.root), loader="webdataset", out=str(tmp_path), device="cpu", resume="auto")
+    last = pretrain(recipe, run) / "last.pt"
+    pretrain(recipe, run)
+    assert "earlier version" not in capsys.readouterr().out
+    saved = torch.load(last, weights_only=True)
+    assert saved.pop("versions") == {"statistics": 2, "dropout": 2}
+    torch.save(saved, last)
+    pretrain(recipe, run)
+    notes = [line for line in capsys.readouterr().out.splitlines() if "earlier version" in line]
+    assert len(notes) == len(rules)
+    for note, rule in zip(notes, rules, strict=True):
+        assert note.startswith(f"note: {last} is of an earlier version: from here on, ")
+        assert rule in note
