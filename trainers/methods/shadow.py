@@ -23,8 +23,8 @@ class Shadow:
 
     def network(self) -> nn.Module:
         """The network to run now."""
-        device = next(self.net.parameters()).device
-        if not torch.is_autocast_enabled(device.type):
+        first = next(self.net.parameters(), None)
+        if first is None or not torch.is_autocast_enabled((device := first.device).type):
             return self.net
         if self._made != (made := (torch.get_autocast_dtype(device.type), device)):
             self._make(*made)
