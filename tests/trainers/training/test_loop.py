@@ -118,6 +118,38 @@ def test_gradients_that_are_views_of_buckets_change_no_weight(on_ranks, tmp_path
             assert torch.equal(weight, ranks[0][0][name])
 
 
+class Crossed(Probe):
+    """A classifier that uses its layers in another order than it has them, so that DDP moves them in its buckets."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.before = nn.Linear(32, 4), nn.Linear(48, 32)
+
+    def forward(self, batch, now):
+        scores = self.linear(self.before(batch.views[0].flatten(1)))
+        return nn.functional.cross_entropy(scores, batch.target), {}
+
+
+def gradients_on_a_rank():
+    """The gradients of the same step, taken three times with weights that stay."""
+    recipe, took = replace(SMALL, lr=0.0, weight_decay=0.0, schedule="cos", warmup_epochs=0, precision="fp32"), []
+    torch.manual_seed(0)
+    method = Crossed()
+    state = TrainState(method, optim.optimizer_of(method, recipe), torch.amp.GradScaler("cpu", enabled=False))
+    stepper = loop.Stepper(state, recipe, 4)
+    for _ in range(3):
+        stepper.step(0, Watched().epoch(0))
+        took.append([p.grad.clone() for p in method.parameters()])
+    return took
+
+
+@pytest.mark.full
+def test_ranks_add_up_the_gradients_of_their_first_step_in_the_order_of_all_later_ones(on_ranks):
+    for first, *later in on_ranks(gradients_on_a_rank, 3):
+        for other in later:
+            assert all(map(torch.equal, first, other))
+
+
 class OnGpu(Watched):
     """A Loader of images without memory, on a GPU that is not there."""
 
