@@ -1,4 +1,6 @@
-"""What only a GPU can show: steps without waiting, and the same pixels as on the CPU."""
+"""What only a GPU can show: training without waiting, and the same pixels as on the CPU."""
+
+from contextlib import closing
 
 import pytest
 import torch
@@ -6,47 +8,64 @@ import torch
 from viewstream.augment.recipes import VIEWS
 from viewstream.pipeline.choose import open_loader
 from viewstream.pipeline.plan.order import Plan
-from viewstream.trainers.methods.build import build
-from viewstream.trainers.methods.method import Now
+from viewstream.trainers.checkpoints.manager import CheckpointManager
 from viewstream.trainers.recipes.options import MoCo
-from viewstream.trainers.training import optim
+from viewstream.trainers.training.kernels import kernels
+from viewstream.trainers.training.log import Log
+from viewstream.trainers.training.loop import train
+from viewstream.trainers.training.options import Run
+from viewstream.trainers.training.setup import training_loader, training_state
+
+from .small_runs import losses
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU: nothing tests its copies, streams and syncs"),
 ]
+WARM = 3  # steps: by then memory is allocated and kernels are chosen, both of which may wait
 
 
-def open_views(built, device):
-    return open_loader("webdataset", built, Plan(len(built), 16), VIEWS["moco_v2"](32), device=device)
+class Guarded:
+    """A loader between whose batches waiting for the GPU is an error, except in the first steps and the last one, which
+    writes the line of the log and the checkpoint."""
+
+    def __init__(self, loader):
+        self.loader = loader
+
+    def __len__(self):
+        return len(self.loader)
+
+    def epoch(self, number, start=0):
+        for position, batch in enumerate(self.loader.epoch(number, start)):
+            guarded = number >= 0 and WARM <= position < len(self) - 1
+            torch.cuda.set_sync_debug_mode("error" if guarded else "default")
+            yield batch
 
 
-def test_a_training_step_never_waits_for_the_gpu(built):
-    recipe = MoCo(arch="test_resnet", size=32, epochs=2, batch_size=16, queue=64, bn_groups=2)
-    method = build(recipe).cuda().to(memory_format=torch.channels_last).train()
-    optimizer, loader = optim.sgd(method, 0.03, 0.9, 1e-4), open_views(built, "cuda")
-
-    def step(batch, now):
-        method.before_step(now)
-        with torch.autocast("cuda", torch.bfloat16):
-            loss, _ = method(batch, now)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        method.after_step(now)
-
+@pytest.mark.parametrize("precision", ["bf16", "fp16", "fp32"])
+@pytest.mark.parametrize("crops", ["host", "device"])
+def test_training_never_waits_for_the_gpu(built, tmp_path, precision, crops):
+    recipe = MoCo(
+        arch="test_resnet", size=32, epochs=1, batch_size=16, queue=64, bn_groups=2, lr=0.03, precision=precision
+    )
+    run, device = Run(loader="webdataset", crops=crops, compile="off"), torch.device("cuda", 0)
+    state = training_state(recipe, run, built, device, fresh=True)
     try:
-        for number, batch in enumerate(loader.epoch(0)):
-            if number == 3:  # by now memory is allocated and kernels are chosen, both of which may wait
-                torch.cuda.set_sync_debug_mode("error")
-            step(batch, Now(number, 10, 0))
+        with kernels(run, device), closing(training_loader(recipe, run, built, device)) as loader:
+            steps = len(loader)
+            checkpoints = CheckpointManager(tmp_path, state, {}, per_epoch=steps)
+            with closing(Log(tmp_path, range(steps), batch=16, every=steps)) as log:
+                assert train(recipe, Guarded(loader), checkpoints, log) == steps > WARM + 2
     finally:
         torch.cuda.set_sync_debug_mode("default")
-        loader.close()
+    assert losses(tmp_path).keys() == {steps}
 
 
 def test_a_gpu_renders_the_views_of_the_cpu(built):
-    gpu, cpu = open_views(built, "cuda"), open_views(built, "cpu")
+    plan, views = Plan(len(built), 16), VIEWS["moco_v2"](32)
+    gpu, cpu = (
+        open_loader("webdataset", built, plan, views, device=device, crops="host") for device in ("cuda", "cpu")
+    )
     for a, b in zip(gpu.epoch(0), cpu.epoch(0), strict=True):
         assert torch.equal(a.index.cpu(), b.index)
         for v, w in zip(a.views, b.views, strict=True):

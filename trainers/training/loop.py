@@ -89,7 +89,7 @@ class Stepper:
         self.net: nn.Module = state.method.train()
         if dist.is_initialized():
             # Gradients are views of the buckets that are exchanged, which takes their memory once instead of twice.
-            self.net = DistributedDataParallel(state.method, gradient_as_bucket_view=True, **_NO_BUFFERS)
+            self.net = _arranged(DistributedDataParallel(state.method, gradient_as_bucket_view=True, **_NO_BUFFERS))
         dtype = precision(recipe, state.device)
         self.cast = torch.autocast(state.device.type, dtype, enabled=dtype != torch.float32)
 
@@ -133,6 +133,17 @@ class Stepper:
                 loss, stats = self.net(batch, now)
             self.state.scaler.scale(loss / self.recipe.accumulate).backward()
         return loss.detach(), stats
+
+
+def _arranged(ranks: DistributedDataParallel) -> DistributedDataParallel:
+    """`ranks` with its buckets in their final order. DDP orders them by its first backward: without this one, a resumed
+    run of three or more ranks would add up the gradients of its first step in another order than an undisturbed run."""
+    method = ranks.module
+    method.forward = lambda: torch.stack([p.sum() for p in method.parameters() if p.requires_grad]).sum()
+    ranks().backward()
+    del method.forward
+    method.zero_grad(set_to_none=True)
+    return ranks
 
 
 @begun
