@@ -67,8 +67,10 @@ class GpuDecoder:
                         _put(image, place)
                     case Exception() as error:
                         failed[i] = damaged(self.manifest, self.reader, int(rows[i]), str(error), jpegs[i])
-            if self.stream:
-                self.stream.synchronize()
+        if self.stream:
+            done = torch.cuda.Event(blocking=True)  # this thread sleeps meanwhile
+            done.record(self.stream)
+            done.synchronize()
         return Chunk((0.0, time.perf_counter() - start, 0.0), failed)
 
 
@@ -78,4 +80,5 @@ def _put(image: Tensor | np.ndarray, place: Tensor) -> None:
         pixels = image.permute(1, 2, 0)
     else:
         pixels = torch.from_numpy(image if image.flags.writeable else image.copy())
-    place.view(pixels.shape).copy_(pixels)
+        pixels = pixels.pin_memory() if place.is_cuda else pixels
+    place.view(pixels.shape).copy_(pixels, non_blocking=True)

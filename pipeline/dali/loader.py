@@ -33,10 +33,8 @@ from ..plan.step import Step
 from ..readers.ffcv import CachedBetonReader
 from ..timing import Times
 from ..workers import share_of_cores
+from .hints import hints
 from .jpegs import JpegReader, Jpegs, NoJpeg
-
-MOST = 0.999  # of the images have buffers of their size from the start
-INT32 = 2**31 - 1  # the largest argument
 
 
 class Pending(NamedTuple):
@@ -139,26 +137,3 @@ class DaliLoader:
     def _moved(self, array: np.ndarray) -> Tensor:
         tensor = torch.from_numpy(array)
         return tensor if self.device.type == "cpu" else tensor.pin_memory().to(self.device, non_blocking=True)
-
-
-def hints(manifest: Manifest, hw_decoder_load: float = 0.0) -> dict[str, float]:
-    """Arguments of DALI's decoder: bytes for nvJPEG's buffers, so that next to no image makes one grow.
-
-    One buffer per thread on the device and two on the host, each for three full planes of two-byte coefficients in
-    blocks of at most 16 px, on the host for the JPEG as well; large enough for all but one image in a thousand, since
-    the one of 60 megapixels would make every buffer 350 MB. The JPEG engine's memory is a whole batch of such images,
-    made only if it has a share (`hw_decoder_load`). `bytes_per_sample_hint` has no use here: DALI's executor takes each
-    batch from a pool whatever it is.
-    """
-
-    def nearly_all(values: np.ndarray) -> int:
-        return int(np.quantile(values, MOST, method="lower"))
-
-    planes = 3 * 2 * 16 * 16 * nearly_all((-(-manifest.hw.astype(np.int64) // 16)).prod(axis=1))
-    sizes = {"device_memory_padding": planes, "host_memory_padding": planes + nearly_all(manifest.bytes)}
-    if hw_decoder_load:
-        sizes |= {
-            "preallocate_height_hint": nearly_all(manifest.height),
-            "preallocate_width_hint": nearly_all(manifest.width),
-        }
-    return {"hw_decoder_load": hw_decoder_load, **{name: min(size, INT32) for name, size in sizes.items()}}

@@ -6,6 +6,7 @@ import importlib.util
 import threading
 from contextlib import closing
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -169,18 +170,6 @@ def test_the_time_of_nvjpeg_counts_as_decoding(built, stand_in):
         assert all(loader.times[stage] > 0 for stage in ("read", "decode", "wait"))
 
 
-class Stream:
-    """Records when it is the current stream and when the host waits for it."""
-
-    device = torch.device("cpu")
-
-    def __init__(self, seen):
-        self.seen = seen
-
-    def synchronize(self):
-        self.seen.append("synchronize")
-
-
 @pytest.fixture
 def seen(monkeypatch):
     """What happens on a stream that stands in for the one of a GPU."""
@@ -192,8 +181,21 @@ def seen(monkeypatch):
         yield
         seen.append("end")
 
+    class Event:
+        def __init__(self, blocking):
+            assert blocking
+
+        def record(self, on):
+            assert on is stream
+            seen.append("record")
+
+        def synchronize(self):
+            seen.append("wait")
+
+    stream = SimpleNamespace(device=torch.device("cpu"))
     monkeypatch.setattr(torch.cuda, "stream", current)
-    monkeypatch.setattr(gpu_decoder, "side_stream", lambda device: Stream(seen))
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(gpu_decoder, "side_stream", lambda device: stream)
     return seen
 
 
@@ -212,7 +214,7 @@ def test_a_batch_is_decoded_on_a_stream_of_its_own_and_complete_when_its_task_is
     flat = room.take(int(3 * built.hw[rows].astype(np.int64).prod(axis=1).sum()))
     assert seen == ["begin", "end"]  # memory of that stream
     assert executor.wait(decoder.start(rows, flat)) == {}
-    assert seen[2:] == ["begin", "decode", "put", "put", "put", "synchronize", "end"]
+    assert seen[2:] == ["begin", "decode", "put", "put", "put", "end", "record", "wait"]
     room.give_back(flat)
     assert room.take(1) is not flat  # the consumer's stream may still read it
     executor.close()
@@ -223,6 +225,16 @@ def test_images_go_to_their_places_on_the_gpu_without_a_copy_from_or_to_the_host
     flat = torch.empty(3 * 20 * 30, dtype=torch.uint8, device="cuda")
     with Crossings() as crossings:
         gpu_decoder._put(torch.empty(3, 20, 30, dtype=torch.uint8, device="cuda"), flat)
+    assert not crossings.seen
+
+
+def test_pixels_of_the_host_go_to_the_gpu_from_pinned_memory_and_nothing_waits(fake_gpu, monkeypatch):
+    pinned = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: pinned.append(self.shape) or self)
+    flat = torch.empty(3 * 20 * 30, dtype=torch.uint8, device="cuda")
+    with Crossings() as crossings:
+        gpu_decoder._put(np.zeros((20, 30, 3), np.uint8), flat)
+    assert pinned == [(20, 30, 3)]
     assert not crossings.seen
 
 

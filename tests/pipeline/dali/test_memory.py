@@ -10,7 +10,8 @@ import torch
 
 from viewstream.augment.recipes import moco_v2, seed_patches
 from viewstream.pipeline.choose import open_reader
-from viewstream.pipeline.dali.loader import DaliLoader, hints
+from viewstream.pipeline.dali.hints import hints
+from viewstream.pipeline.dali.loader import DaliLoader
 from viewstream.pipeline.options import LoaderOptions
 from viewstream.pipeline.plan.order import Plan
 
