@@ -12,6 +12,7 @@ from ..shards.errors import UserError
 from .launch import STORE
 
 SHARED = 48  # bits of a seed
+_all_gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor  # its name before torch 2.14
 
 
 def world_size() -> int:
@@ -63,7 +64,7 @@ def gather(x: Tensor) -> Tensor:
     if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):  # images: keep their layout, without a copy
         return gather(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
     out = x.new_empty(world_size() * len(x), *x.shape[1:])
-    dist.all_gather_into_tensor(out, x.contiguous())
+    _all_gather(out, x.contiguous())
     return out
 
 
@@ -83,12 +84,9 @@ def share_buffers(net: nn.Module) -> None:
             dist.broadcast(buffer, src=0)
 
 
-def gather_ragged(x: Tensor) -> Tensor:
-    """`gather` for lengths that differ between ranks and may be zero."""
-    if world_size() == 1:
-        return x
-    lengths = gather(torch.tensor([len(x)], device=x.device)).tolist()
-    padded = x.new_zeros(max(lengths), *x.shape[1:])
-    padded[: len(x)] = x
-    parts = gather(padded).split(max(lengths))
-    return torch.cat([part[:n] for part, n in zip(parts, lengths, strict=True)])
+@torch.no_grad()
+def complete(x: Tensor) -> None:
+    """Fill in place the rows [N, ...] of the other ranks, which are zero here; each row is of one rank alone. The bits
+    are added as integers, so none changes."""
+    if world_size() > 1:
+        dist.all_reduce(x.view(torch.int32))

@@ -114,7 +114,7 @@ class EvaluatedModel:
         batch, device = self.options.batch_size, self.device
         loader = StaticSet(Path(static), mode, batch=batch, world_size=world_size(), rank=rank(), device=device)
         with closing(loader):
-            views, labels = view_features(self.net, loader, 3, self.dtype)
+            views, labels = view_features(self.net, loader, len(loader.items), 3, self.dtype)
         self._warn_if_constant(views[0])
         return views, labels
 
@@ -122,7 +122,7 @@ class EvaluatedModel:
         """Features [N, D] and labels [N] of a set, each image once, in manifest order, on every rank."""
         options, recipe = self.options, test_views or self.options.test_views
         with closing(evaluating(data, self.size, options.batch_size, options, self.device, recipe)) as loader:
-            x, labels = self._kept_features(loader, f"{data.identity} {recipe} ".encode())
+            x, labels = self._kept_features(loader, len(data), f"{data.identity} {recipe} ".encode())
         self._warn_if_constant(x)
         return x, labels
 
@@ -132,10 +132,10 @@ class EvaluatedModel:
             found = (overlap if quiet else warned)(bank, test)
             self.facts |= {"test_images": len(test), "test_images_in_bank": found}
 
-    def _kept_features(self, loader: Loader, identity: bytes) -> tuple[Tensor, Tensor]:
+    def _kept_features(self, loader: Loader, samples: int, identity: bytes) -> tuple[Tensor, Tensor]:
         """Features of a loader; with `--features`, those of an earlier evaluation of the same network and set."""
         if not self.options.features:
-            return features(self.net, loader, self.dtype)
+            return features(self.net, loader, samples, self.dtype)
         digest, options = hashlib.sha256(identity + self.path.read_bytes()), self.options
         chosen = (options.network, options.ema, self.size, options.untrained, options.precision)
         digest.update(repr((self.arch, *chosen)).encode())
@@ -143,7 +143,7 @@ class EvaluatedModel:
         if file.exists():
             with np.load(file) as kept:
                 return tuple(torch.from_numpy(kept[k]).to(self.device) for k in ("features", "labels"))  # pyright: ignore
-        x, y = features(self.net, loader, self.dtype)
+        x, y = features(self.net, loader, samples, self.dtype)
         if not rank():
             with writing(file):
                 file.parent.mkdir(parents=True, exist_ok=True)

@@ -43,6 +43,7 @@ class Validator:
             raise UserError(f"--knn-k {run.knn_k} neighbors cannot vote among {len(data)} training images: lower it")
         warned(data, val)
         views = recipe.test_views if isinstance(recipe, Supervised) else TESTED_WITH.get(recipe.views, "evaluation")
+        self.samples = [len(manifest) for manifest in sets]
         with ExitStack() as stack:  # closes the first loader if the second cannot be opened
             self.loaders = [
                 stack.enter_context(closing(evaluating(m, recipe.size, recipe.batch_size, run, device, views)))
@@ -59,7 +60,7 @@ class Validator:
         """Accuracies by name; best.pt is the checkpoint with the highest first one."""
         net = self.method.get_submodule("online") if self.supervised else self.method.backbone
         share_buffers(net)  # else each rank would embed its share with its own statistics
-        sets = [features(net, loader, self.dtype) for loader in self.loaders]
+        sets = [features(net, *one, self.dtype) for one in zip(self.loaders, self.samples, strict=True)]
         self.method.train()
         if self.supervised:
             return dict(classify.accuracy(*sets[0]))

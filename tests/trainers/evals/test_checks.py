@@ -54,7 +54,7 @@ def test_a_network_without_finite_features_is_refused_and_fp16_is_named_where_it
     net = torch.nn.Linear(4, 3)
     torch.nn.init.constant_(net.bias, torch.nan)
     with pytest.raises(UserError, match="12 of 12 images: the checkpoint is damaged or its training diverged; name an"):
-        features(net, Whole((random(12, 4),)))
+        features(net, Whole((random(12, 4),)), 12)
     with pytest.raises(UserError, match=r"exceed the range of fp16.*take --precision fp32"):
         checks.require_finite(with_one(torch.inf), dtype=torch.float16)
 
