@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ..augment.renderers.compiler import Choice
 from ..augment.spec import Views
 from ..shards.errors import UserError, choose, command
 from ..shards.files import PAGE
@@ -77,6 +78,7 @@ def open_loader(
     dtype: torch.dtype = torch.float32,
     threads: int = 0,
     crops: Crops = "auto",
+    compile: Choice = "auto",
     skip: bool = False,
     source: str = "",
 ) -> "ViewLoader | DaliLoader":
@@ -85,7 +87,7 @@ def open_loader(
     "dali" is a `DaliLoader` over the first reader for which the set has files; over a reader of your own, create it
     yourself. `source` is that of `open_reader`, the other keywords are those of `LoaderOptions`.
     """
-    options = LoaderOptions(device=device, dtype=dtype, threads=threads, crops=crops, skip=skip)
+    options = LoaderOptions(device=device, dtype=dtype, threads=threads, crops=crops, compile=compile, skip=skip)
     if not isinstance(reader, str):
         return ViewLoader(manifest, plan, views, reader, options)
     choose("loader", reader, LOADERS)

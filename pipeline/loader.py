@@ -11,8 +11,6 @@ from torch import Tensor
 
 from ..augment.checks import check
 from ..augment.crops import on_device
-from ..augment.renderers import device as device_renderer
-from ..augment.renderers import host as host_renderer
 from ..augment.renderers.user_ops import apply_user_ops
 from ..augment.spec import Views, size_of
 from ..shards.engine import prefetch
@@ -48,6 +46,7 @@ class ViewLoader:
         plan.fit(len(manifest), manifest.info.name)
         self.manifest, self.plan, self.views, self.reader = manifest, plan, check(views), reader
         self.device, self.dtype = usable(options.device), options.dtype
+        self.render, self.compiled = options.render(plan.share), options.compiled
         self.crop_on_device = options.crop_on_device
         self.sizes = [size_of(view) for view in views]
         self.replacer = Replacer(manifest, plan, options.skip)
@@ -113,7 +112,7 @@ class ViewLoader:
         length = decoded if self.crop_on_device else self.executor.bytes_for(len(hw))
         buffer = self._buffers.take(length)
         if self.crop_on_device:
-            pixels = DecodedImages(buffer[:length], hw, torch.from_numpy(params.boxes), self.sizes)
+            pixels = DecodedImages(buffer[:length], hw, torch.from_numpy(params.boxes), self.sizes, self.compiled)
         else:
             pixels = CroppedViews(buffer[:length], self.sizes)
         host = HostBatch(pixels, params.packed, params.keys, params.target, torch.from_numpy(params.rows))
@@ -141,9 +140,8 @@ class ViewLoader:
         return pending
 
     def _render(self, host: HostBatch) -> Batch:
-        render = host_renderer.render if self.device.type == "cpu" else device_renderer.render
         views = tuple(
-            apply_user_ops(view, render(on_device(view), pixels, packed, self.dtype), keys)
+            apply_user_ops(view, self.render(on_device(view), pixels, packed, self.dtype), keys)
             for view, pixels, packed, keys in zip(
                 self.views, host.pixels.views(), host.packed, host.keys.unbind(1), strict=True
             )

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ..augment.recipes import views_of
+from ..augment.renderers.compiler import Choice
 from ..augment.spec import Views
 from ..pipeline.batch import Loader, SampleReader
 from ..pipeline.choose import open_loader, open_set
@@ -99,6 +100,7 @@ def loading(
     device: torch.device,
     dtype: torch.dtype = torch.float32,
     *,
+    compile: Choice = "auto",
     skip: bool = False,
     reader: SampleReader | None = None,
 ) -> Loader:
@@ -112,6 +114,7 @@ def loading(
         dtype=dtype,
         threads=0 if options.workers == "auto" else options.workers,
         crops=options.crops,
+        compile=compile,
         skip=skip,
         source=options.source,
     )

@@ -14,8 +14,6 @@ from torch import Tensor
 
 from ...augment.checks import check
 from ...augment.draw import Draws, draw, user_keys
-from ...augment.renderers import device as device_renderer
-from ...augment.renderers import host as host_renderer
 from ...augment.renderers.dali import Renderer, Started, rest
 from ...augment.renderers.dali_graph import split
 from ...augment.renderers.dali_inputs import Unfit
@@ -57,6 +55,7 @@ class DaliLoader:
             raise NoJpeg(manifest, int(raw[0]))
         self.manifest, self.plan, self.views, self.reader = manifest, plan, check(views), reader
         self.device, self.dtype, self.times = usable(options.device), options.dtype, Times()
+        self.render = options.render(plan.share)
         threads, on = options.threads or share_of_cores(), "gpu" if self.device.type == "cuda" else "cpu"
         self.replacer = Replacer(manifest, plan, options.skip)
         self.jpegs = JpegReader(manifest, reader, threads, self.replacer)
@@ -118,12 +117,12 @@ class DaliLoader:
             return tuple(torch.empty(s, dtype=self.dtype, device=self.device).permute(0, 3, 1, 2) for s in shapes)
         with self.times.spent("wait"):
             pixels = self.renderer.take(pending.started)
-        render, views = host_renderer.render if self.device.type == "cpu" else device_renderer.render, []
+        views: list[Tensor] = []
         uid, occurrence = self.manifest.uid[pending.step.rows], pending.step.occurrence
         with self.times.spent("render"):
             for number, (view, draws, x) in enumerate(zip(self.views, pending.draws, pixels, strict=True)):
                 if left := split(view)[1]:
-                    x = render(left, x, self._moved(pack(rest(view, draws), len(x))), self.dtype)
+                    x = self.render(left, x, self._moved(pack(rest(view, draws), len(x))), self.dtype)
                 keys = user_keys(uid, seed=self.plan.seed, epoch=epoch, number=number, occurrence=occurrence)
                 views.append(apply_user_ops(view, x.to(self.dtype), self._moved(keys)))
         return tuple(views)
