@@ -125,31 +125,31 @@ def _taps(x: Tensor, p: Tensor, axis: int) -> Tensor:
 def _jitter(x: Planes, p: Tensor) -> Planes:
     """Blends and the hue shift by `p` [N, 3 * SLOTS + 1] of `packing`.
 
-    An image has at most one contrast, the blend that needs its mean. A first chain up to there finds the mean, so that
-    the second one, which makes the pixels, is not cut by a sum at each slot.
+    An image has at most one contrast, the blend that needs its mean. A compiler would stop at every slot to sum, so for
+    it a first chain of blends, up to the contrast, finds the mean; without one, sums cost less than that chain.
     """
-    slots, turns = p[:, :-1].unflatten(1, (SLOTS, 3)), p[:, -1]
-    factor, of_mean, of_luma = slots.unbind(2)  # [N, SLOTS] each
+    factor, of_mean, _ = p[:, :-1].unflatten(1, (SLOTS, 3)).unbind(2)  # [N, SLOTS] each
+    if not torch.compiler.is_compiling():
+        return _blends(x, p, factor)
     earlier = torch.stack([of_mean[:, : slot + 1].sum(1) == 0 for slot in range(SLOTS)], 1)  # than the contrast
-    before = _blends(
-        x, torch.where(earlier, factor, 1.0), torch.zeros_like(factor), of_luma, turns, earlier[:, HUE_AT - 1]
-    )
-    mean = _luma(before).mean((1, 2))
-    return _blends(x, factor, of_mean * mean[:, None], of_luma, turns)
+    first = torch.where(earlier, factor, 1.0)
+    before = _blends(x, p, first, torch.zeros_like(factor), earlier[:, HUE_AT - 1])
+    return _blends(x, p, factor, of_mean * _luma(before).mean((1, 2))[:, None])
 
 
-def _blends(
-    x: Planes, factor: Tensor, add: Tensor, of_luma: Tensor, turns: Tensor, turned: Tensor | None = None
-) -> Planes:
-    """Blend with `add` + `of_luma` * luma by `factor`, [N, SLOTS] each; before slot HUE_AT the hue shift, of images
-    `turned` [N] alone."""
+def _blends(x: Planes, p: Tensor, factor: Tensor, means: Tensor | None = None, turned: Tensor | None = None) -> Planes:
+    """Blend by `factor` with a share of the luma and with `means`, [N, SLOTS] each; before slot HUE_AT shift the hue of
+    images `turned` [N]. Without these: the means at each slot, and all images."""
     for slot in range(SLOTS):
         if slot == HUE_AT:
-            hued = shift_hue(x, turns)
+            hued = shift_hue(x, p[:, -1])
             x = hued if turned is None else [torch.where(_image(turned), *both) for both in zip(hued, x, strict=True)]
-        if not _is_off(factor[:, slot] != 1):
-            to = _image(add[:, slot]) + _image(of_luma[:, slot]) * _luma(x)
-            x = [torch.lerp(to, plane, _image(factor[:, slot])).clamp_(0, 1) for plane in x]
+        if _is_off(factor[:, slot] != 1):
+            continue
+        luma = _luma(x)
+        mean = p[:, 3 * slot + 1] * luma.mean((1, 2)) if means is None else means[:, slot]
+        to = _image(mean) + _image(p[:, 3 * slot + 2]) * luma
+        x = [torch.lerp(to, plane, _image(factor[:, slot])).clamp_(0, 1) for plane in x]
     return x
 
 

@@ -1,9 +1,12 @@
-"""The options of a loader decide who crops."""
+"""The options of a loader decide who crops, and what is compiled."""
+
+from contextlib import closing
 
 import pytest
 import torch
 
 from viewstream.augment import moco_v2
+from viewstream.augment.renderers import compiler, device, host, resample
 from viewstream.pipeline import Plan, open_loader
 from viewstream.pipeline.options import FEW_CORES, LoaderOptions
 from viewstream.shards.errors import UserError
@@ -29,3 +32,40 @@ def test_a_gpu_that_is_not_there_is_named_when_the_loader_is_opened(built, monke
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(UserError, match="there is no device cuda:1, torch finds 1 GPUs: choose cpu"):
         open_loader(name, built, Plan(len(built), batch=32), moco_v2(32), device="cuda:1")
+
+
+def test_a_gpu_renders_by_a_compiled_renderer_where_compiling_works(monkeypatch):
+    monkeypatch.setattr(compiler, "missing", lambda device: "")
+    assert LoaderOptions(device="cuda").compiled
+    assert LoaderOptions(device="cuda").render(8).__qualname__.startswith("compiled.")
+    assert LoaderOptions(device="cuda", compile="off").render(8) is device.render
+    assert LoaderOptions().render(8) is LoaderOptions(compile="on").render(8) is host.render  # nothing to compile
+    monkeypatch.setattr(compiler, "missing", lambda device: "the package triton is not installed")
+    assert LoaderOptions(device="cuda").render(8) is device.render
+    with pytest.raises(UserError, match=r"--compile on: .* cuda: the package triton is not installed; .* off"):
+        LoaderOptions(device="cuda", compile="on").render(8)
+
+
+def test_a_loader_passes_full_batches_and_crops_to_what_was_compiled(built, monkeypatch):
+    """Compiled parts are replaced by eager ones that count their calls; the CPU stands for a GPU."""
+    calls = []
+
+    def render(ops, pixels, packed, dtype=torch.float32):
+        calls.append(len(pixels))
+        return device.render(ops, pixels, packed, dtype)
+
+    def crop(rows, boxes, size):
+        calls.append("crop")
+        return resample.crop(rows, boxes, size)
+
+    plan, views = Plan(len(built), batch=40, tail="exact"), moco_v2(16)
+    with closing(open_loader("ffcv", built, plan, views, threads=1, crops="device")) as loader:
+        expected = [batch.views for batch in loader.epoch(0)]
+    monkeypatch.setattr(LoaderOptions, "compiled", True)
+    monkeypatch.setattr(LoaderOptions, "render", lambda options, full: calls.append(f"full {full}") or render)
+    monkeypatch.setattr(resample, "compiled", lambda size: crop)
+    with closing(open_loader("ffcv", built, plan, views, threads=1, crops="device")) as loader:
+        for batch, theirs in zip(loader.epoch(0), expected, strict=True):
+            for ours, other in zip(batch.views, theirs, strict=True):
+                torch.testing.assert_close(ours, other, rtol=0, atol=2e-3)
+    assert calls == ["full 40", *["crop", "crop", 40, 40] * 2, "crop", "crop", 16, 16]
