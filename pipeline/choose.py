@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ..augment.renderers.compiler import Choice
 from ..augment.spec import Views
 from ..shards.errors import UserError, choose, command
 from ..shards.files import PAGE
@@ -81,6 +82,7 @@ def open_loader(
     decode: Decode = "cpu",
     hw_decoder_load: float = 0.0,
     renderer: Renderer = "auto",
+    compile: Choice = "auto",
     skip: bool = False,
     source: str = "",
 ) -> "ViewLoader | DaliLoader":
@@ -98,6 +100,7 @@ def open_loader(
         decode=decode,
         hw_decoder_load=hw_decoder_load,
         renderer=renderer,
+        compile=compile,
         skip=skip,
     )
     if hw_decoder_load and reader != "dali":

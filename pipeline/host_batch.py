@@ -39,14 +39,17 @@ class DecodedImages:
     hw: np.ndarray  # [N, 2] px of the images; stays on the host, where shapes are decided
     boxes: Tensor  # [N, V, CROP_FIELDS] int32
     sizes: list[int]  # S of each view, px
+    compiled: bool = False  # the crop
 
     def views(self) -> list[Tensor]:
         """Crop each view, [N, S, S, 3] uint8, on the device of the pixels; a GPU's half precision costs a level."""
         dtype = torch.float16 if self.flat.is_cuda else torch.float32
         views = [self.flat.new_empty(len(self.hw), s, s, 3) for s in self.sizes]
         for part, canvas in resample.unpack(self.flat, self.hw):
-            for v, view in enumerate(views):
-                view[part] = resample.resized_crop(canvas, self.boxes[part, v], view.shape[1], dtype)
+            rows = resample.rows_of(canvas, dtype)
+            for v, (view, size) in enumerate(zip(views, self.sizes, strict=True)):
+                crop = resample.compiled(size) if self.compiled else resample.crop
+                view[part] = crop(rows, self.boxes[part, v], size)
         return views
 
     def map(self, move: Move) -> "DecodedImages":

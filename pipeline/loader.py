@@ -55,7 +55,8 @@ class ViewLoader:
     ):
         plan.fit(len(manifest), manifest.info.name)
         self.manifest, self.plan, self.views, self.reader = manifest, plan, check(views), reader
-        self.device, self.dtype, self.render = usable(options.device), options.dtype, options.render
+        self.device, self.dtype = usable(options.device), options.dtype
+        self.render, self.compiled = options.render(plan.share), options.compiled
         self.crop_on_device = options.crop_on_device
         self.sizes = [size_of(view) for view in views]
         self.replacer = Replacer(manifest, plan, options.skip)
@@ -133,7 +134,7 @@ class ViewLoader:
         length = decoded if self.crop_on_device else self.executor.bytes_for(len(hw))
         buffer = self._buffers.take(length)
         if self.crop_on_device:
-            pixels = DecodedImages(buffer[:length], hw, torch.from_numpy(params.boxes), self.sizes)
+            pixels = DecodedImages(buffer[:length], hw, torch.from_numpy(params.boxes), self.sizes, self.compiled)
         else:
             pixels = CroppedViews(buffer[:length], self.sizes)
         host = HostBatch(pixels, params.packed, params.keys, params.target, torch.from_numpy(params.rows))

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from ..augment.renderers import compiler, device
 from ..shards.errors import UserError, choose
 from .workers import share_of_cores
 
@@ -33,9 +34,10 @@ class LoaderOptions:
     `decode` "gpu" leaves decoding to nvJPEG and the crops to the device; pixels are those of that decoder (nvjpeg.py).
     DALI always decodes and crops by itself; with `hw_decoder_load`, an option for DALI on a GPU, an image may get its
     pixels from either of two decoders. `renderer` says what renders after the crop, from the same draws: `host` (on a
-    CPU only), `device`, or `kornia`, which blurs differently (docs/parity.md). `skip` replaces a damaged sample by
-    another one, the same through every reader, and adds it to the loader's `skipped`; a plan with the tail `exact`
-    never replaces.
+    CPU only), `device`, or `kornia`, which blurs differently (docs/parity.md). `compile` says whether torch.compile
+    joins the ops of a GPU's crops and views to few kernels: auto, where it works; a CPU has nothing to compile. `skip`
+    replaces a damaged sample by another one, the same through every reader, and adds it to the loader's `skipped`; a
+    plan with the tail `exact` never replaces.
     """
 
     device: torch.device | str = "cpu"  # where the views are rendered
@@ -45,6 +47,7 @@ class LoaderOptions:
     decode: Decode = "cpu"  # who decodes JPEGs
     hw_decoder_load: float = 0.0  # share of a batch that an A100's or H100's JPEG engine decodes, 1: all it can
     renderer: Renderer = "auto"  # auto: host on a CPU, device on a GPU
+    compile: compiler.Choice = "auto"
     skip: bool = False
 
     def __post_init__(self) -> None:
@@ -69,8 +72,14 @@ class LoaderOptions:
         return self.crops == "device"
 
     @property
-    def render(self) -> Callable[..., Tensor]:
-        """The renderer's `render`. UserError for one that is unknown, or does not work on the device."""
+    def compiled(self) -> bool:
+        """Whether the device's crops and ops are compiled. UserError for `on` where torch.compile does not work."""
+        where = torch.device(self.device)
+        return where.type == "cuda" and compiler.wanted(self.compile, where)
+
+    def render(self, full: int) -> Callable[..., Tensor]:
+        """What renders cropped views, in batches of `full` samples. UserError for a renderer that is unknown, or does
+        not work on the device."""
         name, on_host = choose("renderer", self.renderer, get_args(Renderer)), torch.device(self.device).type == "cpu"
         if name == "auto":
             name = "host" if on_host else "device"
@@ -79,6 +88,8 @@ class LoaderOptions:
                 f"--renderer host computes on the CPU, but the views are rendered on {self.device}: choose device, "
                 f"kornia or auto"
             )
+        if name == "device" and self.compiled:
+            return device.compiled(full)
         return import_module(f"..augment.renderers.{name}", __package__).render
 
 

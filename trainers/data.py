@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ..augment.recipes import views_of
+from ..augment.renderers.compiler import Choice
 from ..augment.spec import Views
 from ..pipeline.batch import Loader, SampleReader
 from ..pipeline.choose import open_loader, open_set
@@ -109,6 +110,7 @@ def loading(
     device: torch.device,
     dtype: torch.dtype = torch.float32,
     *,
+    compile: Choice = "auto",
     skip: bool = False,
     reader: SampleReader | None = None,
 ) -> Loader:
@@ -125,6 +127,7 @@ def loading(
         decode=options.decode,
         hw_decoder_load=options.hw_decoder_load,
         renderer=options.renderer,
+        compile=compile,
         skip=skip,
         source=options.source,
     )

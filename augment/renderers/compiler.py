@@ -1,8 +1,35 @@
-"""Whether torch.compile works on a device."""
+"""Whether torch.compile works on a device and is wanted there, and functions compiled by it."""
 
 import importlib.util
+from collections.abc import Callable
+from itertools import count
+from types import FunctionType
+from typing import Any, Literal
 
 import torch
+
+from ...shards.errors import UserError
+
+Choice = Literal["auto", "on", "off"]
+_numbers = count()
+
+
+def wanted(choice: Choice, device: torch.device) -> bool:
+    """Whether to compile on `device`; auto: on a GPU, where that works. UserError for `on` where it does not."""
+    if choice == "off" or (choice == "auto" and device.type != "cuda"):
+        return False
+    if (lack := missing(device)) and choice == "on":
+        raise UserError(f"--compile on: torch.compile does not work on {device}: {lack}; choose --compile off")
+    return not lack
+
+
+def compiled(function: FunctionType, *, dynamic: bool) -> Callable[..., Any]:
+    """`function` as one graph without breaks. It is a copy with a cache of its own, since torch compiles one function
+    eight times at most."""
+    code = function.__code__.replace(co_name=f"{function.__name__}_{next(_numbers)}")
+    copy = FunctionType(code, function.__globals__, code.co_name, function.__defaults__, function.__closure__)
+    copy.__kwdefaults__ = function.__kwdefaults__
+    return torch.compile(copy, fullgraph=True, dynamic=dynamic)
 
 
 def missing(device: torch.device) -> str:

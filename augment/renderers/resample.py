@@ -4,11 +4,14 @@ For a fast GPU beside a slow host: the host only decodes, and the device crops a
 weights are those of PIL (triangle or cubic, crop before resize), computed on the device from the boxes, without syncs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from . import compiler
 
 MAX_CANVAS = 1 << 26  # bytes; the matrix products take eight times as much
 
@@ -16,19 +19,28 @@ MAX_CANVAS = 1 << 26  # bytes; the matrix products take eight times as much
 def unpack(pixels: Tensor, hw: np.ndarray) -> Iterator[tuple[slice, Tensor]]:
     """Samples [H, W, 3], one after the other in the flat uint8 tensor `pixels`, of sizes `hw` [N, 2] px -> slices of
     samples, each with its canvas [n, max H, max W, 3], on the device, without syncs. A canvas of several samples has at
-    most MAX_CANVAS bytes."""
-    ends = np.concatenate([[0], np.cumsum(3 * hw.astype(np.int64).prod(axis=1))]).tolist()
+    most MAX_CANVAS bytes. Past its sample it repeats the last row and column, which no crop reads."""
+    area = hw.astype(np.int64).prod(axis=1)
+    places = np.column_stack([np.cumsum(area) - area, hw])  # first pixel, height, width
+    moved = torch.from_numpy(places)
+    moved = moved.pin_memory().to(pixels.device, non_blocking=True) if pixels.is_cuda else moved
     begin = 0
     while begin < len(hw):
         end = begin + 1
         while end < len(hw) and _canvas_bytes(hw[begin : end + 1]) <= MAX_CANVAS:
             end += 1
         height, width = hw[begin:end].max(axis=0).tolist()
-        out = pixels.new_zeros(end - begin, height, width, 3)
-        for i, (h, w) in enumerate(hw[begin:end].tolist(), begin):
-            out[i - begin, :h, :w] = pixels[ends[i] : ends[i + 1]].view(h, w, 3)
-        yield slice(begin, end), out
+        yield slice(begin, end), _gathered(pixels, moved[begin:end], height, width)
         begin = end
+
+
+def _gathered(pixels: Tensor, places: Tensor, height: int, width: int) -> Tensor:
+    """Samples at `places` [n, 3] (first pixel, height, width) -> their canvas [n, height, width, 3]."""
+    first, rows, columns = places[:, :, None].unbind(1)  # [n, 1] each
+    y = torch.arange(height, device=pixels.device).minimum(rows - 1)
+    x = torch.arange(width, device=pixels.device).minimum(columns - 1)
+    at = (first + y * columns)[:, :, None] + x[:, None, :]  # [n, height, width]
+    return pixels.view(-1, 3).index_select(0, at.view(-1)).view(*at.shape, 3)
 
 
 def _canvas_bytes(hw: np.ndarray) -> int:
@@ -49,21 +61,35 @@ def resized_crop(pixels: Tensor, boxes: Tensor, size: int, dtype: torch.dtype = 
 
     Within 1 level of the host's kernel with products in float32, within 2 in float16.
     """
-    box = boxes.to(pixels.device, torch.float32).unbind(1)
-    cubic = box[9] > 0
-    upright = torch.zeros_like(cubic)
-    rows = weights(box[0], box[2], box[4], box[6], upright, cubic, pixels.shape[1], size)  # [N, size, H]
-    columns = weights(box[1], box[3], box[5], box[7], box[8] > 0, cubic, pixels.shape[2], size)  # [N, size, W]
-    x = pixels.permute(0, 3, 1, 2).to(dtype)  # [N, 3, H, W]
-    x = x @ columns.to(dtype).transpose(1, 2)[:, None]  # [N, 3, H, size]
-    x = torch.where(_column(cubic), x.round().clamp(0, 255), x)  # PIL rounds and clips here; bicubic overshoots
-    x = rows.to(dtype)[:, None] @ x  # [N, 3, size, size]
-    return (x.float() + 0.5).clamp_(0, 255.5).permute(0, 2, 3, 1).to(torch.uint8)
+    return crop(rows_of(pixels, dtype), boxes, size)
 
 
-def _column(x: Tensor) -> Tensor:
-    """[N] -> [N, 1, 1, 1]."""
-    return x[:, None, None, None]
+def rows_of(pixels: Tensor, dtype: torch.dtype) -> Tensor:
+    """Images [N, H, W, 3] uint8 -> [N, H, 3, W] `dtype`: the rows of each color, what `crop` takes for any number of
+    views."""
+    return pixels.transpose(2, 3).to(dtype, memory_format=torch.contiguous_format)
+
+
+def crop(rows: Tensor, boxes: Tensor, size: int) -> Tensor:
+    """`resized_crop` of `rows_of` images, in their dtype whether autocast is on or not."""
+    with torch.autocast(rows.device.type, enabled=False):
+        n, height, _, width = rows.shape
+        box = boxes.to(rows.device, torch.float32).unbind(1)
+        cubic = box[9] > 0
+        upright = torch.zeros_like(cubic)
+        down = weights(box[0], box[2], box[4], box[6], upright, cubic, height, size)  # [N, size, H]
+        across = weights(box[1], box[3], box[5], box[7], box[8] > 0, cubic, width, size)  # [N, size, W]
+        x = rows.view(n, 3 * height, width) @ across.to(rows.dtype).transpose(1, 2)  # [N, 3 H, size]
+        x = torch.where(cubic[:, None, None], x.round().clamp(0, 255), x)  # PIL rounds and clips: bicubic overshoots
+        x = down.to(rows.dtype) @ x.view(n, height, 3 * size)  # [N, size, 3 size]
+        x = (x.float() + 0.5).clamp_(0, 255.5).to(torch.uint8)
+        return x.view(n, size, 3, size).transpose(2, 3)
+
+
+@cache
+def compiled(size: int) -> Callable[..., Tensor]:
+    """`crop` to `size` px, compiled for any number and size of images."""
+    return compiler.compiled(crop, dynamic=True)
 
 
 def weights(

@@ -27,13 +27,14 @@ BITS = 24  # per number, so that float32 holds it exactly
 def apply_user_ops(view: View, x: Tensor, keys: Tensor) -> Tensor:
     """`x` [N, 3, S, S] float, normalized, after the user's ops of `view`: same shape and dtype, channels_last.
 
-    `keys`: `draw.user_keys` of the batch, [N] int64, on the CPU or the device of `x`. UserError for an op that changes
-    the shape.
+    `keys`: `draw.user_keys` of the batch, [N] int64, on the CPU or the device of `x`. Autocast does not reach the ops.
+    UserError for an op that changes the shape.
     """
     shape, dtype = x.shape, x.dtype
     ops = user_ops(view)
     for place, op in enumerate(ops):
-        x = op(x, KeyedGenerator(fold(keys, place), x.device))
+        with torch.autocast(x.device.type, enabled=False):
+            x = op(x, KeyedGenerator(fold(keys, place), x.device))
         if not isinstance(x, Tensor) or x.shape != shape:
             found = list(x.shape) if isinstance(x, Tensor) else x
             raise UserError(f"{op} returned {found} for views {list(shape)}: return a tensor of the same shape")

@@ -59,7 +59,7 @@ class DaliLoader:
             raise NoJpeg(manifest, int(raw[0]))
         self.manifest, self.plan, self.views, self.reader = manifest, plan, check(views), reader
         self.device, self.dtype, self.times = usable(options.device), options.dtype, Times()
-        self.render = options.render
+        self.render = options.render(plan.share)
         threads, on = options.threads or share_of_cores(), "gpu" if self.device.type == "cuda" else "cpu"
         self.replacer = Replacer(manifest, plan, options.skip)
         self.jpegs = JpegReader(manifest, reader, threads, ahead(self.device), self.replacer)
@@ -124,7 +124,7 @@ class DaliLoader:
             return tuple(torch.empty(s, dtype=self.dtype, device=self.device).permute(0, 3, 1, 2) for s in shapes)
         with self.times.spent("wait"):
             pixels = self.renderer.take(pending.started)
-        views = []
+        views: list[Tensor] = []
         uid, occurrence = self.manifest.uid[pending.step.rows], pending.step.occurrence
         with self.times.spent("render"):
             for number, (view, draws, x) in enumerate(zip(self.views, pending.draws, pixels, strict=True)):

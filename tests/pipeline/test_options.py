@@ -1,4 +1,4 @@
-"""The options of a loader decide who crops and what renders."""
+"""The options of a loader decide who crops, what renders, and what is compiled."""
 
 from contextlib import closing
 from dataclasses import replace
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from viewstream.augment import moco_v1, moco_v2
-from viewstream.augment.renderers import device, host, kornia
+from viewstream.augment.renderers import compiler, device, host, kornia, resample
 from viewstream.pipeline import Plan, open_loader
 from viewstream.pipeline.options import FEW_CORES, LoaderOptions
 from viewstream.shards.errors import UserError
@@ -61,14 +61,14 @@ def test_a_share_of_the_jpeg_engine_is_for_dali_on_a_gpu_alone(built):
     ],
 )
 def test_a_renderer_is_chosen_by_name_or_by_the_device(renderer, on, module):
-    assert LoaderOptions(renderer=renderer, device=on).render is module.render
+    assert LoaderOptions(renderer=renderer, device=on, compile="off").render(8) is module.render
 
 
 def test_the_host_renderer_is_refused_on_a_gpu_and_an_unknown_one_everywhere():
     with pytest.raises(UserError, match="computes on the CPU, but the views are rendered on cuda:0: choose device"):
-        _ = LoaderOptions(renderer="host", device="cuda:0").render
+        LoaderOptions(renderer="host", device="cuda:0").render(8)
     with pytest.raises(UserError, match="unknown renderer 'korna': did you mean 'kornia'"):
-        _ = LoaderOptions(renderer="korna").render
+        LoaderOptions(renderer="korna").render(8)
 
 
 def views_of(built, name, renderer, plan, views=moco_v1):
@@ -87,3 +87,40 @@ def test_every_loader_and_rank_executes_the_same_draws_through_kornia(built, nam
         torch.testing.assert_close(torch.cat(parts), ours, rtol=0, atol=1e-5)
         torch.testing.assert_close(ours, others, rtol=0, atol=1e-4)  # no blur: the same pixels
         assert not torch.equal(ours, others)  # and not the same arithmetic
+
+
+def test_a_gpu_renders_by_a_compiled_renderer_where_compiling_works(monkeypatch):
+    monkeypatch.setattr(compiler, "missing", lambda device: "")
+    assert LoaderOptions(device="cuda").compiled
+    assert LoaderOptions(device="cuda").render(8).__qualname__.startswith("compiled.")
+    assert LoaderOptions(device="cuda", compile="off").render(8) is device.render
+    assert LoaderOptions().render(8) is LoaderOptions(compile="on").render(8) is host.render  # nothing to compile
+    monkeypatch.setattr(compiler, "missing", lambda device: "the package triton is not installed")
+    assert LoaderOptions(device="cuda").render(8) is device.render
+    with pytest.raises(UserError, match=r"--compile on: .* cuda: the package triton is not installed; .* off"):
+        LoaderOptions(device="cuda", compile="on").render(8)
+
+
+def test_a_loader_passes_full_batches_and_crops_to_what_was_compiled(built, monkeypatch):
+    """Compiled parts are replaced by eager ones that count their calls; the CPU stands for a GPU."""
+    calls = []
+
+    def render(ops, pixels, packed, dtype=torch.float32):
+        calls.append(len(pixels))
+        return device.render(ops, pixels, packed, dtype)
+
+    def crop(rows, boxes, size):
+        calls.append("crop")
+        return resample.crop(rows, boxes, size)
+
+    plan, views = Plan(len(built), batch=40, tail="exact"), moco_v2(16)
+    with closing(open_loader("ffcv", built, plan, views, threads=1, crops="device")) as loader:
+        expected = [batch.views for batch in loader.epoch(0)]
+    monkeypatch.setattr(LoaderOptions, "compiled", True)
+    monkeypatch.setattr(LoaderOptions, "render", lambda options, full: calls.append(f"full {full}") or render)
+    monkeypatch.setattr(resample, "compiled", lambda size: crop)
+    with closing(open_loader("ffcv", built, plan, views, threads=1, crops="device")) as loader:
+        for batch, theirs in zip(loader.epoch(0), expected, strict=True):
+            for ours, other in zip(batch.views, theirs, strict=True):
+                torch.testing.assert_close(ours, other, rtol=0, atol=2e-3)
+    assert calls == ["full 40", *["crop", "crop", 40, 40] * 2, "crop", "crop", 16, 16]
