@@ -54,7 +54,7 @@ def test_training_never_waits_for_the_gpu(built, tmp_path, precision, crops):
         with kernels(run, device), closing(training_loader(recipe, run, built, device)) as loader:
             steps = len(loader)
             checkpoints = CheckpointManager(tmp_path, state, {}, per_epoch=steps)
-            with closing(Log(tmp_path, range(steps), batch=16, every=steps)) as log:
+            with checkpoints, closing(Log(tmp_path, range(steps), batch=16, every=steps)) as log:
                 assert train(recipe, Guarded(loader), checkpoints, log) == steps > WARM + 2
     finally:
         torch.cuda.set_sync_debug_mode("default")

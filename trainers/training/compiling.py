@@ -12,9 +12,12 @@ from .options import Run
 
 def compiled(run: Run, device: torch.device) -> bool:
     """Whether `run` compiles on `device`; auto: on a GPU where that works. UserError for `on` where it does not."""
-    if run.compile in (True, "on") and (reason := _obstacle(run, device)):
-        raise UserError(f"--compile on does not work here ({reason}): --compile off trains without it")
-    return run.compile in (True, "on") or (_automatic(run, device) and not _obstacle(run, device))
+    asked = run.compile in (True, "on")
+    if (asked or _automatic(run, device)) and (obstacle := _obstacle(run, device)):
+        if asked:
+            raise UserError(f"--compile on does not work here ({obstacle}): --compile off trains without it")
+        return False
+    return asked or _automatic(run, device)
 
 
 def described(run: Run, device: torch.device) -> str:

@@ -25,6 +25,7 @@ from ..methods.build import build, check
 from ..methods.supervised import takes_statistics
 from ..ranks import rank, world_size
 from ..recipes.options import Recipe, Supervised
+from .compiling import compiled
 from .loggers import MetricLogger, TensorBoardLogger, WandbLogger
 from .optim import optimizer_of
 from .options import Run
@@ -70,7 +71,8 @@ def training_loader(
     plan = training_plan(recipe, data)
     check(recipe, views, data)
     skip, dtype = run.on_error == "skip", precision(recipe, device)
-    return loading(data, plan, views, run, device, dtype, skip=skip, reader=reader)
+    compile = "on" if compiled(run, device) else "off"
+    return loading(data, plan, views, run, device, dtype, compile=compile, skip=skip, reader=reader)
 
 
 def training_state(recipe: Recipe, run: Run, data: Manifest, device: torch.device, *, fresh: bool) -> TrainState:
