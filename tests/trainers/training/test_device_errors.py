@@ -87,3 +87,14 @@ def test_other_errors_of_a_program_stay_what_they_are(run, monkeypatch):
     monkeypatch.setattr(Failing, "error", RuntimeError("a bug"))
     with pytest.raises(RuntimeError, match="a bug"):
         run("run", RECIPE)
+
+
+@pytest.mark.full
+def test_full_memory_on_one_rank_ends_all_with_its_line_and_a_whole_checkpoint(program, built, tmp_path):
+    done = program("tests/trainers/training/full_memory.py", built.root, tmp_path / "run")
+    assert done.returncode == 2
+    last = done.stderr.splitlines()[-1]
+    assert "error: the memory of the cpu is too small for --batch-size 16 (8 images at once)" in last
+    assert "Traceback" not in done.stderr
+    step = torch.load(tmp_path / "run" / "last.pt", weights_only=True)["step"]
+    assert step in (1, 2)  # rank 0 may be ended while it writes the second
