@@ -105,3 +105,12 @@ def test_a_step_exchanges_the_statistics_of_the_whole_m2t_teacher_once(on_gpu, m
             method.target(x)
         method.after_step(NOW)
     assert sum(count for name, count in counted.launches.items() if "reduce" in name) == 1
+
+
+def test_the_forward_of_m2t_launches_at_most_2500_operations(on_gpu):
+    """Two passes of the student and two of the teacher, 256 images in 8 groups."""
+    method, batch = on_gpu(M2T(arch="resnet50"), side=224)
+    method.before_step(NOW)
+    with Counted() as counted, torch.autocast("cuda", torch.bfloat16):
+        method(batch, NOW)
+    assert counted.total <= 2500
