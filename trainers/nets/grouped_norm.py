@@ -50,11 +50,11 @@ class ByGroup(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         x, weight, seen = ctx.saved_tensors
-        of_x, of_weight = ctx.needs_input_grad[:2]
-        wanted, parts = [of_x, of_weight, of_weight], zip(grad.chunk(ctx.count), x.chunk(ctx.count), seen, strict=True)
+        of_x, of_affine = ctx.needs_input_grad[0], any(ctx.needs_input_grad[1:3])
+        wanted, parts = [of_x, of_affine, of_affine], zip(grad.chunk(ctx.count), x.chunk(ctx.count), seen, strict=True)
         grads = [_GRADIENTS(dy, part, weight, *own, *own, True, ctx.eps, wanted) for dy, part, own in parts]
         dx, dw, db = zip(*grads, strict=True)
-        sums = torch.stack(dw + db).unflatten(0, (2, -1)).sum(1) if of_weight else (None, None)
+        sums = torch.stack(dw + db).unflatten(0, (2, -1)).sum(1) if of_affine else (None, None)
         return torch.cat(dx) if of_x else None, *sums, None, None, None, None
 
 
