@@ -87,7 +87,7 @@ def time_cuda(pixels: Tensor, view: View, rounds: int) -> dict[str, float]:
     n, ops, block = len(pixels), on_device(view), torch.empty(1 << 28, dtype=torch.uint8, device="cuda")
     packed = torch.from_numpy(parameters(view, n, 0)).cuda()
     cases: dict[str, Case] = {"copy": block.clone}
-    for name, render in (("eager", device.render), ("compiled", torch.compile(device.render))):
+    for name, render in (("eager", device.render), ("compiled", device.compiled(n))):
         cases[name] = partial(render, ops, pixels, packed, torch.float16)
         cases[name]()
     torch.cuda.set_sync_debug_mode("error")
