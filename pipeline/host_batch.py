@@ -1,5 +1,4 @@
-"""Batches on the host before rendering: views that are cropped already, or whole images that the device will crop, or
-where it holds them."""
+"""Batches before rendering: views that are cropped already, or whole images that the device will crop."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -35,17 +34,18 @@ class CroppedViews:
 class DecodedImages:
     """The pixels of a batch of whole images, which the device will crop."""
 
-    flat: Tensor  # uint8: image after image, each [H, W, 3]
+    flat: Tensor  # uint8: image after image, each [H, W, 3]; those of the batch, or all that the device holds
     hw: np.ndarray  # [N, 2] px of the images; stays on the host, where shapes are decided
     boxes: Tensor  # [N, V, CROP_FIELDS] int32
     sizes: list[int]  # S of each view, px
     compiled: bool = False  # the crop
+    first: np.ndarray | None = None  # [N] int64: where each image begins in `flat`, px; None: one after the other
 
     def views(self) -> list[Tensor]:
         """Crop each view, [N, S, S, 3] uint8, on the device of the pixels; a GPU's half precision costs a level."""
         dtype = torch.float16 if self.flat.is_cuda else torch.float32
         views = [self.flat.new_empty(len(self.hw), s, s, 3) for s in self.sizes]
-        for part, canvas in resample.unpack(self.flat, self.hw):
+        for part, canvas in resample.unpack(self.flat, self.hw, self.first):
             rows = resample.rows_of(canvas, dtype)
             for v, (view, size) in enumerate(zip(views, self.sizes, strict=True)):
                 crop = resample.compiled(size) if self.compiled else resample.crop
@@ -58,36 +58,10 @@ class DecodedImages:
 
 
 @dataclass(frozen=True)
-class HeldImages:
-    """The pixels of a batch whose images lie on the device already, among those of the whole set."""
-
-    flat: Tensor  # uint8, on the device: all that it holds, image after image, each [H, W, 3]
-    begin: np.ndarray  # [N] int64: first byte of each image
-    at: Tensor  # [N] int64: the numbers of the images, where all of the set have one size; else empty
-    hw: np.ndarray  # [N, 2] px of the images
-    boxes: Tensor  # [N, V, CROP_FIELDS] int32
-    sizes: list[int]  # S of each view, px
-
-    def views(self) -> list[Tensor]:
-        """Each view, as from `DecodedImages`; the images are collected on the device."""
-        if len(self.at):
-            flat = self.flat.view(-1, 3 * int(self.hw[0].prod())).index_select(0, self.at).view(-1)
-        else:
-            ends = self.begin + 3 * self.hw.astype(np.int64).prod(axis=1)
-            places = zip(self.begin.tolist(), ends.tolist(), strict=True)
-            flat = torch.cat([self.flat[:0], *(self.flat[begin:end] for begin, end in places)])
-        return DecodedImages(flat, self.hw, self.boxes, self.sizes).views()
-
-    def map(self, move: Move) -> "HeldImages":
-        """The same images, their boxes through `move`."""
-        return replace(self, at=move(self.at), boxes=move(self.boxes))
-
-
-@dataclass(frozen=True)
 class HostBatch:
     """A batch before rendering."""
 
-    pixels: CroppedViews | DecodedImages | HeldImages
+    pixels: CroppedViews | DecodedImages
     packed: tuple[Tensor, ...]  # for each view the parameters of the ops after the crop, [N, P] float32
     keys: Tensor  # [N, V] int64, for the user's ops; stays on the host, where some of their numbers are made
     target: Tensor  # [N] int64

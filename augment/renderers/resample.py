@@ -16,12 +16,14 @@ from . import compiler
 MAX_CANVAS = 1 << 26  # bytes; the matrix products take eight times as much
 
 
-def unpack(pixels: Tensor, hw: np.ndarray) -> Iterator[tuple[slice, Tensor]]:
-    """Samples [H, W, 3], one after the other in the flat uint8 tensor `pixels`, of sizes `hw` [N, 2] px -> slices of
-    samples, each with its canvas [n, max H, max W, 3], on the device, without syncs. A canvas of several samples has at
-    most MAX_CANVAS bytes. Past its sample it repeats the last row and column, which no crop reads."""
+def unpack(pixels: Tensor, hw: np.ndarray, first: np.ndarray | None = None) -> Iterator[tuple[slice, Tensor]]:
+    """Samples [H, W, 3] in the flat uint8 tensor `pixels`, of sizes `hw` [N, 2] px -> slices of samples, each with its
+    canvas [n, max H, max W, 3], on the device, without syncs. A canvas of several samples has at most MAX_CANVAS bytes.
+    Past its sample it repeats the last row and column, which no crop reads.
+
+    `first` [N] int64: where samples begin, px; by default they lie one after the other."""
     area = hw.astype(np.int64).prod(axis=1)
-    places = np.column_stack([np.cumsum(area) - area, hw])  # first pixel, height, width
+    places = np.column_stack([np.cumsum(area) - area if first is None else first, hw])  # first pixel, height, width
     moved = torch.from_numpy(places)
     moved = moved.pin_memory().to(pixels.device, non_blocking=True) if pixels.is_cuda else moved
     begin = 0

@@ -32,8 +32,6 @@ class HeldReader(SampleReader):
 
     def __init__(self, manifest: Manifest, pixels: Tensor, first: np.ndarray, failed: dict[int, UserError]):
         self.pixels, self.first, self.failed, self._hw = pixels, first, failed, manifest.hw
-        sizes = np.unique(self._hw[first >= 0], axis=0)
-        self._each = 3 * int(sizes.prod()) if len(sizes) == 1 else 0  # bytes of every image
 
     def read(self, row: int) -> np.ndarray:
         if row in self.failed:
@@ -48,10 +46,6 @@ class HeldReader(SampleReader):
     def close(self) -> None:
         """Give the memory back."""
         self.pixels = self.pixels.new_empty(0)
-
-    def numbers(self, rows: np.ndarray) -> np.ndarray:
-        """The places of images `rows` [N] among those held, [N] int64, where all have one size; else empty."""
-        return self.first[rows] // self._each if self._each else rows[:0]
 
     def failed_of(self, rows: np.ndarray) -> dict[int, UserError]:
         """The errors of damaged images among `rows` [N], by position."""

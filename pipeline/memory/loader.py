@@ -21,7 +21,7 @@ from ..batch import Batch, SampleReader
 from ..cut.resize import resized_crops_of_all
 from ..damage import Replacer
 from ..executor import Chunk, Task
-from ..host_batch import HeldImages, HostBatch
+from ..host_batch import DecodedImages, HostBatch
 from ..loader import Pending, ViewLoader
 from ..options import DEFAULTS, LoaderOptions, usable
 from ..plan.order import Plan
@@ -62,9 +62,9 @@ class MemoryLoader(ViewLoader):
     def _allocate(self, params: BatchParams) -> Pending:
         if not self.crop_on_device:
             return super()._allocate(params)
-        first, at = self.held.first[params.rows], torch.from_numpy(self.held.numbers(params.rows))
-        boxes = torch.from_numpy(params.boxes)
-        pixels = HeldImages(self.held.pixels, first, at, self.manifest.hw[params.rows], boxes, self.sizes)
+        first, boxes = self.held.first[params.rows] // 3, torch.from_numpy(params.boxes)
+        hw = self.manifest.hw[params.rows]
+        pixels = DecodedImages(self.held.pixels, hw, boxes, self.sizes, self.compiled, first)
         host = HostBatch(pixels, params.packed, params.keys, params.target, torch.from_numpy(params.rows))
         return Pending(params, host, self._buffers.take(0))
 

@@ -156,8 +156,9 @@ def _cached(loader: ViewLoader) -> Callable[[int], Iterator[Batch]]:
     """CACHED batches of the host over and over, copied and rendered for each step."""
 
     def kept(t: Tensor) -> Tensor:
-        copy = torch.empty_like(t, pin_memory=loader.device.type == "cuda")
-        return copy.copy_(t)
+        if t.is_cuda:  # decoded or held there
+            return t
+        return torch.empty_like(t, pin_memory=loader.device.type == "cuda").copy_(t)
 
     with closing(loader.host_batches(0)) as hosts:
         held = [host.map(kept) for host in itertools.islice(hosts, CACHED)]
