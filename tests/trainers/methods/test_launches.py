@@ -92,10 +92,10 @@ def counted(recipe, dtype, monkeypatch):
     return launches
 
 
-@pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 2000), (torch.bfloat16, 2030)])
-def test_a_step_of_moco_with_eight_groups_launches_about_2000_kernels(dtype, most, monkeypatch):
-    """6,900 when the network ran once for each group. bf16 adds a cast of each weight and gradient, 174 in all."""
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_step_of_moco_with_eight_groups_launches_at_most_2000_kernels(dtype, monkeypatch):
+    """6,900 when the network ran once for each group. bf16 adds a cast of each weight and gradient."""
     launches = counted(MoCo(arch="resnet50", bn_groups=8), dtype, monkeypatch)
-    assert launches.total <= most
+    assert launches.total <= 2000
     assert launches.launches["native_batch_norm"] == 2 * 8 * 53
     assert launches.launches["convolution"] == 2 * 53  # on the whole batch
