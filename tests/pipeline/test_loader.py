@@ -170,4 +170,4 @@ def test_an_epoch_that_is_never_asked_for_a_batch_leaves_nothing_and_its_errors_
         with pytest.raises(UserError, match="no rows"):
             next(nothing)
         loader.epoch(2)
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads  # threads of earlier tests may end meanwhile

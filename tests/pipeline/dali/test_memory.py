@@ -88,6 +88,9 @@ def test_the_decoder_on_a_gpu_gets_its_share_and_memory(built, monkeypatch):
     monkeypatch.setattr("viewstream.pipeline.dali.loader.Renderer", lambda *args: got.append(args))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "device", lambda index: contextlib.nullcontext())
-    options, reader = LoaderOptions(device="cuda", threads=2, hw_decoder_load=0.75), open_reader("folder", built)
+    options, reader = (
+        LoaderOptions(device="cuda", threads=2, compile="off", hw_decoder_load=0.75),
+        open_reader("folder", built),
+    )
     DaliLoader(built, Plan(len(built), 8), moco_v2(32), reader, options).jpegs.close()
     assert got == [(moco_v2(32), 8, "gpu", 2, hints(built, 0.75))]
