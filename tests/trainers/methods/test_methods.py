@@ -62,8 +62,9 @@ def test_the_readmes_command_trains_on_two_ranks(program, words, built, tmp_path
 @pytest.mark.parametrize("name", WORDS)
 def test_two_ranks_and_a_resume_on_one_follow_the_losses_of_one(program, words, tmp_path, name):
     one, two = tmp_path / "one", tmp_path / "two"
-    # 24 steps. At a rate of 0.003, two passes through BatchNorm of few images multiply rounding by some ten per step.
-    calm = ("--lr", 1e-5 if name in ("byol", "sts", "m2t") else 0.003, "--epochs", 4)
+    # 24 steps. Convolutions of 16 images and of 8 round differently, and at a rate of 0.003 two passes through BatchNorm
+    # of few images multiply that by some ten per step.
+    calm = ("--lr", 1e-5 if name in ("byol", "sts", "m2t") else 0.001, "--epochs", 4)
     assert program(*words(name, *calm, "--out", one)).returncode == 0
     done = program(*words(name, *calm, "--keep-every", 2, "--out", two), ranks=2)
     assert done.returncode == 0, done.stderr
@@ -89,7 +90,8 @@ def trained(root, name, folder):
     before = {key: value.clone() for key, value in method.state_dict().items()}
     state = TrainState(method, optim.optimizer_of(method, recipe), torch.amp.GradScaler("cpu", enabled=False))
     log = Log(folder, range(2 * len(loader)), batch=recipe.batch_size, every=100)
-    train(recipe, loader, CheckpointManager(folder, state, {}, per_epoch=len(loader)), log)
+    with CheckpointManager(folder, state, {}, per_epoch=len(loader)) as checkpoints:
+        train(recipe, loader, checkpoints, log)
     loader.close()
     return before, method.state_dict()
 
