@@ -1,6 +1,8 @@
 """The compiled renderer and crops: one graph each, the pixels of the eager ones, and no compiling again."""
 
+import dis
 from functools import partial
+from inspect import getmembers, isfunction
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import torch
 from viewstream.augment.crops import crop_params, on_device, rest
 from viewstream.augment.draw import draw
 from viewstream.augment.recipes import views_of
-from viewstream.augment.renderers import compiler, device, resample
+from viewstream.augment.renderers import compiler, device, packing, resample
 from viewstream.augment.renderers.packing import pack
 from viewstream.augment.spec import (
     ColorJitter,
@@ -60,6 +62,12 @@ def test_each_op_compiles_to_one_graph_with_the_pixels_of_the_eager_renderer(op)
     ours, eager = device.compiled(8)(*batch), device.render(*batch)
     torch.testing.assert_close(ours, eager, rtol=0, atol=3e-6)
     assert ours.stride() == eager.stride()
+
+
+def test_what_is_compiled_matches_no_classes_which_torch_before_2_12_cannot_trace():
+    compiled = [function for module in (device, resample) for _, function in getmembers(module, isfunction)]
+    for function in (*compiled, packing.width, packing.reach):
+        assert "MATCH_CLASS" not in {step.opname for step in dis.get_instructions(function)}, function
 
 
 def test_a_compiled_view_within_autocast_is_that_outside_of_it():
