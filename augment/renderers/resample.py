@@ -101,7 +101,6 @@ def compiled(size: int) -> Callable[..., Tensor]:
     again, is cropped by `crop`."""
     several = compiler.compiled(crop, dynamic=True)
 
-    @torch.no_grad()  # else the same crops with gradients and without would be compiled each
     def either(rows: Tensor, boxes: Tensor, size: int) -> Tensor:
         return (several if len(rows) > 1 else crop)(rows, boxes, size)
 

@@ -77,6 +77,14 @@ def test_a_compiled_view_within_autocast_is_that_outside_of_it():
         assert torch.equal(device.compiled(8)(*batch), outside)
 
 
+def test_a_view_is_compiled_once_for_training_and_for_features():
+    batch, before = inputs((RandomResizedCrop(16), Grayscale(), Normalize())), compilations()
+    with torch.no_grad():
+        device.compiled(8)(*batch)
+    device.compiled(8)(*batch)
+    assert compilations() == before + 1
+
+
 def test_a_last_smaller_batch_is_rendered_without_compiling_again():
     ops, pixels, packed = inputs((RandomResizedCrop(16), Grayscale(), Normalize()))
     render = device.compiled(8)
