@@ -51,7 +51,7 @@ def _apply(op: Op, x: Tensor, p: Tensor) -> Tensor:
             mean, std = (torch.cat([x.new_full((1,), value) for value in values]) for values in (op.mean, op.std))
             return K.Normalize(mean, std)(x, params={"batch_prob": ALWAYS})
         case HideAndSeek():
-            return x * kept(p[:, 0].long(), p[:, 1:], x.shape[-1])
+            return x * kept(p[:, 0].long(), p[:, 1:], x.shape[-1])[:, None]
     raise AssertionError(f"the host executes {op}")
 
 
