@@ -77,12 +77,13 @@ class BufferPool:
     """Memory for pixels that is used again, since fresh memory would cost a tenth of a CPU loader's time.
 
     `pinned` memory, for copies to a GPU, is not used again here: a copy may still be reading it, and torch keeps it
-    anyway. `varying`: lengths differ from batch to batch, so buffers get an eighth more than they need. `stream`:
-    the memory belongs to that stream of a GPU, not to the host.
+    anyway. `varying`: lengths differ from batch to batch, so buffers that are used again get an eighth more than they
+    need. `stream`: the memory belongs to that stream of a GPU, not to the host.
     """
 
     def __init__(self, *, pinned: bool, varying: bool, stream: torch.cuda.Stream | None = None):
-        self.pinned, self.varying, self.stream = pinned, varying, stream
+        self.pinned, self.stream = pinned, stream
+        self.spare = varying and not pinned
         self._spare: list[Tensor] = []
 
     def take(self, length: int) -> Tensor:
@@ -90,7 +91,7 @@ class BufferPool:
         while self._spare:
             if len(buffer := self._spare.pop()) >= length:
                 return buffer
-        length += length // 8 if self.varying else 0
+        length += length // 8 if self.spare else 0
         if self.stream:
             with torch.cuda.stream(self.stream):
                 return torch.empty(length, dtype=torch.uint8, device=self.stream.device)

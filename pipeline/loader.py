@@ -56,7 +56,9 @@ class ViewLoader:
         plan.fit(len(manifest), manifest.info.name)
         self.manifest, self.plan, self.views, self.reader = manifest, plan, check(views), reader
         self.device, self.dtype = usable(options.device), options.dtype
-        self.render, self.compiled = options.render(plan.share), options.compiled
+        self.render = options.render(plan.share)
+        # Kernels for all sizes depend on the sizes that came first, which are others in a resumed run.
+        self.compiled = options.compiled and not torch.are_deterministic_algorithms_enabled()
         self.crop_on_device = options.crop_on_device
         self.sizes = [size_of(view) for view in views]
         self.replacer = Replacer(manifest, plan, options.skip)

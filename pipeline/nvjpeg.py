@@ -35,7 +35,7 @@ def open_nvjpeg(device: torch.device) -> Decode:
             decode = adapter(device)
             decode([as_stored(_tiny())])
             return decode
-        except (ImportError, AttributeError, OSError, RuntimeError) as error:
+        except (ImportError, AttributeError, TypeError, ValueError, OSError, RuntimeError) as error:
             reasons.append(f"{package}: {(str(error) or type(error).__name__).splitlines()[0]}")
     raise UserError(
         f"--decode gpu finds no nvJPEG ({'; '.join(reasons)}): pip install 'viewstream[nvjpeg]' brings it with "

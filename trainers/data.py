@@ -30,7 +30,7 @@ OnError = Annotated[Literal["stop", "skip"], "stop: a damaged image ends the run
 
 @dataclass(frozen=True, kw_only=True)
 class Loading:
-    """How images are loaded; no result depends on it"""
+    """How images are loaded; order and draws do not depend on it"""
 
     loader: Annotated[str, "folder, webdataset, webdataset-stream, ffcv, dali, or memory for a small set"] = "ffcv"
     workers: Annotated[int | Literal["auto"], "loader threads per process; auto: measured in the first seconds", 1] = (
@@ -136,6 +136,7 @@ def loading(
 def evaluating(
     manifest: Manifest, size: int, batch: int, options: Loading, device: torch.device, views: str = "evaluation"
 ) -> Loader:
-    """The loader of each image once, with the augmentation recipe `views` at `size` px."""
+    """The loader of each image once, with the augmentation recipe `views` at `size` px. Nothing is compiled for it:
+    the few ops of such a view leave little to join."""
     plan = Plan(len(manifest), batch, world_size(), rank(), tail="exact")
-    return loading(manifest, plan, views_of(views, size), options, device)
+    return loading(manifest, plan, views_of(views, size), options, device, compile="off")

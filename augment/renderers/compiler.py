@@ -28,12 +28,12 @@ def wanted(choice: Choice, device: torch.device) -> bool:
 
 
 def compiled(function: FunctionType, *, dynamic: bool) -> Callable[..., Any]:
-    """`function` as one graph without breaks. It is a copy with a cache of its own, since torch compiles one function
-    eight times at most."""
+    """`function` as one graph without breaks and without gradients, since torch would compile it again for these. It is
+    a copy with a cache of its own, since torch compiles one function eight times at most."""
     code = function.__code__.replace(co_name=f"{function.__name__}_{next(_numbers)}")
     copy = FunctionType(code, function.__globals__, code.co_name, function.__defaults__, function.__closure__)
     copy.__kwdefaults__ = function.__kwdefaults__
-    return torch.compile(copy, fullgraph=True, dynamic=dynamic)
+    return torch.no_grad()(torch.compile(copy, fullgraph=True, dynamic=dynamic))
 
 
 def missing(device: torch.device) -> str:

@@ -53,32 +53,27 @@ def _compiled(ops: tuple[Op, ...], shape: torch.Size, dtype: torch.dtype) -> Cal
 
 
 def _apply(op: Op, x: Planes, p: Tensor) -> Planes:
-    match op:
-        case ColorJitter():
-            return _jitter(x, p)
-        case Grayscale() if _is_off(p > 0):
-            return x
-        case GaussianBlur() if _is_off(p[:, 1:] != 0):
-            return x
-        case Grayscale():
-            luma = _luma(x)
-            return [torch.lerp(plane, luma, _image(p)) for plane in x]
-        case GaussianBlur():
-            return _blur(x, p)
-        case Solarize():
-            on = _image(p) > 0
-            return [torch.where((plane >= op.threshold / 255) & on, 1 - plane, plane) for plane in x]
-        case Normalize():
-            return [(plane - mean) / std for plane, mean, std in zip(x, op.mean, op.std, strict=True)]
-        case HideAndSeek():
-            mask = kept(p[:, 0].long(), p[:, 1:], x[0].shape[1])
-            return [plane * mask for plane in x]
+    # No `match`: torch.compile traces the classes of its cases only from torch 2.12 on.
+    if isinstance(op, ColorJitter):
+        return _jitter(x, p)
+    if isinstance(op, Grayscale):
+        return x if _is_off(p > 0) else _gray(x, p)
+    if isinstance(op, GaussianBlur):
+        return x if _is_off(p[:, 1:] != 0) else _blur(x, p)
+    if isinstance(op, Solarize):
+        on = _image(p) > 0
+        return [torch.where((plane >= op.threshold / 255) & on, 1 - plane, plane) for plane in x]
+    if isinstance(op, Normalize):
+        return [(plane - mean) / std for plane, mean, std in zip(x, op.mean, op.std, strict=True)]
+    if isinstance(op, HideAndSeek):
+        mask = kept(p[:, 0].long(), p[:, 1:], x[0].shape[1])
+        return [plane * mask for plane in x]
     raise AssertionError(f"the host executes {op}")
 
 
 def _is_off(on: Tensor) -> bool:
     """Whether the op changes no image. Known on a CPU only: a GPU would need a sync, a compiled graph would break."""
-    return on.is_cpu and not torch.compiler.is_compiling() and not bool(on.any())
+    return not torch.compiler.is_compiling() and on.is_cpu and not bool(on.any())
 
 
 def _image(p: Tensor) -> Tensor:
@@ -89,6 +84,11 @@ def _image(p: Tensor) -> Tensor:
 def _luma(x: Planes) -> Tensor:
     red, green, blue = x
     return (red * 0.299).add(green, alpha=0.587).add(blue, alpha=0.114)
+
+
+def _gray(x: Planes, p: Tensor) -> Planes:
+    luma = _luma(x)
+    return [torch.lerp(plane, luma, _image(p)) for plane in x]
 
 
 def kept(grid: Tensor, keep: Tensor, size: int) -> Tensor:

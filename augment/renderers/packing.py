@@ -12,6 +12,7 @@ from ..spec import ColorJitter, GaussianBlur, Grayscale, HideAndSeek, Op, Solari
 
 Rest = tuple[tuple[Op, Draw], ...]
 
+SWITCHES = (Grayscale, Solarize)  # ops that are drawn on or off and have no other parameter
 SLOTS = 6  # blends of a jitter: three before the hue shift and three after
 
 
@@ -22,17 +23,14 @@ def pack(rest: Rest, samples: int) -> np.ndarray:
 
 
 def width(op: Op, size: int) -> int:
-    """The number of columns of an op, in a view of `size` px."""
-    match op:
-        case ColorJitter():
-            return 3 * SLOTS + 1
-        case GaussianBlur():
-            return reach(op) + 1
-        case Grayscale() | Solarize():
-            return 1
-        case HideAndSeek():
-            return 1 + max_cells(op, size)
-    return 0
+    """The number of columns of an op, in a view of `size` px. Without `match`, as `device.render`, which calls it."""
+    if isinstance(op, ColorJitter):
+        return 3 * SLOTS + 1
+    if isinstance(op, GaussianBlur):
+        return reach(op) + 1
+    if isinstance(op, SWITCHES):
+        return 1
+    return 1 + max_cells(op, size) if isinstance(op, HideAndSeek) else 0
 
 
 def _columns(op: Op, draw: Draw) -> np.ndarray:

@@ -4,6 +4,7 @@ For a fast GPU beside a slow host: the host only decodes, and the device crops a
 weights are those of PIL (triangle or cubic, crop before resize), computed on the device from the boxes, without syncs.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from functools import cache
 
@@ -14,12 +15,13 @@ from torch import Tensor
 from . import compiler
 
 MAX_CANVAS = 1 << 26  # bytes; the matrix products take eight times as much
+SIDE = 8  # px that both sides of a canvas are a multiple of: a GPU's fast products of halves want rows of 16 bytes
 
 
 def unpack(pixels: Tensor, hw: np.ndarray, first: np.ndarray | None = None) -> Iterator[tuple[slice, Tensor]]:
     """Samples [H, W, 3] in the flat uint8 tensor `pixels`, of sizes `hw` [N, 2] px -> slices of samples, each with its
-    canvas [n, max H, max W, 3], on the device, without syncs. A canvas of several samples has at most MAX_CANVAS bytes.
-    Past its sample it repeats the last row and column, which no crop reads.
+    canvas [n, max H, max W, 3] of sides rounded up to SIDE, on the device, without syncs. One of several samples has at
+    most MAX_CANVAS bytes. Past its sample it repeats the last row and column, which no crop reads.
 
     `first` [N] int64: where samples begin, px; by default they lie one after the other."""
     area = hw.astype(np.int64).prod(axis=1)
@@ -31,7 +33,7 @@ def unpack(pixels: Tensor, hw: np.ndarray, first: np.ndarray | None = None) -> I
         end = begin + 1
         while end < len(hw) and _canvas_bytes(hw[begin : end + 1]) <= MAX_CANVAS:
             end += 1
-        height, width = hw[begin:end].max(axis=0).tolist()
+        height, width = _sides(hw[begin:end])
         yield slice(begin, end), _gathered(pixels, moved[begin:end], height, width)
         begin = end
 
@@ -45,8 +47,13 @@ def _gathered(pixels: Tensor, places: Tensor, height: int, width: int) -> Tensor
     return pixels.view(-1, 3).index_select(0, at.view(-1)).view(*at.shape, 3)
 
 
+def _sides(hw: np.ndarray) -> tuple[int, int]:
+    height, width = (-(-hw.max(axis=0).astype(np.int64) // SIDE) * SIDE).tolist()
+    return height, width
+
+
 def _canvas_bytes(hw: np.ndarray) -> int:
-    return 3 * len(hw) * int(hw.max(axis=0).prod(dtype=np.int64))
+    return 3 * len(hw) * math.prod(_sides(hw))
 
 
 def canvas(images: list[np.ndarray]) -> np.ndarray:
@@ -90,8 +97,14 @@ def crop(rows: Tensor, boxes: Tensor, size: int) -> Tensor:
 
 @cache
 def compiled(size: int) -> Callable[..., Tensor]:
-    """`crop` to `size` px, compiled for any number and size of images."""
-    return compiler.compiled(crop, dynamic=True)
+    """`crop` to `size` px, compiled for any number and size of images. A single one, for which torch would compile
+    again, is cropped by `crop`."""
+    several = compiler.compiled(crop, dynamic=True)
+
+    def either(rows: Tensor, boxes: Tensor, size: int) -> Tensor:
+        return (several if len(rows) > 1 else crop)(rows, boxes, size)
+
+    return either
 
 
 def weights(

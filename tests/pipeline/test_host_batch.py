@@ -66,3 +66,9 @@ def test_a_buffer_is_used_again_if_it_is_large_enough():
 
 def test_buffers_of_varying_lengths_have_room_to_spare():
     assert len(BufferPool(pinned=False, varying=True).take(800)) == 900
+
+
+def test_pinned_buffers_which_are_used_once_have_none(monkeypatch):
+    empty = torch.empty
+    monkeypatch.setattr(torch, "empty", lambda *size, pin_memory, **more: empty(*size, **more))  # there is no GPU
+    assert len(BufferPool(pinned=True, varying=True).take(800)) == 800

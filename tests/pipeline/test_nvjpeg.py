@@ -152,7 +152,18 @@ def test_torchcodec_is_asked_before_torchvision(monkeypatch, image):
     assert asked == [(1, "RGB", device), (2, "RGB", device)]
 
 
-def test_torchvision_decodes_where_torchcodec_is_absent_or_too_old(no_torchcodec, monkeypatch, image):
+@pytest.mark.parametrize(
+    "decoders",
+    [
+        None,
+        SimpleNamespace(),
+        SimpleNamespace(decode_jpeg=lambda source, *, mode: source),  # for the CPU alone
+    ],
+    ids=["absent", "no images", "no GPU"],
+)
+def test_torchvision_decodes_where_torchcodec_is_absent_or_too_old(monkeypatch, image, decoders):
+    monkeypatch.setitem(sys.modules, "torchcodec", decoders and SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "torchcodec.decoders", decoders)
     asked = []
     monkeypatch.setattr(
         "torchvision.io.decode_jpeg",

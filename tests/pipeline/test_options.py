@@ -124,3 +124,13 @@ def test_a_loader_passes_full_batches_and_crops_to_what_was_compiled(built, monk
             for ours, other in zip(batch.views, theirs, strict=True):
                 torch.testing.assert_close(ours, other, rtol=0, atol=2e-3)
     assert calls == ["full 40", *["crop", "crop", 40, 40] * 2, "crop", "crop", 16, 16]
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_where_results_must_repeat_crops_are_not_compiled_since_kernels_depend_on_the_sizes_before(
+    built, monkeypatch, exact
+):
+    monkeypatch.setattr(LoaderOptions, "compiled", True)
+    monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: exact)
+    with closing(open_loader("ffcv", built, Plan(len(built), 16), moco_v2(16), threads=1, crops="device")) as loader:
+        assert next(loader.host_batches(0)).pixels.compiled is not exact

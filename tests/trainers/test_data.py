@@ -9,7 +9,8 @@ from viewstream.augment import moco_v2
 from viewstream.augment.renderers import device, host, kornia
 from viewstream.pipeline import Plan
 from viewstream.shards.cli import parse
-from viewstream.trainers.data import Loading, loading
+from viewstream.trainers import data
+from viewstream.trainers.data import Loading, evaluating, loading
 
 
 @pytest.mark.parametrize(
@@ -19,3 +20,10 @@ def test_the_flag_chooses_what_renders(built, flags, renderer):
     (options,) = parse(Loading(), description="", argv=["--loader", "folder", *flags])
     with closing(loading(built, Plan(len(built), 12), moco_v2(32), options, torch.device("cpu"))) as loader:
         assert loader.render is renderer.render
+
+
+def test_nothing_is_compiled_for_an_evaluation_whatever_the_device(built, monkeypatch):
+    asked = []
+    monkeypatch.setattr(data, "open_loader", lambda *_, compile, **more: asked.append(compile))
+    evaluating(built, 32, 12, Loading(), torch.device("cuda"))
+    assert asked == ["off"]

@@ -1,6 +1,8 @@
 """The compiled renderer and crops: one graph each, the pixels of the eager ones, and no compiling again."""
 
+import dis
 from functools import partial
+from inspect import getmembers, isfunction
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import torch
 from viewstream.augment.crops import crop_params, on_device, rest
 from viewstream.augment.draw import draw
 from viewstream.augment.recipes import views_of
-from viewstream.augment.renderers import compiler, device, resample
+from viewstream.augment.renderers import compiler, device, packing, resample
 from viewstream.augment.renderers.packing import pack
 from viewstream.augment.spec import (
     ColorJitter,
@@ -62,11 +64,25 @@ def test_each_op_compiles_to_one_graph_with_the_pixels_of_the_eager_renderer(op)
     assert ours.stride() == eager.stride()
 
 
+def test_what_is_compiled_matches_no_classes_which_torch_before_2_12_cannot_trace():
+    compiled = [function for module in (device, resample) for _, function in getmembers(module, isfunction)]
+    for function in (*compiled, packing.width, packing.reach):
+        assert "MATCH_CLASS" not in {step.opname for step in dis.get_instructions(function)}, function
+
+
 def test_a_compiled_view_within_autocast_is_that_outside_of_it():
     batch = inputs(views_of("moco_v2", 16)[0])
     outside = device.compiled(8)(*batch)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(device.compiled(8)(*batch), outside)
+
+
+def test_a_view_is_compiled_once_for_training_and_for_features():
+    batch, before = inputs((RandomResizedCrop(16), Grayscale(), Normalize())), compilations()
+    with torch.no_grad():
+        device.compiled(8)(*batch)
+    device.compiled(8)(*batch)
+    assert compilations() == before + 1
 
 
 def test_a_last_smaller_batch_is_rendered_without_compiling_again():
@@ -90,13 +106,15 @@ def test_any_number_of_views_compiles_and_loaders_share_them():
 def test_device_crops_compile_once_for_images_of_any_size(photos):
     arrays = [np.asarray(image) for image in photos(9)]
     before = compilations()
-    for some in (arrays[:4], arrays[4:6], arrays[6:]):
+    for some in (arrays[:4], arrays[4:6], arrays[6:], arrays[:1]):  # a part of a batch may be one large image
         hw, view = np.array([a.shape[:2] for a in some]), (RandomResizedCrop(24), HorizontalFlip(), Normalize())
         draws = draw(view, np.arange(len(some), dtype=np.uint64), hw, seed=0, epoch=0, number=0)
         boxes = torch.from_numpy(crop_params(view, draws, hw))
         rows = resample.rows_of(torch.from_numpy(resample.canvas(some)), torch.float32)
-        ours, eager = resample.compiled(24)(rows, boxes, 24), resample.crop(rows, boxes, 24)
-        assert (ours.int() - eager.int()).abs().max() <= 1
+        for gradients in (True, False):
+            with torch.set_grad_enabled(gradients):
+                ours, eager = resample.compiled(24)(rows, boxes, 24), resample.crop(rows, boxes, 24)
+            assert (ours.int() - eager.int()).abs().max() <= 1
     assert compilations() == before + 1
 
 

@@ -6,7 +6,7 @@ import torch
 
 from viewstream.augment.crops import crop_params
 from viewstream.augment.draw import draw
-from viewstream.augment.renderers.resample import canvas, resized_crop
+from viewstream.augment.renderers.resample import SIDE, canvas, resized_crop, unpack
 from viewstream.augment.spec import HorizontalFlip, Normalize, RandomResizedCrop, ResizeCenterCrop
 from viewstream.pipeline.cut import resize
 
@@ -49,6 +49,20 @@ def test_half_precision_costs_at_most_one_more_level(photos):
     host, device = both((RandomResizedCrop(64), HorizontalFlip(), Normalize()), photos(16), torch.float16)
     assert np.abs(host - device).max() <= 2
     assert np.abs(host - device).mean() < 0.2
+
+
+def test_a_canvas_holds_its_images_and_has_sides_that_fast_products_take():
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in ((9, 50), (33, 7), (16, 16))]
+    flat, hw = (
+        torch.from_numpy(np.concatenate([i.reshape(-1) for i in images])),
+        np.array([i.shape[:2] for i in images]),
+    )
+    ((part, found),) = unpack(flat, hw)
+    assert found.shape == (3, 40, 56, 3)
+    assert not any(side % SIDE for side in found.shape[1:3])
+    for image, place in zip(images[part], found.numpy(), strict=True):
+        np.testing.assert_array_equal(place[: len(image), : image.shape[1]], image)
 
 
 @pytest.mark.full
