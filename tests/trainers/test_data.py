@@ -9,6 +9,7 @@ from viewstream.augment import moco_v2
 from viewstream.augment.renderers import device, host, kornia
 from viewstream.pipeline import Plan
 from viewstream.shards.cli import parse
+from viewstream.shards.errors import UserError
 from viewstream.trainers.data import Loading, loading
 
 
@@ -19,3 +20,9 @@ def test_the_flag_chooses_what_renders(built, flags, renderer):
     (options,) = parse(Loading(), description="", argv=["--loader", "folder", *flags])
     with closing(loading(built, Plan(len(built), 12), moco_v2(32), options, torch.device("cpu"))) as loader:
         assert loader.render is renderer.render
+
+
+def test_crops_of_a_gpu_are_refused_without_one(built):
+    (options,) = parse(Loading(), description="", argv=["--loader", "folder", "--crops", "device"])
+    with pytest.raises(UserError, match=r"--crops device leaves the crops to a GPU, .*made on the CPU: leave it out"):
+        loading(built, Plan(len(built), 12), moco_v2(32), options, torch.device("cpu"))
