@@ -12,8 +12,9 @@ import itertools
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,17 +22,19 @@ from torch import Tensor
 
 from ...pipeline.batch import Batch, Loader
 from ...pipeline.loader import ViewLoader
+from ...shards.files import partial_path, writing
 from ..ranks import process_group, rank
 from ..recipes.options import Recipe
 from . import compiling, kernels, setup
+from .device_errors import device_errors
 from .loop import Stepper
 from .options import Run
 
 CACHED = 4  # batches
 GOAL = 0.97  # of the ceiling; from there on, only a faster step helps
 REMEDIES = {
-    "waiting": "more cores or --workers, a GPU that decodes (--loader dali, --decode gpu), --crops device, smaller "
-    "images (--max-side of the builder), or --loader memory for a small set",
+    "waiting": "more cores or --workers, a GPU that decodes (--loader dali, --decode gpu) or crops (--crops device), "
+    "smaller images (--max-side of the builder), or --loader memory for a small set",
     "rendering": "--compile on, or views with fewer ops",
     "stolen": "fewer --workers, or a GPU that decodes (--loader dali, --decode gpu)",
 }
@@ -76,10 +79,13 @@ class Headspace:
 
 def profile(recipe: Recipe, run: Run) -> Headspace:
     """Measure the steps of a run on its own data; nothing of it is kept but the trace that `run.trace` names."""
+    if run.trace:
+        _writable(Path(run.trace))
     kernels.reserve_workspace(run)
     with process_group(run.device) as device, kernels.kernels(run, device):
         compiles, data = compiling.compiled(run, device), run.training()
-        with closing(setup.training_loader(recipe, run, data, device)) as loader:
+        errors = device_errors(recipe, device, None, partial(setup.takes_parts, recipe, data, None))
+        with errors, closing(setup.training_loader(recipe, run, data, device)) as loader:
             state = setup.training_state(recipe, run, data, device, fresh=False)  # any weights are as fast
             if compiles:
                 compiling.compile_encoders(state.method)
@@ -172,13 +178,23 @@ def _epochs(loader: Loader, number: int) -> Iterator[Batch]:
             yield from batches
 
 
+def _writable(path: Path) -> None:
+    """UserError for a file that cannot be written: before the steps, and torch would only print a line."""
+    with writing(path):
+        if path.is_dir():
+            raise IsADirectoryError("it is a folder")
+        partial_path(path).touch()
+        partial_path(path).unlink()
+
+
 def traced(stepper: Stepper, loader: Loader, steps: int, path: Path) -> None:
-    """Write a trace of `steps` steps with the loader, which chrome://tracing and ui.perfetto.dev show."""
+    """Write a trace of `steps` steps with the loader on rank 0, which chrome://tracing and ui.perfetto.dev show."""
     batches = _epochs(loader, 0)
     for number in range(2):
         stepper.step(number, batches)
-    with torch.profiler.profile() as profiler:
+    with nullcontext() if rank() else torch.profiler.profile() as profiler:
         for number in range(2, 2 + steps):
             stepper.step(number, batches)
         _wait(stepper.state.device)
-    profiler.export_chrome_trace(str(path))
+    if profiler:
+        profiler.export_chrome_trace(str(path))

@@ -1,12 +1,15 @@
 """`--profile` names what limits a step, from steps on resident, cached and loaded batches, and keeps nothing."""
 
+import sys
 import time
 
 import pytest
 import torch
 
 from viewstream.pipeline.batch import Batch
-from viewstream.trainers.training.headspace import Headspace, measured
+from viewstream.shards.errors import UserError
+from viewstream.trainers import train
+from viewstream.trainers.training.headspace import Headspace, measured, profile
 from viewstream.trainers.training.loop import Stepper
 from viewstream.trainers.training.options import Run
 from viewstream.trainers.training.setup import training_state
@@ -48,6 +51,34 @@ def test_a_loader_that_lets_steps_wait_is_seen(built):
     assert found.waited >= 0.05
     assert found.reached < 1
     assert "cached" not in found.seconds  # it has no batches of the host to keep
+
+
+def test_full_memory_is_one_line_here_too_and_no_checkpoint_is_spoken_of(built, monkeypatch, tmp_path):
+    def full(self, *_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(Stepper, "step", full)
+    run = Run(data=str(built.root), loader="webdataset", device="cpu", out=str(tmp_path), profile=2)
+    (tmp_path / "last.pt").touch()
+    with pytest.raises(UserError, match=r"take a smaller --batch-size, --precision bf16 or a smaller --size$"):
+        profile(SMALL, run)
+
+
+@pytest.mark.parametrize(
+    ("trace", "words"), [("absent/trace.json", "No such file"), (".", "it is a folder")], ids=["absent", "a folder"]
+)
+def test_a_trace_that_cannot_be_written_is_an_error_before_the_first_step(built, monkeypatch, tmp_path, trace, words):
+    monkeypatch.setattr(Stepper, "step", lambda *_: pytest.fail("took a step"))
+    run = Run(data=str(built.root), loader="webdataset", device="cpu", profile=2, trace=str(tmp_path / trace))
+    with pytest.raises(UserError, match=f"cannot be written .{words}"):
+        profile(SMALL, run)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_trace_without_steps_to_trace_is_refused(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["train.py", "--method", "moco", "--trace", "trace.json"])
+    with pytest.raises(UserError, match="--trace writes steps of --profile, which is not given: add --profile 20"):
+        train.main()
 
 
 @pytest.mark.full
