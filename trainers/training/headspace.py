@@ -4,8 +4,9 @@
     cached     uint8 batches in the host's memory: the copy to the device and the renderer come on top
     loader     the real loader: reading, decoding and cropping come on top
 
-Of the loader's steps, `waited` is spent waiting for data. What is left beyond that of the cached steps was stolen: the
-loader's threads held the interpreter or the cores that launch the step.
+Of the loader's steps, `waited` is spent waiting for data, without copy and rendering, which a cached batch takes too.
+What is left beyond the cached steps was stolen: the loader's threads held the interpreter or the cores that launch the
+step.
 """
 
 import itertools
@@ -42,7 +43,8 @@ REMEDIES = {
 
 @dataclass(frozen=True)
 class Headspace:
-    """Seconds per step by where batches come from, and `waited`, the seconds that a loader's step waits for data."""
+    """Seconds per step by where batches come from, and `waited`, the seconds that a loader's step waits for data beyond
+    those in which a cached batch is copied and rendered."""
 
     seconds: dict[str, float]
     waited: float
@@ -108,7 +110,7 @@ def measured(stepper: Stepper, loader: Loader, steps: int, rounds: int = 3) -> H
     feeds["loader"] = lambda number: _epochs(loader, number)
     taken, device = itertools.count(), stepper.state.device
     times: dict[str, list[float]] = {name: [] for name in feeds}
-    waits: list[float] = []
+    waits: dict[str, list[float]] = {name: [] for name in feeds}
     for number in range(rounds + 1):
         for name, feed in feeds.items():
             batches = feed(number)
@@ -116,11 +118,12 @@ def measured(stepper: Stepper, loader: Loader, steps: int, rounds: int = 3) -> H
             del batches  # ends the loader's reading ahead
             if number:
                 times[name].append(seconds)
-                waits += [waited] * (name == "loader")
+                waits[name].append(waited)
     peak = torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else 0.0
-    medians = {name: statistics.median(values) for name, values in times.items()}
+    medians, waited = ({n: statistics.median(values) for n, values in all.items()} for all in (times, waits))
     images = len(resident.index) * stepper.recipe.accumulate
-    return Headspace(medians, statistics.median(waits), images, peak)
+    more = max(0.0, waited["loader"] - waited.get("cached", waited["resident"]))
+    return Headspace(medians, more, images, peak)
 
 
 def _timed(

@@ -2,10 +2,14 @@
 
 import sys
 import time
+from contextlib import closing
 
 import pytest
 import torch
 
+from viewstream.augment import moco_v2
+from viewstream.augment.renderers import host
+from viewstream.pipeline import Plan, open_loader
 from viewstream.pipeline.batch import Batch
 from viewstream.shards.errors import UserError
 from viewstream.trainers import train
@@ -51,6 +55,18 @@ def test_a_loader_that_lets_steps_wait_is_seen(built):
     assert found.waited >= 0.05
     assert found.reached < 1
     assert "cached" not in found.seconds  # it has no batches of the host to keep
+
+
+def test_views_that_are_slow_to_render_are_no_waiting_for_data(built):
+    def slow(*args):
+        time.sleep(0.05)
+        return host.render(*args)
+
+    state = training_state(SMALL, Run(device="cpu"), built, torch.device("cpu"), fresh=True)
+    with closing(open_loader("webdataset", built, Plan(len(built), 16), moco_v2(32), threads=1)) as loader:
+        loader.render = slow
+        found = measured(Stepper(state, SMALL, 6), loader, steps=2, rounds=1)
+    assert max(found.lost, key=found.lost.__getitem__) == "rendering"
 
 
 def test_full_memory_is_one_line_here_too_and_no_checkpoint_is_spoken_of(built, monkeypatch, tmp_path):
