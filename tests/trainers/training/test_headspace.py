@@ -13,7 +13,8 @@ from viewstream.pipeline import Plan, open_loader
 from viewstream.pipeline.batch import Batch
 from viewstream.shards.errors import UserError
 from viewstream.trainers import train
-from viewstream.trainers.training.headspace import Headspace, measured, profile
+from viewstream.trainers.training.headspace import measured, profile
+from viewstream.trainers.training.limits import Headspace
 from viewstream.trainers.training.loop import Stepper
 from viewstream.trainers.training.options import Run
 from viewstream.trainers.training.setup import training_state
