@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -36,7 +37,9 @@ def apart(case: Case, seconds: float) -> dict[str, Any]:
 def _send(case: Case, pipe: Connection) -> None:
     os.setpgrp()  # one group with the programs that it starts
     try:
-        pipe.send(case())
+        found = case()
+        sys.stdout.flush()  # the process is ended as soon as its figures are here
+        pipe.send(found)
     except BaseException as error:
         traceback.print_exc()
         pipe.send({"error": f"{type(error).__name__}: {error}"[:500]})

@@ -48,10 +48,10 @@ def profile(recipe: Recipe, run: Run) -> Headspace:
                 compiling.compile_encoders(state.method)
             stepper = Stepper(state, recipe, len(loader) // recipe.accumulate)
             found = measured(stepper, loader, run.profile)
+            if not rank():
+                print(found)
             if run.trace:
                 traced(stepper, loader, min(run.profile, 10), Path(run.trace))
-    if not rank():
-        print(found)
     return found
 
 
