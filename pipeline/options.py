@@ -59,7 +59,8 @@ class LoaderOptions:
             raise UserError(f"--hw-decoder-load {self.hw_decoder_load:g} is no share of a batch: give 0 to 1")
         if self.hw_decoder_load and torch.device(self.device).type != "cuda":
             raise UserError(
-                "--hw-decoder-load is the share of a GPU's JPEG engine, and DALI would decode on the CPU here"
+                "--hw-decoder-load is the share of a GPU's JPEG engine, and DALI would decode on the CPU here: leave "
+                "it out"
             )
 
     @property

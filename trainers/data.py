@@ -114,7 +114,10 @@ def loading(
     skip: bool = False,
     reader: SampleReader | None = None,
 ) -> Loader:
-    """The loader of a plan, through `reader` or the one that the options name; `skip`: replace damaged images."""
+    """The loader of a plan, through `reader` or the one that the options name; `skip`: replace damaged images.
+    UserError for crops of a GPU without one."""
+    if options.crops == "device" and device.type == "cpu":
+        raise UserError("--crops device leaves the crops to a GPU, and the views are made on the CPU: leave it out")
     return open_loader(
         reader or options.loader,
         manifest,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from viewstream.shards.cli import parse, peek, run
+from viewstream.shards.errors import UserError
 
 ABOUT = """Train on a data set that tools/build_shards.py has built. The options depend on the method.
 
@@ -42,6 +43,8 @@ def main() -> None:
     note = rate_note(recipe, target.recipe)
     if note and os.environ.get("RANK", "0") == "0":
         print(note, flush=True)
+    if options.trace and not options.profile:
+        raise UserError("--trace writes steps of --profile, which is not given: add --profile 20, or leave it out")
     if options.profile:
         from viewstream.trainers.training.headspace import profile
 

@@ -43,7 +43,7 @@ def test_a_share_of_the_jpeg_engine_is_between_0_and_1(share):
 
 def test_a_share_of_the_jpeg_engine_is_for_dali_on_a_gpu_alone(built):
     plan = Plan(len(built), 16)
-    with pytest.raises(UserError, match="DALI would decode on the CPU here"):
+    with pytest.raises(UserError, match="DALI would decode on the CPU here: leave it out"):
         open_loader("dali", built, plan, moco_v2(32), hw_decoder_load=0.5)
     with pytest.raises(UserError, match="choose --loader dali with it, or leave it out"):
         open_loader("ffcv", built, plan, moco_v2(32), device="cuda", hw_decoder_load=0.5)

@@ -11,16 +11,12 @@ once, and a part that runs again measures what is missing or failed. table.md th
 """
 
 import json
-import multiprocessing
 import re
 import subprocess
 import sys
 import time
-import traceback
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -30,10 +26,12 @@ from viewstream.shards.cli import parse, run
 import torch
 
 from viewstream.shards.errors import UserError
-from viewstream.shards.files import atomic
+from viewstream.shards.files import PAGE, atomic
+from viewstream.tools.bench.apart import Case, apart
 from viewstream.tools.bench.gpu_loaders import gap, rate, script
 from viewstream.tools.bench.gpu_steps import headspace, without_waiting
 from viewstream.tools.bench.gpu_table import table
+from viewstream.tools.textures import CLASSES
 
 ROOT = Path(__file__).parents[2]
 METHODS = ("moco", "kcl", "byol", "sts", "m2t", "seed", "supervised")
@@ -45,7 +43,7 @@ PATHS: dict[str, dict[str, Any]] = {
     "DALI": {"loader": "dali"},
     "memory": {"loader": "memory"},
 }
-Case = Callable[[], dict[str, Any]]
+PER_CLASS = 1024  # images of each of 12 classes: an epoch is longer than what is timed, since its start is slower
 
 
 @dataclass(frozen=True)
@@ -88,42 +86,21 @@ def tests() -> dict[str, Any]:
 
 
 def built(work: Path) -> Path:
-    """The generated images as a set in all formats, built on first use."""
+    """The generated images as a set in all formats, built on first use. UserError for a part of the images alone."""
     images, data = work / "textures", work / "train"
-    for made, words in (
-        (images, ("textures.py", "--out", images, "--train", 512, "--val", 0)),
-        (data, ("build_shards.py", "--source", images, "--out", data, "--format", "webdataset,ffcv,folder")),
-    ):
-        if not (made / "dataset.json").exists() and not (made == images and made.exists()):
-            done = subprocess.run([sys.executable, *map(str, ("tools/" + words[0], *words[1:]))], cwd=ROOT, check=False)
-            if done.returncode:
-                raise UserError(f"{words[0]} ended with code {done.returncode}: its message above names the reason")
+    if not images.exists():
+        _made("textures.py", "--out", images, "--train", PER_CLASS, "--val", 0)
+    if not (data / PAGE).exists():
+        if (count := len([*images.glob("train/*/*")])) != PER_CLASS * len(CLASSES):
+            raise UserError(f"{images} has {count} images of {PER_CLASS * len(CLASSES)}: remove it, and start again")
+        _made("build_shards.py", "--source", images, "--out", data, "--format", "webdataset,ffcv,folder")
     return data
 
 
-def apart(case: Case, seconds: float) -> dict[str, Any]:
-    """The figures of a case in a process of its own, or its `error`."""
-    spawn = multiprocessing.get_context("spawn")
-    ours, theirs = spawn.Pipe(duplex=False)
-    process = spawn.Process(target=_send, args=(case, theirs))
-    process.start()
-    theirs.close()
-    try:
-        return ours.recv() if ours.poll(seconds) else {"error": f"not finished after {seconds:.0f} s"}
-    except EOFError:
-        process.join()
-        return {"error": f"the process died with code {process.exitcode}"}
-    finally:
-        process.kill()
-        process.join()
-
-
-def _send(case: Case, pipe: Connection) -> None:
-    try:
-        pipe.send(case())
-    except BaseException as error:
-        traceback.print_exc()
-        pipe.send({"error": f"{type(error).__name__}: {error}"[:500]})
+def _made(program: str, *words: object) -> None:
+    done = subprocess.run([sys.executable, str(ROOT / "tools" / program), *map(str, words)], check=False)
+    if done.returncode:
+        raise UserError(f"{program} ended with code {done.returncode}: its message above names the reason")
 
 
 def run_part(todo: dict[str, Case], path: Path, minutes: float) -> bool:
@@ -151,7 +128,7 @@ def main() -> None:
     name = re.sub(r"\W+", "-", torch.cuda.get_device_name()).strip("-").lower()
     out = ROOT / "docs" / "results" / name
     out.mkdir(parents=True, exist_ok=True)
-    todo, whole = cases(built(options.work)), True
+    todo, whole = cases(built(options.work.resolve())), True
     for part in todo if options.part == "all" else (options.part,):
         whole &= run_part(todo[part], out / f"{part}.json", options.minutes)
         (out / "table.md").write_text(table(out))

@@ -16,7 +16,7 @@ from viewstream.trainers.checkpoints.manager import CheckpointManager
 from viewstream.trainers.precision import without_tf32
 from viewstream.trainers.recipes import recipe_named
 from viewstream.trainers.recipes.options import Recipe
-from viewstream.trainers.training import compiling, setup
+from viewstream.trainers.training import compiling, kernels, setup
 from viewstream.trainers.training.headspace import profile
 from viewstream.trainers.training.log import Log
 from viewstream.trainers.training.loop import Stepper, train
@@ -65,6 +65,7 @@ def without_waiting(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     manifest, recipe = run.training(), small(method, arch, size, batch)
     with (
+        kernels.kernels(run, device),
         closing(setup.training_loader(recipe, run, manifest, device)) as loader,
         tempfile.TemporaryDirectory() as folder,
     ):
@@ -106,10 +107,11 @@ def plain(recipe: Recipe, run: Run, steps: int) -> float:
     views = tuple(torch.randn(shape, device=device) for shape in shapes)
     batch = Batch(views, torch.zeros(n, dtype=torch.long, device=device), torch.arange(n, device=device))
     batches, begin = itertools.repeat(batch), 0.0
-    for number in range(steps + 3):
-        if number == 3:
-            torch.cuda.synchronize() if device.type == "cuda" else None
-            begin = time.perf_counter()
-        stepper.step(number, batches)
-    torch.cuda.synchronize() if device.type == "cuda" else None
+    with kernels.kernels(run, device):  # those of the step that it is compared with
+        for number in range(steps + 3):
+            if number == 3:
+                torch.cuda.synchronize() if device.type == "cuda" else None
+                begin = time.perf_counter()
+            stepper.step(number, batches)
+        torch.cuda.synchronize() if device.type == "cuda" else None
     return (time.perf_counter() - begin) / steps

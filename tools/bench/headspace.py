@@ -15,7 +15,7 @@ from typing import Annotated
 from viewstream.shards.cli import parse, peek, run
 
 # isort: split
-from viewstream.shards.files import atomic
+from viewstream.shards.files import atomic, writing
 from viewstream.trainers.recipes import recipe_named
 from viewstream.trainers.training.headspace import profile
 from viewstream.trainers.training.options import Run
@@ -36,7 +36,7 @@ def main() -> None:
     bench, recipe, options = parse(target, recipe_named(target.recipe, target.method), Run(), description=__doc__ or "")
     found = profile(recipe, dataclasses.replace(options, profile=bench.steps))
     if bench.json:
-        with atomic(bench.json, "w") as file:
+        with writing(bench.json), atomic(bench.json, "w") as file:
             json.dump({**dataclasses.asdict(found), "reached": found.reached, "lost": found.lost}, file, indent=1)
 
 

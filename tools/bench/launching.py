@@ -91,7 +91,9 @@ def beside(threads: int, seconds: float, where: str) -> Iterator[None]:
         worker = spawn.Process(target=load, args=(threads, seconds, ready, stop))
     worker.start()
     try:
-        ready.wait()
+        while not ready.wait(1):
+            if not worker.is_alive():
+                raise RuntimeError("the loader has ended before its first batch: its error is printed above")
         yield
     finally:
         stop.set()

@@ -17,11 +17,11 @@ ENDS = "; last.pt is from before: more --ranks continue it, another recipe needs
 
 @contextmanager
 def device_errors(
-    recipe: Recipe, device: torch.device, folder: Path, takes_parts: Callable[[], bool]
+    recipe: Recipe, device: torch.device, folder: Path | None, takes_parts: Callable[[], bool]
 ) -> Iterator[None]:
     """Let memory that is full, and operations that --deterministic rules out, be a UserError that names the remedies.
 
-    `takes_parts`: whether the method takes a batch in twice as many parts.
+    `folder`: of the run, if it has one. `takes_parts`: whether the method takes a batch in twice as many parts.
     """
     try:
         yield
@@ -37,7 +37,7 @@ def device_errors(
         raise
 
 
-def _full(recipe: Recipe, device: torch.device, folder: Path, takes_parts: bool) -> str:
+def _full(recipe: Recipe, device: torch.device, folder: Path | None, takes_parts: bool) -> str:
     flags = ["a smaller --batch-size"]
     flags += [f"--accumulate {2 * recipe.accumulate}"] if takes_parts else []
     flags += ["--precision bf16"] if resolved(recipe, device) == "fp32" else []
@@ -45,7 +45,7 @@ def _full(recipe: Recipe, device: torch.device, folder: Path, takes_parts: bool)
     at_once = recipe.batch_size // world_size() // recipe.accumulate
     return (
         f"the memory of {_named(device)} is too small for --batch-size {recipe.batch_size} ({at_once} images at once) "
-        f"at --size {recipe.size}: take {first}, {second} or {third}{ENDS if from_before(folder) else ''}"
+        f"at --size {recipe.size}: take {first}, {second} or {third}{ENDS if folder and from_before(folder) else ''}"
     )
 
 

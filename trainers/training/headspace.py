@@ -4,16 +4,17 @@
     cached     uint8 batches in the host's memory: the copy to the device and the renderer come on top
     loader     the real loader: reading, decoding and cropping come on top
 
-Of the loader's steps, `waited` is spent waiting for data. What is left beyond that of the cached steps was stolen: the
-loader's threads held the interpreter or the cores that launch the step.
+Of the loader's steps, `waited` is spent waiting for data, without copy and rendering, which a cached batch takes too.
+What is left beyond the cached steps was stolen: the loader's threads held the interpreter or the cores that launch the
+step.
 """
 
 import itertools
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, nullcontext
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,74 +22,36 @@ from torch import Tensor
 
 from ...pipeline.batch import Batch, Loader
 from ...pipeline.loader import ViewLoader
+from ...shards.files import partial_path, writing
 from ..ranks import process_group, rank
 from ..recipes.options import Recipe
 from . import compiling, kernels, setup
+from .device_errors import device_errors
+from .limits import Headspace
 from .loop import Stepper
 from .options import Run
 
 CACHED = 4  # batches
-GOAL = 0.97  # of the ceiling; from there on, only a faster step helps
-REMEDIES = {
-    "waiting": "more cores or --workers, a GPU that decodes (--loader dali, --decode gpu), --crops device, smaller "
-    "images (--max-side of the builder), or --loader memory for a small set",
-    "rendering": "--compile on, or views with fewer ops",
-    "stolen": "fewer --workers, or a GPU that decodes (--loader dali, --decode gpu)",
-}
-
-
-@dataclass(frozen=True)
-class Headspace:
-    """Seconds per step by where batches come from, and `waited`, the seconds that a loader's step waits for data."""
-
-    seconds: dict[str, float]
-    waited: float
-    batch: int  # images per step of this process
-    peak_gb: float  # of the device's memory; 0 on a CPU
-
-    @property
-    def reached(self) -> float:
-        """The speed with the loader as a share of the ceiling."""
-        return self.seconds["resident"] / self.seconds["loader"]
-
-    @property
-    def lost(self) -> dict[str, float]:
-        """What the loader's steps lose, as shares of their time."""
-        step, cached = self.seconds["loader"], self.seconds.get("cached", self.seconds["resident"])
-        stolen = max(0.0, step - cached - self.waited)
-        rendering = max(0.0, cached - self.seconds["resident"])
-        return {"waiting": self.waited / step, "rendering": rendering / step, "stolen": stolen / step}
-
-    def __str__(self) -> str:
-        lines = [
-            f"{name:<9} {self.batch / spent:9.1f} img/s {1e3 * spent:9.2f} ms per step"
-            for name, spent in self.seconds.items()
-        ]
-        parts = ", ".join(f"{name} {share:.1%}" for name, share in self.lost.items())
-        worst = max(self.lost, key=lambda name: self.lost[name])
-        text = f"{self.reached:.2f} of the ceiling; of a step's time: {parts}"
-        if self.reached >= GOAL:
-            return "\n".join(
-                [*lines, f"step-bound: {text}. To go faster: --compile on, --precision bf16, a smaller network"]
-            )
-        return "\n".join([*lines, f"loader-bound: {text}. To go faster: {REMEDIES[worst]}"])
 
 
 def profile(recipe: Recipe, run: Run) -> Headspace:
     """Measure the steps of a run on its own data; nothing of it is kept but the trace that `run.trace` names."""
+    if run.trace:
+        _writable(Path(run.trace))
     kernels.reserve_workspace(run)
     with process_group(run.device) as device, kernels.kernels(run, device):
         compiles, data = compiling.compiled(run, device), run.training()
-        with closing(setup.training_loader(recipe, run, data, device)) as loader:
+        errors = device_errors(recipe, device, None, partial(setup.takes_parts, recipe, data, None))
+        with errors, closing(setup.training_loader(recipe, run, data, device)) as loader:
             state = setup.training_state(recipe, run, data, device, fresh=False)  # any weights are as fast
             if compiles:
                 compiling.compile_encoders(state.method)
             stepper = Stepper(state, recipe, len(loader) // recipe.accumulate)
             found = measured(stepper, loader, run.profile)
+            if not rank():
+                print(found)
             if run.trace:
                 traced(stepper, loader, min(run.profile, 10), Path(run.trace))
-    if not rank():
-        print(found)
     return found
 
 
@@ -102,7 +65,7 @@ def measured(stepper: Stepper, loader: Loader, steps: int, rounds: int = 3) -> H
     feeds["loader"] = lambda number: _epochs(loader, number)
     taken, device = itertools.count(), stepper.state.device
     times: dict[str, list[float]] = {name: [] for name in feeds}
-    waits: list[float] = []
+    waits: dict[str, list[float]] = {name: [] for name in feeds}
     for number in range(rounds + 1):
         for name, feed in feeds.items():
             batches = feed(number)
@@ -110,11 +73,12 @@ def measured(stepper: Stepper, loader: Loader, steps: int, rounds: int = 3) -> H
             del batches  # ends the loader's reading ahead
             if number:
                 times[name].append(seconds)
-                waits += [waited] * (name == "loader")
+                waits[name].append(waited)
     peak = torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else 0.0
-    medians = {name: statistics.median(values) for name, values in times.items()}
+    medians, waited = ({n: statistics.median(values) for n, values in all.items()} for all in (times, waits))
     images = len(resident.index) * stepper.recipe.accumulate
-    return Headspace(medians, statistics.median(waits), images, peak)
+    more = max(0.0, waited["loader"] - waited.get("cached", waited["resident"]))
+    return Headspace(medians, more, images, peak)
 
 
 def _timed(
@@ -172,13 +136,23 @@ def _epochs(loader: Loader, number: int) -> Iterator[Batch]:
             yield from batches
 
 
+def _writable(path: Path) -> None:
+    """UserError for a file that cannot be written: before the steps, and torch would only print a line."""
+    with writing(path):
+        if path.is_dir():
+            raise IsADirectoryError("it is a folder")
+        partial_path(path).touch()
+        partial_path(path).unlink()
+
+
 def traced(stepper: Stepper, loader: Loader, steps: int, path: Path) -> None:
-    """Write a trace of `steps` steps with the loader, which chrome://tracing and ui.perfetto.dev show."""
+    """Write a trace of `steps` steps with the loader on rank 0, which chrome://tracing and ui.perfetto.dev show."""
     batches = _epochs(loader, 0)
     for number in range(2):
         stepper.step(number, batches)
-    with torch.profiler.profile() as profiler:
+    with nullcontext() if rank() else torch.profiler.profile() as profiler:
         for number in range(2, 2 + steps):
             stepper.step(number, batches)
         _wait(stepper.state.device)
-    profiler.export_chrome_trace(str(path))
+    if profiler:
+        profiler.export_chrome_trace(str(path))

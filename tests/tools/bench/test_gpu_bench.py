@@ -1,18 +1,35 @@
 """The programs for a GPU measure on a CPU what they would measure there, and keep what they have measured."""
 
 import json
+import os
+import sys
+import time
+from contextlib import suppress
+from functools import partial
 
 import pytest
 import torch
 
-from viewstream.tools.bench import gpu_steps
-from viewstream.tools.bench.gpu import run_part
+from viewstream.shards.errors import UserError
+from viewstream.tools.bench import gpu, gpu_steps
+from viewstream.tools.bench.apart import apart
 from viewstream.tools.bench.gpu_loaders import gap, rate
 from viewstream.tools.bench.gpu_table import table
+
+from .bench_cases import broken, dead, half, long
 
 TINY = {"arch": "test_resnet", "size": 32, "batch": 16}
 
 
+def test_without_a_gpu_nothing_is_made(monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--part", "sync", "--work", str(tmp_path / "work")])
+    with pytest.raises(UserError, match="torch finds no GPU: run this on a machine with one"):
+        gpu.main()
+    assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.full
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here: `make gpu` would measure it")
 def test_without_a_gpu_the_program_says_so_and_exits_with_2(program):
     done = program("tools/bench/gpu.py", "--part", "sync")
@@ -20,7 +37,9 @@ def test_without_a_gpu_the_program_says_so_and_exits_with_2(program):
     assert done.stderr.startswith("error: torch finds no GPU")
 
 
-@pytest.mark.parametrize("method", ["moco", "supervised"])
+@pytest.mark.parametrize(
+    "method", [pytest.param(name, marks=pytest.mark.full) if name != "supervised" else name for name in gpu.METHODS]
+)
 def test_steps_without_waiting_go_through_train(built, monkeypatch, method):
     monkeypatch.setattr(gpu_steps, "WARM", 2)
     monkeypatch.setattr(gpu_steps, "CHECKED", 3)
@@ -47,22 +66,38 @@ def test_a_path_with_the_pixels_of_the_cpu_has_no_gap_and_another_a_small_one(bu
     assert rate(built.root, {"loader": "webdataset"}, size=32, batch=16, batches=2)["samples_per_second"] > 0
 
 
-def half():
-    return {"checked": 50}
+def test_a_case_runs_in_a_process_of_its_own_and_its_error_is_kept():
+    assert apart(half, 60) == {"checked": 50}
+    assert apart(broken, 60) == {"error": "ValueError: no kernel"}
+    assert apart(dead, 60) == {"error": "the process died with code 3"}
 
 
-def broken():
-    raise ValueError("no kernel")
+@pytest.mark.full
+def test_a_case_whose_time_is_over_ends_with_the_programs_that_it_started(tmp_path):
+    assert apart(partial(long, tmp_path / "pid"), 20) == {"error": "not finished after 20 s"}
+    pid = int((tmp_path / "pid").read_text())
+    with suppress(ProcessLookupError):
+        for _ in range(200):  # until its new parent has taken notice
+            os.kill(pid, 0)
+            time.sleep(0.05)
+        pytest.fail(f"process {pid} goes on")
 
 
-def test_a_part_keeps_each_figure_and_runs_again_what_failed(tmp_path):
+def test_a_part_keeps_each_figure_and_runs_again_what_failed(tmp_path, monkeypatch):
+    def at_once(case, seconds):
+        try:
+            return case()
+        except ValueError as error:
+            return {"error": f"ValueError: {error}"}
+
+    monkeypatch.setattr(gpu, "apart", at_once)
     path = tmp_path / "sync.json"
-    assert not run_part({"moco, eager": half, "byol, eager": broken}, path, 5)
+    assert not gpu.run_part({"moco, eager": half, "byol, eager": broken}, path, 5)
     assert json.loads(path.read_text()) == {
         "moco, eager": {"checked": 50},
         "byol, eager": {"error": "ValueError: no kernel"},
     }
     assert "* byol, eager: ValueError: no kernel" in table(tmp_path)
-    assert run_part({"moco, eager": broken, "byol, eager": half}, path, 5)  # moco has its figure and is not run
+    assert gpu.run_part({"moco, eager": broken, "byol, eager": half}, path, 5)  # moco has its figure and is not run
     assert "| byol, eager | 50 |" in table(tmp_path)
-    assert not run_part({"kcl, eager": half}, path, 0.1)
+    assert not gpu.run_part({"kcl, eager": half}, path, 0.1)
