@@ -67,7 +67,7 @@ def test_flags_are_those_that_the_run_can_take(run, monkeypatch, words):
 
 
 def test_memory_that_fills_up_while_a_batch_is_made_is_the_same_line(run, monkeypatch):
-    def full(batches, log):
+    def full(loader, epoch, start, log):
         raise torch.OutOfMemoryError(FULL)
         yield
 
