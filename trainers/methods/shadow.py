@@ -11,7 +11,7 @@ class Shadow:
     """Runs a frozen `net`; within autocast a copy whose convolutions and linear layers hold cast weights.
 
     The copy computes the same to the last bit. It takes two bytes a weight, shares everything else with `net`, running
-    statistics included, follows when weights of `net` change, and is part of no module: no checkpoint holds it.
+    statistics included, follows when weights or mode of `net` change, and is part of no module: no checkpoint holds it.
     """
 
     def __init__(self, net: nn.Module):
@@ -28,7 +28,7 @@ class Shadow:
             return self.net
         if self._made != (made := (torch.get_autocast_dtype(device.type), device)):
             self._make(*made)
-        versions = [weight._version for weight in self._weights[0]]
+        versions = [int(self.net.training), *(weight._version for weight in self._weights[0])]
         if versions != self._versions:
             self._follow()
             self._versions = versions

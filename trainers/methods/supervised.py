@@ -68,13 +68,12 @@ class Supervised(Method):
 
     def __init__(self, online: Encoder, *, frozen: bool = False, frozen_bn: str = "eval", bn_groups: int = 8):
         super().__init__()
-        self.online, self.frozen = online, frozen
+        self.online = online
         self.fixed = frozen and frozen_bn == "eval"  # the backbone's statistics too
         if frozen:
             online.backbone.requires_grad_(False)
-        if bn_groups:  # each part counts its own batches: a frozen backbone is called by itself
-            grouped(online.backbone, bn_groups)
-            grouped(online.head, bn_groups)
+        if bn_groups:
+            grouped(online, bn_groups)
 
     @classmethod
     def build(cls, recipe: options.Supervised, classes: int) -> "Supervised":
@@ -104,11 +103,6 @@ class Supervised(Method):
 
     def forward(self, batch: Batch, now: Now) -> tuple[Tensor, Stats]:
         (x,) = batch.views
-        if self.frozen:
-            with torch.no_grad():
-                features = self.online.backbone(x)
-            scores = self.online.head(features)
-        else:
-            scores = self.online(x)  # [N, C]
+        scores = self.online(x)  # [N, C]; weights that take no gradients record none
         acc1 = (scores.argmax(dim=1) == batch.target).float().mean()
         return F.cross_entropy(scores, batch.target), {"acc1": acc1}

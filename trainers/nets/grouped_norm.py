@@ -22,7 +22,7 @@ _GRADIENTS = torch.ops.aten.native_batch_norm_backward.default
 class ByGroup(torch.autograd.Function):
     """Normalizes each of `count` parts of x [N, C, ...] with torch's own kernel: its bits, in one result of x's layout.
 
-    The first part moves the `running` mean and variance.
+    Lengths of parts differ by one row at most. The first part moves the `running` mean and variance.
     """
 
     @staticmethod
@@ -36,10 +36,10 @@ class ByGroup(torch.autograd.Function):
         momentum: float,
         eps: float,
     ) -> Tensor:
-        y, parts = torch.empty_like(x), x.chunk(count)
+        y, parts = torch.empty_like(x), x.tensor_split(count)
         seen = running[0].new_empty(len(parts), 2, x.shape[1])  # mean and 1 / standard deviation of each part
         spare = torch.empty_like(seen[0])  # takes what the other parts would move
-        for number, (part, out, own) in enumerate(zip(parts, y.chunk(count), seen, strict=True)):
+        for number, (part, out, own) in enumerate(zip(parts, y.tensor_split(count), seen, strict=True)):
             moved = spare if number else running
             _NORMALIZE(part, weight, bias, *moved, True, momentum, eps, out=out, save_mean=own[0], save_invstd=own[1])
         ctx.save_for_backward(x, weight, seen)
@@ -51,8 +51,11 @@ class ByGroup(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         x, weight, seen = ctx.saved_tensors
         of_x, of_affine = ctx.needs_input_grad[0], any(ctx.needs_input_grad[1:3])
-        wanted, parts = [of_x, of_affine, of_affine], zip(grad.chunk(ctx.count), x.chunk(ctx.count), seen, strict=True)
-        grads = [_GRADIENTS(dy, part, weight, *own, *own, True, ctx.eps, wanted) for dy, part, own in parts]
+        wanted, (pulls, parts) = [of_x, of_affine, of_affine], (t.tensor_split(ctx.count) for t in (grad, x))
+        grads = [
+            _GRADIENTS(dy, part, weight, *own, *own, True, ctx.eps, wanted)
+            for dy, part, own in zip(pulls, parts, seen, strict=True)
+        ]
         dx, dw, db = zip(*grads, strict=True)
         sums = torch.stack(dw + db).unflatten(0, (2, -1)).sum(1) if of_affine else (None, None)
         return torch.cat(dx) if of_x else None, *sums, None, None, None, None
@@ -64,7 +67,7 @@ def written_out(x: Tensor, weight: Tensor | None, bias: Tensor | None, count: in
     These, the mean and the unbiased variance, carry no gradient.
     """
     if len(x) % count:  # parts of unequal length
-        parts = [written_out(part, weight, bias, 1, eps) for part in x.chunk(count)]
+        parts = [written_out(part, weight, bias, 1, eps) for part in x.tensor_split(count)]
         return torch.cat([y for y, _ in parts]), parts[0][1]
     values = at_least_fp32(x).unflatten(0, (count, -1))  # [G, N / G, C, ...]
     var, mean = torch.var_mean(values, dim=[1, *range(3, values.dim())], correction=0, keepdim=True)

@@ -31,8 +31,10 @@ def compile_encoders(method: nn.Module) -> None:
     """Compile the networks of a method in place: checkpoints keep their keys.
 
     Each size of a batch gets its own kernels, whatever came before, so that a resumed run has those of an undisturbed
-    one; there are few: whole batches and an epoch's last, in training and in validation.
+    one; there are few: whole batches and an epoch's last, in training and in validation. What the process compiled
+    before is forgotten: all networks share the eight graphs that torch makes of one function before it gives up.
     """
+    torch.compiler.reset()
     if hasattr(functorch, "backward_pass_autocast"):
         functorch.backward_pass_autocast = "off"  # the loop runs the backward outside of autocast
     for net in method.modules():

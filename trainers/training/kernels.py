@@ -36,14 +36,15 @@ def kernels(run: Run, device: torch.device) -> Iterator[None]:
         return
     cudnn: Any = torch.backends.cudnn
     before, algorithms = (cudnn.benchmark, cudnn.deterministic), torch.are_deterministic_algorithms_enabled()
+    lenient = torch.is_deterministic_algorithms_warn_only_enabled()
     exact = run.deterministic or cudnn.deterministic or algorithms  # a program may have asked for it already
     cudnn.benchmark, cudnn.deterministic = not exact, exact
-    torch.use_deterministic_algorithms(run.deterministic or algorithms)
+    torch.use_deterministic_algorithms(run.deterministic or algorithms, warn_only=lenient and not run.deterministic)
     try:
         yield
     finally:
         cudnn.benchmark, cudnn.deterministic = before
-        torch.use_deterministic_algorithms(algorithms)
+        torch.use_deterministic_algorithms(algorithms, warn_only=lenient)
 
 
 def described(run: Run, device: torch.device) -> str:

@@ -88,10 +88,11 @@ def test_the_copy_follows_what_changes(net, change):
     before = cast(shadow.network)
     if change == "load":
         net.load_state_dict({k: v + 1 for k, v in net.state_dict().items()})
-    else:
+    elif change == "lerp":
         weights = [net.conv.weight, net.between[2].bias]
         torch._foreach_lerp_(weights, [w + 1 for w in weights], 0.5)
-        net.train(change != "mode")
+    else:
+        net.eval()
     after = cast(shadow.network)
     assert after.equal(cast(lambda: net))
     assert not after.equal(before)

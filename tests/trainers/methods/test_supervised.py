@@ -14,6 +14,7 @@ from viewstream.trainers.methods.supervised import Supervised, classifier
 from viewstream.trainers.nets.encoder import Encoder
 from viewstream.trainers.recipes import options as recipes
 from viewstream.trainers.training import optim
+from viewstream.trainers.training.compiling import compile_encoders
 
 from .steps import convnet
 
@@ -58,6 +59,24 @@ def test_a_frozen_backbone_keeps_its_weights_and_in_eval_mode_its_statistics(bn)
     moving = {"backbone.1.running_mean", "backbone.1.running_var", "backbone.1.num_batches_tracked"}
     assert {k for k in before if k.startswith("backbone.")} - same == (moving if bn == "train" else set())
     assert not {"head.weight", "head.bias"} & same
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_frozen_network_is_compiled_too(frozen, monkeypatch):
+    called = []
+    monkeypatch.setattr(torch, "compile", lambda call, **_: lambda x: called.append(len(x)) or call(x))
+    method = Supervised(net(), frozen=frozen, bn_groups=2).train()
+    compile_encoders(method)
+    method(batch(), Now(0, 1, 0))
+    assert called == [16]
+
+
+def test_the_backward_of_a_frozen_network_ends_at_its_features():
+    method = Supervised(net(), frozen=True, frozen_bn="train", bn_groups=2).train()
+    seen = []
+    method.online.head.register_forward_pre_hook(lambda _, inputs: seen.extend(inputs))
+    method(batch(), Now(0, 1, 0))
+    assert not seen[0].requires_grad
 
 
 def test_the_whole_network_learns_if_not_frozen():

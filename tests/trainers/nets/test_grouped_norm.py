@@ -93,6 +93,16 @@ def test_the_formula_that_compiles_is_the_same_to_rounding(form):
     torch.testing.assert_close(torch.stack([mean / 0.1, (var - 0.9) / 0.1]), formula.seen, rtol=1e-4, atol=1e-4)
 
 
+def test_no_group_has_a_single_row():
+    """Two groups of three of seven rows would leave one."""
+    x = normal(7, 5)
+    net = grouped(nn.Sequential(nn.BatchNorm1d(5)), 8)
+    parts = [x[:3], x[3:5], x[5:]]
+    assert net(x).equal(torch.cat([nn.BatchNorm1d(5)(part) for part in parts]))
+    y, _ = written_out(x, *net.parameters(), 3, 1e-5)
+    torch.testing.assert_close(y, net(x))
+
+
 def two_steps(net):
     """Results, gradients and buffers of two passes of a network."""
     results = [pulled(normal(8, 3, 6, 6, seed=step), net, 1.0) for step in range(2)]

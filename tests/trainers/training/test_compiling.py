@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch._functorch.config as functorch
+from torch import nn
 
 from viewstream.shards.cli import parse
 from viewstream.shards.errors import UserError
@@ -79,6 +80,21 @@ def test_networks_are_compiled_in_place_with_a_backward_outside_of_autocast(monk
         assert functorch.backward_pass_autocast == "off"
     assert made == [{"dynamic": False}] * sum(isinstance(net, Encoder) for net in method.modules())
     assert list(method.state_dict()) == before
+
+
+def test_the_tenth_run_of_a_process_is_compiled_like_the_first(monkeypatch):
+    made, compiler = [], torch.compile
+    monkeypatch.setattr(torch, "compile", lambda call, **options: compiler(call, backend=backend, **options))
+
+    def backend(graph, inputs):
+        made.append(graph)
+        return graph
+
+    for dim in range(1, 11):
+        net = nn.ModuleList([Encoder(nn.Flatten(), nn.Linear(12, dim))])
+        compiling.compile_encoders(net)
+        net[0](torch.rand(4, 3, 2, 2))
+        assert len(made) == dim
 
 
 @FULL

@@ -39,12 +39,17 @@ def test_kernels_are_the_fastest_or_exact_within_a_run_and_what_they_were_after_
     assert chosen() == before == (False, False, False)
 
 
-def test_a_program_that_asked_for_exact_kernels_keeps_them():
-    torch.use_deterministic_algorithms(True)
+@pytest.mark.parametrize("lenient", [False, True])
+def test_a_program_that_asked_for_exact_kernels_keeps_them(lenient):
+    torch.use_deterministic_algorithms(True, warn_only=lenient)
     try:
         with kernels.kernels(Run(), GPU):
             assert chosen() == (False, True, True)
+            assert torch.is_deterministic_algorithms_warn_only_enabled() == lenient
         assert chosen() == (False, False, True)
+        assert torch.is_deterministic_algorithms_warn_only_enabled() == lenient
+        with kernels.kernels(Run(deterministic=True), GPU):
+            assert not torch.is_deterministic_algorithms_warn_only_enabled()
     finally:
         torch.use_deterministic_algorithms(False)
 
