@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from ...shards.errors import UserError
 from ...shards.files import atomic, writing
 from ..methods.method import Method
 from ..ranks import gather, rank, world_size
-from .files import State, from_before, link, load_file, save
+from .files import from_before, link, save
+from .restore import load_all, read
 from .rules import VERSIONS, note_older_rules
 from .same import note_longer_epochs, require_same_recipe, require_same_set, require_same_start
 from .snapshot import Snapshot, Snapshots
@@ -139,7 +139,7 @@ class CheckpointManager:
         empty if it can. UserError if the checkpoint is of another recipe or data set, or if the ranks read
         different ones.
         """
-        saved = _read(path)
+        saved = read(path)
         require_same_recipe(path, saved["recipe"], self.metadata["recipe"], lambda was: objection(was, saved["step"]))
         for name in ("data", "val"):
             require_same_set(path, name, saved.get(name), self.metadata.get(name, {}))
@@ -148,7 +148,7 @@ class CheckpointManager:
         self.metadata = self.metadata | kept  # a command that names no --pretrained or --val erases neither
         note_longer_epochs(path, saved, self.metadata["recipe"])
         note_older_rules(path, saved, self.state.method)
-        _load(self.state.method, saved["method"], path)
+        load_all(self.state.method, saved["method"], path)
         self.state.optimizer.load_state_dict(saved["optimizer"])
         if saved["scaler"]:  # empty after a run without loss scaling, as one on a CPU
             self.state.scaler.load_state_dict(saved["scaler"])
@@ -165,24 +165,3 @@ class CheckpointManager:
                 f"the ranks read different checkpoints at {path} (steps {steps.tolist()}): share the folder"
             )
         return saved["step"]
-
-
-def _read(path: Path) -> dict[str, Any]:
-    saved = load_file(path)
-    if not isinstance(saved, dict) or not {"step", "method", "recipe", "data", "scaler"} <= saved.keys():
-        raise UserError(f"{path} is not a checkpoint of this project: it lacks step, method, recipe, data or scaler")
-    return saved
-
-
-def _load(net: nn.Module, weights: State, path: Path) -> None:
-    """Load all entries of a network. UserError that lists the entries that do not fit."""
-    own = net.state_dict()
-    wrong = [f"{k} missing" for k in own.keys() - weights.keys()]
-    wrong += [f"{k} unknown" for k in weights.keys() - own.keys()]
-    for k in own.keys() & weights.keys():
-        if weights[k].shape != own[k].shape:
-            wrong.append(f"{k} {tuple(weights[k].shape)} for {tuple(own[k].shape)}")
-    if wrong:
-        few = "; ".join(sorted(wrong)[:4])
-        raise UserError(f"{path} is of another architecture, {len(wrong)} entries do not fit ({few}): give its --arch")
-    net.load_state_dict(weights)
