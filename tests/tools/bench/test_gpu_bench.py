@@ -1,11 +1,13 @@
 """The programs for a GPU measure on a CPU what they would measure there, and keep what they have measured."""
 
+import importlib
 import json
 import os
 import sys
 import time
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,9 +18,15 @@ from viewstream.tools.bench.apart import apart
 from viewstream.tools.bench.gpu_loaders import gap, rate
 from viewstream.tools.bench.gpu_table import table
 
-from .bench_cases import broken, dead, half, long
 
 TINY = {"arch": "test_resnet", "size": 32, "batch": 16}
+
+
+@pytest.fixture
+def cases(monkeypatch):
+    """Cases that a process of its own can import, which gets the path of this one."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    return importlib.import_module("bench_cases")
 
 
 def test_without_a_gpu_nothing_is_made(monkeypatch, tmp_path):
@@ -66,15 +74,15 @@ def test_a_path_with_the_pixels_of_the_cpu_has_no_gap_and_another_a_small_one(bu
     assert rate(built.root, {"loader": "webdataset"}, size=32, batch=16, batches=2)["samples_per_second"] > 0
 
 
-def test_a_case_runs_in_a_process_of_its_own_and_its_error_is_kept():
-    assert apart(half, 60) == {"checked": 50}
-    assert apart(broken, 60) == {"error": "ValueError: no kernel"}
-    assert apart(dead, 60) == {"error": "the process died with code 3"}
+def test_a_case_runs_in_a_process_of_its_own_and_its_error_is_kept(cases):
+    assert apart(cases.half, 60) == {"checked": 50}
+    assert apart(cases.broken, 60) == {"error": "ValueError: no kernel"}
+    assert apart(cases.dead, 60) == {"error": "the process died with code 3"}
 
 
 @pytest.mark.full
-def test_a_case_whose_time_is_over_ends_with_the_programs_that_it_started(tmp_path):
-    assert apart(partial(long, tmp_path / "pid"), 20) == {"error": "not finished after 20 s"}
+def test_a_case_whose_time_is_over_ends_with_the_programs_that_it_started(cases, tmp_path):
+    assert apart(partial(cases.long, tmp_path / "pid"), 20) == {"error": "not finished after 20 s"}
     pid = int((tmp_path / "pid").read_text())
     with suppress(ProcessLookupError):
         for _ in range(200):  # until its new parent has taken notice
@@ -83,7 +91,7 @@ def test_a_case_whose_time_is_over_ends_with_the_programs_that_it_started(tmp_pa
         pytest.fail(f"process {pid} goes on")
 
 
-def test_a_part_keeps_each_figure_and_runs_again_what_failed(tmp_path, monkeypatch):
+def test_a_part_keeps_each_figure_and_runs_again_what_failed(cases, tmp_path, monkeypatch):
     def at_once(case, seconds):
         try:
             return case()
@@ -92,12 +100,14 @@ def test_a_part_keeps_each_figure_and_runs_again_what_failed(tmp_path, monkeypat
 
     monkeypatch.setattr(gpu, "apart", at_once)
     path = tmp_path / "sync.json"
-    assert not gpu.run_part({"moco, eager": half, "byol, eager": broken}, path, 5)
+    assert not gpu.run_part({"moco, eager": cases.half, "byol, eager": cases.broken}, path, 5)
     assert json.loads(path.read_text()) == {
         "moco, eager": {"checked": 50},
         "byol, eager": {"error": "ValueError: no kernel"},
     }
     assert "* byol, eager: ValueError: no kernel" in table(tmp_path)
-    assert gpu.run_part({"moco, eager": broken, "byol, eager": half}, path, 5)  # moco has its figure and is not run
+    assert gpu.run_part(
+        {"moco, eager": cases.broken, "byol, eager": cases.half}, path, 5
+    )  # moco has its figure and is not run
     assert "| byol, eager | 50 |" in table(tmp_path)
-    assert not gpu.run_part({"kcl, eager": half}, path, 0.1)
+    assert not gpu.run_part({"kcl, eager": cases.half}, path, 0.1)
