@@ -18,7 +18,6 @@ from viewstream.tools.bench.apart import apart
 from viewstream.tools.bench.gpu_loaders import gap, rate
 from viewstream.tools.bench.gpu_table import table
 
-
 TINY = {"arch": "test_resnet", "size": 32, "batch": 16}
 
 
