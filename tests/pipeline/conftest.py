@@ -1,9 +1,12 @@
-"""Sets in small tars and of odd images, a server of tars, loaders that are closed at the end."""
+"""Sets in small tars and of odd images, a server of tars, loaders that are closed at the end, a decoder of a GPU."""
 
 import threading
 
 import pytest
+import simplejpeg
+import torch
 
+from viewstream.pipeline import gpu_decoder
 from viewstream.shards.building.build import BuildOptions, build
 
 from .server import FaultyServer
@@ -79,3 +82,27 @@ def make_loader(built):
     yield make
     for loader in opened:
         loader.close()
+
+
+class StandIn:
+    """libjpeg-turbo in place of nvJPEG: like it, it makes planes of colors, and refuses a call without a name."""
+
+    def __init__(self):
+        self.calls = []
+
+    def __call__(self, jpegs):
+        self.calls.append(len(jpegs))
+        headers = [simplejpeg.decode_jpeg_header(jpeg.numpy()) for jpeg in jpegs]
+        assert all(color in ("YCbCr", "Gray") for _, _, color, _ in headers)
+        try:
+            images = [simplejpeg.decode_jpeg(jpeg.numpy()) for jpeg in jpegs]
+        except ValueError as error:
+            raise RuntimeError("nvJPEG status 2") from error
+        return [torch.from_numpy(image).permute(2, 0, 1).contiguous() for image in images]
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    decode = StandIn()
+    monkeypatch.setattr(gpu_decoder, "open_nvjpeg", lambda device: decode)
+    return decode

@@ -1,30 +1,23 @@
 """`--decode gpu` shows the batches of `--crops device`: through every reader, rank and resume, with damage named or
 replaced. Without a GPU, libjpeg-turbo stands in for nvJPEG."""
 
-import contextlib
 import importlib.util
 import threading
 from contextlib import closing
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import simplejpeg
 import torch
 
 from viewstream.augment.recipes import evaluation, moco_v2, seed_patches
-from viewstream.pipeline import copy, gpu_decoder
 from viewstream.pipeline.choose import READERS, open_loader, open_set
-from viewstream.pipeline.executor import Executor
-from viewstream.pipeline.host_batch import BufferPool
 from viewstream.pipeline.options import LoaderOptions
 from viewstream.pipeline.plan.order import Plan
 from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.errors import UserError
 
-from ..fake_gpu import Crossings
-from .dali.dali_loaders import Held, assert_near, assert_same, indexed
+from .dali.dali_loaders import assert_near, assert_same, indexed
 from .dali.test_damage import spoilt
 from .zoo import ODD, USUAL
 
@@ -34,30 +27,6 @@ ALL = [
     pytest.param(name, marks=pytest.mark.skipif(name == "webdataset-stream" and not STREAMS, reason="no webdataset"))
     for name in READERS
 ]
-
-
-class StandIn:
-    """libjpeg-turbo in place of nvJPEG: like it, it makes planes of colors, and refuses a call without a name."""
-
-    def __init__(self):
-        self.calls = []
-
-    def __call__(self, jpegs):
-        self.calls.append(len(jpegs))
-        headers = [simplejpeg.decode_jpeg_header(jpeg.numpy()) for jpeg in jpegs]
-        assert all(color in ("YCbCr", "Gray") for _, _, color, _ in headers)
-        try:
-            images = [simplejpeg.decode_jpeg(jpeg.numpy()) for jpeg in jpegs]
-        except ValueError as error:
-            raise RuntimeError("nvJPEG status 2") from error
-        return [torch.from_numpy(image).permute(2, 0, 1).contiguous() for image in images]
-
-
-@pytest.fixture
-def stand_in(monkeypatch):
-    decode = StandIn()
-    monkeypatch.setattr(gpu_decoder, "open_nvjpeg", lambda device: decode)
-    return decode
 
 
 def shown(manifest, decode, reader="webdataset", views=None, plan=None, epoch=0, start=0, **options):
@@ -168,81 +137,6 @@ def test_the_time_of_nvjpeg_counts_as_decoding(built, stand_in):
         list(loader.epoch(0))
         assert loader.times["samples"] == len(built)
         assert all(loader.times[stage] > 0 for stage in ("read", "decode", "wait"))
-
-
-@pytest.fixture
-def seen(monkeypatch):
-    """What happens on a stream that stands in for the one of a GPU."""
-    seen = []
-
-    @contextlib.contextmanager
-    def current(stream):
-        seen.append("begin")
-        yield
-        seen.append("end")
-
-    class Event:
-        def __init__(self, blocking):
-            assert blocking
-
-        def record(self, on):
-            assert on is stream
-            seen.append("record")
-
-        def synchronize(self):
-            seen.append("wait")
-
-    stream = SimpleNamespace(device=torch.device("cpu"))
-    monkeypatch.setattr(torch.cuda, "stream", current)
-    monkeypatch.setattr(torch.cuda, "Event", Event)
-    monkeypatch.setattr(gpu_decoder, "side_stream", lambda device: stream)
-    return seen
-
-
-def test_a_batch_is_decoded_on_a_stream_of_its_own_and_complete_when_its_task_is(built, stand_in, seen, monkeypatch):
-    def decode(jpegs):
-        seen.append("decode")
-        return stand_in(jpegs)
-
-    monkeypatch.setattr(gpu_decoder, "open_nvjpeg", lambda device: decode)
-    monkeypatch.setattr(gpu_decoder, "_put", lambda image, place: seen.append("put"))
-    reader = Held([built.path(row).read_bytes() for row in range(len(built))])
-    executor = Executor(reader, built, [32], threads=1)
-    decoder = gpu_decoder.GpuDecoder(executor, torch.device("cpu"))
-    rows = np.arange(3)
-    room = BufferPool(pinned=True, varying=False, stream=decoder.stream)
-    flat = room.take(int(3 * built.hw[rows].astype(np.int64).prod(axis=1).sum()))
-    assert seen == ["begin", "end"]  # memory of that stream
-    assert executor.wait(decoder.start(rows, flat)) == {}
-    assert seen[2:] == ["begin", "decode", "put", "put", "put", "end", "record", "wait"]
-    room.give_back(flat)
-    assert room.take(1) is not flat  # the consumer's stream may still read it
-    executor.close()
-    decoder.close()
-
-
-def test_images_go_to_their_places_on_the_gpu_without_a_copy_from_or_to_the_host(fake_gpu):
-    flat = torch.empty(3 * 20 * 30, dtype=torch.uint8, device="cuda")
-    with Crossings() as crossings:
-        gpu_decoder._put(torch.empty(3, 20, 30, dtype=torch.uint8, device="cuda"), flat)
-    assert not crossings.seen
-
-
-def test_pixels_of_the_host_go_to_the_gpu_from_pinned_memory_and_nothing_waits(fake_gpu, monkeypatch):
-    pinned = []
-    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: pinned.append(self.shape) or self)
-    flat = torch.empty(3 * 20 * 30, dtype=torch.uint8, device="cuda")
-    with Crossings() as crossings:
-        gpu_decoder._put(np.zeros((20, 30, 3), np.uint8), flat)
-    assert pinned == [(20, 30, 3)]
-    assert not crossings.seen
-
-
-def test_a_batch_that_is_on_the_gpu_already_is_not_copied_there(fake_gpu, monkeypatch):
-    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: pytest.fail("pinned") if self.is_cuda else self)
-    there = torch.empty(8, dtype=torch.uint8, device="cuda")
-    assert copy._copied(there, torch.device("cuda")) is there
-    assert copy._copied(torch.empty(8), torch.device("cuda")).is_cuda
 
 
 @pytest.mark.parametrize(

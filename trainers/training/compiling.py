@@ -4,7 +4,7 @@ import torch
 import torch._functorch.config as functorch
 from torch import nn
 
-from ...augment.renderers.compiler import missing
+from ...augment.renderers import compiler
 from ...shards.errors import UserError
 from ..nets.encoder import Encoder
 from .options import Run
@@ -12,19 +12,21 @@ from .options import Run
 
 def compiled(run: Run, device: torch.device) -> bool:
     """Whether `run` compiles on `device`; auto: on a GPU where that works. UserError for `on` where it does not."""
-    asked = run.compile in (True, "on")
-    if (asked or _automatic(run, device)) and (obstacle := _obstacle(run, device)):
-        if asked:
-            raise UserError(f"--compile on does not work here ({obstacle}): --compile off trains without it")
+    choice: compiler.Choice = "on" if run.compile is True else "off" if run.compile is False else run.compile
+    works = compiler.wanted(choice, device)
+    if works and (inexact := _inexact(run, device)):
+        if choice == "on":
+            raise UserError(f"--compile on: {inexact}; choose --compile off")
         return False
-    return asked or _automatic(run, device)
+    return works
 
 
 def described(run: Run, device: torch.device) -> str:
     """What the first lines of a run say about it; empty where nothing was to be expected."""
     if compiled(run, device):
         return "networks are compiled at their first step (--compile off: not at all)"
-    return f"networks are not compiled: {_obstacle(run, device)}" if _automatic(run, device) else ""
+    reason = compiler.missing(device) or _inexact(run, device)
+    return f"networks are not compiled: {reason}" if run.compile == "auto" and device.type == "cuda" else ""
 
 
 def compile_encoders(method: nn.Module) -> None:
@@ -42,15 +44,11 @@ def compile_encoders(method: nn.Module) -> None:
             net.compile(dynamic=False)
 
 
-def _automatic(run: Run, device: torch.device) -> bool:
-    return run.compile == "auto" and device.type == "cuda"
-
-
-def _obstacle(run: Run, device: torch.device) -> str:
-    """What is in the way of a compiler; empty if nothing is."""
+def _inexact(run: Run, device: torch.device) -> str:
+    """Why a run with --deterministic cannot be compiled; empty if it can."""
     if run.deterministic and device.type == "cuda" and not repeatable():
         return f"torch {torch.__version__} chooses among compiled kernels by their speed, against --deterministic"
-    return missing(device)
+    return ""
 
 
 def repeatable() -> bool:

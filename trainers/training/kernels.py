@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.utils.deterministic
 
 from ...shards.errors import UserError
 from .options import Run
@@ -40,11 +41,14 @@ def kernels(run: Run, device: torch.device) -> Iterator[None]:
     exact = run.deterministic or cudnn.deterministic or algorithms  # a program may have asked for it already
     cudnn.benchmark, cudnn.deterministic = not exact, exact
     torch.use_deterministic_algorithms(run.deterministic or algorithms, warn_only=lenient and not run.deterministic)
+    memory: Any = torch.utils.deterministic
+    fills, memory.fill_uninitialized_memory = memory.fill_uninitialized_memory, False  # every batch: it is all written
     try:
         yield
     finally:
         cudnn.benchmark, cudnn.deterministic = before
         torch.use_deterministic_algorithms(algorithms, warn_only=lenient)
+        memory.fill_uninitialized_memory = fills
 
 
 def described(run: Run, device: torch.device) -> str:

@@ -39,6 +39,13 @@ def test_kernels_are_the_fastest_or_exact_within_a_run_and_what_they_were_after_
     assert chosen() == before == (False, False, False)
 
 
+def test_memory_that_a_batch_is_written_to_is_not_filled_before():
+    assert torch.utils.deterministic.fill_uninitialized_memory
+    with kernels.kernels(Run(deterministic=True), GPU):
+        assert not torch.utils.deterministic.fill_uninitialized_memory
+    assert torch.utils.deterministic.fill_uninitialized_memory
+
+
 @pytest.mark.parametrize("lenient", [False, True])
 def test_a_program_that_asked_for_exact_kernels_keeps_them(lenient):
     torch.use_deterministic_algorithms(True, warn_only=lenient)
