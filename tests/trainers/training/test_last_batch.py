@@ -97,7 +97,7 @@ def test_a_run_stopped_before_the_last_batch_and_resumed_repeats_its_losses(run,
 
 @pytest.mark.parametrize("accumulate", [1, pytest.param(2, marks=FULL)])
 def test_two_ranks_follow_one_through_the_last_batch(program, built, tmp_path, accumulate):
-    options = {**COMMON, "batch_size": 20, "lr": 0.003, "bn_groups": 2, "accumulate": accumulate}
+    options = {**COMMON, "batch_size": 20, "lr": 0.001, "bn_groups": 2, "accumulate": accumulate}
     command = ["trainers/train.py", "--method", "supervised", "--views", "supervised", *words(**options)]
     command += [*words(device="cpu", log_every=1, loader="folder"), "--data", built.root, "--schedule", "cos"]
     folders = [tmp_path / "one", tmp_path / "two"]
@@ -106,4 +106,4 @@ def test_two_ranks_follow_one_through_the_last_batch(program, built, tmp_path, a
         assert done.returncode == 0, done.stderr
     one, two = map(losses, folders)
     assert one.keys() == two.keys()
-    assert [*two.values()] == pytest.approx([*one.values()], abs=1e-4)
+    assert [*two.values()] == pytest.approx([*one.values()], abs=1e-5)
