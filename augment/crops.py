@@ -12,6 +12,7 @@ from .spec import HorizontalFlip, Op, RandomResizedCrop, ResizeCenterCrop, View,
 # Columns of a crop: top, left, height, width of the source box; height, width after resizing; first row and first
 # column kept of that; mirrored?; bicubic?
 CROP_FIELDS = 10
+BICUBIC = 9
 
 
 def on_device(view: View) -> tuple[Op, ...]:
@@ -34,7 +35,7 @@ def crop_params(view: View, draws: Draws, hw: np.ndarray) -> np.ndarray:
             case _:
                 continue
         if isinstance(op, RandomResizedCrop | ResizeCenterCrop):
-            out[:, 9] = op.filter == "bicubic"
+            out[:, BICUBIC] = op.filter == "bicubic"
     return out
 
 

@@ -114,14 +114,16 @@ def open_loader(
             "one: choose --loader webdataset with --on-error skip"
         )
     if reader == "memory":
-        if decode == "gpu":
-            raise UserError("--loader memory decodes the set once, with the CPU: leave out --decode gpu")
+        if decode != "cpu":
+            raise UserError(f"--loader memory decodes the set once, to RGB on the CPU: leave out --decode {decode}")
         form = open_reader("folder", manifest) if manifest.info.kind == "plain" else open_any_reader(manifest)
         return MemoryLoader(manifest, plan, views, form, options)
     if reader != "dali":
         return ViewLoader(manifest, plan, views, open_reader(reader, manifest, source), options)
-    if decode == "gpu":
-        raise UserError("--loader dali decodes by itself, on a GPU if the views are made there: leave out --decode gpu")
+    if decode != "cpu":
+        raise UserError(
+            f"--loader dali decodes by itself, on a GPU if the views are made there: leave out --decode {decode}"
+        )
     from .dali.loader import DaliLoader
 
     return DaliLoader(manifest, plan, views, open_any_reader(manifest), options)

@@ -18,11 +18,13 @@ from torch import Tensor
 from ..shards.errors import UserError
 from ..shards.manifest import Manifest
 from .batch import SampleReader
+from .cut.planes import can_crop, crops_of_planes
 from .cut.resize import resized_crops
 from .damage import check_size, damaged
 from .host_batch import CroppedViews
 from .plan.params import BatchParams
 from .timing import THREADED, Times
+from .turbojpeg import PlaneDecoder, Planes, room
 from .workers import Workers
 
 CHUNKS = 4  # tasks per thread and batch: small enough to even out slow images, large enough to cost nothing
@@ -42,13 +44,18 @@ Work = Callable[[range], Chunk]  # takes the positions of a task
 
 
 class Executor:
-    """Starts batches and waits for their tasks; batches may overlap. `threads` 0: measured (workers.py)."""
+    """Starts batches and waits for their tasks; batches may overlap. `threads` 0: measured (workers.py). `planes`:
+    crop JPEGs with halved colors from the planes that they store; UserError without libturbojpeg."""
 
-    def __init__(self, reader: SampleReader, manifest: Manifest, sizes: Sequence[int], threads: int = 0):
+    def __init__(
+        self, reader: SampleReader, manifest: Manifest, sizes: Sequence[int], threads: int = 0, *, planes: bool = False
+    ):
         self.reader, self.manifest, self.workers = reader, manifest, Workers(threads)
         self.sizes = np.array(sizes, np.int64)  # of the views, px
         self.times = Times()
-        self._largest = int((manifest.height.astype(np.int64) * manifest.width).max()) * 3
+        height, width = manifest.height.astype(np.int64), manifest.width
+        self._largest = int(np.maximum(3 * height * width, room(height, width)).max())
+        self._planes = PlaneDecoder() if planes else None
         self._pool = ThreadPoolExecutor(self.workers.max_threads, thread_name_prefix="viewstream")
         self._local = threading.local()
 
@@ -63,12 +70,21 @@ class Executor:
 
     def crop(self, rows: np.ndarray, boxes: np.ndarray, out: np.ndarray) -> list[Task]:
         """Start to crop samples `rows` [N] by `boxes` [N, V, CROP_FIELDS] into the flat uint8 `out`."""
-        places = self.places(len(rows))
+        places, planar = self.places(len(rows)), can_crop(boxes) if self._planes else np.zeros(len(rows), bool)
+        height, width = self.manifest.height[rows].tolist(), self.manifest.width[rows].tolist()
 
-        def use(i: int, image: np.ndarray) -> None:
-            resized_crops(image.reshape(-1), image.shape[1], boxes[i], self.sizes, places[i], out)
+        def make(i: int, row: int, data: bytes | np.ndarray) -> Planes | np.ndarray:
+            scratch = self._scratch()
+            planes = self._planes(data, height[i], width[i], scratch) if self._planes and planar[i] else None
+            return planes or self.decoded(row, data, scratch)
 
-        return self._start(rows, lambda i, row, data: self.decoded(row, data, self._scratch()), use)
+        def use(i: int, image: Planes | np.ndarray) -> None:
+            if isinstance(image, Planes):
+                crops_of_planes(*image, boxes[i], self.sizes, places[i], out)
+            else:
+                resized_crops(image.reshape(-1), image.shape[1], boxes[i], self.sizes, places[i], out)
+
+        return self._start(rows, make, use)
 
     def decode(self, rows: np.ndarray, out: np.ndarray) -> list[Task]:
         """Start to decode samples `rows` [N], one after the other, into the flat uint8 `out`."""

@@ -17,6 +17,7 @@ from ..shards.engine import begun, prefetch
 from ..shards.manifest import Manifest
 from .batch import Batch, SampleReader
 from .copy import copied_ahead, side_stream
+from .cut import planes
 from .cut.resize import warm_up
 from .damage import Replacer
 from .executor import Executor, Task
@@ -64,7 +65,9 @@ class ViewLoader:
         self.replacer = Replacer(manifest, plan, options.skip)
         self._side = side_stream(self.device)
         warm_up()
-        self.executor = Executor(reader, manifest, self.sizes, options.threads)
+        if options.decode == "planes":
+            planes.warm_up()
+        self.executor = Executor(reader, manifest, self.sizes, options.threads, planes=options.decode == "planes")
         self.decoder = GpuDecoder(self.executor, self.device) if options.decode == "gpu" else None
         stream = self.decoder.stream if self.decoder else None
         self._buffers = BufferPool(pinned=self.device.type == "cuda", varying=self.crop_on_device, stream=stream)

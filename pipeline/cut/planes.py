@@ -1,0 +1,157 @@
+"""The resized crop of an image with halved colors, from the planes that its JPEG stores.
+
+libjpeg interpolates colors to full size before anything else ("fancy upsampling"); here that is part of the weights.
+Brightness and colors are cropped alike, by the arithmetic of resize.py, and converted to RGB in the view, which has
+fewer pixels than the image. Only then values are clipped to 0..255, where libjpeg clips each pixel of the image: at the
+edges of colors that RGB cannot hold, pixels differ by up to 30 levels, elsewhere by rounding.
+"""
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+from ...augment.crops import BICUBIC
+from . import plain, vectors
+from .plain import OPTIONS, widen
+from .resize import SHORT, SLACK, _scratch
+from .weights import EXACT, tables_of, taps_of
+
+FULL = 32767  # the sum of the weights of a value
+MOST = SHORT // 2  # times that a crop may shrink its box
+MIDDLE = 128 << 6  # the color of gray
+
+
+def can_crop(boxes: np.ndarray) -> np.ndarray:
+    """[N]: whether all `boxes` [N, V, CROP_FIELDS] of an image are bilinear and shrink no more than MOST times."""
+    small = (boxes[..., 2:4] <= MOST * boxes[..., 4:6]).all(axis=2)
+    return (small & (boxes[..., BICUBIC] == 0)).all(axis=1)
+
+
+@njit(**EXACT)
+def halved(begin, weights, limit):
+    """What `taps_of` gives, for values at half the size, `limit` of them, that are interpolated first: value x is 3/4
+    of value x // 2 and 1/4 of its neighbor on the side of x, or of itself at the end."""
+    (taps, n), used = weights.shape, min(len(weights) // 2 + 2, limit)
+    around, folded = np.zeros((taps + 7, n), np.int32), np.empty((taps // 2 + 2, n), np.int32)
+    around[3 : 3 + taps] = weights
+    first, total, upto = (begin - 1) >> 1, np.zeros(n, np.int32), np.zeros(n, np.int32)
+    for k in range(len(folded)):
+        a, b, c, d, e = around[2 * k], around[2 * k + 1], around[2 * k + 2], around[2 * k + 3], around[2 * k + 4]
+        for i in range(n):
+            odd = b[i] + 3 * (c[i] + d[i]) + e[i]
+            even = a[i] + 3 * (b[i] + c[i]) + d[i]
+            total[i] += odd if begin[i] & 1 else even
+            rounded = (total[i] + 2) >> 2
+            folded[k, i] = rounded - upto[i]
+            upto[i] = rounded
+    for i in range(n):
+        inside = min(max(first[i], 0), limit - used)
+        if first[i] < inside or first[i] + len(folded) > limit:
+            wanted = folded[:, i].copy()
+            folded[:, i] = 0
+            for k in range(len(wanted)):
+                folded[min(max(first[i] + k, 0), limit - 1) - inside, i] += wanted[k]
+            first[i] = inside
+    return first, folded[:used]
+
+
+@njit(**OPTIONS)
+def crop_of_planes(data, height, width, box, size, out):
+    """Crop an image of `height` x `width` px, whose planes follow each other in the flat `data`, into out
+    [3 * size * size]; `box` [CROP_FIELDS] int32 as of `resized_crop`, one that `can_crop` accepts."""
+    crop(data, height, width, box, size, vectors.available(), out)  # pyright: ignore
+
+
+@njit(**OPTIONS)
+def crop(data, height, width, box, size, fast, out):
+    """`crop_of_planes`; `fast` takes the vectors of AVX-512, with the same result."""
+    top, left, tall, wide, total_y, total_x, first_y, first_x = box[:8]
+    high, pitch = height + height % 2, width + width % 2
+    begin_y, weights_y = taps_of(tall, total_y, first_y, False, False, FULL, size)
+    begin_x, weights_x = taps_of(wide, total_x, first_x, box[8] != 0, False, FULL, size)
+    down, across, shrink = (begin_y + top, weights_y), (begin_x + left, weights_x), (wide, total_x)
+    made = np.empty((3, size * size + SLACK), np.int16)
+    _resize(data, high * pitch, pitch, down, across, shrink, fast, made[:1])
+    down, across = halved(down[0], weights_y, high // 2), halved(across[0], weights_x, pitch // 2)
+    shrink = wide, 2 * total_x
+    _resize(data[high * pitch :], high * pitch // 4, pitch // 2, down, across, shrink, fast, made[1:])
+    _to_rgb(made, out)
+
+
+@njit(inline="always")
+def _resize(data, area, width, down, across, shrink, fast, out):
+    """Resize a box of P planes of `area` values, in rows of `width`, one after the other: to rows in out [P, ...]."""
+    (begin, weights), lead = across, min(across[0][0], across[0][-1])
+    n = max(begin[0], begin[-1]) + len(weights) - lead  # values of a row that the output needs
+    pitch = len(out) * n + SLACK
+    if fast:
+        tables = tables_of(begin - lead, weights, shrink[0], shrink[1], 1, 32, np.int16)
+        _rows(data[lead:], area, width, down, tables, n, _scratch(len(down[1]) + 1, pitch, np.int16), out)
+    else:
+        tables = tables_of(begin - lead, weights, shrink[0], shrink[1], 1, 0, np.int32)
+        _rows(data[lead:], area, width, down, tables, n, _scratch(len(down[1]) + 1, pitch, np.int32), out)
+
+
+@njit(**OPTIONS)
+def _rows(data, area, width, down, across, n, ring, out):
+    """A ring of rows, of 16 bits on vectors; a row has n values of each plane."""
+    (begin, weights), size, planes, pitch = down, len(across[0]), len(out), len(out) * n + SLACK
+    taps, ready = len(weights), begin[0]
+    acc = taps * pitch
+    for y in range(size):
+        ready = max(ready, begin[y])
+        while ready < begin[y] + taps:
+            for p in range(planes):
+                widen(data, p * area + ready * width, ring, ready % taps * pitch + p * n, n, 6)
+            ready += 1
+        if ring.itemsize == 2:
+            vectors.rows(ring, pitch, begin[y], weights, y, ring, acc, planes * n)  # pyright: ignore
+        else:
+            plain.rows(ring, pitch, begin[y], weights, y, 15, ring, acc, planes * n)
+        for p in range(planes):
+            if ring.itemsize == 2:
+                vectors.columns(ring, acc + p * n, across, 1, out[p], y * size)  # pyright: ignore
+            else:
+                plain.columns(ring, acc + p * n, across[0], across[1], 1, 15, out[p], y * size)
+
+
+@intrinsic
+def _high(typingctx, value, factor):
+    """value * factor >> 16 of 16 bits, which is one instruction of vectors."""
+
+    def codegen(context, b, sig, args):
+        whole = ir.IntType(32)
+        product = b.mul(*(b.sext(x, whole) for x in args))
+        return b.trunc(b.ashr(product, ir.Constant(whole, 16)), ir.IntType(16))
+
+    return types.int16(types.int16, types.int16), codegen
+
+
+@njit(inline="always")
+def _level(value):
+    return np.uint8(min(max(np.int16(value >> np.int16(6)), np.int16(0)), np.int16(255)))
+
+
+@njit(**OPTIONS)
+def _to_rgb(planes, out):
+    """RGB in the flat `out`, by the formulas of JFIF, from rows of brightness and colors in `planes` [3, ...]."""
+    light, blue, red = planes
+    for i in range(len(out) // 3):
+        y, b, r = np.int16(light[i] + 32), np.int16(blue[i] - MIDDLE), np.int16(red[i] - MIDDLE)
+        out[3 * i] = _level(np.int16(y + r + _high(r, 26345)))  # pyright: ignore  # 1.402 in 65,536ths
+        out[3 * i + 1] = _level(np.int16(y - r - _high(b, 22554) + _high(r, 18734)))  # 0.344136, 1 - 0.714136
+        out[3 * i + 2] = _level(np.int16(y + 2 * b - _high(b, 14942)))  # 2 - 1.772
+
+
+@njit(**OPTIONS)
+def crops_of_planes(data, height, width, boxes, sizes, places, out):
+    """Crop all views of one image: as `resized_crops`, from planes."""
+    for v in range(len(sizes)):
+        crop_of_planes(data, height, width, boxes[v], sizes[v], out[places[v] : places[v] + 3 * sizes[v] * sizes[v]])
+
+
+def warm_up() -> None:
+    """Compile the kernel, or load it from numba's cache."""
+    box, one, zero = np.array([[0, 0, 1, 1, 1, 1, 0, 0, 0, 0]], np.int32), np.array([1]), np.array([0])
+    crops_of_planes(np.zeros(6, np.uint8), 1, 1, box, one, zero, np.empty(3, np.uint8))

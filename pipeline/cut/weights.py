@@ -1,0 +1,95 @@
+"""Which source pixels make an output pixel, and with what whole weights: the same ones on every machine.
+
+Positions are whole multiples of 1 / (2 * total) px, the filters polynomials of them. Every value up to the division is
+a whole number below 2^53 for images up to 65,535 px, so that neither fused nor reordered operations change a weight.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+EXACT: dict[str, Any] = {"nogil": True, "error_model": "numpy", "cache": True}  # without fastmath
+TOGETHER = 4  # taps that vectors.py adds at once
+
+
+@njit(**EXACT)
+def count_taps(size, total, cubic):
+    """How many source pixels make one of `total` output pixels, at most."""
+    return min(-(-(4 if cubic else 2) * max(size, total) // total), size)
+
+
+@njit(**EXACT)
+def taps_of(size, total, first, mirrored, cubic, full, n):
+    """Resize `size` px to `total`: the first tap of each of `n` output pixels from `first` on (from the far end if
+    mirrored) [n] int32, and weights [taps, n] int32. Those of a pixel sum to `full`: their running sum is rounded."""
+    taps, unit, reach = count_taps(size, total, cubic), 2.0 * max(size, total), 2.0 if cubic else 1.0
+    begin, at, norm = np.empty(n, np.int32), np.empty(n), np.zeros(n)
+    for i in range(n):
+        center = (2.0 * (first + (n - 1 - i if mirrored else i)) + 1.0) * size
+        low = math.floor((center - reach * unit + total) / (2.0 * total))
+        begin[i] = np.int32(min(max(low, 0.0), float(size - taps)))
+        at[i] = (2.0 * begin[i] + 1.0) * total - center
+    upto = np.empty((taps, n))
+    for k in range(taps):
+        for i in range(n):
+            norm[i] += _weight(abs(at[i] + 2.0 * k * total), unit, cubic)
+            upto[k, i] = norm[i]
+    weights = np.empty((taps, n), np.int32)
+    at[:] = 0.0
+    for k in range(taps):
+        for i in range(n):
+            rounded = math.floor(upto[k, i] * full / norm[i] + 0.5)
+            weights[k, i] = np.int32(rounded - at[i])
+            at[i] = rounded
+    return begin, weights
+
+
+@njit(inline="always")
+def _weight(distance, unit, cubic):
+    """The filter at distance / unit: a triangle, or PIL's cubic, times `unit` or 2 * unit^3."""
+    left = unit - distance
+    if not cubic:
+        return max(left, 0.0)
+    if left >= 0.0:
+        return left * (2.0 * unit * unit + 2.0 * unit * distance - 3.0 * distance * distance)
+    return left * max(left + unit, 0.0) ** 2
+
+
+@njit(**EXACT)
+def tables_of(begin, weights, size, total, channels, lanes, kind):
+    """The arguments of `columns`: begin, and weights of each value of an output row as `kind`; then how `lanes`
+    neighboring values find their pixels in windows of twice as many source values: how many of them one serves, where
+    each begins [G], their places in it [G, lanes], and how many taps share it, 0 if not even one has room."""
+    n, taps, step, widest = len(begin) * channels, len(weights), 2 * lanes, 2 * lanes + 1
+    while widest > 2 * lanes and step > 1:
+        step //= 2
+        widest = (-(-((step - 2) // channels + 1) * size // total) + 1) * channels
+    shared, groups = 0, (n + step - 1) // max(step, 1)
+    windows, places = np.empty(groups, np.int32), np.empty((groups, lanes), kind)
+    if widest <= 2 * lanes:
+        rounds = -(-taps // min(TOGETHER, (2 * lanes - widest) // channels + 1))
+        shared = -(-taps // rounds)
+        taps = shared * rounds
+        _fill(begin, channels, step, windows, places)
+    spread = np.zeros((taps, n + lanes), kind)
+    for k in range(len(weights)):
+        for c in range(channels):
+            for x in range(len(begin)):
+                spread[k, x * channels + c] = weights[k, x]
+    return begin, spread, step, windows, places, shared
+
+
+@njit(**EXACT)
+def _fill(begin, channels, step, windows, places):
+    n, lanes = len(begin) * channels, places.shape[1]
+    at = np.zeros(n + lanes, np.int32)
+    for c in range(channels):
+        for x in range(len(begin)):
+            at[x * channels + c] = begin[x] * channels + c
+    for g in range(len(windows)):
+        first, last = g * step, min((g + 1) * step, n) - 1
+        windows[g] = min(begin[first // channels], begin[last // channels]) * channels
+        for i in range(lanes):
+            places[g, i] = at[first + i] - windows[g]

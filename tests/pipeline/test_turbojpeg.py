@@ -1,0 +1,155 @@
+"""libturbojpeg gives the planes of which simplejpeg makes RGB, and refuses what simplejpeg refuses."""
+
+import ctypes
+import io
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import simplejpeg
+from PIL import Image
+
+from viewstream.pipeline import turbojpeg
+from viewstream.shards.errors import UserError
+
+from .zoo import ODD, saved
+
+try:
+    turbojpeg.open_turbojpeg()
+except UserError as error:
+    pytest.skip(str(error), allow_module_level=True)
+
+
+def planes_of(jpeg, hw=None, decoder=None):
+    """The planes of a JPEG, in a buffer of random bytes."""
+    height, width = hw or Image.open(io.BytesIO(jpeg)).size[::-1]
+    buffer = np.random.default_rng(0).integers(0, 256, turbojpeg.room(height, width), np.uint8)
+    return (decoder or turbojpeg.PlaneDecoder())(jpeg, height, width, buffer)
+
+
+def doubled(plane):
+    """A plane of colors at twice the size, four bits finer, as libjpeg interpolates it."""
+    for axis in (0, 1):
+        plane = np.moveaxis(plane, axis, 0)
+        at = np.arange(2 * len(plane))
+        far = np.clip(at // 2 + np.where(at % 2, 1, -1), 0, len(plane) - 1)
+        plane = np.moveaxis(3 * plane[at // 2] + plane[far], 0, axis)
+    return (plane + np.where(np.arange(plane.shape[1]) % 2, 7, 8)) >> 4
+
+
+def rgb_of(planes):
+    """The image [H, W, 3] that libjpeg makes of planes, by its formulas in integers of 16 bits after the point."""
+    height, width = planes.height, planes.width
+    high, wide = height + height % 2, width + width % 2
+    light, *colors = np.split(planes.data[: high * wide * 3 // 2].astype(int), [high * wide, high * wide * 5 // 4])
+    light = light.reshape(high, wide)
+    blue, red = (doubled(c.reshape(high // 2, wide // 2)) - 128 for c in colors)
+    fixed, half = (lambda x: int(x * 65536 + 0.5)), 32768
+    parts = (
+        light + ((fixed(1.402) * red + half) >> 16),
+        light + ((-fixed(0.34414) * blue - fixed(0.71414) * red + half) >> 16),
+        light + ((fixed(1.772) * blue + half) >> 16),
+    )
+    return np.stack(parts, -1).clip(0, 255)[:height, :width]
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("size", [(96, 70), (95, 71), (33, 16), (5, 1), (6, 3), (17, 200)])
+def test_planes_interpolated_and_converted_are_the_image_of_simplejpeg(image, size, progressive):
+    jpeg = saved(image.resize(size), progressive=progressive)
+    planes = planes_of(jpeg)
+    assert (planes.width, planes.height) == size
+    np.testing.assert_array_equal(rgb_of(planes), simplejpeg.decode_jpeg(jpeg))
+
+
+@pytest.mark.parametrize(
+    "kind", ["grey", "cmyk", "rgb", "4:4:4", "4:2:2", "4 px wide", "another size", "pixels", "no image", "nothing"]
+)
+def test_what_has_no_such_planes_is_refused(image, kind):
+    made = {
+        "4:4:4": lambda: saved(image, subsampling=0),
+        "4:2:2": lambda: saved(image, subsampling=1),
+        "4 px wide": lambda: saved(image.resize((4, 70))),
+        "pixels": lambda: np.asarray(image),
+        "no image": lambda: b"\0" * 900,
+        "nothing": lambda: b"",
+    }
+    data = made.get(kind, lambda: ODD.get(kind, saved)(image))()
+    assert planes_of(data, (70, 4 if kind == "4 px wide" else 97 if kind == "another size" else 96)) is None
+
+
+def test_planes_are_refused_for_exactly_the_damage_that_simplejpeg_finds(image):
+    rng, whole, found = np.random.default_rng(0), saved(image, quality=90), 0
+    decoder = turbojpeg.PlaneDecoder()
+    for n in range(300):
+        data = bytearray(whole)
+        if n % 3 == 0:
+            data = data[: rng.integers(len(data))]
+        else:
+            for at in rng.integers(0, len(data), 1 + n % 3):
+                data[at] = rng.integers(256)
+        try:
+            image_of_it = simplejpeg.decode_jpeg(bytes(data))
+        except (ValueError, RuntimeError):
+            assert planes_of(bytes(data), (70, 96), decoder) is None
+            found += 1
+        else:
+            planes = planes_of(bytes(data), (70, 96), decoder)
+            if planes is not None:
+                np.testing.assert_array_equal(rgb_of(planes), image_of_it)
+            elif image_of_it.shape == (70, 96, 3):
+                assert simplejpeg.decode_jpeg_header(bytes(data))[2:] != ("YCbCr", "420")
+    assert 100 < found < 290
+
+
+def test_an_image_does_not_depend_on_the_ones_before_it(image):
+    """A handle of the library keeps tables: a JPEG without its own would be decoded with those of another image."""
+    decoder, jpeg = turbojpeg.PlaneDecoder(), saved(image, quality=90)
+    at = jpeg.index(b"\xff\xdb")  # quantization
+    bare = jpeg[:at] + jpeg[at + 2 + int.from_bytes(jpeg[at + 2 : at + 4]) :]
+    bare = bare if b"\xff\xdb" not in bare else bare.replace(b"\xff\xdb", b"\xff\xfe")
+    assert planes_of(bare, (70, 96), decoder) is None
+    assert planes_of(jpeg, (70, 96), decoder) is not None
+    assert planes_of(bare, (70, 96), decoder) is None
+
+
+def test_threads_share_a_decoder(image):
+    decoder, jpegs = turbojpeg.PlaneDecoder(), [saved(image.rotate(10 * n)) for n in range(4)]
+    expected = [planes_of(jpeg).data for jpeg in jpegs]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda jpeg: planes_of(jpeg, decoder=decoder).data, jpegs * 20))
+    for n, data in enumerate(found):
+        np.testing.assert_array_equal(data, expected[n % 4])
+
+
+@pytest.fixture
+def bare(monkeypatch):
+    """No libturbojpeg of the system; files of the wheel go into the list."""
+    files = []
+    monkeypatch.setattr(turbojpeg, "find_library", lambda name: None)
+    monkeypatch.setattr(turbojpeg.metadata, "files", lambda name: files)
+    return files
+
+
+def wheel_file(name, path):
+    return SimpleNamespace(name=name, locate=lambda: path)
+
+
+def test_without_a_library_the_error_says_what_brings_it(bare, monkeypatch):
+    with pytest.raises(UserError, match=r"finds no libturbojpeg: .*viewstream\[planes\].*or choose --decode cpu"):
+        turbojpeg.PlaneDecoder()
+    monkeypatch.undo()
+    monkeypatch.setattr(turbojpeg, "find_library", lambda name: "libm.so.6")  # none of the functions
+    monkeypatch.setattr(turbojpeg, "_in_wheel", lambda: "/nowhere/libturbojpeg.so")
+    with pytest.raises(UserError, match="finds no libturbojpeg"):
+        turbojpeg.PlaneDecoder()
+
+
+def test_the_library_of_the_wheel_serves_where_the_system_has_none(bare, image):
+    own = turbojpeg.ctypes.util.find_library("turbojpeg")
+    if own is None:
+        pytest.skip("the library here is that of the wheel")
+    bare += [wheel_file("METADATA", "/nowhere"), wheel_file("libturbojpeg-1.so", own)]
+    assert planes_of(saved(image)) is not None
+    assert isinstance(turbojpeg.open_turbojpeg(), ctypes.CDLL)
