@@ -135,7 +135,7 @@ class Watched:
 
     def prefetch(self, rows):
         self.orders.append(rows)
-        if not len(rows):
+        if next(rows, None) is None:
             raise UserError("no rows")
 
     def close(self):

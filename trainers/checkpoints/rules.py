@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from ...pipeline.plan.order import VERSION as ORDER
+from ...pipeline.plan.versions import VERSION as ORDER
 from ...shards.errors import UserError
 from ..nets.dropout import KeyedDropout
 from ..nets.grouped_norm import GroupedBatchNorm
