@@ -2,9 +2,10 @@
 
 A balanced Feistel network permutes the numbers below 4^h, the least such power that is not below `size`; a number that
 leaves the range goes through it again until it is back (cycle walking, Black and Rogaway, 2002), four times at most on
-average. The round function is the project's keyed hash. Over many keys a chi-square test of positions, of pairs and,
-for up to 6 ids, of all orders finds no difference from uniform permutations: with 6 rounds from some 250 ids on, with
-12 at every size. numba, where it is installed, and numpy compute the same integers.
+average. The round function is the project's keyed hash. Chi-square tests over many keys, of the id at a position, of
+the differences of neighbors and, for up to 6 ids, of all orders, find no difference from a shuffle: with 6 rounds from
+256 ids on (3 show up to 16,384, 4 up to 1,024), with 12 at every size, so no size needs an array. numba, where it is
+installed, and numpy compute the same integers.
 """
 
 from importlib.util import find_spec
