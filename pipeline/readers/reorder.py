@@ -1,24 +1,26 @@
 """A bounded buffer between samples that arrive in one order and reads in another."""
 
 import threading
-from collections.abc import Generator
+from collections import Counter
+from collections.abc import Generator, Iterator
 from contextlib import closing
-
-import numpy as np
 
 from ...shards.errors import UserError
 
 GRACE = 5.0  # seconds that close() waits for a silent source; its thread ends by itself later
 Samples = Generator[tuple[int, bytes], None, None]  # (row, JPEG)
+Turns = Iterator[tuple[dict[int, int], Samples]]  # how often each row will be read; these rows
 
 
 class ReorderBuffer:
     """Buffers streamed samples up to `room` bytes, twice that while a reader waits for a later one, because threads do
-    not read exactly in order. A thread fills it from `samples`; row i is held until it was taken `times[i]` times. A
+    not read exactly in order. A thread fills it from `turns`; a row is held until it was taken as often as announced. A
     read waits at most `read_timeout` seconds without any change."""
 
-    def __init__(self, samples: Samples, times: np.ndarray, room: int, read_timeout: float):
-        self.samples, self.times, self.room, self.read_timeout = samples, times, room, read_timeout
+    def __init__(self, turns: Turns, room: int, read_timeout: float):
+        self.turns, self.room, self.read_timeout = turns, room, read_timeout
+        self.times: Counter[int] = Counter()  # reads of a row that were announced and have not come
+        self.whole = False  # whether all turns were announced
         self.held: dict[int, bytes] = {}
         self.bytes = 0  # that are held
         self.awaited: set[int] = set()
@@ -36,7 +38,7 @@ class ReorderBuffer:
             data = self.held[row]
             self.times[row] -= 1
             if not self.times[row]:
-                del self.held[row]
+                del self.held[row], self.times[row]
                 self.bytes -= len(data)
             self.changed.notify_all()
             return data
@@ -53,7 +55,7 @@ class ReorderBuffer:
         """Wait for the next change; UserError when this row cannot come."""
         if self.ended:
             raise UserError(f"the loader was closed while a read waited for sample {row}")
-        if not self.times[row]:
+        if self.whole and not self.times[row]:
             raise UserError(f"sample {row} was not expected, or not as often: read the rows passed to prefetch()")
         if self.error:
             raise self.error
@@ -68,10 +70,16 @@ class ReorderBuffer:
 
     def _run(self) -> None:
         try:
-            with closing(self.samples) as samples:
-                for row, data in samples:
-                    if not self._put(row, data):
-                        return
+            for times, samples in self.turns:
+                with self.changed:
+                    self.times.update(times)
+                with closing(samples):
+                    for row, data in samples:
+                        if not self._put(row, data):
+                            return
+            with self.changed:
+                self.whole = True
+                self.changed.notify_all()
         except UserError as error:
             with self.changed:
                 self.error = error
@@ -88,8 +96,9 @@ class ReorderBuffer:
                     f"{self.bytes:,} bytes of samples came before sample {min(self.awaited)} and were not read: "
                     "read in the order passed to prefetch(), or give a larger window"
                 )
-            self.held[row] = data
-            self.bytes += len(data)
+            if row not in self.held:  # else its tar was read again before it was taken
+                self.held[row] = data
+                self.bytes += len(data)
             self.awaited.discard(row)
             self.changed.notify_all()
             return True

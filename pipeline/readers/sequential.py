@@ -4,11 +4,14 @@ The `webdataset` library reads whole tars, in the order in which the rows of `pr
 are held in memory until they are read. The plan sets the order, so the batches are the same as through every other
 reader, and a resumed epoch streams only the tars that are left. The reader holds at most as many bytes as the `window`
 largest tars have, twice that while threads read out of order; what the window of `WindowShuffle` leaves free is used to
-read ahead. Every rank streams each tar that it has samples in.
+read ahead. Of the order it knows the next rows alone, as many as two such windows have (some 100 bytes each). Every
+rank streams each tar that it has samples in.
 """
 
 import shlex
+from collections.abc import Iterator
 from contextlib import closing
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -17,8 +20,8 @@ from ...shards.errors import UserError, needs
 from ...shards.manifest import Manifest
 from ..batch import SampleReader
 from .remote import tar_storage
-from .reorder import ReorderBuffer, Samples
-from .shard_use import last_use, peak_bytes, shard_use
+from .reorder import ReorderBuffer, Samples, Turns
+from .turns import Turn, turns
 
 WINDOW = 8  # tars
 READ_TIMEOUT = 600.0  # seconds
@@ -42,22 +45,19 @@ class SequentialTarReader(SampleReader):
         self.members = manifest.strings("source") if manifest.info.kind == "indexed" else None
         self._buffer: ReorderBuffer | None = None
 
-    def prefetch(self, rows: np.ndarray) -> None:
-        """Start to stream `rows` [M], which will be read in about this order, each as often as it is listed.
-        UserError when the order mixes more tars than the window holds."""
+    def prefetch(self, rows: Iterator[np.ndarray]) -> None:
+        """Start to stream `rows`, which will be read in about this order, each as often as it is listed. UserError when
+        the order mixes more tars than the window holds."""
         self._stop_streaming()
-        shard = self.manifest.shard[rows]
-        order = shard_use(shard)
-        distinct, last = last_use(rows)
-        number = np.argsort(order.shard)[np.searchsorted(np.sort(order.shard), self.manifest.shard[distinct])]
-        needed = peak_bytes(order.first, number, last, self.manifest.bytes[distinct])
-        if needed > self.room:
-            raise UserError(
-                f"this order needs {needed:,} bytes of samples at a time, a window of {self.window} tars holds "
-                f"{self.room:,}: take --order blocks with a window of at most {self.window}, or give a larger one"
-            )
-        times = np.bincount(rows, minlength=len(self.manifest))
-        self._buffer = ReorderBuffer(self._samples(distinct, order.shard), times, self.room, self.read_timeout)
+        order = turns(
+            rows,
+            self.manifest,
+            self.room,
+            f"this order mixes more tars at a time than a window of {self.window} holds ({self.room:,} bytes): take "
+            f"--order blocks with a window of at most {self.window}, or give a larger one",
+        )
+        begin = [*islice(order, self.window)]  # now, so that a refusal comes before any read
+        self._buffer = ReorderBuffer(self._streams(chain(begin, order)), self.room, self.read_timeout)
 
     def read(self, row: int) -> bytes:
         """JPEG of a row; UserError for one that was not prefetched, or not as often, and for a fault of its tar."""
@@ -72,13 +72,12 @@ class SequentialTarReader(SampleReader):
         """End the stream; reads that wait get a UserError."""
         self._stop_streaming()
 
-    def _samples(self, rows: np.ndarray, shards: np.ndarray) -> Samples:
-        """The samples of `rows`, tar by tar; UserError for one that is missing or has another length."""
-        m = self.manifest
-        rows = rows[np.lexsort((m.offset[rows], m.shard[rows]))]
-        begin, end = (np.searchsorted(m.shard[rows], shards, side) for side in ("left", "right"))
-        for shard, *bounds in zip(shards.tolist(), begin, end, strict=True):
-            yield from self._tar_samples(self.tars[shard]["file"], rows[slice(*bounds)])
+    def _streams(self, order: Iterator[Turn]) -> Turns:
+        """The samples of each turn; UserError for one that is missing or has another length."""
+        for turn in order:
+            rows = np.array([*turn.times])
+            rows = rows[np.argsort(self.manifest.offset[rows], kind="stable")]
+            yield turn.times, self._tar_samples(self.tars[turn.shard]["file"], rows)
 
     def _tar_samples(self, name: str, rows: np.ndarray) -> Samples:
         """The samples of `rows` in one tar; `rows` are in the order of the tar."""
