@@ -108,11 +108,6 @@ def open_loader(
     if not isinstance(reader, str):
         return ViewLoader(manifest, plan, views, reader, options)
     choose("loader", reader, LOADERS)
-    if reader == "webdataset-stream" and skip:
-        raise UserError(
-            "--loader webdataset-stream reads only the samples of its order, so no other image can replace a damaged "
-            "one: choose --loader webdataset with --on-error skip"
-        )
     if reader == "memory":
         if decode != "cpu":
             raise UserError(f"--loader memory decodes the set once, to RGB on the CPU: leave out --decode {decode}")

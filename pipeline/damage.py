@@ -69,10 +69,18 @@ class JpegCheck:
 
 
 class Replacer:
-    """Replaces damaged samples, the same way for every reader and loader, if `allowed`; `skipped` has the reasons."""
+    """Replaces damaged samples, the same way for every reader and loader, if `allowed`; `skipped` has the reasons.
 
-    def __init__(self, manifest: Manifest, plan: Plan, skip: bool):
+    UserError for `skip` without `random_access` (that of the reader)."""
+
+    def __init__(self, manifest: Manifest, plan: Plan, skip: bool, random_access: bool = True):
+        if skip and not random_access:
+            raise UserError(
+                "this loader reads only the samples of its order, so no other image can replace a damaged one: choose "
+                "--loader webdataset with --on-error skip"
+            )
         self.manifest, self.seed, self.exact = manifest, plan.seed, plan.tail == "exact"
+        self.random_access = random_access
         self.allowed = skip and not self.exact
         self.skipped: dict[int, str] = {}  # row -> reason
 
@@ -104,4 +112,5 @@ class Replacer:
             return error
         if self.allowed:
             return UserError(f"{error}; {TRIES} samples in turn that were to replace it are damaged too")
-        return UserError(f"{error}; `train.py --on-error skip` (`skip=True` of `open_loader`) trains without it")
+        other = "" if self.random_access else "--loader webdataset "
+        return UserError(f"{error}; `train.py {other}--on-error skip` (`skip=True` of `open_loader`) trains without it")

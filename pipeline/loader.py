@@ -62,7 +62,7 @@ class ViewLoader:
         self.compiled = options.compiled and not torch.are_deterministic_algorithms_enabled()
         self.crop_on_device = options.crop_on_device
         self.sizes = [size_of(view) for view in views]
-        self.replacer = Replacer(manifest, plan, options.skip)
+        self.replacer = Replacer(manifest, plan, options.skip, reader.random_access)
         self._side = side_stream(self.device)
         warm_up()
         if options.decode == "planes":

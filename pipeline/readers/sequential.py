@@ -1,11 +1,12 @@
 """The sequential reader: tars as streams, for storage that is slow at random reads and fast at sequential ones.
 
-The `webdataset` library reads whole tars, in the order in which the rows of `prefetch(rows)` first use them; samples
-are held in memory until they are read. The plan sets the order, so the batches are the same as through every other
-reader, and a resumed epoch streams only the tars that are left. The reader holds at most as many bytes as the `window`
-largest tars have, twice that while threads read out of order; what the window of `WindowShuffle` leaves free is used to
-read ahead. Of the order it knows the next rows alone, as many as two such windows have (some 100 bytes each). Every
-rank streams each tar that it has samples in.
+Tars are read in the order in which the rows of `prefetch(rows)` first use them, in pieces of up to 8 MiB, and samples
+are cut out of the pieces at the offsets of the manifest; they are held in memory until they are read. The plan sets the
+order, so the batches are the same as through every other reader, and a resumed epoch streams only the tars that are
+left. The reader holds at most as many bytes as the `window` largest tars have, twice that while threads read out of
+order, and beside them one piece and the samples just cut from it; what the window of `WindowShuffle` leaves free is
+used to read ahead. Of the order it knows the next rows alone, as many as two such windows have (some 100 bytes each).
+Every rank streams each tar that it has samples in.
 """
 
 import shlex
@@ -17,10 +18,12 @@ from typing import Any
 import numpy as np
 
 from ...shards.errors import UserError, needs
+from ...shards.formats.tar import BLOCK
 from ...shards.manifest import Manifest
 from ..batch import SampleReader
+from .pieces import Cutter, pieces, skip
 from .remote import tar_storage
-from .reorder import ReorderBuffer, Samples, Turns
+from .reorder import Groups, ReorderBuffer, Turns
 from .turns import Turn, turns
 
 WINDOW = 8  # tars
@@ -29,20 +32,20 @@ TarStream = Any  # an open file, or webdataset's pipe
 
 
 class SequentialTarReader(SampleReader):
-    """Streams tars from a folder, a URL or a command: `pipe` writes the tar {file} to its output. A read waits at most
-    `read_timeout` seconds while nothing arrives."""
+    """Streams tars from a folder, a URL or a command: `pipe` writes the tar {file} to its output, through the
+    webdataset library. A read waits at most `read_timeout` seconds while nothing arrives."""
+
+    random_access = False
 
     def __init__(self, manifest: Manifest, window: int = WINDOW, pipe: str = "", read_timeout: float = READ_TIMEOUT):
         manifest.require("webdataset")
         if window < 1:
             raise UserError(f"a window of {window} tars holds nothing: give 1 or more")
         self.manifest, self.window, self.pipe, self.read_timeout = manifest, window, pipe, read_timeout
-        self.storage = tar_storage(manifest)
-        self.library, self.gopen = needs("webdataset.tariterators"), needs("webdataset.gopen").gopen
+        self.storage, self.cutter = tar_storage(manifest), Cutter(manifest)
+        self.gopen = needs("webdataset.gopen").gopen if pipe else None
         self.tars = [line for line in manifest.info.files if line["file"].endswith(".tar")]
         self.room = sum(sorted(line["bytes"] for line in self.tars)[-window:])  # bytes
-        _ = manifest.keys  # loaded now, before the thread asks for names
-        self.members = manifest.strings("source") if manifest.info.kind == "indexed" else None
         self._buffer: ReorderBuffer | None = None
 
     def prefetch(self, rows: Iterator[np.ndarray]) -> None:
@@ -77,42 +80,33 @@ class SequentialTarReader(SampleReader):
         for turn in order:
             rows = np.array([*turn.times])
             rows = rows[np.argsort(self.manifest.offset[rows], kind="stable")]
-            yield turn.times, self._tar_samples(self.tars[turn.shard]["file"], rows)
+            yield turn.times, self._of_tar(self.tars[turn.shard]["file"], rows)
 
-    def _tar_samples(self, name: str, rows: np.ndarray) -> Samples:
+    def _of_tar(self, name: str, rows: np.ndarray) -> Groups:
         """The samples of `rows` in one tar; `rows` are in the order of the tar."""
-        left = {self._member(row): row for row in rows.tolist()}
-        cause = "it is not in the tar"
+        begin = self.manifest.offset[rows] - BLOCK  # of the header
+        end = begin + BLOCK + self.manifest.bytes[rows]
+        at = done = 0
         try:
             with closing(self._opened(name)) as stream:
-                for member in self.library.tar_file_expander(
-                    [{"url": name, "stream": stream}],
-                    select_files=left.__contains__,
-                    rename_files=lambda member: member.removeprefix("./"),
-                    eof_value=None,
-                ):
-                    data, row = member["data"], left[member["fname"]]
-                    if len(data) != self.manifest.bytes[row]:
-                        raise self._damaged(row, name, f"it has {len(data)} bytes, not {self.manifest.bytes[row]}")
-                    del left[member["fname"]]
-                    yield row, data
-                    if not left:
-                        return
+                for part in pieces(begin, end):
+                    first, last = int(begin[part][0]), int(end[part][-1])
+                    skip(stream, at, first, seek=not self.pipe)
+                    at = last
+                    for group in self.cutter.groups(rows[part], stream.read(last - first), first):
+                        done += len(group)
+                        yield group
         except UserError:
             raise
-        except Exception as error:  # tarfile, webdataset and each storage raise errors of their own
-            reason = getattr(error, "strerror", None) or (error.args[0] if error.args else "")
-            cause = str(reason) or type(error).__name__
-        if left:
-            raise self._damaged(next(iter(left.values())), name, cause)
+        except Exception as error:  # webdataset and each storage raise errors of their own, the cutter ValueError
+            if done < len(rows):  # else a command was ended before its end, which is no fault
+                reason = getattr(error, "strerror", None) or (error.args[0] if error.args else "")
+                raise self._damaged(int(rows[done]), name, str(reason) or type(error).__name__) from error
 
     def _opened(self, name: str) -> TarStream:
-        if self.pipe:
+        if self.gopen:
             return self.gopen(f"pipe:{self.pipe.replace('{file}', shlex.quote(name))}")
         return self.storage.open(name)
-
-    def _member(self, row: int) -> str:
-        return self.members[row] if self.members else f"{self.manifest.keys[row]}.jpg"
 
     def _damaged(self, row: int, name: str, cause: str) -> UserError:
         repairs = "" if self.manifest.info.kind == "indexed" else ", which also repairs a local set"

@@ -10,6 +10,8 @@ import numpy as np
 class SampleReader(ABC):
     """Reads one data set in one storage format; `with reader:` closes it. A subclass writes `read` and `locate`."""
 
+    random_access = True  # False: `read` returns only what `prefetch` listed
+
     @abstractmethod
     def read(self, row: int) -> bytes | np.ndarray:
         """JPEG of a manifest row, or its pixels [H, W, 3] uint8 where the format stores them raw. Many threads call

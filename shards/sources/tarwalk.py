@@ -83,13 +83,19 @@ def _header(file: BinaryIO, name: str, at: int, end: int) -> tuple[str, int, byt
     if not block.strip(b"\0"):
         return None
     try:
-        # The checksum counts its own field as spaces. A size too large for octal digits is binary, marked by 0x80.
+        # The checksum counts its own field as spaces.
         if sum(block) - sum(block[148:156]) + 8 * ord(" ") != _octal(block[148:156]):
             raise ValueError("its checksum is wrong")
-        size = int.from_bytes(block[125:136], "big") if block[124] == 0x80 else _octal(block[124:136])
+        return parsed(block)
     except ValueError as error:
         damaged = UserError(f"{name} is no tar, or damaged at byte {at} ({error}): fetch it again")
         raise _compressed(name, block) or damaged from error
+
+
+def parsed(block: bytes) -> tuple[str, int, bytes]:
+    """(path, size, type) in the header of a member; ValueError where the size is no number."""
+    # A size too large for octal digits is binary, marked by 0x80.
+    size = int.from_bytes(block[125:136], "big") if block[124] == 0x80 else _octal(block[124:136])
     raw = block[:100].split(b"\0", 1)[0]
     if block[345] and block[257:263] == b"ustar\0":
         raw = block[345:500].split(b"\0", 1)[0] + b"/" + raw

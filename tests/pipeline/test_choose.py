@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from viewstream.augment.recipes import moco_v2
-from viewstream.pipeline.choose import LOADERS, open_loader, open_set
+from viewstream.pipeline.choose import LOADERS, open_loader, open_reader, open_set
 from viewstream.pipeline.plan.order import Plan
 from viewstream.pipeline.plan.orders import WindowShuffle
 from viewstream.shards.errors import UserError
@@ -50,8 +50,9 @@ def test_what_is_no_set_is_refused(tmp_path):
 
 
 def test_streamed_tars_refuse_to_skip(built):
-    with pytest.raises(UserError, match="choose --loader webdataset"):
-        first("webdataset-stream", built, skip=True)
+    for reader in ("webdataset-stream", open_reader("webdataset-stream", built)):
+        with pytest.raises(UserError, match=r"reads only the samples of its order.* choose --loader webdataset"):
+            first(reader, built, skip=True)
 
 
 def test_an_unknown_loader_suggests_the_nearest(built):

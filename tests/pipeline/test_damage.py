@@ -16,8 +16,8 @@ ROWS = np.array([5, 6, 7])
 FAILED = {1: UserError("six is damaged"), 2: UserError("seven is damaged")}
 
 
-def new_replacer(manifest, skip=True, **plan):
-    return Replacer(manifest, Plan(len(manifest), 16, seed=5, **plan), skip)
+def new_replacer(manifest, skip=True, random_access=True, **plan):
+    return Replacer(manifest, Plan(len(manifest), 16, seed=5, **plan), skip, random_access)
 
 
 def test_the_remedy_fits_the_place_of_the_bytes(built, pets, tmp_path):
@@ -52,10 +52,11 @@ def test_no_repair_is_advised_where_none_can_mend(built, tmp_path):
     ("options", "tries", "advice"),
     [
         ({"skip": False}, 0, r"; `train.py --on-error skip` .* trains without it$"),
+        ({"skip": False, "random_access": False}, 0, r"; `train.py --loader webdataset --on-error skip` .*$"),
         ({"tail": "exact"}, 0, "six is damaged$"),
         ({}, TRIES, f"; {TRIES} samples in turn that were to replace it are damaged too$"),
     ],
-    ids=["stop", "exact", "tries"],
+    ids=["stop", "stream", "exact", "tries"],
 )
 def test_an_option_is_advised_only_where_it_is_not_in_use_and_helps(built, options, tries, advice):
     with pytest.raises(UserError, match=advice):

@@ -1,7 +1,6 @@
 """`--decode gpu` shows the batches of `--crops device`: through every reader, rank and resume, with damage named or
 replaced. Without a GPU, libjpeg-turbo stands in for nvJPEG."""
 
-import importlib.util
 import threading
 from contextlib import closing
 from dataclasses import replace
@@ -22,11 +21,6 @@ from .dali.test_damage import spoilt
 from .zoo import ODD, USUAL
 
 gpu = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")]
-STREAMS = importlib.util.find_spec("webdataset")
-ALL = [
-    pytest.param(name, marks=pytest.mark.skipif(name == "webdataset-stream" and not STREAMS, reason="no webdataset"))
-    for name in READERS
-]
 
 
 def shown(manifest, decode, reader="webdataset", views=None, plan=None, epoch=0, start=0, **options):
@@ -38,7 +32,7 @@ def shown(manifest, decode, reader="webdataset", views=None, plan=None, epoch=0,
         return list(loader.epoch(epoch, start))
 
 
-@pytest.mark.parametrize("reader", ALL)
+@pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("recipe", [moco_v2, seed_patches, evaluation])
 def test_every_reader_shows_the_pixels_of_the_device_crops(built, stand_in, reader, recipe):
     assert_same(shown(built, "gpu", reader, recipe(32)), shown(built, "cpu", "folder", recipe(32)))

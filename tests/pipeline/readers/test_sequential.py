@@ -41,9 +41,9 @@ def test_threads_may_read_a_little_out_of_order_in_the_smallest_window(many, win
 def test_held_samples_stay_within_the_window(many, monkeypatch):
     held = []
 
-    def put(self, row, data, put=ReorderBuffer._put):
-        done = put(self, row, data)
-        with self.changed:
+    def put(self, group, put=ReorderBuffer._put):
+        done = put(self, group)
+        with self.arrived:
             held.append(sum(map(len, self.held.values())))
         return done
 
@@ -51,8 +51,8 @@ def test_held_samples_stay_within_the_window(many, monkeypatch):
     reader, rows = SequentialTarReader(many, 2), blocks(many.shard, 2, 0)
     reader.prefetch(iter([rows]))
     buffer = reader._buffer
-    with buffer.changed:
-        assert buffer.changed.wait_for(lambda: buffer.bytes > max(many.bytes), 30)  # it reads ahead
+    with buffer.arrived:
+        assert buffer.arrived.wait_for(lambda: buffer.bytes > max(many.bytes), 30)  # it reads ahead
     for row in rows.tolist():
         reader.read(row)
     assert reader.locate(3) == str(many.tars()[0])
