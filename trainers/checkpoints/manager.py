@@ -17,7 +17,13 @@ from ..ranks import gather, rank, world_size
 from .files import from_before, link, save
 from .restore import load_all, read
 from .rules import VERSIONS, kept, note_older_rules
-from .same import note_longer_epochs, require_same_recipe, require_same_set, require_same_start
+from .same import (
+    note_longer_epochs,
+    note_other_decoder,
+    require_same_recipe,
+    require_same_set,
+    require_same_start,
+)
 from .snapshot import Snapshot, Snapshots
 from .writer import Writer
 
@@ -39,7 +45,8 @@ class CheckpointManager:
     """Writes a run's checkpoints into `folder`: last.pt, best.pt by the reported metric, and epoch-NNNN.pt.
 
     A checkpoint holds the state of rank 0; all ranks agree on it except for BatchNorm's running statistics, which
-    training does not read. `metadata` (setup.py) has what a resumed run must repeat: `recipe`, `data`, `val`, `start`.
+    training does not read. `metadata` (setup.py) has what a resumed run must repeat: `recipe`, `data`, `val`, `start`;
+    of another `decode` a note is printed.
     Besides the end of each epoch of `per_epoch` steps, a checkpoint is due every `save_every` steps; every `keep_every`
     epochs one is kept. 0: none.
 
@@ -150,6 +157,7 @@ class CheckpointManager:
         self._versions = kept(path, saved)
         note_longer_epochs(path, saved, self.metadata["recipe"])
         note_older_rules(path, saved, self.state.method)
+        note_other_decoder(path, saved.get("decode"), self.metadata.get("decode", "cpu"))
         load_all(self.state.method, saved["method"], path)
         self.state.optimizer.load_state_dict(saved["optimizer"])
         if saved["scaler"]:  # empty after a run without loss scaling, as one on a CPU

@@ -83,6 +83,16 @@ def note_longer_epochs(path: Path, saved: Facts, recipe: Facts) -> None:
         )
 
 
+def note_other_decoder(path: Path, was: str | None, now: str) -> None:
+    """Note that the steps of checkpoint `path` saw the pixels of another decoder, `--decode`. Earlier versions (None)
+    did not record it; they had no planes."""
+    if was != now and (was or now == "planes"):
+        note(
+            f"{path} was trained with --decode {was or 'cpu or gpu'}, now {now}: same ids and draws, but from here on "
+            "pixels differ by rounding and at the edges of colors"
+        )
+
+
 def note(text: str) -> None:
     """Print a note, on rank 0."""
     if not rank():

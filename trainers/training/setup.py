@@ -99,7 +99,7 @@ def takes_parts(recipe: Recipe, data: Manifest, views: Views | None) -> bool:
 
 
 def metadata_of(recipe: Recipe, run: Run, data: Manifest, val: Manifest | None, views: Views | None) -> dict[str, Any]:
-    """What a checkpoint says about its run besides the weights: recipe, sets, classes, and what it began with.
+    """What a checkpoint says about its run besides the weights: recipe, sets, decoder, classes, what it began with.
 
     `start` has the digests of the files and the choice of their network; `classes` the names and training images."""
     named = {} if views is None else {"views": repr(views)}
@@ -109,6 +109,7 @@ def metadata_of(recipe: Recipe, run: Run, data: Manifest, val: Manifest | None, 
         "recipe": dataclasses.asdict(recipe) | named,
         "data": identity(data),
         "val": {} if val is None else identity(val),
+        "decode": run.decode,
         "start": digests | ({"network": run.network, "ema": run.ema} if digests else {}),
         "classes": {"names": list(data.info.classes), "counts": list(class_counts(data.label, data.info.classes))},
     }

@@ -1,6 +1,7 @@
 """A run is resumed only on its own images, labels and test set, and with the weights that it began with."""
 
 import shutil
+from ctypes.util import find_library
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from PIL import Image, ImageOps
 
 from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.errors import UserError
+from viewstream.trainers.checkpoints.same import note_other_decoder
 from viewstream.trainers.recipes.options import MoCo, Supervised
 from viewstream.trainers.training.run import Run, pretrain
 
@@ -116,3 +118,21 @@ def test_a_set_that_is_called_otherwise_is_the_same_set(listed, tmp_path):
     page = data / "dataset.json"
     page.write_text(page.read_text().replace('"name": "pets-full-train"', '"name": "animals"'))
     trained(data, tmp_path / "run")
+
+
+@pytest.mark.skipif(not find_library("turbojpeg"), reason="no libturbojpeg")
+def test_a_run_that_goes_on_with_another_decoder_says_so(built, tmp_path, capsys):
+    path = trained(built.root, tmp_path / "run", decode="planes")
+    assert torch.load(path, weights_only=True)["decode"] == "planes"
+    trained(built.root, tmp_path / "run", decode="planes")
+    assert "--decode" not in capsys.readouterr().out
+    trained(built.root, tmp_path / "run", decode="cpu")
+    assert "was trained with --decode planes, now cpu: same ids and draws" in capsys.readouterr().out
+
+
+def test_a_checkpoint_that_records_no_decoder_is_of_a_version_without_planes(tmp_path, capsys):
+    for now in ("cpu", "gpu"):
+        note_other_decoder(tmp_path, None, now)
+    assert not capsys.readouterr().out
+    note_other_decoder(tmp_path, None, "planes")
+    assert "was trained with --decode cpu or gpu, now planes" in capsys.readouterr().out
