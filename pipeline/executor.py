@@ -48,7 +48,7 @@ class Executor:
         self.reader, self.manifest, self.workers = reader, manifest, Workers(threads)
         self.sizes = np.array(sizes, np.int64)  # of the views, px
         self.times = Times()
-        self._largest = int((manifest.height.astype(np.int64) * manifest.width).max()) * 3
+        self._largest = 3 * manifest.largest
         self._pool = ThreadPoolExecutor(self.workers.max_threads, thread_name_prefix="viewstream")
         self._local = threading.local()
 
