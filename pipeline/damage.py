@@ -12,7 +12,6 @@ from .batch import SampleReader
 from .plan.order import Plan
 from .plan.params import replacements
 
-DIGEST = 32  # bytes
 TRIES = 10  # replacements in turn for one position of a batch; then its error ends the epoch
 
 
@@ -22,7 +21,7 @@ def damaged(
     """The error of a sample that does not decode: its name, its place and a remedy. `data` is what was read."""
     place = reader.locate(row)
     return UserError(
-        f"sample {row} ({manifest.keys[row]}) is damaged ({reason}), stored in {place}: "
+        f"sample {row} ({manifest.key(row)}) is damaged ({reason}), stored in {place}: "
         f"{_remedy(manifest, row, place, data)}"
     )
 
@@ -33,7 +32,7 @@ def _remedy(manifest: Manifest, row: int, place: str, data: bytes | np.ndarray |
         return "mend or remove it"
     if str(manifest.root) not in place:  # bytes that are not the set's own files
         return "mend it there"
-    if isinstance(data, bytes) and hashlib.sha256(data).digest() == manifest.strings("sha256")[row]:
+    if isinstance(data, bytes) and hashlib.sha256(data).digest() == manifest.sha256[row].tobytes():
         made = "indexed" if manifest.info.kind == "indexed" else "built"
         return f"it was so when the set was {made}, build a set without it (`build_shards.py --on-error skip`)"
     return manifest.repair()
@@ -53,12 +52,12 @@ class JpegCheck:
 
     def __init__(self, manifest: Manifest, reader: SampleReader):
         self.manifest, self.reader = manifest, reader
-        self._digests = b"".join(manifest.strings("sha256"))
+        self._digests = manifest.sha256
 
     def __call__(self, row: int, data: bytes) -> str:
         """The color space of sample `row` (YCbCr, Gray, CMYK, ...); UserError names one that is not as the manifest
         says."""
-        if hashlib.sha256(data).digest() != self._digests[DIGEST * row : DIGEST * (row + 1)]:
+        if hashlib.sha256(data).digest() != self._digests[row].tobytes():
             raise damaged(self.manifest, self.reader, row, "its bytes do not match the digest of the manifest", data)
         try:
             height, width, color, _ = simplejpeg.decode_jpeg_header(data)

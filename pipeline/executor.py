@@ -24,7 +24,7 @@ from .damage import check_size, damaged
 from .host_batch import CroppedViews
 from .plan.params import BatchParams
 from .timing import THREADED, Times
-from .turbojpeg import PlaneDecoder, Planes, room
+from .turbojpeg import PlaneDecoder, Planes
 from .workers import Workers
 
 CHUNKS = 4  # tasks per thread and batch: small enough to even out slow images, large enough to cost nothing
@@ -53,8 +53,7 @@ class Executor:
         self.reader, self.manifest, self.workers = reader, manifest, Workers(threads)
         self.sizes = np.array(sizes, np.int64)  # of the views, px
         self.times = Times()
-        height, width = manifest.height.astype(np.int64), manifest.width
-        self._largest = int(np.maximum(3 * height * width, room(height, width)).max())
+        self._largest = 3 * manifest.largest + 3  # planes of an image that is one pixel high take 3 bytes more
         self._planes = PlaneDecoder() if planes else None
         self._pool = ThreadPoolExecutor(self.workers.max_threads, thread_name_prefix="viewstream")
         self._local = threading.local()

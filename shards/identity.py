@@ -13,8 +13,8 @@ def identity_of(classes: Sequence[str], uid: np.ndarray, label: np.ndarray, *con
     The content is the sha256 column of a set that was built or indexed; sizes and times of files where there is none.
     The order of rows counts, because sample ids are positions; the files' offsets and formats do not.
     """
-    columns = (uid.astype("<u8"), label.astype("<i4"), *content)
+    columns = (np.ascontiguousarray(uid, "<u8"), np.ascontiguousarray(label, "<i4"), *content)
     digest = hashlib.sha256(json.dumps([list(classes), *map(len, columns)]).encode())
     for column in columns:
-        digest.update(column if isinstance(column, bytes) else column.tobytes())
+        digest.update(column if isinstance(column, bytes) else np.ascontiguousarray(column).data)
     return digest.hexdigest()

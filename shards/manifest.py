@@ -1,4 +1,5 @@
-"""The description of a data set: `manifest.parquet` with one row per sample, and `dataset.json` (info.py).
+"""The description of a data set: `manifest.parquet` with one row per sample (table.py), its numbers again for mapping
+(columns.py), and `dataset.json` (info.py).
 
 Row i is sample id i, local to the set; `uid` names the image across sets, so the same image draws the same views in
 `lt6` and in `full`.
@@ -7,6 +8,7 @@ Row i is sample id i, local to the set; `uid` names the image across sets, so th
 import dataclasses
 import hashlib
 import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,36 +16,13 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from .columns import FILE, IN_TABLE, NUMBERS, Columns, area, digests_of, numbers_of, opened, write_columns
 from .errors import UserError, command
-from .files import PAGE, atomic, digest_of
+from .files import PAGE, digest_of
 from .identity import identity_of
 from .info import DatasetInfo, class_counts, read_info, write_info
-
-TABLE = "manifest.parquet"
-SCHEMA = pa.schema(
-    [
-        ("uid", pa.uint64()),  # `uid_of` the key
-        ("key", pa.string()),  # class/stem, unique in the set
-        ("label", pa.int32()),  # -1 = unlabeled
-        ("source", pa.string()),  # where the image came from, relative to the source's root
-        ("height", pa.int32()),  # px, of the stored image
-        ("width", pa.int32()),
-        ("bytes", pa.int64()),  # size of the stored JPEG
-        ("sha256", pa.binary(32)),  # digest of the stored JPEG
-        ("shard", pa.int32()),  # tar number, -1 = not in a tar
-        ("offset", pa.int64()),  # first byte of the JPEG in its tar
-        ("beton", pa.int64()),  # sample number in the .beton, -1 = not in one
-    ]
-)
-FIELDS = pa.schema(  # of a set whose tars hold further members: a value for each of `DatasetInfo.fields`
-    [
-        ("field_offset", pa.list_(pa.int64())),  # first byte in the tar, -1 = the sample has no such member
-        ("field_bytes", pa.list_(pa.int64())),  # -1 = as above
-    ]
-)
-NUMERIC = [f.name for f in SCHEMA if pa.types.is_integer(f.type)]
+from .table import FIELDS, SCHEMA, TABLE, Table, write_table
 
 
 def uid_of(key: str) -> int:
@@ -51,44 +30,77 @@ def uid_of(key: str) -> int:
     return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little")
 
 
+def file_of(key: str) -> Path:
+    """The file of an image under the root of a set built with `--format folder`."""
+    return Path("folder") / f"{key}.jpg"
+
+
 @dataclass(frozen=True)
 class Manifest:
-    """A complete data set. Numeric columns are in memory; string columns are read from `root` on demand."""
+    """A complete data set. Its numbers are mapped from `root`, and read there without columns.py's file; strings are
+    read from `root` on demand."""
 
     root: Path
     info: DatasetInfo
-    rows: np.ndarray  # [N] int64, positions in the string columns
+    chosen: np.ndarray | None  # [N] int64, positions in the table of some of its samples; None: all of them
     uid: np.ndarray  # [N] uint64
     label: np.ndarray  # [N] int32
-    height: np.ndarray  # [N] int32
-    width: np.ndarray  # [N] int32
+    hw: np.ndarray  # [N, 2] int32 heights and widths of the stored images, px
     bytes: np.ndarray  # [N] int64
     shard: np.ndarray  # [N] int32
     offset: np.ndarray  # [N] int64
     beton: np.ndarray  # [N] int64
+    mapped: Columns | None = None  # of the whole table, if its numbers are mapped
     text: dict[str, list[str]] | None = None  # string columns of a set that is only in memory (memory.py)
 
     @classmethod
-    def open(cls, root: str | os.PathLike[str]) -> "Manifest":
-        """Read the set in folder `root`; UserError when it is absent, half-built or of another version."""
+    def open(cls, root: str | os.PathLike[str], *, by_table: bool = False) -> "Manifest":
+        """Open the set in folder `root`; `by_table` reads its numbers, as for a set that was built before there were
+        columns to map. UserError when it is absent, half-built, damaged or of another version."""
         root = Path(root)
         info = read_info(root)
-        try:
-            table = pq.read_table(root / TABLE, columns=NUMERIC, memory_map=True)
-        except (OSError, pa.ArrowException) as error:
-            raise UserError(f"{root / TABLE} is absent or damaged ({error}): rebuild the set") from error
-        if table.num_rows != info.samples:
-            raise UserError(f"{root / TABLE} has {table.num_rows} rows, {PAGE} says {info.samples}: rebuild the set")
-        columns = {name: table[name].to_numpy() for name in NUMERIC}
-        return cls(root, info, np.arange(info.samples), **columns)
+        table = Table(root / TABLE)
+        if len(table) != info.samples:
+            raise UserError(f"{root / TABLE} has {len(table)} rows, {PAGE} says {info.samples}: rebuild the set")
+        if by_table or not (root / FILE).exists():
+            return cls(root, info, None, **numbers_of(table.columns(*IN_TABLE)))
+        mapped = opened(root, info.samples, info.manifest)
+        return cls(root, info, None, **mapped.numbers(), mapped=mapped)
 
     def __len__(self) -> int:
         return len(self.uid)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: mapped columns are not, another process maps them too."""
+        shared = self.mapped.numbers() if self.mapped else {}
+        return {name: v for name, v in vars(self).items() if name != "sha256" and v is not shared.get(name, self)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        mapped = state["mapped"]
+        vars(self).update((mapped.numbers() if mapped else {}) | state)
+
+    @property
+    def rows(self) -> np.ndarray:
+        """[N] int64 positions in the table, made at each call."""
+        return np.arange(len(self)) if self.chosen is None else self.chosen
+
+    @property
+    def height(self) -> np.ndarray:
+        """[N] int32 heights of the stored images, px."""
+        return self.hw[:, 0]
+
+    @property
+    def width(self) -> np.ndarray:
+        """[N] int32 widths of the stored images, px."""
+        return self.hw[:, 1]
+
     @cached_property
-    def hw(self) -> np.ndarray:
-        """[N, 2] int32 heights and widths of the stored images, px."""
-        return np.stack([self.height, self.width], axis=1)
+    def sha256(self) -> np.ndarray:
+        """[N, 32] uint8 digests of the stored JPEGs; UserError for an unbuilt set, which has none."""
+        if self.text is not None:
+            raise self._unbuilt("sha256")
+        whole = self.mapped.sha256 if self.mapped else digests_of(Table(self.root / TABLE).columns("sha256"))
+        return whole if self.chosen is None else whole[self.chosen]
 
     @cached_property
     def keys(self) -> list[str]:
@@ -96,25 +108,64 @@ class Manifest:
         return self.strings("key")
 
     @cached_property
+    def largest(self) -> int:
+        """Area of the largest image, px."""
+        return self.mapped.largest if self.mapped and self.hw is self.mapped.hw else area(self.hw)
+
+    @cached_property
+    def counts(self) -> tuple[int, ...]:
+        """Samples of each class, [C]."""
+        if self.mapped and self.label is self.mapped.label:
+            return self.info.counts
+        return class_counts(self.label, self.info.classes)
+
+    @cached_property
+    def uids(self) -> str:
+        """sha256 of the uids, in hexadecimal."""
+        if self.mapped and self.uid is self.mapped.uid:
+            return self.mapped.uids
+        return hashlib.sha256(np.ascontiguousarray(self.uid).data).hexdigest()
+
+    @cached_property
     def identity(self) -> str:
         """One digest of images, labels and classes (identity.py), whatever the format. Computed for an older set, and
-        for one whose table was written again since the build."""
+        for one without columns whose table was written again since the build."""
         known, inside = self.info.identity, self.text is not None
-        if known and (inside or digest_of(self.root / TABLE) == self.info.manifest):
+        if known and (inside or self.mapped or digest_of(self.root / TABLE) == self.info.manifest):
             return known
-        content = (self.height, self.width, self.bytes) if inside else (b"".join(self.strings("sha256")),)
+        content = (self.height, self.width, self.bytes) if inside else (self.sha256.reshape(-1),)
         return identity_of(self.info.classes, self.uid, self.label, *content)
 
-    def strings(self, column: str) -> list[Any]:
-        """Column key, source or sha256, [N]; UserError for a column that an unbuilt set does not have."""
-        if self.text is None:
-            return pq.read_table(self.root / TABLE, columns=[column])[column].take(self.rows).to_pylist()
-        if column not in self.text:
-            raise UserError(
-                f"{self.root} was not built, so there is no {column} of its images, only {' and '.join(self.text)}: "
-                "build a set of it"
-            )
-        return [self.text[column][row] for row in self.rows.tolist()]
+    def key(self, row: int) -> str:
+        """The name of a sample, class/stem."""
+        return self.strings("key", [row])[0]
+
+    def strings(self, column: str, rows: Sequence[int] | np.ndarray | None = None) -> list[Any]:
+        """Column key, source or sha256, [N], or its values in `rows` [n], which reads no more of the table than it
+        must. UserError for a column that an unbuilt set does not have."""
+        at = None if rows is None else np.asarray(rows, np.int64)
+        if self.chosen is not None:
+            at = self.chosen if at is None else self.chosen[at]
+        if self.text is not None:
+            if column not in self.text:
+                raise self._unbuilt(column)
+            values = self.text[column]
+            return list(values) if at is None else [values[row] for row in at.tolist()]
+        table = Table(self.root / TABLE)
+        return table.columns(column)[column].to_pylist() if at is None else table.values(column, at)
+
+    def packed(self, column: str) -> pa.ChunkedArray:
+        """Column key or source of a built set, [N], for readers that need a name with each sample: some 30 bytes a name
+        where a list takes 90."""
+        whole = Table(self.root / TABLE).columns(column)[column]
+        return whole if self.chosen is None else whole.take(pa.array(self.chosen))
+
+    def _unbuilt(self, column: str) -> UserError:
+        assert self.text is not None
+        return UserError(
+            f"{self.root} was not built, so there is no {column} of its images, only {' and '.join(self.text)}: "
+            "build a set of it"
+        )
 
     def field(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """First byte and size, each [N] int64, of a further member of each sample in its tar, -1 = it has none.
@@ -124,13 +175,15 @@ class Manifest:
         if name not in names:
             held = f"image, label and {', '.join(names)}" if names else "image and label only"
             raise UserError(f"{self.root} holds {held}: build or index it with --fields {name}")
-        table = pq.read_table(self.root / TABLE, columns=FIELDS.names)
+        table = Table(self.root / TABLE).columns(*FIELDS.names)
         first, size = (table[c].combine_chunks().flatten().to_numpy().reshape(-1, len(names)) for c in FIELDS.names)
-        return first[self.rows, names.index(name)], size[self.rows, names.index(name)]
+        rows = slice(None) if self.chosen is None else self.chosen
+        return first[rows, names.index(name)], size[rows, names.index(name)]
 
     def take(self, rows: np.ndarray, label: np.ndarray, classes: tuple[str, ...]) -> Self:
         """The samples `rows` [M], with labels [M] among `classes`, over the same files."""
-        columns = {name: getattr(self, name)[rows] for name in NUMERIC} | {"rows": self.rows[rows], "label": label}
+        at = rows if self.chosen is None else self.chosen[rows]
+        columns = {name: getattr(self, name)[rows] for name in NUMBERS} | {"chosen": at, "label": label}
         facts = {"classes": classes, "counts": class_counts(label, classes), "samples": len(rows)}
         identity = identity_of(classes, rows, label, self.identity.encode())
         info = dataclasses.replace(self.info, **facts, identity=identity)
@@ -138,7 +191,7 @@ class Manifest:
 
     def path(self, row: int) -> Path:
         """The file of a sample in a set built with `--format folder`."""
-        return self.root / "folder" / f"{self.keys[row]}.jpg"
+        return self.root / file_of(self.key(row))
 
     def tars(self) -> list[Path]:
         """Tar files in shard order."""
@@ -165,7 +218,7 @@ class Manifest:
 
     def require_labels(self, purpose: str) -> None:
         """UserError unless every sample has a label; `purpose` names what needs the labels."""
-        if bare := int((self.label < 0).sum()):
+        if bare := len(self) - sum(self.counts):
             raise UserError(
                 f"{bare:,} of the {len(self):,} samples of {self.root} are unlabeled: {purpose} needs labels, "
                 "name a labeled set"
@@ -180,14 +233,14 @@ class Manifest:
             )
 
 
-def write(root: Path, info: DatasetInfo, table: pa.Table) -> Manifest:
-    """Write `manifest.parquet` from a table of SCHEMA, and FIELDS if there are any, then `dataset.json` with its
-    identity, each under a partial name first."""
-    assert table.schema == pa.schema([*SCHEMA, *(FIELDS if info.fields else ())])
-    assert table.num_rows == info.samples
-    with atomic(root / TABLE) as file:
-        pq.write_table(table, file, compression="zstd", use_dictionary=False, row_group_size=1 << 20)
-    uid, label, sha256 = table["uid"].to_numpy(), table["label"].to_numpy(), table["sha256"].to_pylist()
-    identity = identity_of(info.classes, uid, label, b"".join(sha256))
-    write_info(root, dataclasses.replace(info, manifest=digest_of(root / TABLE), identity=identity))
+def write(root: Path, info: DatasetInfo, parts: Iterable[pa.Table]) -> Manifest:
+    """Write `manifest.parquet` from tables of SCHEMA, and FIELDS if there are any, then `manifest.columns`, then
+    `dataset.json` with what follows from them (samples, counts, digest, identity), each under a partial name first."""
+    write_table(root / TABLE, pa.schema([*SCHEMA, *(FIELDS if info.fields else ())]), parts)
+    write_columns(root)
+    mapped, digest = Columns.open(root / FILE), digest_of(root / TABLE)
+    identity = identity_of(info.classes, mapped.uid, mapped.label, mapped.sha256.reshape(-1))
+    counts = class_counts(mapped.label, info.classes)
+    found = {"samples": len(mapped.uid), "counts": counts, "manifest": digest, "identity": identity}
+    write_info(root, dataclasses.replace(info, **found))
     return Manifest.open(root)

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from .columns import NUMBERS
 from .errors import UserError
 from .info import DatasetInfo, class_counts
-from .manifest import NUMERIC, SCHEMA, Manifest, uid_of
+from .manifest import Manifest, uid_of
 
 
 def in_memory(
@@ -37,7 +39,7 @@ def in_memory(
     if len(label) and label.max() >= len(classes):
         raise UserError(f"{name} has label {label.max()}, but {len(classes)} classes: name a class for every label")
     absent = np.full(len(keys), -1)
-    columns = {"uid": list(map(uid_of, keys)), "label": label, "height": hw[:, 0], "width": hw[:, 1]}
+    columns = {"uid": list(map(uid_of, keys)), "label": label, "hw": hw}
     columns |= {"bytes": absent if bytes is None else bytes, "shard": absent, "offset": absent, "beton": absent}
     info = DatasetInfo(
         name=name,
@@ -51,10 +53,11 @@ def in_memory(
         files=(),
         report={"normalised": {}, "suspect": [], "skipped": []},
     )
+    numbers: dict[str, Any] = {n: np.ascontiguousarray(columns[n], kind.base) for n, kind in NUMBERS.items()}
     return Manifest(
         root=root or Path(name),
         info=info,
-        rows=np.arange(len(keys)),
-        **{n: np.ascontiguousarray(columns[n], SCHEMA.field(n).type.to_pandas_dtype()) for n in NUMERIC},
+        chosen=None,
+        **numbers,
         text={"key": list(keys)} | ({} if source is None else {"source": list(source)}),
     )

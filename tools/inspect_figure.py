@@ -127,7 +127,7 @@ def _tile(manifest: Manifest, data: bytes | np.ndarray, row: int) -> Image.Image
         image = Image.fromarray(data) if isinstance(data, np.ndarray) else Image.open(io.BytesIO(data))
         image.thumbnail((TILE, TILE))
     except OSError as error:
-        raise UserError(f"sample {row} ({manifest.keys[row]}) is damaged ({error}): {manifest.repair()}") from error
+        raise UserError(f"sample {row} ({manifest.key(row)}) is damaged ({error}): {manifest.repair()}") from error
     return image.convert("RGB")
 
 

@@ -42,7 +42,7 @@ def load(manifest: Manifest, loader: str, rows: np.ndarray, views: Views, seed: 
     jpegs = [d if isinstance(d, bytes) else simplejpeg.encode_jpeg(d, 100, colorsubsampling="444") for d in data]
     uid, hw = manifest.uid[rows], manifest.hw[rows]
     draws = [draw(view, uid, hw, seed=seed, epoch=epoch, number=number) for number, view in enumerate(views)]
-    return Samples(views, [f"{row} {manifest.keys[row].rpartition('/')[2]}" for row in rows], jpegs, images, draws)
+    return Samples(views, [f"{row} {manifest.key(row).rpartition('/')[2]}" for row in rows], jpegs, images, draws)
 
 
 def by_reference(samples: Samples) -> list[Tensor]:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Annotated
 
 from viewstream.shards.care.repair import repair
-from viewstream.shards.care.verify import verify
+from viewstream.shards.care.verify import Damage, sound, verify
 from viewstream.shards.cli import Positional, parse, run
+from viewstream.shards.columns import FILE
 from viewstream.shards.errors import UserError, command
 from viewstream.shards.manifest import Manifest
 from viewstream.shards.sources.detect import open_source
@@ -35,30 +36,31 @@ class Options:
 
 def main() -> None:
     (options,) = parse(Options(), description=__doc__ or "")
-    manifest = Manifest.open(options.dir)
+    manifest = sound(options.dir)
     damages = verify(manifest, options.workers)
     for damage in damages:
-        names = ", ".join(manifest.keys[row] for row in damage.rows[:SHOWN])
+        names = ", ".join(manifest.key(row) for row in damage.rows[:SHOWN])
         more = ", ..." if len(damage.rows) > SHOWN else ""
         print(f"{damage.file}: {damage.cause}{f' ({names}{more})' if names else ''}")
     mendable = [damage for damage in damages if not damage.stored]
-    if mendable and options.repair:
+    if options.repair and (mendable or not (options.dir / FILE).exists()):
         for file in repair(manifest, mendable, lambda: _source(manifest, options)):
             print(f"{file}: rebuilt")
-        damages = verify(manifest, options.workers)
-        mendable = [damage for damage in damages if not damage.stored]
+        if mendable:
+            damages = verify(sound(options.dir), options.workers)
+            mendable = [damage for damage in damages if not damage.stored]
     if damages:
         files = len({damage.file for damage in damages})
-        raise UserError(f"{files} files of {options.dir} are damaged or absent: {_remedy(manifest, bool(mendable))}")
+        raise UserError(f"{files} files of {options.dir} are damaged or absent: {_remedy(manifest, mendable)}")
     formats = ", ".join(manifest.info.formats)
     print(f"{options.dir} is as it was built: {len(manifest):,} samples, {formats}, {len(manifest.info.files)} files")
 
 
-def _remedy(manifest: Manifest, mendable: bool) -> str:
+def _remedy(manifest: Manifest, mendable: list[Damage]) -> str:
     """What helps: a repair only against bytes that differ from those that were built."""
     if not mendable:
         return "no repair mends what was stored so, build a set without these images (build_shards.py --on-error skip)"
-    if manifest.info.kind == "indexed":
+    if manifest.info.kind == "indexed" and any(damage.file != FILE for damage in mendable):
         return "they were made elsewhere, fetch them again"
     return f"{command('python tools/verify_shards.py', manifest.root, '--repair')} rebuilds them"
 

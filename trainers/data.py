@@ -95,7 +95,7 @@ def open_pair(options: Sets, purpose: str) -> tuple[Manifest, Manifest]:
     if sets[0].info.classes != sets[1].info.classes:
         raise UserError(f"{sets[0].root} and {sets[1].root} have different classes: {purpose} needs the same ones")
     for data, use, flag in zip(sets, ("training", "test"), ("--data", "--val"), strict=True):
-        counts = np.bincount(data.label, minlength=len(data.info.classes))
+        counts = np.array(data.counts)
         if len(absent := np.flatnonzero(counts == 0)):
             raise UserError(
                 f"{len(absent)} of {len(counts)} classes have no {use} images in {data.root}, the first is "

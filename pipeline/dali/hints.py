@@ -5,6 +5,7 @@ import numpy as np
 from ...shards.manifest import Manifest
 
 MOST = 0.999  # of the images have buffers of their size from the start
+LOOKED_AT = 1 << 18  # images at most, evenly spread, so that a set of any size costs the same
 INT32 = 2**31 - 1  # the largest argument
 
 
@@ -21,11 +22,11 @@ def hints(manifest: Manifest, hw_decoder_load: float = 0.0) -> dict[str, float]:
     def nearly_all(values: np.ndarray) -> int:
         return int(np.quantile(values, MOST, method="lower"))
 
-    planes = 3 * 2 * 16 * 16 * nearly_all((-(-manifest.hw.astype(np.int64) // 16)).prod(axis=1))
-    sizes = {"device_memory_padding": planes, "host_memory_padding": planes + nearly_all(manifest.bytes)}
+    some = slice(None, None, -(-len(manifest) // LOOKED_AT))
+    hw = manifest.hw[some].astype(np.int64)
+    planes = 3 * 2 * 16 * 16 * nearly_all((-(-hw // 16)).prod(axis=1))
+    sizes = {"device_memory_padding": planes, "host_memory_padding": planes + nearly_all(manifest.bytes[some])}
     if hw_decoder_load:
-        sizes |= {
-            "preallocate_height_hint": nearly_all(manifest.height),
-            "preallocate_width_hint": nearly_all(manifest.width),
-        }
+        height, width = hw.T
+        sizes |= {"preallocate_height_hint": nearly_all(height), "preallocate_width_hint": nearly_all(width)}
     return {"hw_decoder_load": hw_decoder_load, **{name: min(size, INT32) for name, size in sizes.items()}}

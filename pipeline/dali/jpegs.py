@@ -29,7 +29,7 @@ class NoJpeg(UserError):
 
     def __init__(self, manifest: Manifest, row: int):
         super().__init__(
-            f"sample {row} ({manifest.keys[row]}) is stored as raw pixels, DALI decodes JPEGs: "
+            f"sample {row} ({manifest.key(row)}) is stored as raw pixels, DALI decodes JPEGs: "
             "read another format of the set, or build it without --raw-fraction"
         )
 

@@ -6,11 +6,13 @@ import os
 import threading
 from pathlib import Path
 
+from ...shards.columns import fault, write_columns
 from ...shards.errors import UserError
 from ...shards.files import PAGE, atomic, digest_of
-from ...shards.manifest import TABLE, Manifest
+from ...shards.manifest import Manifest
 from ...shards.sources.local import Local
 from ...shards.sources.storage import Storage
+from ...shards.table import TABLE
 from .cache import held
 from .fetch import DEFAULT_RETRY, RemoteStore, RetryPolicy
 
@@ -35,10 +37,13 @@ def open_remote(
     with held(root / ".lock"), atomic(root / PAGE) as page:
         store.fetch(PAGE, Path(page.name), _page_fault, never)
         digest = json.loads(Path(page.name).read_bytes())["manifest"]
-        if not (root / TABLE).exists() or digest_of(root / TABLE) != digest:
-            with atomic(root / TABLE) as table:
-                fault = f"its sha256 is not what {PAGE} says"
-                store.fetch(TABLE, Path(table.name), lambda path: "" if digest_of(path) == digest else fault, never)
+        samples = json.loads(Path(page.name).read_bytes())["samples"]
+        if fault(root, samples, digest):
+            if not (root / TABLE).exists() or digest_of(root / TABLE) != digest:
+                with atomic(root / TABLE) as table:
+                    other = f"its sha256 is not what {PAGE} says"
+                    store.fetch(TABLE, Path(table.name), lambda path: "" if digest_of(path) == digest else other, never)
+            write_columns(root)
         with atomic(root / ORIGIN, "w") as origin:
             json.dump({"url": store.url, "limit": limit}, origin)
     return Manifest.open(root)

@@ -89,7 +89,8 @@ class RemoteTarReader(SampleReader):
         name, length, digest = line["file"], line["bytes"], line["digest"]
 
         def fill(path: Path) -> None:
-            spans = [(span.start, span.length) for span in tar_spans(self.manifest, shard)]
+            own = tar_spans(self.manifest, shard)
+            spans = [*zip(own.start.tolist(), own.length.tolist(), strict=True)]
             self.store.fetch(name, path, lambda path: altered(path, length, digest, spans), stop)
 
         return self.cache.get(self.names[shard], length, fill, stop)

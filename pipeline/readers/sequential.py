@@ -111,7 +111,7 @@ class SequentialTarReader(SampleReader):
     def _damaged(self, row: int, name: str, cause: str) -> UserError:
         repairs = "" if self.manifest.info.kind == "indexed" else ", which also repairs a local set"
         return UserError(
-            f"sample {row} ({self.manifest.keys[row]}) cannot be streamed from {self._shown(name)} ({cause}): "
+            f"sample {row} ({self.manifest.key(row)}) cannot be streamed from {self._shown(name)} ({cause}): "
             f"check the tar with tools/verify_shards.py{repairs}"
         )
 

@@ -18,9 +18,10 @@ from ..errors import UserError
 from ..formats.tar import BLOCK, around
 from ..info import JSON
 from ..keyed import keys
-from ..manifest import FIELDS, uid_of
+from ..manifest import uid_of
 from ..sources.readers import fields_at
 from ..sources.source import Reader, key_of
+from ..table import FIELDS
 from .layout import Sample
 
 COLUMNS = ("uid", "key", "label", "source", "height", "width", "bytes", "sha256", "offset", *FIELDS.names)

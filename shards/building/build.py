@@ -3,8 +3,8 @@
 Storage order is a keyed shuffle, so every tar mixes the classes. The work is split into units, one planned tar each,
 and units into blocks. One worker encodes a block, and this process alone writes, in order: the bytes on disk do not
 depend on the number of workers, nor on how often a build was interrupted and resumed. In memory are at most
-(workers + 3) blocks of 64 images or 16 MB, a path and a few numbers for each image of the source, and 24 bytes for
-each image of the .beton.
+(workers + 3) blocks of 64 images or 16 MB, the rows of one unit, a path and a few numbers for each image of the
+source, and 64 bytes for each image of the .beton.
 """
 
 import os
@@ -22,7 +22,7 @@ from tqdm import tqdm
 from ..engine import cores, in_order
 from ..errors import UserError
 from ..files import BUILDING, PAGE, build_folder
-from ..info import JSON, DatasetInfo, class_counts
+from ..info import JSON, DatasetInfo
 from ..manifest import Manifest, write
 from ..sources.detect import open_source
 from ..sources.passed import PassedOver
@@ -66,20 +66,20 @@ def build(options: BuildOptions, choice: SubsetOptions | None = None) -> Manifes
                 print(f"the source or a shard has changed: {stale} finished shards are made again", file=sys.stderr)
             writer = SetWriter(out, name, options.format, sum(map(len, units)), done, source.fields, stack)
             _write_units(writer, units, encoder, options)
-            table, files = writer.finish()
+            tables, files = writer.finish()
         info = DatasetInfo(
             name=name,
             split=split,
             subset={**part.origin, "split": reading},
             classes=part.classes,
-            counts=class_counts(table["label"].to_numpy(), part.classes),
-            samples=len(table),
+            counts=(),  # `write` counts
+            samples=0,
             encoding=described(options) | ({"fields": list(source.fields)} if source.fields else {}),
             formats=options.format,
             files=files,
             report=_report(writer.records, part.missing, source.passed, "decode" if encoding.thorough() else "headers"),
         )
-        return write(out, info, table)
+        return write(out, info, tables)
 
 
 def _versions() -> JSON:
@@ -113,7 +113,7 @@ def _write_units(writer: SetWriter, units: list[Unit], encoder: BlockEncoder, op
                     written += sum(encoded.rows["bytes"])
                     speed = written / 1e6 / max(time.monotonic() - start, 1e-3)
                     bar.set_postfix_str(f"{speed:.0f} MB/s", refresh=False)
-    if not any(len(record.rows) for record in writer.records):
+    if not any(record.samples for record in writer.records):
         cause = writer.records[0].skipped[0]["cause"]
         records.forget(writer.out / BUILDING)  # a later run has nothing to continue from
         raise UserError(f"all {total} images are damaged, the first by: {cause}: is it the right source?")

@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,7 +16,7 @@ import pyarrow.parquet as pq
 from ..files import atomic
 from ..formats.tar import index_path
 from ..info import JSON
-from ..manifest import FIELDS, SCHEMA
+from ..table import FIELDS, SCHEMA
 
 NOTE = b"viewstream"
 ROWS = pa.schema(  # SCHEMA, and what the .beton needs to continue: where its bytes are, how many, decoded or not
@@ -25,9 +26,10 @@ ROWS = pa.schema(  # SCHEMA, and what the .beton needs to continue: where its by
 
 @dataclass(frozen=True)
 class Record:
-    """A finished unit."""
+    """A finished unit. Its rows stay on the disk, so a build of any number of images holds none of them."""
 
-    rows: pa.Table  # of schema ROWS
+    path: Path
+    samples: int
     digest: str  # of the unit's plan: the record is valid only for that unit
     tar: JSON | None  # file, bytes, samples, digest; None when every sample was skipped, or no tars are built
     beton: tuple[int, int]  # page size, and where the next sample goes
@@ -35,12 +37,17 @@ class Record:
     suspect: tuple[JSON, ...]  # source and cause
     skipped: tuple[JSON, ...]  # source and cause
 
-    def write(self, folder: Path, number: int) -> None:
-        """Write the record of unit `number`."""
-        note = {name: value for name, value in vars(self).items() if name != "rows"}
-        with atomic(_path(folder, number)) as file:
-            rows = self.rows.replace_schema_metadata({NOTE: json.dumps(note)})
-            pq.write_table(rows, file, compression="zstd")
+    def rows(self, *columns: str) -> pa.Table:
+        """Columns of ROWS."""
+        return pq.read_table(self.path, columns=[*columns]).replace_schema_metadata(None)
+
+
+def write(folder: Path, number: int, rows: pa.Table, **note: Any) -> Record:
+    """Write the record of unit `number`, whose rows are of schema ROWS; `note` are the other values of a `Record`."""
+    path = _path(folder, number)
+    with atomic(path) as file:
+        pq.write_table(rows.replace_schema_metadata({NOTE: json.dumps(note)}), file, compression="zstd")
+    return Record(path, len(rows), **note)
 
 
 def read(folder: Path, digests: Sequence[str]) -> tuple[list[Record], int]:
@@ -74,12 +81,13 @@ def _has_tar(out: Path, record: Record) -> bool:
 
 def _read(path: Path) -> Record | None:
     try:
-        table = pq.read_table(path)
-        note = json.loads(table.schema.metadata[NOTE])
+        with pq.ParquetFile(path) as file:
+            schema, samples = file.schema_arrow, file.metadata.num_rows
+        note = json.loads(schema.metadata[NOTE])
         note |= {name: tuple(note[name]) for name in ("beton", "suspect", "skipped")}
-        if table.schema.names != ROWS.names:  # of another version
+        if schema.names != ROWS.names:  # of another version
             return None
-        return Record(table.replace_schema_metadata(None), **note)
+        return Record(path, samples, **note)
     except (OSError, pa.ArrowException, ValueError, KeyError, TypeError):
         return None  # absent or torn: the unit is made again
 

@@ -12,8 +12,8 @@ from ..formats import beton
 from ..formats.folder import FolderWriter
 from ..formats.tar import TarWriter, index_path, wids_index
 from ..info import JSON
-from ..manifest import FIELDS, SCHEMA
-from .records import ROWS, Record
+from ..table import FIELDS, SCHEMA
+from .records import ROWS, Record, write
 from .unit import UnitWriter
 
 
@@ -72,8 +72,10 @@ class SetWriter:
             self.folder.sync()
         if self.beton:
             self.beton.sync()
-        record = Record(
-            rows=pa.table(unit.rows, schema=ROWS),
+        record = write(
+            self.out / BUILDING,
+            len(self.records),
+            pa.table(unit.rows, schema=ROWS),
             digest=digest,
             tar=line,
             beton=(self.beton.page, self.beton.position) if self.beton else (0, 0),
@@ -81,35 +83,35 @@ class SetWriter:
             suspect=tuple(unit.suspect),
             skipped=tuple(unit.skipped),
         )
-        record.write(self.out / BUILDING, len(self.records))
         self.records.append(record)
 
-    def finish(self) -> tuple[pa.Table, tuple[JSON, ...]]:
+    def finish(self) -> tuple[Iterator[pa.Table], tuple[JSON, ...]]:
         """Give every file its final name; the manifest's rows, and what `dataset.json` tells about each file."""
-        table = pa.concat_tables([record.rows for record in self.records]).combine_chunks()
         files = [record.tar for record in self.records if record.tar]
         if files:
             with atomic(self.out / f"{self.name}.wids.json", "w") as file:
                 file.write(wids_index(self.name, files))
         if self.beton:
-            digest = self.beton.end()
+            digest, samples = self.beton.end(), self.beton.samples
             self.beton.sync()
             partial_path(self.beton_path).replace(self.beton_path)
             size = self.beton_path.stat().st_size
-            files.append({"file": self.beton_path.name, "bytes": size, "samples": len(table), "digest": digest})
+            files.append({"file": self.beton_path.name, "bytes": size, "samples": samples, "digest": digest})
         if self.folder:
             partial_path(self.folder_path).replace(self.folder_path)
-        return table.select([*SCHEMA.names, *(FIELDS.names if self.fields else ())]), tuple(files)
+        names = (*SCHEMA.names, *(FIELDS.names if self.fields else ()))
+        return (record.rows(*names) for record in self.records), tuple(files)
 
 
 def _restore(writer: beton.BetonWriter, records: list[Record]) -> None:
     """Bring a .beton writer to the state after the last of `records`."""
-    rows = pa.concat_tables([record.rows for record in records])
-    samples = np.zeros(len(rows), beton.SAMPLE)
-    samples["mode"] = rows["raw"].to_numpy()
-    for name in ("width", "height", "where", "label"):
-        samples[name] = rows[name].to_numpy()
-    pixels = rows["pixels"].to_pylist()
-    digests = b"".join(own or jpeg for own, jpeg in zip(pixels, rows["sha256"].to_pylist(), strict=True))
-    sizes = rows["stored"].to_numpy().astype(np.uint64)
-    writer.restore(samples, sizes, np.frombuffer(digests, np.uint8).reshape(-1, 32), *records[-1].beton)
+    for record in records:
+        rows = record.rows("raw", "width", "height", "where", "label", "stored", "pixels", "sha256")
+        samples = np.zeros(len(rows), beton.SAMPLE)
+        samples["mode"] = rows["raw"].to_numpy()
+        for name in ("width", "height", "where", "label"):
+            samples[name] = rows[name].to_numpy()
+        own = zip(rows["pixels"].to_pylist(), rows["sha256"].to_pylist(), strict=True)
+        digests = np.frombuffer(b"".join(pixels or jpeg for pixels, jpeg in own), np.uint8).reshape(-1, 32)
+        writer.restore(samples, rows["stored"].to_numpy().astype(np.uint64), digests, *record.beton)
+    writer.file.truncate(writer.position)  # bytes after the last sample

@@ -23,7 +23,6 @@ class Copies:
 
     def __init__(self, manifest: Manifest, open_source: Callable[[], Source], scratch: Path) -> None:
         self.manifest, self.open_source, self.scratch = manifest, open_source, scratch
-        self.digests = manifest.strings("sha256")
         self.layout = None
         if "ffcv" in manifest.info.formats:
             with suppress(UserError):  # then the .beton cannot give copies
@@ -39,18 +38,18 @@ class Copies:
         lost = [row for row in rows if self._stored(row) is None]
         if not lost:
             return
-        source, names, at = self.source, self.names, self._positions(lost)
+        source, names, at = self.source, self.manifest.strings("source", lost), self._positions(lost)
         if source.stage:
             source = source.stage(source, self.scratch, at)
         encoding = built_encoding(self.manifest)
-        for row, place in zip(lost, (source.places[n] for n in at.tolist()), strict=True):
+        for row, name, place in zip(lost, names, (source.places[n] for n in at.tolist()), strict=True):
             try:
                 jpeg = encode(source.reader.read(place), encoding).jpeg
             except (Damaged, OSError, ValueError) as error:
-                raise UserError(f"{names[row]} in {source.name} is damaged ({error}): mend it first") from error
-            if hashlib.sha256(jpeg).digest() != self.digests[row]:
+                raise UserError(f"{name} in {source.name} is damaged ({error}): mend it first") from error
+            if hashlib.sha256(jpeg).digest() != self.digest(row):
                 raise UserError(
-                    f"{names[row]} in {source.name} no longer gives the bytes that were built (another image, or "
+                    f"{name} in {source.name} no longer gives the bytes that were built (another image, or "
                     "another version of simplejpeg or pillow): build the set again"
                 )
             self.encoded[row] = jpeg
@@ -59,19 +58,19 @@ class Copies:
     def source(self) -> Source:
         return self.open_source()
 
-    @cached_property
-    def names(self) -> list[str]:
-        return self.manifest.strings("source")
+    def digest(self, row: int) -> bytes:
+        """sha256 of the JPEG of a row."""
+        return self.manifest.sha256[row].tobytes()
 
     def _positions(self, rows: list[int]) -> np.ndarray:
         """[n] positions of the rows' images in the source; UserError for one that it lacks."""
-        position = {path: at for at, path in enumerate(self.source.paths)}
-        if absent := [self.names[row] for row in rows if self.names[row] not in position]:
+        position, names = {path: at for at, path in enumerate(self.source.paths)}, self.manifest.strings("source", rows)
+        if absent := [name for name in names if name not in position]:
             raise UserError(
                 f"{self.source.name} lacks {len(absent)} images of the set, the first {absent[0]}: is it the right "
                 "source?"
             )
-        return np.array([position[self.names[row]] for row in rows], np.int64)
+        return np.array([position[name] for name in names], np.int64)
 
     def fields(self, rows: list[int]) -> list[list[bytes | None]]:
         """The further members of each row, which only the source has a copy of."""
@@ -90,7 +89,7 @@ class Copies:
         for path, offset, length in self._places(row):
             with suppress(OSError), path.open("rb") as file:
                 data = os.pread(file.fileno(), length, offset)
-                if hashlib.sha256(data).digest() == self.digests[row]:
+                if hashlib.sha256(data).digest() == self.digest(row):
                     return data
         return None
 

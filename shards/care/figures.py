@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..info import DatasetInfo, class_counts
+from ..info import DatasetInfo
 from ..manifest import Manifest
 from ..sources.passed import sentences
 
@@ -31,7 +31,7 @@ def table(manifest: Manifest) -> str:
 
 def counted(manifest: Manifest) -> np.ndarray:
     """[C] samples of each class; unlabeled samples belong to none."""
-    return np.array(class_counts(manifest.label, manifest.info.classes), np.int64)
+    return np.array(manifest.counts, np.int64)
 
 
 def _classes(manifest: Manifest) -> Iterator[Row]:

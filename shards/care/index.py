@@ -14,13 +14,14 @@ from ..errors import UserError
 from ..files import PAGE
 from ..formats.beton import Layout
 from ..formats.digest import Digest
-from ..info import JSON, DatasetInfo, class_counts
-from ..manifest import SCHEMA, Manifest, write
+from ..info import JSON, DatasetInfo
+from ..manifest import Manifest, write
 from ..sources.local import Local
 from ..sources.packed import COMPRESSED
 from ..sources.passed import PassedOver
 from ..sources.split import archives
 from ..sources.wanted import ANY, NONE, Wanted
+from ..table import SCHEMA
 from .samples import Samples, beton_samples, tar_samples
 
 
@@ -58,8 +59,8 @@ def index(
         split=split,
         subset={"name": "full", "from": "index", "split": split},
         classes=samples.classes,
-        counts=class_counts(table["label"].to_numpy(), samples.classes),
-        samples=len(table),
+        counts=(),  # `write` counts
+        samples=0,
         encoding={"indexed": True}
         | ({"turned": turned} if turned else {})
         | ({"fields": list(wanted.fields)} if wanted.fields else {}),
@@ -68,7 +69,7 @@ def index(
         report={"check": "headers", "normalised": {}, "suspect": [], "skipped": skipped}
         | ({"passed_over": samples.passed.report()} if samples.passed else {}),
     )
-    return write(root, info, table)
+    return write(root, info, [table])
 
 
 def _files(root: Path, split: str, passed: PassedOver) -> tuple[list[Path], list[Path]]:

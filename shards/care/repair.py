@@ -1,7 +1,7 @@
 """Makes damaged files of a set again, byte by byte as they were built, and nothing else."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,6 +10,7 @@ import numpy as np
 import simplejpeg
 
 from ..building.blocks import is_raw
+from ..columns import FILE, write_columns
 from ..errors import UserError
 from ..files import atomic
 from ..formats.beton import JPEG, RAW, BetonWriter
@@ -21,15 +22,19 @@ from .copies import Copies
 from .verify import Damage, index_texts, tar_spans
 
 
-def repair(manifest: Manifest, damages: Iterable[Damage], source: Callable[[], Source]) -> list[str]:
-    """Make damaged files again, and give `dataset.json` the identity that an older one lacks; returns the files' names.
+def repair(manifest: Manifest, damages: Sequence[Damage], source: Callable[[], Source]) -> list[str]:
+    """Make damaged files again, and what an older set lacks: its columns, its identity; returns the files' names.
 
     An image comes from any format that still has it whole, else from `source`, which is opened only then. UserError
     when its bytes cannot be found any more; then that file stays as it is.
     """
-    if manifest.info.kind == "indexed":
-        raise UserError(f"{manifest.root} indexes files that were made elsewhere: fetch those again")
     names: list[str] = []
+    if not (manifest.root / FILE).exists() or any(damage.file == FILE for damage in damages):
+        write_columns(manifest.root)
+        manifest, names = Manifest.open(manifest.root), [FILE]
+    damages = [damage for damage in damages if damage.file != FILE]
+    if damages and manifest.info.kind == "indexed":
+        raise UserError(f"{manifest.root} indexes files that were made elsewhere: fetch those again")
     with TemporaryDirectory(dir=manifest.root, prefix="repair-") as scratch:
         copies = Copies(manifest, source, Path(scratch))
         texts = dict(index_texts(manifest))
@@ -55,7 +60,7 @@ def repair(manifest: Manifest, damages: Iterable[Damage], source: Callable[[], S
 
 def _tar(manifest: Manifest, path: Path, copies: Copies) -> None:
     number = manifest.tars().index(path)
-    rows = [span.row for span in tar_spans(manifest, number)]
+    rows = tar_spans(manifest, number).rows.tolist()
     copies.fetch(rows)
     fields = copies.fields(rows)
     with atomic(path) as file:
@@ -63,8 +68,8 @@ def _tar(manifest: Manifest, path: Path, copies: Copies) -> None:
         for row, more in zip(rows, fields, strict=True):
             jpeg, shape = copies.jpeg(row), (int(manifest.height[row]), int(manifest.width[row]))
             named = zip(manifest.info.fields, more, strict=True)
-            before, after = around(manifest.keys[row], int(manifest.label[row]), len(jpeg), *shape, named)
-            tar.write(before + jpeg + after, before + copies.digests[row] + after)
+            before, after = around(manifest.key(row), int(manifest.label[row]), len(jpeg), *shape, named)
+            tar.write(before + jpeg + after, before + copies.digest(row) + after)
         tar.end()
         _check(manifest, path, tar.digest.hexdigest())
 
@@ -77,7 +82,7 @@ def _beton(manifest: Manifest, path: Path, copies: Copies) -> None:
     with atomic(path) as file:
         writer = BetonWriter(file, len(manifest) + len(manifest.info.report["skipped"]))
         for row in rows:
-            data, mode, sha256 = copies.jpeg(row), JPEG, copies.digests[row]
+            data, mode, sha256 = copies.jpeg(row), JPEG, copies.digest(row)
             if raw[row]:
                 data, mode = simplejpeg.decode_jpeg(data).tobytes(), RAW
                 sha256 = hashlib.sha256(data).digest()

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..formats.beton import RAW, Layout
-from ..manifest import FIELDS, SCHEMA, uid_of
+from ..manifest import uid_of
 from ..sources.classes import classes_of
 from ..sources.local import Local
 from ..sources.passed import PassedOver
@@ -15,6 +15,7 @@ from ..sources.readers import Ranges
 from ..sources.source import key_of
 from ..sources.wanted import ANY, Wanted
 from ..sources.webdataset import webdataset
+from ..table import FIELDS, SCHEMA
 from .beton_label import label_field, labels_of
 from .headers import Header, read_headers
 

@@ -1,6 +1,7 @@
 """Verifies a set: compares every file and every sample with the digests that the build recorded."""
 
 import hashlib
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -10,6 +11,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from ..columns import FILE, differs, fault
 from ..encoding.headers import fault_of
 from ..engine import cores
 from ..errors import UserError
@@ -17,7 +19,11 @@ from ..files import digest_of
 from ..formats.beton import RAW, Layout
 from ..formats.digest import Digest
 from ..formats.tar import dali_index, index_path, wids_index
-from ..manifest import TABLE, Manifest
+from ..info import read_info
+from ..manifest import Manifest, file_of
+from ..table import TABLE, Table
+
+TOGETHER = 1000  # files of a folder that one task reads
 
 
 class Damage(NamedTuple):
@@ -29,13 +35,20 @@ class Damage(NamedTuple):
     stored: bool = False  # the samples were stored so: their bytes are those of the manifest, no repair changes them
 
 
-class Span(NamedTuple):
-    """Where a sample is in a file, in bytes."""
+class Spans(NamedTuple):
+    """Where n samples are in a file, in file order."""
 
-    row: int
-    start: int
-    length: int
-    whole: bool  # its bytes are the JPEG whose digest the manifest has, not pixels
+    rows: np.ndarray  # [n]
+    start: np.ndarray  # [n] bytes
+    length: np.ndarray  # [n] bytes
+    whole: np.ndarray  # [n] bool: the bytes are the JPEG whose digest the manifest has, not pixels
+
+
+def sound(root: Path) -> Manifest:
+    """The set in folder `root`; by its table, which is slower, if its columns say that they are not those of the table.
+    `verify` then tells why."""
+    info = read_info(root)
+    return Manifest.open(root, by_table=bool(fault(root, info.samples, info.manifest)))
 
 
 def verify(manifest: Manifest, workers: int = 0) -> list[Damage]:
@@ -43,29 +56,32 @@ def verify(manifest: Manifest, workers: int = 0) -> list[Damage]:
 
     Reads everything once and shows samples per second. UserError when the manifest itself is damaged.
     """
-    digests = manifest.strings("sha256")
     found: list[Damage] = []
-    if manifest.info.manifest and digest_of(manifest.root / TABLE) != manifest.info.manifest:
-        raise UserError(f"{manifest.root / TABLE} is not as it was built: build the set again, the same command does")
-    total = len(manifest) * len(manifest.info.formats)
+    root, info = manifest.root, manifest.info
+    if info.manifest and digest_of(root / TABLE) != info.manifest:
+        raise UserError(f"{root / TABLE} is not as it was built: build the set again, the same command does")
+    if (root / FILE).exists() and (cause := differs(root, len(manifest), info.manifest)):
+        found.append(Damage(FILE, cause, ()))
+        manifest = Manifest.open(root, by_table=True)
+    total, names = len(manifest) * len(info.formats), Table(root / TABLE)
     with ThreadPoolExecutor(workers or cores()) as pool, tqdm(total=total, unit="sample", disable=None) as bar:
-        tasks = [partial(_archive, manifest, number, digests, bar) for number in range(len(manifest.info.files))]
-        if "folder" in manifest.info.formats:
-            rows = np.array_split(np.arange(len(manifest)), 1 + len(manifest) // 1000)
-            tasks += [partial(_folder, manifest, part, digests, bar) for part in rows]
+        tasks = [partial(_archive, manifest, number, bar) for number in range(len(info.files))]
+        if "folder" in info.formats:
+            parts = (range(at, min(at + TOGETHER, len(manifest))) for at in range(0, len(manifest), TOGETHER))
+            tasks += [partial(_folder, manifest, names, part, bar) for part in parts]
         for damages in pool.map(lambda task: list(task()), tasks):  # hashing and reading release the interpreter's lock
             found += damages
     return found + list(_indices(manifest))
 
 
-def _archive(manifest: Manifest, number: int, digests: list[bytes], bar: "tqdm[Any]") -> Iterator[Damage]:
+def _archive(manifest: Manifest, number: int, bar: "tqdm[Any]") -> Iterator[Damage]:
     """Check a tar or .beton, read once from end to end."""
     line = manifest.info.files[number]
     path = manifest.root / line["file"]
     try:
-        spans = list(tar_spans(manifest, number) if path.suffix == ".tar" else beton_spans(manifest, path))
+        spans = tar_spans(manifest, number) if path.suffix == ".tar" else beton_spans(manifest, path)
         with path.open("rb") as file:
-            digest, broken, faults = _read_through(file, spans, digests, bar)
+            digest, broken, faults = _read_through(file, spans, manifest.sha256, bar)
     except (OSError, UserError) as error:
         yield Damage(line["file"], str(error), ())
         return
@@ -73,53 +89,55 @@ def _archive(manifest: Manifest, number: int, digests: list[bytes], bar: "tqdm[A
         cause = f"{len(broken)} samples differ" if broken else "it differs, but no JPEG in it does"
         yield Damage(line["file"], cause, tuple(broken))
     if faults:
-        fault, rows = next(iter(faults.values())), tuple(faults)
+        reason, rows = next(iter(faults.values())), tuple(faults)
         yield Damage(
-            line["file"], f"{len(rows)} images were stored so that loaders cannot read them, {fault}", rows, True
+            line["file"], f"{len(rows)} images were stored so that loaders cannot read them, {reason}", rows, True
         )
 
 
 def _read_through(
-    file: IO[bytes], spans: list[Span], digests: list[bytes], bar: "tqdm[Any]"
+    file: IO[bytes], spans: Spans, digests: np.ndarray, bar: "tqdm[Any]"
 ) -> tuple[str, list[int], dict[int, str]]:
     """The digest of the file, the rows whose bytes differ, and {row: fault} of JPEGs that were stored with a fault."""
-    seen: list[str] = []
+    seen = deque[str](maxlen=1)
     digest, broken, faults = Digest(file, lambda image: seen.append(fault_of(image))), [], {}
-    for span, sha256 in zip(spans, digest.images((s.start, s.length) for s in spans), strict=True):
-        if span.whole and sha256 != digests[span.row]:
-            broken.append(span.row)
-        elif span.whole and seen[-1]:
-            faults[span.row] = seen[-1]
+    places = ((int(start), int(length)) for start, length in zip(spans.start, spans.length, strict=True))
+    for row, whole, sha256 in zip(spans.rows, spans.whole, digest.images(places), strict=True):
+        if whole and sha256 != digests[row].tobytes():
+            broken.append(int(row))
+        elif whole and seen[-1]:
+            faults[int(row)] = seen[-1]
         bar.update()
     return digest.end(), broken, faults
 
 
-def tar_spans(manifest: Manifest, number: int) -> Iterator[Span]:
-    """The samples of tar `number`, in file order."""
+def tar_spans(manifest: Manifest, number: int) -> Spans:
+    """The samples of tar `number`."""
     rows = np.flatnonzero(manifest.shard == number)
-    for row in rows[np.argsort(manifest.offset[rows])].tolist():
-        yield Span(row, int(manifest.offset[row]), int(manifest.bytes[row]), True)
+    rows = rows[np.argsort(manifest.offset[rows])]
+    return Spans(rows, manifest.offset[rows], manifest.bytes[rows], np.ones(len(rows), bool))
 
 
-def beton_spans(manifest: Manifest, path: Path) -> Iterator[Span]:
-    """The samples of a .beton, in file order."""
+def beton_spans(manifest: Manifest, path: Path) -> Spans:
+    """The samples of a .beton that the manifest has."""
     paths = manifest.betons()
     layout = Layout.of(*paths)
-    row_of = dict(zip(manifest.beton.tolist(), range(len(manifest)), strict=True))
-    own = np.flatnonzero(layout.file == paths.index(path))
-    for at in own[np.argsort(layout.where[own])].tolist():
-        if at in row_of:
-            yield Span(row_of[at], int(layout.where[at]), int(layout.size[at]), layout.mode[at] != RAW)
+    row_of = np.full(max(len(layout.where), manifest.beton.max(initial=-1) + 1), -1)
+    held = np.flatnonzero(manifest.beton >= 0)
+    row_of[manifest.beton[held]] = held
+    own = np.flatnonzero((layout.file == paths.index(path)) & (row_of[: len(layout.where)] >= 0))
+    own = own[np.argsort(layout.where[own])]
+    return Spans(row_of[own], layout.where[own].astype(np.int64), layout.size[own], layout.mode[own] != RAW)
 
 
-def _folder(manifest: Manifest, rows: np.ndarray, digests: list[bytes], bar: "tqdm[Any]") -> Iterator[Damage]:
-    for row in rows.tolist():
-        path = manifest.path(row)
+def _folder(manifest: Manifest, names: Table, rows: range, bar: "tqdm[Any]") -> Iterator[Damage]:
+    for row, key in zip(rows, names.values("key", np.array(rows)), strict=True):
+        path = manifest.root / file_of(key)
         bar.update()
         stored = False
         try:
             data = path.read_bytes()
-            stored = hashlib.sha256(data).digest() == digests[row]
+            stored = hashlib.sha256(data).digest() == manifest.sha256[row].tobytes()
             cause = fault_of(data) if stored else "its bytes differ"
         except OSError as error:
             cause = str(error)
@@ -141,9 +159,10 @@ def index_texts(manifest: Manifest) -> Iterator[tuple[Path, str]]:
         return
     m = manifest
     more = np.array([m.field(name)[1] for name in m.info.fields], np.int64).reshape(-1, len(m)).T
+    names = Table(m.root / TABLE)
     for number, tar in enumerate(tars):
-        rows = [span.row for span in tar_spans(manifest, number)]
+        rows = tar_spans(manifest, number).rows
         columns = (c[rows].tolist() for c in (m.label, m.height, m.width, m.offset, m.bytes, more))
-        yield index_path(tar), dali_index(zip([m.keys[row] for row in rows], *columns, strict=True), m.info.fields)
+        yield index_path(tar), dali_index(zip(names.values("key", rows), *columns, strict=True), m.info.fields)
     lines = [line for line in m.info.files if line["file"].endswith(".tar")]
     yield m.root / f"{m.info.name}.wids.json", wids_index(m.info.name, lines)

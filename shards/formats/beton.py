@@ -87,14 +87,15 @@ class Layout:
             image = rows[f"f{image_field}"]
             numbers = {names[n]: rows[f"f{n}"] for n, kind in enumerate(types) if kind in (INTEGER, FLOAT)}
             others = tuple(names[n] for n in range(len(names)) if n != image_field and names[n] not in numbers)
-            table = table[np.argsort(table["where"])]
-            at = np.searchsorted(table["where"], image["where"])
+            at = slice(None)
+            if not np.array_equal(table["where"], image["where"]):  # ffcv's workers write in any order
+                table = table[np.argsort(table["where"])]
+                at = np.searchsorted(table["where"], image["where"])
             if len(rows) != head["samples"] or (table["where"][at] != image["where"]).any():
                 raise ValueError("its tables do not fit each other")
         except (ValueError, IndexError, OSError) as error:
             raise UserError(f"{path} is truncated or no .beton ({error}): repair or rebuild the set") from error
-        size = table["bytes"][at]
-        file = np.full(len(rows), number)
+        size, file = table["bytes"][at].copy(), np.broadcast_to(number, len(rows))
         return cls(file, image["mode"], image["height"], image["width"], image["where"], size, numbers, others)
 
 
@@ -127,11 +128,10 @@ class BetonWriter:
         return number
 
     def restore(self, rows: np.ndarray, sizes: np.ndarray, digests: np.ndarray, page: int, position: int) -> None:
-        """Continue after samples that are in the file already; bytes after them are dropped."""
-        self.samples = len(rows)
-        self.rows[: len(rows)], self.sizes[: len(rows)], self.digests[: len(rows)] = rows, sizes, digests
-        self.page, self.position = page, position
-        self.file.truncate(position)
+        """Count samples that are in the file already as the next ones; the next one after them is at `position`."""
+        own = slice(self.samples, self.samples + len(rows))
+        self.rows[own], self.sizes[own], self.digests[own] = rows, sizes, digests
+        self.samples, self.page, self.position = own.stop, page, position
 
     def sync(self) -> None:
         """Flush what was added to the disk."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UserError
-from ..manifest import Manifest
+from ..manifest import Manifest, file_of
 from .beton import RAW, Layout
 from .reader import SampleReader
 
@@ -132,13 +132,12 @@ class FolderReader(SampleReader):
 
     def __init__(self, manifest: Manifest):
         manifest.require("folder")
-        self.manifest = manifest
-        _ = manifest.keys  # loaded now, before threads ask for paths
+        self.manifest, self.keys = manifest, manifest.packed("key")  # read now, before threads ask for paths
 
     def read(self, row: int, field: str = "") -> bytes:
         """JPEG of a row. UserError for any `field`."""
         image_only(field, "the folder format")
-        path = self.manifest.path(row)
+        path = self._path(row)
         try:
             return path.read_bytes()
         except OSError as error:
@@ -147,7 +146,10 @@ class FolderReader(SampleReader):
             ) from error
 
     def locate(self, row: int) -> str:
-        return str(self.manifest.path(row))
+        return str(self._path(row))
+
+    def _path(self, row: int) -> Path:
+        return self.manifest.root / file_of(self.keys[row].as_py())
 
 
 open_tar, open_beton, open_folder = TarReader, BetonReader, FolderReader

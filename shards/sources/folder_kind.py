@@ -5,7 +5,7 @@ from collections.abc import Collection
 
 from ..errors import UserError
 from ..files import PAGE
-from ..manifest import TABLE
+from ..table import TABLE
 from .images import is_hidden, is_image
 from .packed import COMPRESSED, KINDS, TABLES, TARS
 from .source import Source

@@ -11,6 +11,7 @@ from viewstream.pipeline.choose import open_reader, open_set
 from viewstream.pipeline.damage import TRIES, Replacer, damaged
 from viewstream.pipeline.plan.order import Plan
 from viewstream.shards.errors import UserError
+from viewstream.shards.table import TABLE
 
 ROWS = np.array([5, 6, 7])
 FAILED = {1: UserError("six is damaged"), 2: UserError("seven is damaged")}
@@ -24,7 +25,7 @@ def test_the_remedy_fits_the_place_of_the_bytes(built, pets, tmp_path):
     reader = open_reader("folder", built)
     assert f"stored in {built.path(3)}: `python tools/verify_shards.py" in str(damaged(built, reader, 3, "cut short"))
     elsewhere = replace(built, root=tmp_path)
-    elsewhere.__dict__["keys"] = built.keys
+    shutil.copy(built.root / TABLE, tmp_path)  # the names
     assert f"stored in {built.path(3)}: mend it there" in str(damaged(elsewhere, reader, 3, "cut short"))
     plain = open_set(str(pets))
     assert "mend or remove it" in str(damaged(plain, open_reader("folder", plain), 3, "cut short"))

@@ -108,10 +108,10 @@ def test_a_changed_image_that_decodes_is_damaged_as_nvjpeg_would_not_notice(buil
 
 
 def test_an_image_of_another_size_than_in_the_manifest_is_named(built, stand_in):
-    height = built.height.copy()
-    height[9] += 1
-    with pytest.raises(UserError, match=rf"sample 9 .* the manifest says \[{height[9]}"):
-        shown(replace(built, height=height), "gpu")
+    hw = built.hw.copy()
+    hw[9, 0] += 1
+    with pytest.raises(UserError, match=rf"sample 9 .* the manifest says \[{hw[9, 0]}"):
+        shown(replace(built, hw=hw), "gpu")
 
 
 def test_breaking_out_of_an_epoch_leaves_no_thread(built, stand_in):

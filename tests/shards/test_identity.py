@@ -14,8 +14,11 @@ from viewstream.shards.building.build import build
 from viewstream.shards.care.index import index
 from viewstream.shards.care.repair import repair
 from viewstream.shards.care.verify import verify
-from viewstream.shards.manifest import TABLE, Manifest
+from viewstream.shards.columns import FILE
+from viewstream.shards.errors import UserError
+from viewstream.shards.manifest import Manifest
 from viewstream.shards.plain import plain
+from viewstream.shards.table import TABLE
 
 
 def page(made):
@@ -77,6 +80,9 @@ def test_a_table_that_was_written_again_with_other_labels_is_another_identity(op
     table = pq.read_table(made.root / TABLE)
     label = pa.array((made.label + 1) % 4, pa.int32())
     pq.write_table(table.set_column(table.column_names.index("label"), "label", label), made.root / TABLE)
+    with pytest.raises(UserError, match=r"was made of another manifest\.parquet"):
+        Manifest.open(made.root)
+    (made.root / FILE).unlink()
     assert Manifest.open(made.root).identity != made.identity
 
 
@@ -84,8 +90,8 @@ def test_shards_that_are_indexed_have_the_identity_of_their_images(options, tmp_
     made = build(options(format=("webdataset",), shard_size="50KB"))
     copies = [shutil.copytree(made.root, tmp_path / name) for name in ("one", "two")]
     for copy in copies:
-        (copy / "dataset.json").unlink()
-        (copy / TABLE).unlink()
+        for name in ("dataset.json", TABLE, FILE):
+            (copy / name).unlink()
     one, two = (index(copy) for copy in copies)
     assert one.identity == two.identity == page(one)["subset"]["identity"]
 

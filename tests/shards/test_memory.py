@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from viewstream.shards import Manifest, UserError, in_memory
-from viewstream.shards.manifest import NUMERIC, uid_of
+from viewstream.shards.columns import NUMBERS
+from viewstream.shards.manifest import uid_of
 
 KEYS = ["cat/a", "dog/b", "cat/c"]
 LABEL = np.array([0, 1, 0])
@@ -27,7 +28,7 @@ def test_it_has_the_columns_of_a_manifest_and_minus_one_for_files():
 def test_its_columns_have_the_types_of_a_built_set(built):
     made = in_memory("pets", KEYS, LABEL, HW, ("cat", "dog"), bytes=[5, 6, 7])
     assert made.bytes.tolist() == [5, 6, 7]
-    for name in ("rows", *NUMERIC):
+    for name in ("rows", *NUMBERS):
         assert getattr(made, name).dtype == getattr(built, name).dtype, name
 
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import torch
 
 from ...shards.errors import UserError
-from ...shards.info import class_counts
 from ...shards.manifest import Manifest
 from ..evals.shots import Rule, group_of
 from ..ranks import rank
@@ -29,7 +28,7 @@ def compare_classes(model: EvaluatedModel, data: Manifest, *, rule: Rule, other:
                 f"name the --data and --val of its classes, or measure it on these with --other-classes"
             )
     else:
-        now = torch.tensor(class_counts(data.label, data.info.classes))
+        now = torch.tensor(data.counts)
         moved = int((group_of(torch.tensor(counts), rule=rule) != group_of(now, rule=rule)).sum())
         if moved:
             model.facts["classes_in_other_groups"] = moved

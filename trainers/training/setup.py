@@ -1,7 +1,6 @@
 """Build the parts of a run from its recipe and options."""
 
 import dataclasses
-import hashlib
 import math
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from ...pipeline.plan.orders import Balanced, WindowShuffle
 from ...pipeline.plan.versions import VERSION
 from ...shards.errors import UserError, needs
 from ...shards.files import writing
-from ...shards.info import class_counts
 from ...shards.manifest import Manifest
 from ..checkpoints.files import content_digest
 from ..checkpoints.manager import TrainState
@@ -111,15 +109,14 @@ def metadata_of(recipe: Recipe, run: Run, data: Manifest, val: Manifest | None, 
         "val": {} if val is None else identity(val),
         "decode": run.decode,
         "start": digests | ({"network": run.network, "ema": run.ema} if digests else {}),
-        "classes": {"names": list(data.info.classes), "counts": list(class_counts(data.label, data.info.classes))},
+        "classes": {"names": list(data.info.classes), "counts": list(data.counts)},
     }
 
 
 def identity(manifest: Manifest) -> dict[str, Any]:
     """Facts about a data set. The identity decides; the others say what differs, also to earlier versions."""
-    uids = hashlib.sha256(manifest.uid.tobytes()).hexdigest()
-    facts = {"name": manifest.info.name, "samples": len(manifest), "uids": uids, "classes": len(manifest.info.classes)}
-    return facts | {"identity": manifest.identity}
+    facts = {"name": manifest.info.name, "samples": len(manifest), "uids": manifest.uids}
+    return facts | {"classes": len(manifest.info.classes), "identity": manifest.identity}
 
 
 def checkpoint_to_resume(resume: str, folder: Path) -> Path | None:

@@ -91,10 +91,10 @@ def test_damaged_samples_get_the_replacements_of_every_other_loader(
 @dali
 @pytest.mark.parametrize("change", [-1, 1])
 def test_an_image_of_another_size_than_in_the_manifest_is_named(make_loader, built, change):
-    height = built.height.copy()
-    height[9] += change
-    with pytest.raises(UserError, match=rf"sample 9 .{built.keys[9]}. .*the manifest says \[{height[9]}"):
-        list(make_loader(moco_v2(32), manifest=replace(built, height=height)).epoch(0))
+    hw = built.hw.copy()
+    hw[9, 0] += change
+    with pytest.raises(UserError, match=rf"sample 9 .{built.keys[9]}. .*the manifest says \[{hw[9, 0]}"):
+        list(make_loader(moco_v2(32), manifest=replace(built, hw=hw)).epoch(0))
 
 
 @dali

@@ -62,15 +62,15 @@ def test_hints_follow_the_sizes_of_nearly_all_images(built):
     pixels = np.sort(built.hw.astype(np.int64).prod(axis=1))
     for name in ("device_memory_padding", "host_memory_padding"):
         assert 6 * pixels[-2] <= hints(built)[name] <= 1.6 * 6 * pixels[-1] + built.bytes.max()
-    big = replace(built, height=np.full(len(built), 65_500, np.int32), width=np.full(len(built), 65_500, np.int32))
+    big = replace(built, hw=np.full((len(built), 2), 65_500, np.int32))
     assert max(hints(big, 0.5).values()) == 2**31 - 1
 
 
 def test_one_huge_image_does_not_set_the_memory_of_every_thread(built):
     plain = hints(built, 0.5)
-    height, width, size = built.height.copy(), built.width.copy(), built.bytes.copy()
-    height[40], width[40], size[40] = 6000, 10_000, 30_000_000
-    huge = hints(replace(built, height=height, width=width, bytes=size), 0.5)
+    hw, size = built.hw.copy(), built.bytes.copy()
+    hw[40], size[40] = (6000, 10_000), 30_000_000
+    huge = hints(replace(built, hw=hw, bytes=size), 0.5)
     assert all(huge[name] <= 1.5 * plain[name] for name in plain)
 
 

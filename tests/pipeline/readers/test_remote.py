@@ -9,6 +9,7 @@ import pytest
 from viewstream.pipeline.readers.remote import open_remote
 from viewstream.pipeline.readers.remote_tar import RemoteTarReader
 from viewstream.shards.building.build import BuildOptions, build
+from viewstream.shards.columns import FILE
 from viewstream.shards.errors import UserError
 
 from .fetched import assert_same, opened
@@ -27,6 +28,20 @@ def test_a_remote_set_reads_the_same_bytes_and_fetches_each_tar_once(server, man
     again.close()
     tars = [name for name in server.asked if name.endswith(".tar")]
     assert sorted(tars) == sorted(tar.name for tar in many.tars())
+    assert server.asked.count("manifest.parquet") == 1
+
+
+def test_the_columns_of_a_remote_set_are_made_in_the_cache_and_its_table_is_fetched_once(server, many, tmp_path):
+    first = open_remote(server.url, tmp_path)
+    assert first.mapped
+    assert FILE not in server.asked
+    assert (first.root / FILE).read_bytes() == (many.root / FILE).read_bytes()
+    (first.root / FILE).unlink()  # as in the cache of a version without columns
+    again = open_remote(server.url, tmp_path)
+    assert again.mapped
+    np.testing.assert_array_equal(again.offset, many.offset)
+    (first.root / FILE).write_bytes(b"torn")
+    assert open_remote(server.url, tmp_path).identity == many.identity
     assert server.asked.count("manifest.parquet") == 1
 
 

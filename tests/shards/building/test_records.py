@@ -5,20 +5,21 @@ import dataclasses
 import pytest
 
 from viewstream.shards.building import records
-from viewstream.shards.building.records import ROWS, Record
+from viewstream.shards.building.records import ROWS
 
 SKIPPED = ({"source": "cat/a.jpg", "cause": "the file is empty"},)
+
+
+def written(folder, number, **note):
+    """The record of a unit without a tar, on the disk."""
+    blank = {"tar": None, "kinds": {"png": number}, "suspect": (), "skipped": SKIPPED}
+    return records.write(folder, number, ROWS.empty_table(), **blank | note)
 
 
 @pytest.fixture
 def three(tmp_path):
     """A folder with the records of three units without tars."""
-    made = [
-        Record(ROWS.empty_table(), f"digest{n}", None, (1 << 23, 2106 + n), {"png": n}, (), SKIPPED) for n in range(3)
-    ]
-    for number, record in enumerate(made):
-        record.write(tmp_path, number)
-    return tmp_path, made
+    return tmp_path, [written(tmp_path, n, digest=f"digest{n}", beton=(1 << 23, 2106 + n)) for n in range(3)]
 
 
 def test_a_record_reads_back_as_it_was_written_and_cannot_change(three):
@@ -42,9 +43,9 @@ def test_a_torn_record_counts_as_absent(three):
 
 
 def test_a_record_whose_tar_is_absent_does_not_count(three):
-    folder, made = three
+    folder, _ = three
     building = folder / "building"
     building.mkdir()
     tar = {"file": "pets-000000.tar", "bytes": 10240, "samples": 0, "digest": ""}
-    dataclasses.replace(made[0], tar=tar).write(building, 0)
+    written(building, 0, digest="digest0", beton=(0, 0), tar=tar)
     assert records.read(building, ["digest0"]) == ([], 1)

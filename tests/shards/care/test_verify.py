@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from viewstream.shards.building.build import build
-from viewstream.shards.care.verify import verify
+from viewstream.shards.care.verify import sound, verify
 from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import Manifest
 
@@ -40,7 +40,7 @@ def test_any_flipped_byte_of_any_file_is_found(options):
                 with pytest.raises(UserError, match=r"manifest\.parquet"):
                     verify(Manifest.open(made.root))
             else:
-                found = [d.file for d in verify(Manifest.open(made.root))]
+                found = [d.file for d in verify(sound(made.root))]
                 assert found == [str(path.relative_to(made.root))]
             path.write_bytes(before)
     assert verify(made) == []

@@ -1,0 +1,125 @@
+"""`manifest.parquet`: one row per sample, compressed, for every tool that reads Parquet."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .errors import UserError
+from .files import atomic
+
+TABLE = "manifest.parquet"
+SCHEMA = pa.schema(
+    [
+        ("uid", pa.uint64()),  # `uid_of` the key
+        ("key", pa.string()),  # class/stem, unique in the set
+        ("label", pa.int32()),  # -1 = unlabeled
+        ("source", pa.string()),  # where the image came from, relative to the source's root
+        ("height", pa.int32()),  # px, of the stored image
+        ("width", pa.int32()),
+        ("bytes", pa.int64()),  # size of the stored JPEG
+        ("sha256", pa.binary(32)),  # digest of the stored JPEG
+        ("shard", pa.int32()),  # tar number, -1 = not in a tar
+        ("offset", pa.int64()),  # first byte of the JPEG in its tar
+        ("beton", pa.int64()),  # sample number in the .beton, -1 = not in one
+    ]
+)
+FIELDS = pa.schema(  # of a set whose tars hold further members: a value for each of `DatasetInfo.fields`
+    [
+        ("field_offset", pa.list_(pa.int64())),  # first byte in the tar, -1 = the sample has no such member
+        ("field_bytes", pa.list_(pa.int64())),  # -1 = as above
+    ]
+)
+GROUP = 1 << 17  # rows that are compressed together: the least that is read, and the most that a build holds
+MAGIC = b"PAR1"  # at both ends of a Parquet file
+
+
+def write_table(path: Path, schema: pa.Schema, parts: Iterable[pa.Table]) -> None:
+    """Write a table in row groups of GROUP; the bytes do not depend on how the rows are divided into `parts`."""
+    with atomic(path) as file, pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=False) as writer:
+        for group in _groups(parts, schema):
+            writer.write_table(group, row_group_size=GROUP)
+
+
+def _groups(parts: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
+    """The same rows in tables of GROUP rows, each in one piece; the last is smaller."""
+    held: list[pa.Table] = []
+    for part in parts:
+        assert part.schema == schema
+        held.append(part)
+        while sum(map(len, held)) >= GROUP:
+            whole = pa.concat_tables(held)
+            yield whole.slice(0, GROUP).combine_chunks()
+            held = [whole.slice(GROUP)]
+    if sum(map(len, held)):
+        yield pa.concat_tables(held).combine_chunks()
+
+
+class Table:
+    """A table on the disk, of which only the columns and row groups that are asked for are read.
+
+    UserError when it is absent or damaged."""
+
+    def __init__(self, path: Path):
+        try:
+            self.file = pq.ParquetFile(path, memory_map=True)
+        except (OSError, pa.ArrowException) as error:
+            raise UserError(f"{path} is absent or damaged ({error}): rebuild the set") from error
+        self.path, self._lock = path, Lock()
+        self._last = "", -1, pa.table({})  # column, number and content of the row group that `values` read last
+
+    def __len__(self) -> int:
+        return self.file.metadata.num_rows
+
+    @cached_property
+    def ends(self) -> np.ndarray:
+        """[G] the row after the last one of each row group."""
+        metadata = self.file.metadata
+        return np.cumsum([metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)])
+
+    def columns(self, *names: str) -> pa.Table:
+        """Whole columns. UserError when they are damaged."""
+        try:
+            return self.file.read([*names])
+        except (OSError, pa.ArrowException) as error:
+            raise UserError(f"{self.path} is absent or damaged ({error}): rebuild the set") from error
+
+    def parts(self, *names: str) -> Iterator[pa.Table]:
+        """Columns in tables of at most GROUP rows, one after the other."""
+        return (pa.Table.from_batches([batch]) for batch in self.file.iter_batches(GROUP, columns=[*names]))
+
+    def values(self, column: str, at: np.ndarray) -> list[Any]:
+        """The values of a column in rows `at` [n], from any thread; one row group is in memory at a time."""
+        group, out = np.searchsorted(self.ends, at, side="right"), np.empty(len(at), object)
+        for number in np.unique(group).tolist():
+            part = self._group(column, number)[column]
+            own = np.flatnonzero(group == number)
+            out[own] = part.take(pa.array(at[own] - (self.ends[number] - len(part)))).to_pylist()
+        return out.tolist()
+
+    def _group(self, column: str, number: int) -> pa.Table:
+        with self._lock:
+            if self._last[:2] != (column, number):
+                self._last = column, number, self.file.read_row_group(number, [column])
+            return self._last[2]
+
+
+def stamp(path: Path) -> str:
+    """sha256, in hexadecimal, of the table's description at its end, which names the place, size, minimum and maximum
+    of each part: it changes when a table is written again, and takes no time for any number of rows.
+
+    "" when the file is no whole table."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-8, 2)
+            length, magic = int.from_bytes(file.read(4), "little"), file.read(4)
+            file.seek(-8 - length, 2)
+            return hashlib.sha256(file.read(length)).hexdigest() if magic == MAGIC else ""
+    except OSError:
+        return ""
