@@ -7,13 +7,11 @@ numba's own loops for 224 px views on a CPU with AVX-512. Bicubic: within 1 leve
 rounding between them, since a cubic overshoots and the place where it is clipped matters (up to 14 levels).
 """
 
-import sys
-import threading
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from ...shards.kernels import njit
 from . import blend
 from .blend import LANES
 
@@ -240,12 +238,8 @@ def resized_crops_of_all(images, first, widths, boxes, sizes, places, out):
 
 
 def warm_up() -> None:
-    """Compile the kernel or load it from numba's cache; print a line if it takes over two seconds, once per machine."""
-    word = threading.Timer(2.0, lambda: print("compiling the resize kernel, once on this machine ...", file=sys.stderr))
-    word.start()
+    """Call what Python calls, with arrays of the types that it passes."""
     image, boxes = np.zeros(12, np.uint8), np.array([[0, 0, 2, 2, 1, 1, 0, 0, 0, 0]], np.int32)
     one, zero, out = np.array([1]), np.array([0]), np.empty(3, np.uint8)
     resized_crops(image, 2, boxes, one, zero, out)
     resized_crops_of_all(image, zero, np.array([2], np.int32), boxes[None], one, zero[None], out)
-    word.cancel()
-    word.join()

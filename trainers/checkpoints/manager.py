@@ -17,7 +17,7 @@ from ..ranks import gather, rank, world_size
 from .files import from_before, link, save
 from .restore import load_all, read
 from .rules import VERSIONS, note_older_rules
-from .same import note_longer_epochs, require_same_recipe, require_same_set, require_same_start
+from .same import note, note_longer_epochs, require_same_recipe, require_same_set, require_same_start
 from .snapshot import Snapshot, Snapshots
 from .writer import Writer
 
@@ -60,6 +60,7 @@ class CheckpointManager:
         self.folder, self.state, self.metadata = folder, state, metadata
         self.per_epoch, self.save_every, self.keep_every = per_epoch, save_every, keep_every
         self.best, self._improved, self._measured = -math.inf, False, 0
+        self.threads = 0  # of torch, in the steps before a resume
         self._snapshots, self._writer = Snapshots(state.device), Writer()
 
     def __enter__(self) -> "CheckpointManager":
@@ -155,10 +156,9 @@ class CheckpointManager:
         if path.resolve().parent == self.folder.resolve():  # else its best.pt is in another folder
             self.best = saved["best"]
         self._measured = saved.get("measured", saved["step"])  # older checkpoints do not say
-        for name, now in (("world", world_size()), ("threads", torch.get_num_threads())):
-            if saved[name] != now and not rank():
-                change = f"saved with {name} {saved[name]}, now {now}"
-                print(f"note: {change}: same ids and draws, losses equal to rounding only")
+        self.threads = saved["threads"]
+        if saved["world"] != (now := world_size()):
+            note(f"saved with world {saved['world']}, now {now}: same ids and draws, losses equal to rounding only")
         steps = gather(torch.tensor([saved["step"]], device=self.state.device))
         if (steps != steps[0]).any():
             raise UserError(

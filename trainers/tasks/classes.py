@@ -10,7 +10,7 @@ from ...shards.info import class_counts
 from ...shards.manifest import Manifest
 from ..evals.shots import Rule, group_of
 from ..ranks import rank
-from .evaluation import EvaluatedModel
+from .model import EvaluatedModel
 
 
 def compare_classes(model: EvaluatedModel, data: Manifest, *, rule: Rule, other: bool) -> None:
