@@ -30,11 +30,13 @@ COMPILING = "numba:compile"
 def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """numba's decorator; `cache` holds where there is a folder for machine code, else each process compiles."""
 
+    jit: Any = numba.njit
+
     def decorate(function: Callable[..., Any]) -> Any:
         try:
-            return numba.njit(**options)(function)
+            return jit(**options)(function)
         except RuntimeError:  # numba's only one here: it finds no folder that it can write
-            return numba.njit(**options | {"cache": False})(function)
+            return jit(**options | {"cache": False})(function)
 
     return decorate
 
@@ -72,11 +74,11 @@ class _Stop(event.Listener):
     def __init__(self) -> None:
         self.thread = threading.get_ident()
 
-    def on_start(self, event: event.Event) -> None:
+    def on_start(self, event: Any) -> None:
         if threading.get_ident() == self.thread:
             raise _Cold(event.data["dispatcher"].stats.cache_path or "")
 
-    def on_end(self, event: event.Event) -> None:
+    def on_end(self, event: Any) -> None:
         pass
 
 
