@@ -17,12 +17,11 @@ from ..shards.engine import begun, prefetch
 from ..shards.manifest import Manifest
 from .batch import Batch, SampleReader
 from .copy import copied_ahead, side_stream
-from .cut import planes
-from .cut.resize import warm_up
 from .damage import Replacer
 from .executor import Executor, Task
 from .gpu_decoder import GpuDecoder
 from .host_batch import BufferPool, CroppedViews, DecodedImages, HostBatch
+from .kernels import warm_up
 from .options import DEFAULTS, LoaderOptions, usable
 from .plan.order import Plan
 from .plan.params import BatchParams, batch_params, batch_params_ahead
@@ -64,9 +63,7 @@ class ViewLoader:
         self.sizes = [size_of(view) for view in views]
         self.replacer = Replacer(manifest, plan, options.skip, reader.random_access)
         self._side = side_stream(self.device)
-        warm_up()
-        if options.decode == "planes":
-            planes.warm_up()
+        warm_up(rendering=options.render_on_host, planes=options.decode == "planes")
         self.executor = Executor(reader, manifest, self.sizes, options.threads, planes=options.decode == "planes")
         self.decoder = GpuDecoder(self.executor, self.device) if options.decode == "gpu" else None
         stream = self.decoder.stream if self.decoder else None

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from ..augment.renderers import compiler, device
+from ..augment.renderers import compiler
 from ..shards.errors import UserError, choose
 from .workers import share_of_cores
 
@@ -44,7 +44,7 @@ class LoaderOptions:
 
     device: torch.device | str = "cpu"  # where the views are rendered
     dtype: torch.dtype = torch.float32  # of the views
-    threads: int = 0  # that read and decode; 0: measured in the first seconds, for DALI one per core
+    threads: int = 0  # that read and decode, or render on the host; 0: measured in the first seconds, else one per core
     crops: Crops = "auto"
     decode: Decode = "cpu"  # who decodes JPEGs
     hw_decoder_load: float = 0.0  # share of a batch that an A100's or H100's JPEG engine decodes, 1: all it can
@@ -85,20 +85,27 @@ class LoaderOptions:
         where = torch.device(self.device)
         return where.type == "cuda" and compiler.wanted(self.compile, where)
 
+    @property
+    def render_on_host(self) -> bool:
+        """Whether the host renders."""
+        on_host = torch.device(self.device).type == "cpu"
+        return self.renderer == "host" or (self.renderer == "auto" and on_host)
+
     def render(self, full: int) -> Callable[..., Tensor]:
         """What renders cropped views, in batches of `full` samples. UserError for a renderer that is unknown, or does
         not work on the device."""
         name, on_host = choose("renderer", self.renderer, get_args(Renderer)), torch.device(self.device).type == "cpu"
         if name == "auto":
-            name = "host" if on_host else "device"
+            name = "host" if self.render_on_host else "device"
         if name == "host" and not on_host:
             raise UserError(
                 f"--renderer host computes on the CPU, but the views are rendered on {self.device}: choose device, "
                 f"kornia or auto"
             )
-        if name == "device" and self.compiled:
-            return device.compiled(full)
-        return import_module(f"..augment.renderers.{name}", __package__).render
+        module = import_module(f"..augment.renderers.{name}", __package__)  # each brings packages of its own
+        if name == "host":
+            return module.threaded(self.threads or share_of_cores())
+        return module.compiled(full) if name == "device" and self.compiled else module.render
 
 
 DEFAULTS = LoaderOptions()

@@ -10,24 +10,16 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Annotated, Any, Literal
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
 from viewstream.shards.cli import Positional, parse, run
-
-# isort: split
-import timm
-import torch
-from torch import nn
-from torchvision import models
-
 from viewstream.shards.errors import UserError, needs
 from viewstream.shards.files import atomic, writing
-from viewstream.trainers.checkpoints.files import State, save
-from viewstream.trainers.checkpoints.layouts import Weights, read
-from viewstream.trainers.checkpoints.loading import listed, match_state_dict, unfit
 from viewstream.trainers.data import Ema
-from viewstream.trainers.nets.encoder import backbone
-from viewstream.trainers.nets.variants import EFFICIENTNETS
+
+if TYPE_CHECKING:  # torch is imported after --help, which needs none
+    from viewstream.trainers.checkpoints.files import State
+    from viewstream.trainers.checkpoints.layouts import Weights
 
 PLAIN = (".pth", ".pt", ".safetensors")
 SUFFIXES = {"torchvision": PLAIN, "timm": PLAIN, "moco": (".tar", ".pth", ".pt"), "detectron2": (".pkl",)}
@@ -67,18 +59,28 @@ class Convert:
     ] = False
 
 
-def check_library(library: str, arch: str, body: State) -> None:
+def check_library(library: str, arch: str, body: "State") -> None:
     """Raise UserError unless `library` (torchvision or timm) has a network `arch` with the keys of `body`."""
+    import timm
+    import torch
+    from torchvision import models
+
+    from viewstream.trainers.nets.variants import EFFICIENTNETS
+
     name = "resnet50" if arch in ("simclr_resnet50", "swav_resnet50") else arch
     name = f"tf_{name}" if library == "timm" and name in EFFICIENTNETS else name
     known = timm.list_models() if library == "timm" else models.list_models(module=models)
     with torch.device("meta"):
-        net = (timm.create_model if library == "timm" else models.get_model)(name) if name in known else nn.Identity()
+        net = (
+            (timm.create_model if library == "timm" else models.get_model)(name)
+            if name in known
+            else torch.nn.Identity()
+        )
     if not body.keys() <= net.state_dict().keys():
         raise UserError(f"{library} has no {arch} with these keys: use --to moco, which keeps all keys")
 
 
-def moco_file(found: Weights, state: State, arch: str) -> dict[str, Any]:
+def moco_file(found: "Weights", state: "State", arch: str) -> dict[str, Any]:
     """`state` and any queue as MoCo's linear evaluation and ssl-small's --restart read them (spec: small A.6)."""
     entries, others = {f"module.encoder_q.{name}": value for name, value in state.items()}, found.others
     if "queue" in others:
@@ -88,7 +90,7 @@ def moco_file(found: Weights, state: State, arch: str) -> dict[str, Any]:
     return {"epoch": found.epoch, "arch": arch, "state_dict": entries}
 
 
-def detectron2_file(state: State, arch: str) -> dict[str, Any]:
+def detectron2_file(state: "State", arch: str) -> dict[str, Any]:
     """A ResNet under detectron2's names: stem, res2 to res5, shortcut, and a `norm` in each convolution."""
     if not {"conv1.weight", "layer4.0.conv1.weight"} <= state.keys():
         raise UserError(f"detectron2 reads only ResNets, and {arch} is not one: use --to torchvision or timm")
@@ -108,6 +110,12 @@ def convert(options: Convert) -> str:
         raise UserError(f"{options.out} is no {options.to} file: give it a name that ends with {suffixes}")
     if options.out.exists():
         raise UserError(f"{options.out} already exists: name another file, or remove it first")
+    import torch
+
+    from viewstream.trainers.checkpoints.layouts import read
+    from viewstream.trainers.checkpoints.loading import match_state_dict, unfit
+    from viewstream.trainers.nets.encoder import backbone
+
     found = read(options.source, options.format, ema=options.ema)
     arch = options.arch or found.arch
     if not arch:
@@ -138,11 +146,15 @@ def dump(content: dict[str, Any], out: Path, file: IO[bytes]) -> None:
     elif out.suffix == ".safetensors":
         file.write(needs("safetensors.torch").save({name: value.contiguous() for name, value in content.items()}))
     else:
+        from viewstream.trainers.checkpoints.files import save
+
         save(content, file)
 
 
-def report(options: Convert, found: Weights, arch: str, state: State, kept: list[str]) -> str:
+def report(options: Convert, found: "Weights", arch: str, state: "State", kept: list[str]) -> str:
     """Four lines: what was found, kept and left out, and the file written."""
+    from viewstream.trainers.checkpoints.loading import listed
+
     online = state is found.online
     other = found.target if online else found.online
     queue = [name for name in found.others if name.startswith("queue") and options.to == "moco"]

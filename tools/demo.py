@@ -15,10 +15,6 @@ from pathlib import Path
 from typing import Annotated
 
 from viewstream.shards.cli import parse, run
-
-# isort: split
-import torch
-
 from viewstream.shards.errors import UserError, command, installed, needs
 
 
@@ -61,6 +57,8 @@ def build_sets(work: Path) -> None:
 
 
 def train(options: Demo, data: dict[str, object]) -> None:
+    import torch  # after --help, which needs none
+
     out = Path(options.out)
     if out.exists() and any(out.iterdir()) and not (out / "config.json").exists():
         raise UserError(f"{out} holds something other than a run: name a new folder with --out")

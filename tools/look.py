@@ -14,12 +14,9 @@ from viewstream.shards.cli import Renamed, parse, run
 import numpy as np
 
 from viewstream.augment.recipes import VIEWS, views_of
-from viewstream.augment.renderers import dali
 from viewstream.augment.spec import Op, built_in_ops
 from viewstream.shards.errors import UserError, installed
 from viewstream.shards.manifest import Manifest
-from viewstream.tools.look_sheet import draw_sheet
-from viewstream.tools.look_views import RENDERERS, load
 
 USUAL = ("ratio", "filter", "mean", "std", "threshold")  # fields that a listing leaves out at their defaults
 
@@ -74,6 +71,8 @@ def names_of(ops: tuple[Op, ...]) -> str:
 
 def listing() -> str:
     """Every recipe: its views, their ops in order, and which ops go to DALI and to the device renderer."""
+    from viewstream.augment.renderers import dali  # with torch, after --help, which needs none
+
     lines = []
     for name in VIEWS:
         lines.append(f"{name}: {(VIEWS[name].__doc__ or '').splitlines()[0]}")
@@ -96,6 +95,10 @@ def main() -> None:
         raise UserError(f"--out {options.out} is no PNG: give it a name that ends with .png")
     manifest, views = Manifest.open(options.data), views_of(options.views, options.size)
     rows = rows_of(options.ids, len(manifest))
+
+    from viewstream.tools.look_sheet import draw_sheet  # with torch
+    from viewstream.tools.look_views import RENDERERS, load
+
     renderers = options.renderers or tuple(name for name in RENDERERS if name != "dali" or installed("nvidia.dali"))
     page = draw_sheet(load(manifest, options.loader, rows, views, options.seed, options.epoch), renderers, options.size)
     Path(options.out).parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ python tools/make_static.py --data data/shards/imagenet-full-val --per-class 50 
 import dataclasses
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,6 @@ import numpy as np
 from tqdm import tqdm
 
 from viewstream.augment.recipes import views_of
-from viewstream.pipeline.static.write import EPOCH, Freezer, bare, chosen
 from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.engine import cores, in_order
 from viewstream.shards.errors import UserError
@@ -60,6 +59,8 @@ def make(options: Static) -> Path:
         raise UserError("--format names nothing to write: give folder, webdataset or ffcv, or several with commas")
     if options.data == Path():
         raise UserError("no images to augment: name a built set with --data")
+    from viewstream.pipeline.static.write import Freezer, bare, chosen  # with torch, after --help, which needs none
+
     manifest = Manifest.open(options.data)
     views = bare(views_of(options.recipe, options.size), options.views, options.mode)
     rows = chosen(manifest, options.per_class)
@@ -82,13 +83,15 @@ def make(options: Static) -> Path:
 
 def _record(options: Static, manifest: Manifest, images: int) -> JSON:
     """The content of static.json: all that decides the pixels."""
+    from viewstream.pipeline.static.write import EPOCH
+
     free = {"data", "out", "format", "workers"}
     settings = {name: value for name, value in dataclasses.asdict(options).items() if name not in free}
     info = manifest.info
     return {**settings, "epoch": EPOCH, "images": images, "data": info.name, "manifest": info.manifest}
 
 
-def _write(rows: np.ndarray, freezer: Freezer, workers: int) -> None:
+def _write(rows: np.ndarray, freezer: Callable[[np.ndarray], int], workers: int) -> None:
     blocks = [rows[at : at + BLOCK] for at in range(0, len(rows), BLOCK)]
     workers = max(1, min(workers or cores(), len(blocks)))
     with (

@@ -3,11 +3,16 @@
 Recipes need no torch; every other name imports it when it is first used.
 """
 
+import os
+import sys
 from typing import TYPE_CHECKING
 
 from ..shards.faces import hand_on
 from .recipes import RECIPES, recipe_named
 from .recipes.options import Recipe
+
+if "torch" not in sys.modules:  # whose threads would spin while they wait, on cores that other programs or loaders need
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
     from .checkpoints.loading import load_backbone

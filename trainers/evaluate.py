@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from viewstream.shards.cli import parse, peek, run
+from viewstream.trainers.launch import launch
+from viewstream.trainers.tasks.options import Evaluation, options_of
 
 ABOUT = """Evaluate a trained backbone. The options depend on the task.
 
@@ -22,14 +24,17 @@ class EvalTarget:
     ranks: Annotated[int, "processes on this machine, one per GPU (1 also under torchrun)", 1] = 1
 
 
+def measure(options: Evaluation) -> None:
+    """What each rank does. Torch is imported here: the options and the process that starts the ranks need none."""
+    from viewstream.trainers.tasks.run import evaluate
+
+    evaluate(options)
+
+
 def main() -> None:
     target = peek(EvalTarget())
-
-    from viewstream.trainers.launch import launch
-    from viewstream.trainers.tasks.run import evaluate, options_of
-
     target, options = parse(target, options_of(target.task), description=ABOUT)
-    launch(evaluate, options, ranks=target.ranks)
+    launch(measure, options, ranks=target.ranks)
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def _rank(task: bytes, words: Connection, environment: dict[str, str]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     multiprocessing.set_start_method(None, force=True)  # locks of spawned processes outlive a kill, with a warning
     threading.Thread(target=follow_parent, daemon=True).start()
-    os.environ.update({"OMP_NUM_THREADS": "1"} | os.environ | environment)  # before torch is imported: as torchrun does
+    os.environ.update(environment)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # pyright: ignore[reportAttributeAccessIssue]
 

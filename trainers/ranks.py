@@ -68,6 +68,14 @@ def gather(x: Tensor) -> Tensor:
     return out
 
 
+@torch.no_grad()
+def summed(x: Tensor) -> Tensor:
+    """The sum of `x` over all ranks, in place and returned."""
+    if world_size() > 1:
+        dist.all_reduce(x)
+    return x
+
+
 def shared(text: str) -> str:
     """The text of rank 0, on all ranks."""
     texts = [text]

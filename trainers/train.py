@@ -6,6 +6,10 @@ from typing import Annotated
 
 from viewstream.shards.cli import parse, peek, run
 from viewstream.shards.errors import UserError
+from viewstream.trainers.launch import launch
+from viewstream.trainers.recipes import rate_note, recipe_named, table
+from viewstream.trainers.recipes.options import Recipe
+from viewstream.trainers.training.options import Run
 
 ABOUT = """Train on a data set that tools/build_shards.py has built. The options depend on the method.
 
@@ -27,30 +31,31 @@ class TrainTarget:
     list_recipes: Annotated[bool, "print the recipes: their source commands, data and published numbers"] = False
 
 
-def main() -> None:
-    from viewstream.trainers.recipes import rate_note, recipe_named, table
+def train(recipe: Recipe, options: Run) -> None:
+    """What each rank does. Torch is imported here: the options and the process that starts the ranks need none."""
+    if options.profile:
+        from viewstream.trainers.training.headspace import profile
 
+        profile(recipe, options)
+        return
+    from viewstream.trainers.training.run import pretrain
+
+    pretrain(recipe, options)
+
+
+def main() -> None:
     target = peek(TrainTarget())
     if target.list_recipes:
         print(table())
         return
     preset = recipe_named(target.recipe, target.method)
-
-    from viewstream.trainers.launch import launch  # after --list-recipes, which needs no torch
-    from viewstream.trainers.training.run import Run, pretrain
-
     target, recipe, options = parse(target, preset, Run(), description=ABOUT)
     note = rate_note(recipe, target.recipe)
     if note and os.environ.get("RANK", "0") == "0":
         print(note, flush=True)
     if options.trace and not options.profile:
         raise UserError("--trace writes steps of --profile, which is not given: add --profile 20, or leave it out")
-    if options.profile:
-        from viewstream.trainers.training.headspace import profile
-
-        launch(profile, recipe, options, ranks=target.ranks)
-        return
-    launch(pretrain, recipe, options, ranks=target.ranks)
+    launch(train, recipe, options, ranks=target.ranks)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ gives the values of the device renderer to a thousandth of a level, with any num
 """
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import torch
@@ -27,20 +28,29 @@ CODES: dict[type[Op], int] = {
 }
 
 
-def render(ops: tuple[Op, ...], pixels: Tensor, packed: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """[N, S, S, 3] uint8 -> [N, 3, S, S] `dtype`, channels_last, as `device.render`; on torch's number of threads."""
+def render(
+    ops: tuple[Op, ...], pixels: Tensor, packed: Tensor, dtype: torch.dtype = torch.float32, *, threads: int = 1
+) -> Tensor:
+    """[N, S, S, 3] uint8 -> [N, 3, S, S] `dtype`, channels_last, as `device.render`; on `threads` threads of its
+    own."""
     n, size = pixels.shape[:2]
     out = torch.empty((n, size, size, 3))
     program = _program(ops, size)
     flat = (n, 3 * size * size)
     source, rows, target = pixels.contiguous().view(flat).numpy(), packed.numpy(), out.view(flat).numpy()
-    threads = max(1, min(torch.get_num_threads(), n))
+    threads = max(1, min(threads, n))
     step = -(-n // threads) or 1
     parts = [slice(at, at + step) for at in range(0, n, step)]
     tasks = [_pool(threads).submit(render_all, source[p], size, *program, rows[p], target[p]) for p in parts]
     for task in tasks:
         task.result()
     return out.permute(0, 3, 1, 2).to(dtype)
+
+
+@cache
+def threaded(threads: int) -> Callable[..., Tensor]:
+    """`render` on so many threads."""
+    return partial(render, threads=threads)
 
 
 @cache

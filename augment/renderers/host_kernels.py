@@ -3,8 +3,8 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from ...shards.kernels import njit
 from .packing import SLOTS
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": True, "error_model": "numpy", "cache": True}
@@ -161,3 +161,9 @@ def render_all(source, size, table, consts, params, out):
         for i in range(n):
             for c in range(3):
                 target[3 * i + c] = x[c * n + i]
+
+
+def warm_up() -> None:
+    """Call what Python calls, with arrays of the types that it passes."""
+    pixels, floats = np.zeros((1, 3), np.uint8), np.zeros((1, 6), F)
+    render_all(pixels, 1, np.array([[SOLARIZE, 0]]), floats, floats, np.empty((1, 3), F))

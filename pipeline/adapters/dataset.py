@@ -27,12 +27,12 @@ from ...augment.crops import on_device
 from ...augment.draw import fixed
 from ...augment.renderers import host as host_renderer
 from ...augment.renderers.user_ops import apply_user_ops
-from ...augment.spec import Normalize, Views, size_of
+from ...augment.spec import Views, size_of
 from ...shards.errors import UserError
 from ...shards.manifest import Manifest
 from ..choose import open_reader
-from ..cut.resize import warm_up
 from ..executor import Executor
+from ..kernels import warm_up
 from ..plan.order import Order, Plan, Tail
 from ..plan.params import batch_params
 from ..plan.versions import VERSION
@@ -89,8 +89,7 @@ class Samples(Dataset[Item]):
         self._open: tuple[int, Executor] | None = None  # process id and its executor
         self._epoch: Tensor | None = None  # in memory that workers share
         self.executor()  # a set that cannot be opened fails here; kernels are compiled here, not in each worker
-        warm_up()
-        host_renderer.render((Normalize(),), torch.zeros(1, 1, 1, 3, dtype=torch.uint8), torch.zeros(1, 0))
+        warm_up(rendering=True)
 
     def __len__(self) -> int:
         return len(self.manifest)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ...augment.checks import check
 from ...augment.crops import on_device
-from ...augment.renderers.host import render
+from ...augment.renderers.host import threaded
 from ...augment.renderers.user_ops import apply_user_ops
 from ...augment.spec import Views, size_of, user_ops
 from ...shards.errors import UserError, needs
@@ -31,6 +31,7 @@ from ..batch import SampleReader
 from ..executor import Executor
 from ..plan.order import Plan
 from ..plan.params import batch_params
+from ..workers import share_of_cores
 from .ffcv_loader import Order, forward_errors
 
 Operation: Any = needs("ffcv.pipeline.operation").Operation
@@ -119,6 +120,7 @@ class _Crop(Operation, SampleReader):
             self.storage = running.storage_state
             views = self.executor.crop_now(params, memory.reshape(-1))
         if self.floats:
+            render = threaded(share_of_cores())
             views = [
                 apply_user_ops(view, render(on_device(view), pixels, packed), keys)
                 for view, pixels, packed, keys in zip(

@@ -8,7 +8,8 @@ arrays; `at` and `to` are where one begins.
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from ...shards.kernels import njit
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "cache": True}
 

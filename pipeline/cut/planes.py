@@ -8,10 +8,11 @@ edges of colors that RGB cannot hold, pixels differ by up to 30 levels, elsewher
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
 from ...augment.crops import BICUBIC
+from ...shards.kernels import njit
 from . import plain, vectors
 from .plain import OPTIONS, widen
 from .resize import SHORT, SLACK, _scratch

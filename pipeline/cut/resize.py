@@ -7,12 +7,9 @@ The vertical pass comes first, on whole rows. Bicubic: within 1 level; PIL's ord
 them, since a cubic overshoots and the place where it is clipped matters (up to 14 levels).
 """
 
-import sys
-import threading
-
 import numpy as np
-from numba import njit
 
+from ...shards.kernels import njit
 from . import plain, vectors
 from .plain import OPTIONS, narrow, widen
 from .weights import count_taps, tables_of, taps_of
@@ -139,12 +136,8 @@ def resized_crops_of_all(images, first, widths, boxes, sizes, places, out):
 
 
 def warm_up() -> None:
-    """Compile the kernel or load it from numba's cache; print a line if it takes over two seconds, once per machine."""
-    word = threading.Timer(2.0, lambda: print("compiling the resize kernel, once on this machine ...", file=sys.stderr))
-    word.start()
+    """Call what Python calls, with arrays of the types that it passes."""
     image, boxes = np.zeros(12, np.uint8), np.array([[0, 0, 2, 2, 1, 1, 0, 0, 0, 0]], np.int32)
     one, zero, out = np.array([1]), np.array([0]), np.empty(3, np.uint8)
     resized_crops(image, 2, boxes, one, zero, out)
     resized_crops_of_all(image, zero, np.array([2], np.int32), boxes[None], one, zero[None], out)
-    word.cancel()
-    word.join()

@@ -8,7 +8,8 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from ...shards.kernels import njit
 
 EXACT: dict[str, Any] = {"nogil": True, "error_model": "numpy", "cache": True}  # without fastmath
 TOGETHER = 4  # taps that vectors.py adds at once

@@ -1,8 +1,9 @@
 """The keyed permutation of `bijection` in numba; the only module of this folder that needs numba."""
 
 import numpy as np
-from numba import njit, types
+from numba import types
 
+from ...shards.kernels import njit
 from ...shards.keyed import STEP
 
 U = np.uint64  # numba makes a float of a sum of signed and unsigned numbers

@@ -15,14 +15,16 @@ from PIL import Image
 
 from ...augment.crops import crop_params
 from ...augment.recipes import evaluation
-from ...augment.renderers.host import render
+from ...augment.renderers.host import threaded
 from ...augment.spec import Normalize
 from ...shards.engine import cores, prefetch
 from ...shards.errors import UserError, choose, command
 from ..batch import Batch
-from ..cut.resize import resized_crop, warm_up
+from ..cut.resize import resized_crop
+from ..kernels import warm_up
 from ..options import usable
 from ..plan.order import Plan
+from ..workers import share_of_cores
 
 MODES = {"normal": (1, 2), "g-mask": (3, 4), "rand-g-mask": (5, 6), "avg-mask": (7, 8), "rand-avg-mask": (9, 10)}
 SUFFIXES = (".jpeg", ".jpg")
@@ -59,7 +61,7 @@ class StaticSet:
         self.plan = Plan(len(self.items), batch, world_size, rank, tail="exact")
         self.size = _pixels(self.items[0].files[1]).shape[0]  # px, of every view
         self._pool = ThreadPoolExecutor(cores(), thread_name_prefix="static")
-        warm_up()
+        warm_up(rendering=True)
 
     def __len__(self) -> int:
         return len(self.plan)
@@ -82,6 +84,7 @@ class StaticSet:
         for i, read in enumerate(reads):
             pixels[:, i] = read.result()
         packed = torch.empty(len(ids), 0)  # Normalize has no parameters
+        render = threaded(share_of_cores())
         views = tuple(render((Normalize(),), torch.from_numpy(x), packed).to(self.device) for x in pixels)
         target = torch.tensor([self.items[i].label for i in ids], dtype=torch.long)
         return Batch(views, target.to(self.device), torch.from_numpy(ids).to(self.device))

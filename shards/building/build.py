@@ -19,6 +19,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ..encoding.shrink import warm_up
 from ..engine import cores, in_order
 from ..errors import UserError
 from ..files import BUILDING, PAGE, build_folder
@@ -97,6 +98,8 @@ def _write_units(writer: SetWriter, units: list[Unit], encoder: BlockEncoder, op
     workers = max(1, min(options.workers or cores(), len(blocks)))
     work = (unit.samples(block) for unit, block in blocks)
     total, written, start = ready + sum(map(len, todo)), 0, time.monotonic()
+    if not options.keep:
+        warm_up()
     if workers == 1:
         encoder = replace(encoder, spool=None)
     with (

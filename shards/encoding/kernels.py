@@ -4,9 +4,11 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from ..kernels import njit
 
 HALF = 1 << 21  # one half in 22-bit fixed point
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "cache": True}
@@ -71,3 +73,10 @@ def rows(image, begin, weights, out):
         target = out[y]
         for i in range(size):
             target[i] = np.uint8(min(max(total[i] >> 22, 0), 255))
+
+
+def warm_up() -> None:
+    """Call what Python calls, with arrays of the types that it passes."""
+    begin, weights, pixels = np.zeros(1, np.int32), np.ones((1, 1), np.int32), np.zeros((1, 1, 3), np.uint8)
+    columns(pixels, begin, weights, np.empty((1, 1, 3), np.uint8))
+    rows(pixels.reshape(1, 3), begin, weights, np.empty((1, 3), np.uint8))

@@ -7,15 +7,24 @@ its version. So a build gives the same bytes with and without numba, and with ev
 """
 
 from functools import cache
-from importlib.util import find_spec
 
 import numpy as np
 from PIL import Image
 
+from ..errors import installed
+
 PRECISION = 22  # bits of a weight; with 8 for the pixel and 2 for overshoot, 32 in all
 SUPPORT = 2.0  # px on each side: the reach of the bicubic filter
 A = -0.5  # the parameter of the bicubic filter
-NUMBA = find_spec("numba") is not None
+NUMBA = installed("numba")
+
+
+def warm_up() -> None:
+    """Compile the kernels or load them, where numba is installed, before workers do so side by side."""
+    if NUMBA:
+        from ..kernels import ready
+
+        ready({"shrinking images": f"{__package__}.kernels"})
 
 
 def shrink(pixels: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -16,8 +16,7 @@ PROGRAMS = [
     for path in sorted((ROOT / folder).glob("*.py"))
     if 'if __name__ == "__main__"' in path.read_text()
 ]
-FEW = ("tools/build_shards.py", "tools/look.py", "trainers/train.py")
-SOME = [pytest.param(name, marks=[] if name in FEW else pytest.mark.full) for name in PROGRAMS]
+SLOW = ("torch", "torchvision", "timm", "kornia", "numba", "matplotlib")  # to import
 
 
 def started(*argv: object, before: str = "", folder: Path, **options: object) -> subprocess.Popen[str]:
@@ -30,14 +29,14 @@ def started(*argv: object, before: str = "", folder: Path, **options: object) ->
     )
 
 
-def without(package: str) -> str:
-    """Code that hides an installed package."""
+def without(*packages: str) -> str:
+    """Code that hides installed packages."""
     return f"""
         import sys
 
         class Absent:
             def find_spec(self, name, path=None, target=None):
-                if name.partition(".")[0] == {package!r}:
+                if name.partition(".")[0] in {packages!r}:
                     raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 
         sys.meta_path.insert(0, Absent())
@@ -78,13 +77,39 @@ def test_a_program_runs_the_code_of_its_own_checkout_wherever_the_package_comes_
     assert "--source" in out
 
 
-@pytest.mark.parametrize("name", SOME)
-def test_help_without_torch_is_the_help_or_one_line(name, tmp_path):
-    code, out, err = answer(name, "--help", before=without("torch"), folder=tmp_path)
-    if code:
-        assert (code, err) == (2, "error: torch is not installed: pip install 'viewstream[train]' brings it\n")
-    else:
-        assert "--help" in out
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_help_imports_nothing_that_takes_seconds(name, tmp_path):
+    code, out, err = answer(name, "--help", before=without(*SLOW), folder=tmp_path)
+    assert (code, err) == (0, "")
+    assert "--help" in out
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (("trainers/train.py", "--epoch", 3), "did you mean '--epochs'"),
+        (("trainers/train.py", "--method", "mocco"), "did you mean 'moco'"),
+        (("trainers/train.py", "--lr", "fast"), "--lr"),
+        (("trainers/train.py", "--trace", "a.json"), "add --profile 20"),
+        (("trainers/evaluate.py", "--task", "kn"), "did you mean 'knn'"),
+    ],
+)
+def test_a_wrong_option_is_answered_as_quickly(argv, words, tmp_path):
+    code, out, err = answer(*argv, before=without(*SLOW), folder=tmp_path)
+    assert (code, out) == (2, "")
+    assert words in err
+
+
+def test_the_recipes_are_listed_as_quickly(tmp_path):
+    code, out, err = answer("trainers/train.py", "--list-recipes", before=without(*SLOW), folder=tmp_path)
+    assert (code, err) == (0, "")
+    assert "moco_v2" in out
+
+
+def test_what_needs_an_absent_torch_says_so_in_one_line(built, tmp_path):
+    training = ("trainers/train.py", "--data", built.root, "--out", tmp_path / "run")
+    code, _, err = answer(*training, before=without("torch"), folder=tmp_path)
+    assert (code, err) == (2, "error: torch is not installed: pip install 'viewstream[train]' brings it\n")
 
 
 def test_without_fcntl_a_program_says_that_it_needs_linux_or_macos(tmp_path):

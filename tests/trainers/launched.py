@@ -26,7 +26,8 @@ def work(what: str, folder: Path) -> None:
         return
     if what == "threads":
         late = " set too late" * ("torch" in sys.modules)
-        (folder / f"{rank}.got").write_text(f"{os.environ['OMP_NUM_THREADS']} of {os.environ['WORLD_SIZE']}{late}")
+        number, waits = os.environ.get("OMP_NUM_THREADS"), os.environ["OMP_WAIT_POLICY"]
+        (folder / f"{rank}.got").write_text(f"{number} of {os.environ['WORLD_SIZE']}, {waits}{late}")
         return
     with lock:
         fail(rank, what, folder)

@@ -21,7 +21,7 @@ def start(tmp_path):
     started = []
 
     def call(what, **environment):
-        env = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"} | environment
+        env = {k: v for k, v in os.environ.items() if not k.startswith("OMP_")} | environment
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         command = [sys.executable, str(PROGRAM), what, str(tmp_path)]
         started.append(subprocess.Popen(command, env=env, text=True, start_new_session=True, **pipes))
@@ -94,11 +94,11 @@ def test_ranks_end_with_the_program_that_started_them(start, tmp_path):
     assert all(gone(pid) for pid in ranks)
 
 
-def test_ranks_take_one_thread_each_unless_the_user_says_otherwise(start, tmp_path):
+def test_ranks_wait_without_spinning_and_take_the_number_of_threads_that_the_user_names(start, tmp_path):
     assert start("threads").wait(timeout=120) == 0
-    assert [file.read_text() for file in tmp_path.glob("*.got")] == ["1 of 2"] * 2
-    assert start("threads", OMP_NUM_THREADS="2").wait(timeout=120) == 0
-    assert [file.read_text() for file in tmp_path.glob("*.got")] == ["2 of 2"] * 2
+    assert [file.read_text() for file in tmp_path.glob("*.got")] == ["None of 2, PASSIVE"] * 2
+    assert start("threads", OMP_NUM_THREADS="2", OMP_WAIT_POLICY="ACTIVE").wait(timeout=120) == 0
+    assert [file.read_text() for file in tmp_path.glob("*.got")] == ["2 of 2, ACTIVE"] * 2
 
 
 def test_ranks_below_torchrun_are_refused(start):

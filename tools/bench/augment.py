@@ -15,24 +15,26 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from viewstream.shards.cli import parse, run
 
 # isort: split
 import numpy as np
-import torch
-from torch import Tensor
 
 from viewstream.augment.crops import on_device, rest
 from viewstream.augment.draw import draw
 from viewstream.augment.recipes import moco_v2
-from viewstream.augment.renderers import device, host, packing
+from viewstream.augment.renderers import packing
 from viewstream.augment.spec import HideAndSeek, Normalize, RandomResizedCrop, Solarize, View
 from viewstream.pipeline.workers import share_of_cores
 from viewstream.shards.files import atomic
-from viewstream.tools.bench.augment_cases import Case, kornia_container, ours, parameters, pil, squares, torchvision_v2
 from viewstream.tools.bench.rounds import in_rounds
+
+if TYPE_CHECKING:  # torch is imported after --help, which needs none
+    from torch import Tensor
+
+    from viewstream.tools.bench.augment_cases import Case
 
 DRAWN = 256  # samples per batch when draws are timed
 TARGETS = {"ours / kornia container": 3.0, "ours / (PIL x threads)": 5.0}  # ratios on a CPU
@@ -51,13 +53,15 @@ class Bench:
     out: Annotated[Path | None, "JSON to write"] = None
 
 
-def seconds(cases: dict[str, Case], rounds: int, cuda: bool = False) -> dict[str, float]:
+def seconds(cases: "dict[str, Case]", rounds: int, cuda: bool = False) -> dict[str, float]:
     """Median seconds per call of each case."""
 
     def timed(name: str, _: int) -> float:
         start = time.perf_counter()
         cases[name]()
         if cuda:
+            import torch
+
             torch.cuda.synchronize()
         return time.perf_counter() - start
 
@@ -78,12 +82,17 @@ def time_draws(view: View, rounds: int) -> dict[str, float]:
     return {name: took[name] * 1e6 / DRAWN / (whole if name in ("view", "pack") else 1) for name in cases}
 
 
-def time_cuda(pixels: Tensor, view: View, rounds: int) -> dict[str, float]:
+def time_cuda(pixels: "Tensor", view: View, rounds: int) -> dict[str, float]:
     """The renderer alone, to half precision, eager and compiled. Raises if the host would wait for the device.
 
     Images per second, and the time over the floor: the smallest possible traffic (read uint8, write halves) at the
     bandwidth that a copy within the memory reaches.
     """
+    import torch
+
+    from viewstream.augment.renderers import device
+    from viewstream.tools.bench.augment_cases import parameters
+
     n, ops, block = len(pixels), on_device(view), torch.empty(1 << 28, dtype=torch.uint8, device="cuda")
     packed = torch.from_numpy(parameters(view, n, 0)).cuda()
     cases: dict[str, Case] = {"copy": block.clone}
@@ -104,19 +113,24 @@ def time_cuda(pixels: Tensor, view: View, rounds: int) -> dict[str, float]:
 
 def measure(options: Bench, threads: int, where: str) -> dict[str, Any]:
     """All measurements, as --out keeps them."""
-    images, view = squares(options.data, options.batch_size, options.size), moco_v2(options.size)[0]
+    import torch
+
+    from viewstream.augment.renderers import device, host
+    from viewstream.tools.bench import augment_cases as made
+
+    images, view = made.squares(options.data, options.batch_size, options.size), moco_v2(options.size)[0]
     pixels = torch.from_numpy(images).to(where)
     cases: dict[str, Case] = {
-        "ours": ours(pixels, view, host.render if pixels.device.type == "cpu" else device.render),
-        "torchvision v2, an image": torchvision_v2(pixels),
-        "kornia container": kornia_container(pixels),
-        "PIL, one process": pil(images),
+        "ours": made.ours(pixels, view, host.render if pixels.device.type == "cpu" else device.render),
+        "torchvision v2, an image": made.torchvision_v2(pixels),
+        "kornia container": made.kornia_container(pixels),
+        "PIL, one process": made.pil(images),
     }
     took = seconds(cases, options.rounds, where == "cuda")
     rates = {name: len(images) / took[name] for name in cases}
     ratios = {f"ours / {name}": rates["ours"] / rates[name] for name in list(cases)[1:3]}
     ratios["ours / (PIL x threads)"] = rates["ours"] / (rates["PIL, one process"] * threads)
-    draws = seconds({"draw and pack": partial(parameters, view, len(images), 0)}, options.rounds)
+    draws = seconds({"draw and pack": partial(made.parameters, view, len(images), 0)}, options.rounds)
     results: dict[str, Any] = {"pictures_per_second": rates, "ratios": ratios}
     results["share of draw and pack"] = draws["draw and pack"] / took["ours"]
     results["microseconds_per_op_view_and_sample"] = time_draws(view, options.rounds)
@@ -127,6 +141,9 @@ def measure(options: Bench, threads: int, where: str) -> dict[str, Any]:
 
 def main() -> None:
     (options,) = parse(Bench(), description=__doc__ or "")
+
+    import torch
+
     threads = options.threads or share_of_cores()
     where = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(threads)

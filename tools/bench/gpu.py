@@ -21,15 +21,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from viewstream.shards.cli import parse, run
-
-# isort: split
-import torch
-
 from viewstream.shards.errors import UserError
 from viewstream.shards.files import PAGE, atomic
 from viewstream.tools.bench.apart import Case, apart
-from viewstream.tools.bench.gpu_loaders import gap, rate, script
-from viewstream.tools.bench.gpu_steps import headspace, without_waiting
 from viewstream.tools.bench.gpu_table import table
 from viewstream.tools.textures import CLASSES
 
@@ -57,6 +51,9 @@ class Gpu:
 
 def cases(data: Path) -> dict[str, dict[str, Case]]:
     """The cases of each part by name, on the built set `data`."""
+    from viewstream.tools.bench.gpu_loaders import gap, rate, script  # with torch, after --help, which needs none
+    from viewstream.tools.bench.gpu_steps import headspace, without_waiting
+
     sync: dict[str, Case] = {
         f"{method}, {'compiled' if compiled else 'eager'}": partial(without_waiting, method, data, compiled=compiled)
         for compiled in (False, True)
@@ -123,6 +120,9 @@ def run_part(todo: dict[str, Case], path: Path, minutes: float) -> bool:
 
 def main() -> None:
     (options,) = parse(Gpu(), description=__doc__ or "")
+
+    import torch
+
     if not torch.cuda.is_available():
         raise UserError("torch finds no GPU: run this on a machine with one; `make test` checks GPU code without one")
     name = re.sub(r"\W+", "-", torch.cuda.get_device_name()).strip("-").lower()

@@ -13,11 +13,8 @@ from pathlib import Path
 from typing import Annotated
 
 from viewstream.shards.cli import parse, peek, run
-
-# isort: split
 from viewstream.shards.files import atomic, writing
 from viewstream.trainers.recipes import recipe_named
-from viewstream.trainers.training.headspace import profile
 from viewstream.trainers.training.options import Run
 
 
@@ -34,6 +31,9 @@ class Bench:
 def main() -> None:
     target = peek(Bench())
     bench, recipe, options = parse(target, recipe_named(target.recipe, target.method), Run(), description=__doc__ or "")
+
+    from viewstream.trainers.training.headspace import profile  # with torch, after --help, which needs none
+
     found = profile(recipe, dataclasses.replace(options, profile=bench.steps))
     if bench.json:
         with writing(bench.json), atomic(bench.json, "w") as file:

@@ -14,18 +14,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from viewstream.shards.cli import parse, run
-
-# isort: split
-import torch
-from torch import Tensor
-
 from viewstream.shards.files import atomic
 from viewstream.tools.bench.rounds import in_rounds
-from viewstream.trainers.evals.knn import best_nn, weighted
-from viewstream.trainers.evals.neighbors import SLICE
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PAGE, MIB = os.sysconf("SC_PAGE_SIZE"), 2**20
 
@@ -42,8 +38,10 @@ class Bench:
     out: Annotated[Path | None, "JSON to write"] = None
 
 
-def bare(bank: Tensor, queries: Tensor, k: int) -> None:
+def bare(bank: "Tensor", queries: "Tensor", k: int) -> None:
     """Similarities and the k largest per query."""
+    from viewstream.trainers.evals.neighbors import SLICE
+
     for part in queries.split(SLICE):
         (part @ bank.T).topk(k, dim=1)
 
@@ -74,6 +72,10 @@ def _resident() -> float:
 
 def bench(options: Bench) -> dict[str, dict[str, float]]:
     """Median seconds and MiB of each case, which are printed and written to `options.out`."""
+    import torch  # after --help, which needs none
+
+    from viewstream.trainers.evals.knn import best_nn, weighted
+
     generator = torch.Generator().manual_seed(0)
     bank, queries = (torch.randn(n, options.dim, generator=generator) for n in (options.bank, options.queries))
     labels, truth = (torch.randint(options.classes, (n,), generator=generator) for n in (len(bank), len(queries)))

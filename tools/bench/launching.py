@@ -24,11 +24,8 @@ from viewstream.shards.cli import parse, run
 
 # isort: split
 import numpy as np
-import torch
 
 from viewstream.augment.recipes import moco_v2
-from viewstream.pipeline.loader import ViewLoader
-from viewstream.pipeline.options import LoaderOptions
 from viewstream.pipeline.plan.order import Plan
 from viewstream.shards.files import atomic
 from viewstream.shards.formats.reader import SampleReader
@@ -66,6 +63,9 @@ class Sleeping(SampleReader):
 
 def load(threads: int, seconds: float, ready: threading.Event | Event, stop: threading.Event | Event) -> None:
     """Run a loader at full speed until `stop`."""
+    from viewstream.pipeline.loader import ViewLoader  # with torch, after --help, which needs none
+    from viewstream.pipeline.options import LoaderOptions
+
     keys = [str(row) for row in range(SAMPLES)]
     data = in_memory("sleeping", keys, np.zeros(SAMPLES, int), np.full((SAMPLES, 2), SIDE), ["all"])
     options = LoaderOptions(threads=threads)
@@ -102,6 +102,8 @@ def beside(threads: int, seconds: float, where: str) -> Iterator[None]:
 
 def launches(seconds: float) -> float:
     """Small operations per second of this thread."""
+    import torch
+
     x, count, begin = torch.zeros(8), 0, time.perf_counter()
     while (spent := time.perf_counter() - begin) < seconds:
         for _ in range(100):
@@ -123,6 +125,8 @@ def measure(options: Bench, threads: int) -> dict[str, float]:
 
 def main() -> None:
     (options,) = parse(Bench(), description=__doc__ or "")
+    import torch
+
     torch.set_num_threads(1)
     results: dict[str, dict[str, float]] = {}
     for threads in options.threads:

@@ -20,14 +20,11 @@ from typing import Annotated
 
 from viewstream.augment.recipes import views_of
 from viewstream.augment.spec import RandomResizedCrop
-from viewstream.pipeline.choose import LOADERS, open_set
 from viewstream.pipeline.timing import Times
 from viewstream.pipeline.workers import share_of_cores
 from viewstream.shards.cli import Renamed, parse, run
 from viewstream.shards.errors import UserError, needs
-from viewstream.tools.bench.loader_cases import cases
 from viewstream.tools.bench.loader_job import Case, Job
-from viewstream.tools.bench.loader_report import report
 from viewstream.tools.bench.rounds import in_rounds
 
 
@@ -36,7 +33,7 @@ class Bench:
     """What to measure"""
 
     data: Annotated[str, "a built data set"] = ""
-    loader: Annotated[str, f"all that read files, or some of {', '.join(LOADERS)}, with commas between them"] = "all"
+    loader: Annotated[str, "all that read files, or some of those of train.py, with commas between them"] = "all"
     views: Annotated[str, "augmentation recipe, for its crops and flips", Renamed("recipe")] = "moco_v2"
     size: Annotated[int, "side of a (large) view, px", 8] = 224
     batch_size: Annotated[int, "samples per batch", 1] = 64
@@ -69,6 +66,11 @@ def main() -> None:
         raise UserError("no data set to measure: name one with --data data/shards/<name>")
     if options.out:
         needs("matplotlib")
+
+    from viewstream.pipeline.choose import open_set  # with torch, after --help, which needs none
+    from viewstream.tools.bench.loader_cases import cases
+    from viewstream.tools.bench.loader_report import report
+
     manifest, threads = open_set(options.data), options.workers or share_of_cores()
     views = views_of(options.views, options.size)
     crops = [view[0] for view in views if isinstance(view[0], RandomResizedCrop)]

@@ -17,13 +17,9 @@ from viewstream.shards.cli import parse, run
 import numpy as np
 from PIL import Image
 
-from viewstream.pipeline.choose import open_reader
 from viewstream.shards.errors import UserError
 from viewstream.shards.files import atomic
 from viewstream.shards.manifest import Manifest
-from viewstream.tools.bench.parity_gaps import chosen, measure_all
-from viewstream.tools.bench.parity_renderers import Images, renderers
-from viewstream.tools.bench.parity_tables import ABOUT, tables, versions
 
 
 @dataclass(frozen=True)
@@ -39,9 +35,11 @@ class Parity:
     out: Annotated[Path | None, "Markdown to write"] = None
 
 
-def load(options: Parity) -> tuple[str, Images]:
-    """A description of the images, and the images."""
+def load(options: Parity) -> tuple[str, list[np.ndarray]]:
+    """A description of the images, and the images, [H, W, 3] uint8 each."""
     if options.data:
+        from viewstream.pipeline.choose import open_reader  # with torch, after --help, which needs none
+
         manifest = Manifest.open(options.data)
         reader = open_reader(manifest.info.formats[0], manifest)
         samples = [reader.read(row) for row in spread(options.count, len(manifest))]
@@ -80,6 +78,11 @@ def main() -> None:
     (options,) = parse(Parity(), description=__doc__ or "")
     if not options.sizes:
         raise UserError("--sizes names no size: give some, as in 32,96,224")
+
+    from viewstream.tools.bench.parity_gaps import chosen, measure_all  # with torch, after --help, which needs none
+    from viewstream.tools.bench.parity_renderers import renderers
+    from viewstream.tools.bench.parity_tables import ABOUT, tables, versions
+
     names, compared = chosen(options.only), renderers(options.dali)
     description, images = load(options)
     images = sorted(images, key=len)  # similar heights together: the device crop pads a batch to its largest image

@@ -23,10 +23,7 @@ from viewstream.shards.cli import parse, run
 
 # isort: split
 from PIL import Image, ImageFilter
-from torchvision.transforms import transforms as v1
 
-from viewstream.pipeline.choose import READERS, open_reader
-from viewstream.pipeline.static.write import QUALITY, chosen, names_of, one_thread
 from viewstream.shards.engine import cores
 from viewstream.shards.errors import UserError
 from viewstream.shards.files import atomic
@@ -50,6 +47,11 @@ class Bench:
 
 def plain_loop(options: Bench, out: Path) -> None:
     """What a simple script does."""
+    from torchvision.transforms import transforms as v1  # with torch, after --help, which needs none
+
+    from viewstream.pipeline.choose import READERS, open_reader
+    from viewstream.pipeline.static.write import QUALITY, chosen, names_of, one_thread
+
     manifest = Manifest.open(options.data)
     view = v1.Compose(
         [
@@ -99,6 +101,8 @@ def bench(options: Bench) -> dict[str, float]:
     """Median images per second of each case, which are printed and written to `options.out`."""
     if options.data == Path():
         raise UserError("no images to augment: name a built set with --data")
+    from viewstream.pipeline.static.write import chosen
+
     images = len(chosen(Manifest.open(options.data), options.per_class))
     cases = {"plain loop": partial(plain_loop, options)}
     for workers in sorted({1, cores()}):

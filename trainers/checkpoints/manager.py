@@ -18,6 +18,7 @@ from .files import from_before, link, save
 from .restore import load_all, read
 from .rules import VERSIONS, kept, note_older_rules
 from .same import (
+    note,
     note_longer_epochs,
     note_other_decoder,
     require_same_recipe,
@@ -68,6 +69,7 @@ class CheckpointManager:
         self.per_epoch, self.save_every, self.keep_every = per_epoch, save_every, keep_every
         self.best, self._improved, self._measured = -math.inf, False, 0
         self._versions = VERSIONS
+        self.threads = 0  # of torch, in the steps before a resume
         self._snapshots, self._writer = Snapshots(state.device), Writer()
 
     def __enter__(self) -> "CheckpointManager":
@@ -165,10 +167,9 @@ class CheckpointManager:
         if path.resolve().parent == self.folder.resolve():  # else its best.pt is in another folder
             self.best = saved["best"]
         self._measured = saved.get("measured", saved["step"])  # older checkpoints do not say
-        for name, now in (("world", world_size()), ("threads", torch.get_num_threads())):
-            if saved[name] != now and not rank():
-                change = f"saved with {name} {saved[name]}, now {now}"
-                print(f"note: {change}: same ids and draws, losses equal to rounding only")
+        self.threads = saved["threads"]
+        if saved["world"] != (now := world_size()):
+            note(f"saved with world {saved['world']}, now {now}: same ids and draws, losses equal to rounding only")
         steps = gather(torch.tensor([saved["step"]], device=self.state.device))
         if (steps != steps[0]).any():
             raise UserError(

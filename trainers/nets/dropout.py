@@ -5,9 +5,9 @@ the row in the global batch and the element. Torch's own dropout draws from a ge
 """
 
 import math
+import sys
 
 import torch
-from timm.layers.drop import DropPath
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
@@ -67,8 +67,9 @@ def _keyed(module: nn.Module, place: str) -> KeyedDropout | None:
             return KeyedDropout(p, place, scale=_kept(p))
         case StochasticDepth(p=p, mode="row") if p > 0:
             return KeyedDropout(p, place, scale=_kept(p), rows=True)
-        case DropPath(drop_prob=p) if p:
-            return KeyedDropout(p, place, scale=_kept(p) if module.scale_by_keep else 1.0, rows=True)
+    timm = sys.modules.get("timm.layers.drop")  # imported by networks of timm alone: it takes half a second
+    if timm and isinstance(module, timm.DropPath) and (p := module.drop_prob):
+        return KeyedDropout(p, place, scale=_kept(p) if module.scale_by_keep else 1.0, rows=True)
     return None
 
 

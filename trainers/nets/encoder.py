@@ -1,6 +1,5 @@
 """Encoders: backbones by name, and the projection heads that methods train with."""
 
-import timm
 import torch
 from torch import Tensor, nn
 from torchvision import models
@@ -63,6 +62,8 @@ def _network(arch: str) -> tuple[nn.Module, int]:
     known = models.list_models(module=models)
     if arch in known:
         return _torchvision(arch)
+    import timm  # takes half a second, which the networks above can do without
+
     names = [*known, *MOBILENETS, *TEACHERS, "resnext152_32x8d", *timm.list_models()]
     net = timm.create_model(choose("arch", arch, names), num_classes=0)
     return net, int(getattr(net, "head_hidden_size", None) or net.num_features)  # pyright: ignore

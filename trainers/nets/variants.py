@@ -1,7 +1,5 @@
 """Library networks, changed so that the releases' weights fit: padding, widths, stems."""
 
-import timm
-from timm.models.resnet import ResNet as TimmResNet
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.resnet import Bottleneck, ResNet
@@ -33,6 +31,8 @@ class Padded(nn.Conv2d):
 
 def efficientnet(arch: str) -> tuple[nn.Module, int]:
     """timm's `tf_` network, always padded for its native resolution, and its width (spec: small A.5, quirk 14)."""
+    import timm
+
     side, dropout = EFFICIENTNETS[arch]
     net = timm.create_model(f"tf_{arch}", num_classes=0, drop_path_rate=0.2, bn_momentum=0.01)
     net.classifier = nn.Dropout(dropout)  # a module in place of timm's `drop_rate`, so that it can be replaced
@@ -70,7 +70,7 @@ def resnext152() -> tuple[ResNet, int]:
 
 def cifar_stem(net: nn.Module, arch: str) -> None:
     """Give `net` the stem for images of 32 px: 3x3, stride 1, no pooling. UserError unless it is a ResNet."""
-    if not isinstance(net, ResNet | TimmResNet):
+    if not isinstance(net, ResNet) and type(net).__module__ != "timm.models.resnet":
         raise UserError(f"--stem cifar is for ResNets, {arch} is not one: leave it out, or choose another --arch")
     net.conv1 = nn.Conv2d(3, net.bn1.num_features, 3, stride=1, padding=1, bias=False)  # pyright: ignore
     nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")

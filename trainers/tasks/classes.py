@@ -9,7 +9,7 @@ from ...shards.errors import UserError
 from ...shards.manifest import Manifest
 from ..evals.shots import Rule, group_of
 from ..ranks import rank
-from .evaluation import EvaluatedModel
+from .model import EvaluatedModel
 
 
 def compare_classes(model: EvaluatedModel, data: Manifest, *, rule: Rule, other: bool) -> None:

@@ -1,119 +1,102 @@
-"""The task `linear`: a classifier on a fixed network, trained by one of the published protocols."""
+"""The tasks `linear` and `transfer`: a classifier on a fixed network, trained by one of the published protocols."""
 
 import dataclasses
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 
-from ...shards.errors import UserError, choose
+from ...shards.errors import UserError
 from ...shards.manifest import Manifest
 from ..checkpoints.files import load_file
 from ..checkpoints.layouts import read
-from ..data import OnError, Sets
-from ..recipes import RECIPES
+from ..data import Sets
 from ..recipes.options import Supervised
 from ..training.options import Run
 from ..training.run import pretrain
 from ..training.setup import training_plan
-from .evaluation import EvaluatedModel, Evaluation, Results
-from .shots import Shots
+from . import shots
+from .model import EvaluatedModel, Results
+from .options import Linear, Shots, Transfer
 
 TESTED_EVERY = {"sts_linear": 10, "sts_linear_byol": 10}  # epochs; the other programs test after each one
-PROBES = [name for name, recipe in RECIPES.items() if isinstance(recipe(), Supervised)]
+CLASSES = {"cifar10": 10, "cifar100": 100, "caltech101": 101}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Linear(Evaluation, Sets):
-    """A linear classifier on --data images, tested on --val"""
-
-    features: str = field(init=False, default="")  # no option: a classifier is trained on augmented views
-    untrained: bool = field(init=False, default=False)
-    views: Annotated[str, "augmentation recipe of the training (that of the protocol)"] = ""
-    test_views: Annotated[str, "augmentation recipe of the test (that of the protocol)"] = ""
-    protocol: Annotated[str, "recipe: linear, seed_linear, sts_linear, sts_linear_byol, sl_second_stage, ..."] = (
-        "linear"
+def measure(options: Linear, model: EvaluatedModel) -> Results:
+    recipe = recipe_of(options, model)
+    train, val = model.open_pair(options, "a classifier")  # data that do not fit are an error before the training
+    model.compare(train, val, quiet=True)  # the run of the probe warns
+    model.features(some(val, options.batch_size), recipe.test_views)  # so is a network without finite features
+    common: dict[str, Any] = {f.name: getattr(options, f.name) for f in dataclasses.fields(Sets)}
+    common["device"] = options.device
+    out = folder_of(options, model, train)
+    if recipe.trained == "all":
+        _require_start(out / "last.pt")
+    run = Run(
+        **common,
+        out=str(out),
+        resume="auto",
+        pretrained=options.checkpoint,
+        network=options.network,
+        ema=options.ema,
+        eval_every=options.eval_every or TESTED_EVERY.get(options.name, 1),
+        on_error=options.on_error,
+        threads=options.threads,
     )
-    out: Annotated[str, "folder of the probe's run (PROTOCOL-DATA[-CHECKPOINT][-NETWORK][-ema] beside it)"] = ""
-    epochs: Annotated[int, "passes over the data; 0: as the protocol", 0] = 0
-    lr: Annotated[float, "learning rate; 0: as the protocol, scaled with --batch-size", 0] = 0.0
-    bias: Annotated[bool, "give the classifier a bias"] = True
-    frozen_bn: Annotated[
-        Literal["protocol", "eval", "train"],
-        "BatchNorm of the fixed network; train: its running statistics drift, as in sl_second_stage*",
-    ] = "protocol"
-    bn_groups: Annotated[int, "groups of BatchNorm statistics in the global batch; 0: as the protocol", 0] = 0
-    eval_every: Annotated[int, "epochs between tests; 0: as the program, 1, or 10 of sts_linear*", 0] = 0
-    on_error: OnError = "stop"
-
-    def measure(self, model: EvaluatedModel) -> Results:
-        recipe = self.recipe(model)
-        train, val = model.open_pair(self, "a classifier")  # data that do not fit are an error before the training
-        model.compare(train, val, quiet=True)  # the run of the probe warns
-        model.features(some(val, self.batch_size), recipe.test_views)  # so is a network without finite features
-        common: dict[str, Any] = {f.name: getattr(self, f.name) for f in dataclasses.fields(Sets)}
-        common["device"] = self.device
-        out = self.folder(model, train)
-        if recipe.trained == "all":
-            _require_start(out / "last.pt")
-        run = Run(
-            **common,
-            out=str(out),
-            resume="auto",
-            pretrained=self.checkpoint,
-            network=self.network,
-            ema=self.ema,
-            eval_every=self.eval_every or TESTED_EVERY.get(self.name, 1),
-            on_error=self.on_error,
+    last = pretrain(recipe, run) / "last.pt"
+    steps = len(training_plan(recipe, train)) // recipe.accumulate * recipe.epochs
+    saved = load_file(last)
+    if saved.get("measured", saved["step"]) < steps:  # older checkpoints do not say whether they were measured
+        raise UserError(
+            f"the probe was stopped after step {saved['step']} of {steps}, before its last test: the same command "
+            f"continues it"
         )
-        last = pretrain(recipe, run) / "last.pt"
-        steps = len(training_plan(recipe, train)) // recipe.accumulate * recipe.epochs
-        saved = load_file(last)
-        if saved.get("measured", saved["step"]) < steps:  # older checkpoints do not say whether they were measured
-            raise UserError(
-                f"the probe was stopped after step {saved['step']} of {steps}, before its last test: the same command "
-                f"continues it"
-            )
-        if recipe.trained == "classifier":
-            _require_unchanged(model, last, statistics=recipe.frozen_bn == "eval")
-        yield "best top1", float(saved["best"])
-        test = Shots(
-            **common,
-            checkpoint=str(last),
-            size=model.size,
-            test_views=recipe.test_views,
-            batch_size=self.batch_size,
-            precision=self.precision,
+    if recipe.trained == "classifier":
+        _require_unchanged(model, last, statistics=recipe.frozen_bn == "eval")
+    yield "best top1", float(saved["best"])
+    test = Shots(
+        **common,
+        checkpoint=str(last),
+        size=model.size,
+        test_views=recipe.test_views,
+        batch_size=options.batch_size,
+        precision=options.precision,
+    )
+    yield from shots.measure(test, EvaluatedModel(test, model.device, model.facts))
+
+
+def measure_transfer(options: Transfer, model: EvaluatedModel) -> Results:
+    data = options.training()
+    if (classes := len(data.info.classes)) != CLASSES[options.dataset]:
+        raise UserError(
+            f"{options.dataset} has {CLASSES[options.dataset]} classes, {data.root} has {classes}: name its --dataset; "
+            f"other data sets take --task linear --protocol transfer"
         )
-        yield from test.measure(EvaluatedModel(test, model.device, model.facts))
+    yield from measure(options, model)
 
-    @property
-    def name(self) -> str:
-        """Name of the recipe."""
-        return self.protocol
 
-    def folder(self, model: EvaluatedModel, train: Manifest) -> Path:
-        """The folder of the probe's run; by default each checkpoint and network has one of its own."""
-        which = [model.path.stem] * (model.path.name != "last.pt") + [self.network] * (self.network != "auto")
-        which += ["ema"] * self.ema
-        return Path(self.out or model.path.with_name("-".join([self.name, train.info.name, *which])))
+def folder_of(options: Linear, model: EvaluatedModel, train: Manifest) -> Path:
+    """The folder of the probe's run; by default each checkpoint and network has one of its own."""
+    which = [model.path.stem] * (model.path.name != "last.pt") + [options.network] * (options.network != "auto")
+    which += ["ema"] * options.ema
+    return Path(options.out or model.path.with_name("-".join([options.name, train.info.name, *which])))
 
-    def published(self) -> Supervised:
-        """The recipe with its published values."""
-        return RECIPES[choose("protocol", self.name, PROBES)]()
 
-    def recipe(self, model: EvaluatedModel) -> Supervised:
-        """The recipe for this network, changed by the options."""
-        recipe = self.published()
-        changes: dict[str, object] = {"arch": model.arch, "stem": model.stem, "size": model.size}
-        changes |= {"batch_size": self.batch_size, "lr": self.lr or recipe.lr * self.batch_size / recipe.batch_size}
-        changes |= {"epochs": self.epochs or recipe.epochs, "bias": self.bias}
-        changes |= {"bn_groups": self.bn_groups or recipe.bn_groups, "precision": self.precision}
-        changes |= {"frozen_bn": recipe.frozen_bn if self.frozen_bn == "protocol" else self.frozen_bn}
-        changes |= {"views": self.views or recipe.views, "test_views": self.test_views or recipe.test_views}
-        return dataclasses.replace(recipe, **changes)  # pyright: ignore[reportArgumentType]
+def recipe_of(options: Linear, model: EvaluatedModel) -> Supervised:
+    """The recipe for this network, changed by the options."""
+    recipe = options.published()
+    changes: dict[str, object] = {"arch": model.arch, "stem": model.stem, "size": model.size}
+    changes |= {
+        "batch_size": options.batch_size,
+        "lr": options.lr or recipe.lr * options.batch_size / recipe.batch_size,
+    }
+    changes |= {"epochs": options.epochs or recipe.epochs, "bias": options.bias}
+    changes |= {"bn_groups": options.bn_groups or recipe.bn_groups, "precision": options.precision}
+    changes |= {"frozen_bn": recipe.frozen_bn if options.frozen_bn == "protocol" else options.frozen_bn}
+    changes |= {"views": options.views or recipe.views, "test_views": options.test_views or recipe.test_views}
+    return dataclasses.replace(recipe, **changes)  # pyright: ignore[reportArgumentType]
 
 
 def _require_start(last: Path) -> None:

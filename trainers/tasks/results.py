@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...shards.files import atomic
-from .evaluation import Evaluation
+from .options import Evaluation
 
 # Options that distinguish results of the same task and checkpoint.
 DISTINCT = (

@@ -1,40 +1,38 @@
-"""The tasks by name, and one evaluation from options to results."""
+"""One evaluation, from options to results."""
 
-from ...shards.errors import choose
+from collections.abc import Callable
+from typing import Any
+
 from ..precision import without_tf32
 from ..ranks import process_group, rank
-from .evaluation import EvaluatedModel, Evaluation
-from .knn import Knn
-from .linear import Linear
+from ..threads import all_cores, asked, taken
+from . import knn, linear, shots, static_sets
+from .model import EvaluatedModel, Results
+from .options import TASKS, Evaluation
 from .results import report, title
-from .shots import Shots
-from .static_sets import Instdisc, Stats, Tsne
-from .transfer import Transfer
 
-TASKS: dict[str, type[Evaluation]] = {
-    "knn": Knn,
-    "linear": Linear,
-    "transfer": Transfer,
-    "shots": Shots,
-    "instdisc": Instdisc,
-    "stats": Stats,
-    "tsne": Tsne,
+# Each yields (name, value) for every number of the evaluation; every rank calls it.
+MEASURES: dict[str, Callable[[Any, EvaluatedModel], Results]] = {
+    "knn": knn.measure,
+    "linear": linear.measure,
+    "transfer": linear.measure_transfer,
+    "shots": shots.measure,
+    "instdisc": static_sets.measure_instdisc,
+    "stats": static_sets.measure_stats,
+    "tsne": static_sets.measure_tsne,
 }
-
-
-def options_of(task: str) -> Evaluation:
-    """The default options of a task. UserError with the nearest names for an unknown one."""
-    return TASKS[choose("task", task, TASKS)]()
 
 
 def evaluate(options: Evaluation) -> dict[str, float]:
     """Run the evaluation and return its numbers; rank 0 prints them and adds them to results.json."""
     name = next(name for name, task in TASKS.items() if type(options) is task)
-    with process_group(options.device) as device, without_tf32():
+    threads = asked(options.threads) or all_cores()
+    with process_group(options.device) as device, without_tf32(), taken(threads):
         model = EvaluatedModel(options, device)
         if not rank():
             print(f"precision: {options.precision}, TF32 off")
-        results = dict(options.measure(model))
+            print(threads)
+        results = dict(MEASURES[name](options, model))
         if not rank():
             report(title(name, options), results, options, model.facts)
     return results

@@ -1,8 +1,6 @@
 """The task `shots`."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -11,42 +9,32 @@ import torch
 from torch import Tensor, nn
 
 from ...shards.files import atomic
-from ..data import Sets
 from ..evals import classify, shots, tau
 from ..evals.checks import require_finite
 from ..ranks import rank
 from .classes import compare_classes
-from .evaluation import EvaluatedModel, Evaluation, Results
+from .model import EvaluatedModel, Results
+from .options import Shots
 from .results import kept
 
 
-@dataclass(frozen=True, kw_only=True)
-class Shots(Evaluation, Sets):
-    """Accuracy of a trained classifier on --val, by the number of --data images of each class"""
-
-    rule: Annotated[Literal["balfeat", "oltr"], "few: at most 20 images (balfeat), or fewer than 20"] = "balfeat"
-    other_classes: Annotated[bool, "measure also on other classes than those that the classifier was trained on"] = (
-        False
-    )
-    tau: Annotated[bool, "also tau-normalized classifiers, for tau = 0, 0.1, ... 1"] = False
-
-    def measure(self, model: EvaluatedModel) -> Results:
-        train, val = model.open_pair(self, "shots")
-        model.compare(train, val)
-        counts = torch.from_numpy(np.bincount(train.label, minlength=len(train.info.classes)))
-        compare_classes(model, train, rule=self.rule, other=self.other_classes)
-        x, labels = (t.cpu() for t in model.features(val))
-        head = model.head(x.shape[1], len(counts))
-        with torch.no_grad():
-            scores = head(x)  # [N, C]
-        require_finite(scores, "scores")
-        yield from classify.accuracy(scores, labels)
-        yield from shots.shots(scores, labels, counts, rule=self.rule)
-        if not rank():
-            accuracy = classify.per_class(scores, labels, len(counts))
-            _write(Path(self.checkpoint).with_name("per_class.parquet"), train.info.classes, counts, accuracy)
-        if self.tau:
-            yield from _tau_norm(head, x, labels, counts, self.rule)
+def measure(options: Shots, model: EvaluatedModel) -> Results:
+    train, val = model.open_pair(options, "shots")
+    model.compare(train, val)
+    counts = torch.from_numpy(np.bincount(train.label, minlength=len(train.info.classes)))
+    compare_classes(model, train, rule=options.rule, other=options.other_classes)
+    x, labels = (t.cpu() for t in model.features(val))
+    head = model.head(x.shape[1], len(counts))
+    with torch.no_grad():
+        scores = head(x)  # [N, C]
+    require_finite(scores, "scores")
+    yield from classify.accuracy(scores, labels)
+    yield from shots.shots(scores, labels, counts, rule=options.rule)
+    if not rank():
+        accuracy = classify.per_class(scores, labels, len(counts))
+        _write(Path(options.checkpoint).with_name("per_class.parquet"), train.info.classes, counts, accuracy)
+    if options.tau:
+        yield from _tau_norm(head, x, labels, counts, options.rule)
 
 
 @torch.no_grad()

@@ -25,11 +25,13 @@ from ...pipeline.loader import ViewLoader
 from ...shards.files import partial_path, writing
 from ..ranks import process_group, rank
 from ..recipes.options import Recipe
+from ..threads import taken
 from . import compiling, kernels, setup
 from .device_errors import device_errors
 from .limits import Headspace
 from .loop import Stepper
 from .options import Run
+from .threads import of_run
 
 CACHED = 4  # batches
 
@@ -44,14 +46,16 @@ def profile(recipe: Recipe, run: Run) -> Headspace:
         errors = device_errors(recipe, device, None, partial(setup.takes_parts, recipe, data, None))
         with errors, closing(setup.training_loader(recipe, run, data, device)) as loader:
             state = setup.training_state(recipe, run, data, device, fresh=False)  # any weights are as fast
+            threads = of_run(recipe, run, state.method.backbone, device, None, 0)
             if compiles:
                 compiling.compile_encoders(state.method)
             stepper = Stepper(state, recipe, len(loader) // recipe.accumulate)
-            found = measured(stepper, loader, run.profile)
-            if not rank():
-                print(found)
-            if run.trace:
-                traced(stepper, loader, min(run.profile, 10), Path(run.trace))
+            with taken(threads):
+                found = measured(stepper, loader, run.profile)
+                if not rank():
+                    print(f"{threads}\n{found}")
+                if run.trace:
+                    traced(stepper, loader, min(run.profile, 10), Path(run.trace))
     return found
 
 

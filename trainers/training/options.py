@@ -18,6 +18,9 @@ class Run(Sets):
     ema: Ema = False
     on_error: OnError = "stop"
     device: Annotated[Literal["auto", "cuda", "cpu"], "auto: a GPU if there is one"] = "auto"
+    threads: Annotated[
+        int | Literal["auto"], "torch's threads; auto: on a CPU one for a small network, more for a large one", 1
+    ] = "auto"
     compile: Annotated[
         bool | Literal["auto", "on", "off"], "compile the networks with torch.compile; auto: on a GPU"
     ] = "auto"

@@ -18,6 +18,7 @@ from ..checkpoints.manager import CheckpointManager
 from ..checkpoints.rules import followed
 from ..ranks import process_group, rank, shared, world_size
 from ..recipes.options import Recipe
+from ..threads import Threads, taken
 from . import compiling, kernels, precision, setup
 from .device_errors import device_errors
 from .epochs import objection
@@ -26,6 +27,7 @@ from .log import Log
 from .loop import train
 from .options import Run
 from .signals import stopping
+from .threads import of_run
 from .validate import Validator
 
 
@@ -64,14 +66,16 @@ def pretrain(
         )
         against = partial(objection, recipe, state.method, per_epoch)
         step, total = checkpoints.resume(last, against) if last else 0, recipe.epochs * per_epoch
+        threads = of_run(recipe, run, state.method.backbone, device, last, checkpoints.threads)
+        stack.enter_context(taken(threads))
         validator = None
         if val is not None:
             validator = stack.enter_context(closing(Validator(state.method, recipe, run, data, val, device)))
         if compiles:
             compiling.compile_encoders(state.method)
         if not rank():
-            _write_config(folder, recipe, run, data, device)
-            _announce(recipe, run, data, per_epoch, device)
+            _write_config(folder, recipe, run, data, device, threads)
+            _announce(recipe, run, data, per_epoch, device, threads)
             print(f"{folder}: from step {step} of {total}")
         loggers = setup.metric_loggers(run, folder, metadata)
         log = Log(folder, range(step, total), batch=recipe.batch_size, every=run.log_every, loggers=loggers)
@@ -88,18 +92,22 @@ def pretrain(
     return folder
 
 
-def _write_config(folder: Path, recipe: Recipe, run: Run, data: Manifest, device: torch.device) -> None:
+def _write_config(
+    folder: Path, recipe: Recipe, run: Run, data: Manifest, device: torch.device, threads: Threads
+) -> None:
     config = {"recipe": dataclasses.asdict(recipe), "run": dataclasses.asdict(run), "data": str(data.root)}
     config["precision"] = precision.resolved(recipe, device)  # what the recipe's own word means here
+    config["threads"] = threads.number
     with writing(folder / "config.json"), atomic(folder / "config.json", "w") as file:
         json.dump(config, file, indent=1, default=str)
 
 
-def _announce(recipe: Recipe, run: Run, data: Manifest, per_epoch: int, device: torch.device) -> None:
+def _announce(recipe: Recipe, run: Run, data: Manifest, per_epoch: int, device: torch.device, threads: Threads) -> None:
     print(
         f"{recipe.method}, {recipe.arch} at {recipe.size} px, {recipe.views} views, on {world_size()} x {device.type}"
     )
     print(f"precision {precision.described(recipe, device)}")
+    print(threads)
     for note in (compiling.described(run, device), kernels.described(run, device)):
         if note:
             print(note)

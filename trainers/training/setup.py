@@ -19,7 +19,7 @@ from ...shards.manifest import Manifest
 from ..checkpoints.files import content_digest
 from ..checkpoints.manager import TrainState
 from ..checkpoints.pretrained import load_pretrained
-from ..data import loading
+from ..loaders import loading
 from ..methods.build import build, check
 from ..methods.supervised import takes_statistics
 from ..ranks import rank, world_size

@@ -6,10 +6,10 @@ import torch
 
 from ...shards.errors import UserError
 from ...shards.manifest import Manifest
-from ..data import evaluating
 from ..evals import classify, knn
 from ..evals.features import features
 from ..evals.overlap import warned
+from ..loaders import evaluating
 from ..methods.method import Method
 from ..precision import without_tf32
 from ..ranks import share_buffers

@@ -37,14 +37,8 @@ def test_every_recipe_is_within_a_thousandth_of_a_level_of_the_device_renderer(n
 def test_an_image_does_not_depend_on_threads_or_batch(n):
     view = views_of("byol", 40)[1]
     pixels, packed = drawn(view, n)
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        whole = host.render(on_device(view), pixels, packed)
-        torch.set_num_threads(3)
-        assert torch.equal(host.render(on_device(view), pixels, packed), whole)
-    finally:
-        torch.set_num_threads(before)
+    whole = host.render(on_device(view), pixels, packed)
+    assert torch.equal(host.threaded(3)(on_device(view), pixels, packed), whole)
     for row in range(n):
         alone = host.render(on_device(view), pixels[row : row + 1], packed[row : row + 1])
         assert torch.equal(alone[0], whole[row])

@@ -13,7 +13,7 @@ from viewstream.trainers.methods.build import METHODS, build, check
 from viewstream.trainers.methods.method import Method
 from viewstream.trainers.nets.encoder import Encoder, backbone
 from viewstream.trainers.recipes.options import Recipe
-from viewstream.trainers.tasks.knn import Knn
+from viewstream.trainers.tasks.options import Knn
 from viewstream.trainers.tasks.run import evaluate
 from viewstream.trainers.training.run import Run, pretrain
 

@@ -1,5 +1,9 @@
 """Backbones have the specified widths, parameter counts, padding and stems."""
 
+import subprocess
+import sys
+import textwrap
+
 import pytest
 import torch
 from hypothesis import given
@@ -131,3 +135,16 @@ def test_a_seed_decides_the_weights():
 def test_names_of_the_releases_are_among_the_suggestions():
     with pytest.raises(UserError, match="did you mean 'mobilenetv3_small'"):
         backbone("mobilenetv3_smal")
+
+
+def test_a_network_of_torchvision_trains_without_the_seconds_that_timm_and_kornia_take_to_import():
+    code = """
+        import sys
+        import viewstream.trainers.training.run
+        from viewstream.trainers.nets.encoder import encoder
+
+        encoder("resnet18", 8, "mlp", "cifar")
+        print({"timm", "kornia", "torch._inductor"} & set(sys.modules))
+        """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

@@ -4,9 +4,8 @@ import json
 
 import pytest
 
-from viewstream.trainers.tasks.knn import Knn
+from viewstream.trainers.tasks.options import Instdisc, Knn
 from viewstream.trainers.tasks.run import evaluate
-from viewstream.trainers.tasks.static_sets import Instdisc
 
 from ..small_runs import SMALL_WORDS, rows
 

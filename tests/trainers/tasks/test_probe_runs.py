@@ -7,7 +7,7 @@ import torch
 
 from viewstream.shards.errors import UserError
 from viewstream.trainers.recipes.options import BYOL, MoCo
-from viewstream.trainers.tasks.linear import Linear
+from viewstream.trainers.tasks.options import Linear
 from viewstream.trainers.tasks.run import evaluate
 from viewstream.trainers.training.run import Run, pretrain
 

@@ -11,11 +11,8 @@ from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.errors import UserError
 from viewstream.shards.subsets.options import SubsetOptions
 from viewstream.trainers.recipes.options import BYOL, Supervised
-from viewstream.trainers.tasks.knn import Knn
-from viewstream.trainers.tasks.linear import Linear
+from viewstream.trainers.tasks.options import Knn, Linear, Shots, Transfer
 from viewstream.trainers.tasks.run import evaluate
-from viewstream.trainers.tasks.shots import Shots
-from viewstream.trainers.tasks.transfer import Transfer
 from viewstream.trainers.training.log import Log
 from viewstream.trainers.training.run import Run, pretrain
 

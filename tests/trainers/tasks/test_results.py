@@ -9,9 +9,9 @@ import pytest
 
 from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.errors import UserError
-from viewstream.trainers.tasks import evaluation
+from viewstream.trainers.tasks import model as model_module
 from viewstream.trainers.tasks import results as results_module
-from viewstream.trainers.tasks.knn import Knn
+from viewstream.trainers.tasks.options import Knn
 from viewstream.trainers.tasks.run import evaluate
 
 COMMON = {"loader": "webdataset", "device": "cpu", "batch_size": 26, "k": 5, "max_k": 3}
@@ -78,6 +78,6 @@ def test_a_disk_that_refuses_the_results_costs_no_number(run, sets, monkeypatch,
 
 
 def test_features_that_cannot_be_kept_are_an_error(run, sets, tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluation, "atomic", full)
+    monkeypatch.setattr(model_module, "atomic", full)
     with pytest.raises(UserError, match=r"\.npz cannot be written \(No space left on device\): check free space"):
         evaluate(Knn(checkpoint=str(run / "last.pt"), features=str(tmp_path / "kept"), **sets, **COMMON))

@@ -10,8 +10,8 @@ from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.errors import UserError
 from viewstream.shards.subsets.options import SubsetOptions
 from viewstream.trainers.recipes.options import Supervised
+from viewstream.trainers.tasks.options import Shots
 from viewstream.trainers.tasks.run import evaluate
-from viewstream.trainers.tasks.shots import Shots
 from viewstream.trainers.training.run import Run, pretrain
 
 COMMON = {"loader": "webdataset", "device": "cpu", "batch_size": 26}

@@ -8,11 +8,8 @@ import pytest
 import torch
 
 from viewstream.shards.errors import UserError
-from viewstream.trainers.tasks.knn import Knn
-from viewstream.trainers.tasks.linear import Linear
+from viewstream.trainers.tasks.options import Instdisc, Knn, Linear, Shots, Stats, Tsne
 from viewstream.trainers.tasks.run import evaluate
-from viewstream.trainers.tasks.shots import Shots
-from viewstream.trainers.tasks.static_sets import Instdisc, Stats, Tsne
 
 COMMON = {"loader": "folder", "device": "cpu", "batch_size": 26}
 

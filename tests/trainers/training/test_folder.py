@@ -11,7 +11,7 @@ import torch
 
 from viewstream.shards.errors import UserError
 from viewstream.trainers.checkpoints import files
-from viewstream.trainers.tasks.knn import Knn
+from viewstream.trainers.tasks.options import Knn
 from viewstream.trainers.tasks.run import evaluate
 from viewstream.trainers.training import log
 from viewstream.trainers.training.folder import claimed

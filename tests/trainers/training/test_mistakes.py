@@ -10,7 +10,7 @@ from viewstream.augment import moco_v2
 from viewstream.shards.errors import UserError
 from viewstream.trainers.recipes import recipe_named
 from viewstream.trainers.recipes.options import BYOL, KCL, M2T, SEED, MoCo, Supervised
-from viewstream.trainers.tasks.knn import Knn
+from viewstream.trainers.tasks.options import Knn
 from viewstream.trainers.tasks.run import evaluate
 from viewstream.trainers.training.run import Run, pretrain
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from viewstream.trainers.data import evaluating
+from viewstream.trainers.loaders import evaluating
 from viewstream.trainers.methods.build import build
 from viewstream.trainers.recipes.options import BYOL, KCL, SEED, MoCo, Supervised
-from viewstream.trainers.tasks.knn import Knn
+from viewstream.trainers.tasks.options import Knn
 from viewstream.trainers.tasks.run import evaluate
 from viewstream.trainers.training.log import Log
 from viewstream.trainers.training.options import Run

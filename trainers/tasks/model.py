@@ -1,14 +1,12 @@
-"""The base of all evaluations: options, the network that they name, and its features."""
+"""The network that an evaluation names, and its features."""
 
 import hashlib
 import sys
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,37 +19,18 @@ from ...shards.files import atomic, writing
 from ...shards.manifest import Manifest
 from ..checkpoints.layouts import read
 from ..checkpoints.loading import load_backbone
-from ..data import Ema, Loading, Network, Sets, evaluating, open_pair
+from ..data import Sets
 from ..evals.checks import constant
 from ..evals.features import features, view_features
 from ..evals.overlap import overlap, warned
+from ..loaders import evaluating, open_pair
 from ..methods.supervised import classifier
 from ..nets.encoder import backbone, seeded
-from ..precision import Precision, dtype_of
+from ..precision import dtype_of
 from ..ranks import rank, world_size
+from .options import Evaluation
 
-Results = Iterator[tuple[str, float]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluation(Loading, ABC):
-    """Which network, on which data"""
-
-    checkpoint: Annotated[str, "last.pt of a run, or the checkpoint of a release"] = ""
-    arch: Annotated[str, "backbone (the one that the checkpoint names)"] = ""
-    network: Network = "auto"
-    ema: Ema = False
-    size: Annotated[int, "side of the views, px; 0: as trained, else 224", 0] = 0
-    test_views: Annotated[str, "augmentation recipe of the evaluated images"] = "evaluation"
-    batch_size: Annotated[int, "global batch", 1] = 256
-    features: Annotated[str, "folder to keep features in and to take them from"] = ""
-    untrained: Annotated[bool, "use the network with its initial weights, as a baseline"] = False
-    precision: Annotated[Precision, "precision of features and of a probe's training; fp32 is without TF32"] = "fp32"
-    device: Annotated[Literal["auto", "cuda", "cpu"], "auto: a GPU if there is one"] = "auto"
-
-    @abstractmethod
-    def measure(self, model: "EvaluatedModel") -> Results:
-        """Yield (name, value) for each number of this evaluation; every rank calls it."""
+Results = Iterator[tuple[str, float]]  # (name, value) of each number of an evaluation
 
 
 class EvaluatedModel:

@@ -1,0 +1,165 @@
+"""The options of each evaluation. Imports no torch, so that `--help` answers at once."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from ...shards.errors import choose
+from ..data import Ema, Loading, Network, OnError, Sets
+from ..recipes import RECIPES
+from ..recipes.options import Supervised
+
+PROBES = [name for name, recipe in RECIPES.items() if isinstance(recipe(), Supervised)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Loading):
+    """Which network, on which data"""
+
+    checkpoint: Annotated[str, "last.pt of a run, or the checkpoint of a release"] = ""
+    arch: Annotated[str, "backbone (the one that the checkpoint names)"] = ""
+    network: Network = "auto"
+    ema: Ema = False
+    size: Annotated[int, "side of the views, px; 0: as trained, else 224", 0] = 0
+    test_views: Annotated[str, "augmentation recipe of the evaluated images"] = "evaluation"
+    batch_size: Annotated[int, "global batch", 1] = 256
+    features: Annotated[str, "folder to keep features in and to take them from"] = ""
+    untrained: Annotated[bool, "use the network with its initial weights, as a baseline"] = False
+    precision: Annotated[
+        Literal["fp32", "bf16", "fp16"], "precision of features and of a probe's training; fp32 is without TF32"
+    ] = "fp32"
+    device: Annotated[Literal["auto", "cuda", "cpu"], "auto: a GPU if there is one"] = "auto"
+    threads: Annotated[int | Literal["auto"], "torch's threads; auto: the cores, divided by the ranks", 1] = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Knn(Evaluation, Sets):
+    """Nearest neighbors: --data images vote on the class of --val images"""
+
+    k: Annotated[int, "neighbors of the weighted vote", 1] = 200
+    temperature: Annotated[float, "temperature of the weighted vote", 1e-4] = 0.07
+    max_k: Annotated[int, "best-NN tries 1, 3, 5, ... up to this", 1] = 101
+    rep_space: Annotated[tuple[str, ...], "spaces of best-NN: original, norm, shift-norm"] = ("original", "norm")
+    gpus: Annotated[int, "parts of the training set for shift-norm, one per GPU of the release", 1] = 1
+    part_batch: Annotated[int, "mini-batch whose mean shift-norm subtracts", 1] = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shots(Evaluation, Sets):
+    """Accuracy of a trained classifier on --val, by the number of --data images of each class"""
+
+    rule: Annotated[Literal["balfeat", "oltr"], "few: at most 20 images (balfeat), or fewer than 20"] = "balfeat"
+    other_classes: Annotated[bool, "measure also on other classes than those that the classifier was trained on"] = (
+        False
+    )
+    tau: Annotated[bool, "also tau-normalized classifiers, for tau = 0, 0.1, ... 1"] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linear(Evaluation, Sets):
+    """A linear classifier on --data images, tested on --val"""
+
+    features: str = field(init=False, default="")  # no option: a classifier is trained on augmented views
+    untrained: bool = field(init=False, default=False)
+    views: Annotated[str, "augmentation recipe of the training (that of the protocol)"] = ""
+    test_views: Annotated[str, "augmentation recipe of the test (that of the protocol)"] = ""
+    protocol: Annotated[str, "recipe: linear, seed_linear, sts_linear, sts_linear_byol, sl_second_stage, ..."] = (
+        "linear"
+    )
+    out: Annotated[str, "folder of the probe's run (PROTOCOL-DATA[-CHECKPOINT][-NETWORK][-ema] beside it)"] = ""
+    epochs: Annotated[int, "passes over the data; 0: as the protocol", 0] = 0
+    lr: Annotated[float, "learning rate; 0: as the protocol, scaled with --batch-size", 0] = 0.0
+    bias: Annotated[bool, "give the classifier a bias"] = True
+    frozen_bn: Annotated[
+        Literal["protocol", "eval", "train"],
+        "BatchNorm of the fixed network; train: its running statistics drift, as in sl_second_stage*",
+    ] = "protocol"
+    bn_groups: Annotated[int, "groups of BatchNorm statistics in the global batch; 0: as the protocol", 0] = 0
+    eval_every: Annotated[int, "epochs between tests; 0: as the program, 1, or 10 of sts_linear*", 0] = 0
+    on_error: OnError = "stop"
+
+    @property
+    def name(self) -> str:
+        """Name of the recipe."""
+        return self.protocol
+
+    def published(self) -> Supervised:
+        """The recipe with its published values."""
+        return RECIPES[choose("protocol", self.name, PROBES)]()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transfer(Linear):
+    """A classifier on another data set's images: CIFAR-10, CIFAR-100, Caltech-101"""
+
+    protocol: str = field(init=False, default="transfer")
+    dataset: Annotated[
+        Literal["cifar10", "cifar100", "caltech101"], "data set; Caltech-101 is tested on the center crop alone"
+    ] = "cifar10"
+    finetune: Annotated[
+        bool, "train the whole network; --lr is then 1 for 256 images: the program's default of 30 diverges"
+    ] = False
+
+    @property
+    def name(self) -> str:
+        """Name of the recipe."""
+        return "transfer_finetune" if self.finetune else "transfer"
+
+    def published(self) -> Supervised:
+        """The recipe with its published values; its test depends on the data set."""
+        recipe = super().published()
+        return dataclasses.replace(recipe, test_views="transfer_evaluation") if self.dataset == "caltech101" else recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Static(Evaluation):
+    """A static augmented set"""
+
+    static: Annotated[str, "folder that tools/make_static.py wrote"] = ""
+    dataset_mode: Annotated[
+        Literal["normal", "g-mask", "rand-g-mask", "avg-mask", "rand-avg-mask"], "which views of it"
+    ] = "normal"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instdisc(Static):
+    """Instance discrimination on a static augmented set"""
+
+    mode: Annotated[Literal["d-sd", "sd-sd"], "d-sd: originals query their views; sd-sd: views query views"] = "d-sd"
+    topk: Annotated[int, "largest k of the top-k accuracies", 1] = 5
+    samples_per_chunk: Annotated[int, "queries whose accuracies are averaged first", 1] = 100
+    skip_odd_chunks: Annotated[bool, "skip every second chunk, as the release does for a path of `auged-train`"] = False
+    gallery: Annotated[Literal["queries", "views"], "distractors: other queries, as released, or views"] = "queries"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stats(Static):
+    """Alignment and uniformity on a static augmented set"""
+
+    stats_seed: Annotated[int, "seed of the rows that uniformity is measured on"] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tsne(Static):
+    """Plots of the representation space of a static augmented set"""
+
+    out: Annotated[str, "folder of the plots (beside the checkpoint)"] = ""
+    perplexity: Annotated[float, "about the number of neighbors", 1.0] = 30.0
+    classes: Annotated[int, "number of classes shown", 1] = 10
+    per_class: Annotated[int, "images of each class", 1] = 100
+
+
+TASKS: dict[str, type[Evaluation]] = {
+    "knn": Knn,
+    "linear": Linear,
+    "transfer": Transfer,
+    "shots": Shots,
+    "instdisc": Instdisc,
+    "stats": Stats,
+    "tsne": Tsne,
+}
+
+
+def options_of(task: str) -> Evaluation:
+    """The default options of a task. UserError with the nearest names for an unknown one."""
+    return TASKS[choose("task", task, TASKS)]()
