@@ -17,6 +17,7 @@ from numba import njit
 from . import blend
 from .blend import LANES
 
+VERSION = 1  # of the pixels
 _OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": True, "error_model": "numpy", "cache": True}
 
 
