@@ -8,7 +8,10 @@ ORDER = {"the order of samples": resolve_name(".plan.bijection", __package__)}
 CROPS = {"crops": resolve_name(".cut.resize", __package__)}
 PLANES = {"crops of planes": resolve_name(".cut.planes", __package__)}
 RENDERING = {"rendering on the host": resolve_name("...augment.renderers.host_kernels", f"{__package__}.cut")}
-SHRINKING = {"shrinking images": resolve_name("...shards.encoding.kernels", f"{__package__}.cut")}
+SHRINKING = {
+    "shrinking rows": resolve_name("...shards.encoding.dots", f"{__package__}.cut"),
+    "shrinking images": resolve_name("...shards.encoding.kernels", f"{__package__}.cut"),
+}
 
 
 def warm_up(*, rendering: bool, planes: bool = False) -> None:

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +21,12 @@ from tqdm import tqdm
 
 from viewstream.augment.recipes import views_of
 from viewstream.shards.building.build import BuildOptions, build
-from viewstream.shards.engine import cores, in_order
+from viewstream.shards.engine import cores, prefetch
 from viewstream.shards.errors import UserError
 from viewstream.shards.info import JSON
 from viewstream.shards.manifest import Manifest
 
-BLOCK = 128  # images per task of a worker
+BLOCK = 128  # images per task of a thread
 RECORD = "static.json"
 
 
@@ -45,8 +46,11 @@ class Static:
     format: Annotated[
         tuple[Literal["folder", "webdataset", "ffcv"], ...], "folder: class folders of JPEGs; the others: a built set"
     ] = ("folder",)
+    renderer: Annotated[
+        Literal["host", "device"], "the renderer of training on a CPU, or the one of training on a GPU"
+    ] = "host"
     seed: Annotated[int, "seed of the draws"] = 0
-    workers: Annotated[int, "processes; 0 = one per core", 0] = 0
+    workers: Annotated[int, "threads; 0 = one per core", 0] = 0
 
 
 def make(options: Static) -> Path:
@@ -59,17 +63,24 @@ def make(options: Static) -> Path:
         raise UserError("--format names nothing to write: give folder, webdataset or ffcv, or several with commas")
     if options.data == Path():
         raise UserError("no images to augment: name a built set with --data")
-    from viewstream.pipeline.static.write import Freezer, bare, chosen  # with torch, after --help, which needs none
+    from viewstream.pipeline.choose import open_any_reader  # with torch, after --help, which needs none
+    from viewstream.pipeline.kernels import warm_up
+    from viewstream.pipeline.options import LoaderOptions
+    from viewstream.pipeline.static.write import Freezer, bare, chosen, names_of
 
     manifest = Manifest.open(options.data)
     views = bare(views_of(options.recipe, options.size), options.views, options.mode)
     rows = chosen(manifest, options.per_class)
     out = options.out or Path("data/static") / f"{manifest.info.name}-{options.recipe}-{options.mode}"
-    with _work_folder(out) as work:
+    rendering = LoaderOptions(renderer=options.renderer, threads=1)  # on each of ours
+    warm_up(rendering=rendering.render_on_host)
+    render = rendering.render(full=BLOCK)
+    with _work_folder(out) as work, closing(open_any_reader(manifest)) as reader:
         folder, shards = work / "images" / out.name, work / "set"
         for name in manifest.info.classes:
             (folder / name).mkdir(parents=True)
-        _write(rows, Freezer(options.data, views, options.mode, options.seed, folder), options.workers)
+        freezer = Freezer(manifest, reader, names_of(manifest), views, render, options.mode, options.seed, folder)
+        _write(rows, freezer, options.workers or cores())
         finished = folder
         if set(options.format) != {"folder"}:
             kinds: tuple[Literal["webdataset", "ffcv"], ...] = tuple(f for f in options.format if f != "folder")
@@ -83,23 +94,29 @@ def make(options: Static) -> Path:
 
 def _record(options: Static, manifest: Manifest, images: int) -> JSON:
     """The content of static.json: all that decides the pixels."""
+    from viewstream.pipeline.cut.resize import VERSION as CROP
     from viewstream.pipeline.static.write import EPOCH
 
     free = {"data", "out", "format", "workers"}
     settings = {name: value for name, value in dataclasses.asdict(options).items() if name not in free}
     info = manifest.info
-    return {**settings, "epoch": EPOCH, "images": images, "data": info.name, "manifest": info.manifest}
+    data = {"data": info.name, "manifest": info.manifest}
+    return {**settings, "crop_version": CROP, "epoch": EPOCH, "images": images, **data}
 
 
 def _write(rows: np.ndarray, freezer: Callable[[np.ndarray], int], workers: int) -> None:
+    """Threads: hardly any of the work holds the interpreter's lock, and processes would need seconds to begin."""
+    from viewstream.pipeline.static.write import one_thread
+
     blocks = [rows[at : at + BLOCK] for at in range(0, len(rows), BLOCK)]
-    workers = max(1, min(workers or cores(), len(blocks)))
     with (
-        closing(in_order(freezer, blocks, workers)) as results,
+        one_thread(),  # of torch, in each of ours
+        ThreadPoolExecutor(workers) as pool,
+        closing(prefetch(blocks, lambda block: [pool.submit(freezer, block)], workers + 1)) as started,
         tqdm(total=len(rows), unit="img", disable=None) as bar,
     ):
-        for written in results:
-            bar.update(written)
+        for _, (written,) in started:
+            bar.update(written.result())
 
 
 def _move_into(folder: Path, shards: Path) -> Path:

@@ -39,6 +39,9 @@ def render(
     flat = (n, 3 * size * size)
     source, rows, target = pixels.contiguous().view(flat).numpy(), packed.numpy(), out.view(flat).numpy()
     threads = max(1, min(threads, n))
+    if threads == 1:  # here: callers on several threads would wait for each other in a pool of one
+        render_all(source, size, *program, rows, target)
+        return out.permute(0, 3, 1, 2).to(dtype)
     step = -(-n // threads) or 1
     parts = [slice(at, at + step) for at in range(0, n, step)]
     tasks = [_pool(threads).submit(render_all, source[p], size, *program, rows[p], target[p]) for p in parts]

@@ -14,6 +14,7 @@ from . import plain, vectors
 from .plain import OPTIONS, narrow, widen
 from .weights import count_taps, tables_of, taps_of
 
+VERSION = 2  # of the pixels; 1 computed in floats
 CHANNELS = 3
 SHORT = 16  # taps that 16 bits hold: each product is off by half a 64th of a level at most
 SLACK = 64  # values after a row that whole vectors may touch

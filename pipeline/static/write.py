@@ -1,13 +1,13 @@
 """Write a static augmented set: each image and its views of one epoch as JPEGs, the same with any number of workers.
 
-Pixels come from the device renderer in float32 without normalization, rounded to 8 bits. It renders a few images at a
-time on one thread, so its sums do not depend on batch, cores or workers, and its planes stay in the CPU cache.
+Pixels come from the host renderer, which training on a CPU uses, or from the device renderer, for a run on a GPU: in
+float32 without normalization, rounded to 8 bits. Each thread renders a few images at a time, so no sum depends on
+batch, cores or workers, and the planes of an image stay in the cache of a core.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +17,10 @@ from PIL import Image
 
 from ...augment import pairs
 from ...augment.crops import on_device
-from ...augment.renderers.device import render
 from ...augment.spec import HideAndSeek, Normalize, RandomResizedCrop, View, Views, size_of, user_ops
 from ...shards.errors import UserError
 from ...shards.manifest import Manifest
 from ..batch import SampleReader
-from ..choose import open_any_reader
 from ..cut.resize import resized_crop
 from ..damage import damaged
 from ..plan.params import batch_params
@@ -30,6 +28,7 @@ from ..plan.params import batch_params
 EPOCH = 0
 TOGETHER = 4  # images rendered at a time: the fastest on one core
 QUALITY = 75  # with PIL's 4:2:0, like the paper's files
+Render = Callable[..., torch.Tensor]  # of a renderer: ops, cropped pixels, packed parameters -> views
 
 
 def chosen(manifest: Manifest, per_class: int) -> np.ndarray:
@@ -55,7 +54,14 @@ def bare(views: Views, count: int, mode: str) -> Views:
 
 
 def frozen_images(
-    manifest: Manifest, reader: SampleReader, rows: np.ndarray, views: Views, *, mode: str = "normal", seed: int = 0
+    manifest: Manifest,
+    reader: SampleReader,
+    rows: np.ndarray,
+    views: Views,
+    render: Render,
+    *,
+    mode: str = "normal",
+    seed: int = 0,
 ) -> Iterator[list[np.ndarray]]:
     """For each of `rows` [N] its stored image [H, W, 3] and its files -1, -2, ..., each [S, S, 3], uint8. `views`: from
     `bare`."""
@@ -71,7 +77,9 @@ def frozen_images(
     for start in range(0, len(rows), TOGETHER):
         part = slice(start, start + TOGETHER)
         images = [_decoded(manifest, reader, int(row)) for row in rows[part]]
-        rendered = [_rendered(images, boxes[part, v], view, params.packed[v][part]) for v, view in enumerate(views)]
+        rendered = [
+            _rendered(images, boxes[part, v], view, params.packed[v][part], render) for v, view in enumerate(views)
+        ]
         for i, image in enumerate(images):
             files, at = [view[i] for view in rendered], start + i
             if patched:
@@ -82,23 +90,26 @@ def frozen_images(
 
 @dataclass(frozen=True)
 class Freezer:
-    """Writes blocks of rows as `<class>/<image>-0.jpeg`, -1, -2, ... under `out`; small, since workers unpickle it."""
+    """Writes rows as `<class>/<image>-0.jpeg`, -1, -2, ... under `out`; any number of threads may call it."""
 
-    data: Path  # a built set
+    manifest: Manifest
+    reader: SampleReader
+    names: Sequence[str]  # of `names_of`
     views: Views
+    render: Render
     mode: str
     seed: int
     out: Path
 
     def __call__(self, rows: np.ndarray) -> int:
         """Write the images of `rows`; returns their number."""
-        manifest, reader, names = _opened(self.data)
-        with one_thread():
-            images = frozen_images(manifest, reader, rows, self.views, mode=self.mode, seed=self.seed)
-            for row, files in zip(rows.tolist(), images, strict=True):
-                for number, pixels in enumerate(files):
-                    file = self.out / f"{names[row]}-{number}.jpeg"
-                    Image.fromarray(pixels).save(file, quality=QUALITY)  # simplejpeg's faster transform is coarser
+        images = frozen_images(
+            self.manifest, self.reader, rows, self.views, self.render, mode=self.mode, seed=self.seed
+        )
+        for row, files in zip(rows.tolist(), images, strict=True):
+            for number, pixels in enumerate(files):
+                file = self.out / f"{self.names[row]}-{number}.jpeg"
+                Image.fromarray(pixels).save(file, quality=QUALITY)  # simplejpeg's faster transform is coarser
         return len(rows)
 
 
@@ -120,12 +131,6 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-@cache
-def _opened(data: Path) -> tuple[Manifest, SampleReader, list[str]]:
-    manifest = Manifest.open(data)
-    return manifest, open_any_reader(manifest), names_of(manifest)
-
-
 def _decoded(manifest: Manifest, reader: SampleReader, row: int) -> np.ndarray:
     data = reader.read(row)
     try:
@@ -134,11 +139,13 @@ def _decoded(manifest: Manifest, reader: SampleReader, row: int) -> np.ndarray:
         raise damaged(manifest, reader, row, str(error), data) from error
 
 
-def _rendered(images: Iterable[np.ndarray], boxes: np.ndarray, view: View, packed: torch.Tensor) -> np.ndarray:
+def _rendered(
+    images: Iterable[np.ndarray], boxes: np.ndarray, view: View, packed: torch.Tensor, render: Render
+) -> np.ndarray:
     """One view of images [H, W, 3], by crops [n, CROP_FIELDS] and parameters [n, P]: [n, S, S, 3] uint8."""
     size = size_of(view)
     pixels = np.empty((len(boxes), size, size, 3), np.uint8)
     for image, box, out in zip(images, boxes, pixels, strict=True):
         resized_crop(image.reshape(-1), image.shape[1], box, size, out.reshape(-1))
     rendered = render(on_device(view), torch.from_numpy(pixels), packed)
-    return (rendered * 255).round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    return rendered.mul_(255).round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()

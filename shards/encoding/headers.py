@@ -90,7 +90,8 @@ def fault_of(data: bytes) -> str:
     while data[at : at + 1] == b"\xff" and at + 5 <= len(data):
         marker = data[at + 1]
         if marker == SCAN:
-            return "" if data.find(END, at) > 0 else "it is cut off, it has no end marker"
+            whole = data.endswith(END) or data.find(END, at) > 0  # mostly at the end, which is found without a search
+            return "" if whole else "it is cut off, it has no end marker"
         if marker in FRAMES:
             return f"it is a {FRAMES[marker]} JPEG"
         if marker in READ and data[at + 4] != BITS:

@@ -1,16 +1,26 @@
 """make_static.py writes the files of a static set, and rejects what a JPEG cannot hold."""
 
+import dataclasses
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from viewstream.pipeline.choose import open_reader
+from viewstream.pipeline.cut.resize import VERSION
 from viewstream.pipeline.static.write import chosen, names_of
 from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import Manifest
+from viewstream.tools import make_static
 from viewstream.tools.make_static import Static, make
 
 from .frozen_views import SIZE, frozen
+
+
+def contents(folder):
+    """The bytes of each JPEG in a folder of classes, by name."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.glob("*/*.jpeg")}
 
 
 def test_the_folder_holds_the_first_images_of_each_class_by_name(built, static):
@@ -42,6 +52,31 @@ def test_the_tars_hold_the_same_bytes(static):
     reader = open_reader("webdataset", manifest)
     for row, key in enumerate(manifest.keys):
         assert reader.read(row) == (static / f"{key}.jpeg").read_bytes()
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_any_number_of_threads_writes_the_same_bytes(built, static, workers, tmp_path, monkeypatch):
+    monkeypatch.setattr(make_static, "BLOCK", 2)  # several tasks at a time
+    out = make(Static(data=built.root, out=tmp_path / "pets", per_class=3, size=SIZE, workers=workers))
+    assert contents(out) == contents(static)
+
+
+def test_a_set_that_a_killed_run_began_with_the_other_renderer_is_begun_again(built, static, tmp_path, monkeypatch):
+    options = Static(data=built.root, out=tmp_path / "pets", per_class=3, size=SIZE)
+    with monkeypatch.context() as patch:
+        patch.setattr(make_static.shutil, "rmtree", lambda *a, **k: None)  # a killed run removes nothing
+        patch.setattr(make_static, "_record", lambda *a: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            make(dataclasses.replace(options, renderer="device"))
+    assert [*tmp_path.glob("pets.partial/images/**/*.jpeg")]
+    out = make(options)
+    assert contents(out) == contents(static)
+    assert [p.name for p in tmp_path.iterdir()] == ["pets"]
+
+
+def test_the_record_names_the_renderer_and_the_version_of_the_crop(static):
+    record = json.loads((static / "static.json").read_text())
+    assert (record["renderer"], record["crop_version"]) == ("host", VERSION)
 
 
 @pytest.mark.full

@@ -1,7 +1,8 @@
-"""Images per second of making a static set, against a plain loop: torchvision on PIL in one process.
+"""Images per second of making a static set, against a plain loop: torchvision on PIL in one thread.
 
 Both read the same stored JPEGs and write the original and two MoCo v2 views of each as JPEGs of quality 75. Cases
-alternate (A B C A B C ...), and medians are compared. Ratios are comparable across days, absolute numbers are not.
+alternate (A B C A B C ...), and medians are compared, of wall time and of processor time, which other programs on the
+machine disturb less. Ratios are comparable across days, absolute numbers are not.
 
   python tools/bench/static.py --data data/shards/imagenet-full-val
 """
@@ -17,7 +18,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 from viewstream.shards.cli import parse, run
 
@@ -42,6 +43,7 @@ class Bench:
     per_class: Annotated[int, "images per class", 1] = 50
     size: Annotated[int, "side of a view, px", 16] = 224
     rounds: Annotated[int, "measured rounds, after one warm-up round", 1] = 3
+    scratch: Annotated[Path | None, "folder for output; a folder in memory excludes the disk"] = None
     out: Annotated[Path | None, "JSON to write"] = None
 
 
@@ -86,19 +88,26 @@ def ours(options: Bench, workers: int, out: Path) -> None:
     )
 
 
-def timed(case: Callable[[Path], None]) -> float:
-    """Seconds that a case takes; its output is removed."""
-    out = Path(tempfile.mkdtemp(prefix="static-"))
+class Spent(NamedTuple):
+    """Seconds that a case takes, on the clock and of all cores together."""
+
+    wall: float
+    cpu: float
+
+
+def timed(case: Callable[[Path], None], scratch: Path | None) -> Spent:
+    """What a case takes; its output is removed."""
+    out = Path(tempfile.mkdtemp(prefix="static-", dir=scratch))
     try:
-        start = time.perf_counter()
+        wall, cpu = time.perf_counter(), time.process_time()
         case(out)
-        return time.perf_counter() - start
+        return Spent(time.perf_counter() - wall, time.process_time() - cpu)
     finally:
         shutil.rmtree(out)
 
 
-def bench(options: Bench) -> dict[str, float]:
-    """Median images per second of each case, which are printed and written to `options.out`."""
+def bench(options: Bench) -> dict[str, Any]:
+    """Median images per second of each case, and what they cost; printed and written to `options.out`."""
     if options.data == Path():
         raise UserError("no images to augment: name a built set with --data")
     from viewstream.pipeline.static.write import chosen
@@ -106,16 +115,20 @@ def bench(options: Bench) -> dict[str, float]:
     images = len(chosen(Manifest.open(options.data), options.per_class))
     cases = {"plain loop": partial(plain_loop, options)}
     for workers in sorted({1, cores()}):
-        name = f"make_static, {workers} {'process' if workers == 1 else 'processes'}"
-        cases[name] = partial(ours, options, workers)
-    spent = in_rounds(cases, options.rounds, lambda name, _: timed(cases[name]))
-    speed = {name: images / statistics.median(seconds) for name, seconds in spent.items()}
+        cases[f"make_static, {workers} thread{'s' * (workers > 1)}"] = partial(ours, options, workers)
+    spent = in_rounds(cases, options.rounds, lambda name, _: timed(cases[name], options.scratch))
+    speed = {name: images / statistics.median(each.wall for each in all_) for name, all_ in spent.items()}
+    cpu = {name: 1e6 * statistics.median(each.cpu for each in all_) / images for name, all_ in spent.items()}
     for name, value in speed.items():
-        print(f"{name:>26}  {value:8.1f} img/s  {value / speed['plain loop']:.2f} of the plain loop")
+        ratio = value / speed["plain loop"]
+        print(
+            f"{name:>26}  {value:8.1f} img/s  {ratio:.2f} of the plain loop, {cpu[name]:.0f} us of processor time each"
+        )
+    results = {"images": images, "size": options.size, "images_per_s": speed, "cpu_us_per_image": cpu, "seconds": spent}
     if options.out:
         with atomic(options.out, "w") as file:
-            json.dump({"images": images, "size": options.size, "images_per_s": speed, "seconds": spent}, file, indent=1)
-    return speed
+            json.dump(results, file, indent=1)
+    return results
 
 
 def main() -> None:

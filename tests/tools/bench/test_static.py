@@ -14,6 +14,7 @@ def test_bench_static_measures_ours_and_the_plain_loop(program, built, tmp_path)
     assert done.returncode == 0, done.stderr
     results = json.loads(out.read_text())
     assert results["images"] == 4
-    assert {"plain loop", "make_static, 1 process"} <= results["images_per_s"].keys()
+    assert {"plain loop", "make_static, 1 thread"} <= results["images_per_s"].keys()
     assert min(results["images_per_s"].values()) > 0
+    assert results["cpu_us_per_image"].keys() == results["images_per_s"].keys()
     assert "of the plain loop" in done.stdout

@@ -11,8 +11,9 @@ import torch
 
 from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.errors import UserError
+from viewstream.tools.make_static import Static, make
 from viewstream.trainers.checkpoints.layouts import read
-from viewstream.trainers.evals import knn, neighbors
+from viewstream.trainers.evals import instdisc, knn, neighbors, stats
 from viewstream.trainers.recipes.options import Supervised
 from viewstream.trainers.tasks import model as model_module
 from viewstream.trainers.tasks.model import EvaluatedModel
@@ -159,6 +160,21 @@ def test_instance_discrimination_gives_accuracies_and_the_line_of_the_release(ru
     assert values == sorted(values)
     assert 0 < values[-1] <= 100
     assert "Mode: d-sd; Top1-5: [" in capsys.readouterr().out
+
+
+def test_a_static_set_of_either_renderer_measures_the_same(runs, built, static, tmp_path):
+    device = make(Static(data=built.root, size=32, renderer="device", out=tmp_path / "set"))
+    model = EvaluatedModel(Instdisc(checkpoint=str(runs / "moco/last.pt"), **COMMON), torch.device("cpu"))
+    measured = []
+    for folder in (static, device):
+        (original, *views), labels = model.views(str(folder), "normal")
+        ranks, ties = instdisc.ranks_and_ties(*instdisc.pair((original, *views), "sd-sd"), gallery="queries")
+        hits = knn.best_nn_hits(original, labels, views[0], labels, max_k=9, space="original")
+        d, one, two = (torch.nn.functional.normalize(x.double(), dim=1) for x in (original, *views))
+        parts = [stats.alignment(one, two), stats.alignment(d, one), stats.uniformity(one)]
+        measured.append((instdisc.accuracies(ranks, 5, 24, ties=ties).tolist(), hits.tolist(), torch.stack(parts)))
+    assert measured[0][:2] == measured[1][:2]
+    torch.testing.assert_close(measured[0][2], measured[1][2], rtol=0, atol=1e-4)
 
 
 @FULL
