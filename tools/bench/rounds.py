@@ -37,10 +37,10 @@ def in_rounds(names: Iterable[str], rounds: int, measure: Callable[[str, int], R
 
 
 def costs(cases: Mapping[str, Case], rounds: int) -> dict[str, Cost]:
-    """Wall and processor time per unit of each case, measured in turn; progress goes to stderr."""
+    """Wall and processor time per unit of each case, measured in turn; progress goes to a terminal."""
 
     def measure(name: str, number: int) -> tuple[float, float]:
-        print(f"\rround {number} of {rounds}: {name:<40}", end="", file=sys.stderr, flush=True)
+        _progress(f"round {number} of {rounds}: {name}")
         start, busy = time.perf_counter(), processor_seconds()
         units = cases[name](number)
         took = time.perf_counter() - start
@@ -48,7 +48,7 @@ def costs(cases: Mapping[str, Case], rounds: int) -> dict[str, Cost]:
         return 1e6 * took / units, 1e6 * (processor_seconds() - busy) / units
 
     found = in_rounds(cases, rounds, measure)
-    print("\r" + " " * 70 + "\r", end="", file=sys.stderr)
+    _progress("")
     return {name: Cost(*map(list, zip(*values, strict=True))) for name, values in found.items()}
 
 
@@ -83,6 +83,12 @@ def processor_seconds() -> float:
     that run."""
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + ended.ru_utime + ended.ru_stime + sum(map(_spent, _family("self")))
+
+
+def _progress(text: str) -> None:
+    """Show `text` in place of the last one, to a person."""
+    if sys.stderr.isatty():
+        print(f"\r{text:<70}" + "\r" * (not text), end="", file=sys.stderr, flush=True)
 
 
 def settle(seconds: float = 2.0) -> None:

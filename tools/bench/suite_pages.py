@@ -26,16 +26,17 @@ NAMES = {"README.md": "speed", "docs/performance.md": "tables"}  # page -> what 
 
 
 def write_pages(out: Path, root: Path | None) -> None:
-    """Charts and table.md into `out`; with `root` also the generated parts of its README and docs/performance.md."""
+    """Charts into `out`, and the generated parts of the pages under `root`; without it, table.md beside the charts."""
     parts = saved(out)
     for part, results in parts.items():
         if part == "flat":
             draw_flat(_sound(results), out / "flat.png")
         elif groups := {name: group for name, group in _sound(results).items() if group.get("floor")}:
             draw_groups(groups, out / f"{part}.png")
-    _write(out / "table.md", tables(parts) + "\n")
-    for page, text in generated(parts).items() if root else ():
-        assert root
+    if not root:
+        _write(out / "table.md", tables(parts) + "\n")
+        return
+    for page, text in generated(parts).items():
         _write(root / page, replaced((root / page).read_text(), NAMES[page], text))
 
 
