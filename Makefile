@@ -7,10 +7,10 @@ BIN := .venv/bin
 READY := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all bench gpu lint format clean
+.PHONY: help setup demo test test-all bench bench-check gpu lint format clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## Make or repair .venv (PYTHON=python3.12 picks the interpreter of a new one)
 	@bash .ci/setup
@@ -27,8 +27,11 @@ test: lint ## Lint, types, one case per law (GPU tests run where a GPU is)
 test-all: lint ## Lint, types and every test, the long ones too
 	$(BIN)/pytest $(ARGS)
 
-bench: $(READY) ## Speed of the loaders, side by side
-	$(BIN)/python tools/bench/loader.py $(ARGS)
+bench: $(READY) ## Speed beside floors and other programs, in parts: PART=loader, ...; none: all in turn
+	$(BIN)/python tools/bench/suite.py $(if $(PART),--part $(PART)) $(ARGS)
+
+bench-check: $(READY) ## A quick run whose ratios must not be far below the saved ones
+	$(BIN)/python tools/bench/suite.py --check $(ARGS)
 
 gpu: $(READY) ## What wants a GPU, in parts: PART=parity, sync, train or bench; none: all in turn
 	$(BIN)/python tools/bench/gpu.py $(if $(PART),--part $(PART)) $(ARGS)

@@ -10,11 +10,9 @@ Images are generated. Each case runs in a process of its own; its figures go int
 once, and a part that runs again measures what is missing or failed. table.md there shows all of them.
 """
 
-import json
 import re
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,9 +20,10 @@ from typing import Annotated, Any, Literal
 
 from viewstream.shards.cli import parse, run
 from viewstream.shards.errors import UserError
-from viewstream.shards.files import PAGE, atomic
-from viewstream.tools.bench.apart import Case, apart
+from viewstream.shards.files import PAGE
+from viewstream.tools.bench.apart import Case
 from viewstream.tools.bench.gpu_table import table
+from viewstream.tools.bench.parts import run_part
 from viewstream.tools.textures import CLASSES
 
 ROOT = Path(__file__).parents[2]
@@ -98,24 +97,6 @@ def _made(program: str, *words: object) -> None:
     done = subprocess.run([sys.executable, str(ROOT / "tools" / program), *map(str, words)], check=False)
     if done.returncode:
         raise UserError(f"{program} ended with code {done.returncode}: its message above names the reason")
-
-
-def run_part(todo: dict[str, Case], path: Path, minutes: float) -> bool:
-    """Run the cases that `path` has no figures of; whether all of them have some now."""
-    results: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    end = time.monotonic() + 60 * minutes
-    for name, case in todo.items():
-        if "error" not in results.get(name, {"error": ""}):
-            continue
-        if (left := end - time.monotonic()) < 20:
-            print(f"{path.stem}: the time is over before {name}; run the part again for what is missing", flush=True)
-            return False
-        begin = time.monotonic()
-        results[name] = apart(case, left)
-        print(f"{path.stem}: {name}: {results[name]} ({time.monotonic() - begin:.0f} s)", flush=True)
-        with atomic(path, "w") as file:
-            json.dump(results, file, indent=1)
-    return not any("error" in results[name] for name in todo)
 
 
 def main() -> None:

@@ -3,17 +3,15 @@
 
 Cases alternate (A B C A B C ...). The median of a case is compared with the floor: decoding the same JPEGs from memory
 with the same threads, nothing else. Ratios are comparable across days, absolute numbers are not. `decoded only` is the
-host's work under --crops device. Beside each rate stands the processor time per sample, on which other programs have
-less influence; it leaves out the worker processes of peers. Without --rendered the last line names what limits the
-speed, and what to change.
+host's work under --crops device. Beside each rate stands the processor time per sample, worker processes included, on
+which other programs have less influence. Without --rendered the last line names what limits the speed, and what to
+change.
 
   python tools/bench/loader.py --data data/shards/imagenet-lt6-train --loader all --views moco_v2 --peers
   python tools/bench/loader.py --data data/shards/cifar-train --loader ffcv,memory --size 32 --batch-size 256 --rendered
 """
 
 import statistics
-import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -25,7 +23,7 @@ from viewstream.pipeline.workers import share_of_cores
 from viewstream.shards.cli import Renamed, parse, run
 from viewstream.shards.errors import UserError, needs
 from viewstream.tools.bench.loader_job import Case, Job
-from viewstream.tools.bench.rounds import in_rounds
+from viewstream.tools.bench.rounds import costs
 
 
 @dataclass(frozen=True)
@@ -46,18 +44,10 @@ class Bench:
 
 
 def measured(todo: dict[str, Case], rounds: int) -> tuple[dict[str, float], dict[str, float]]:
-    """Medians of each case: samples per second, and us of processor time per sample; progress goes to stderr."""
-
-    def measure(name: str, number: int) -> tuple[float, float]:
-        print(f"\rround {number} of {rounds}: {name:<28}", end="", file=sys.stderr, flush=True)
-        start, busy = time.perf_counter(), time.process_time()
-        samples = todo[name](number)
-        return samples / (time.perf_counter() - start), 1e6 * (time.process_time() - busy) / samples
-
-    results = {name: zip(*values, strict=True) for name, values in in_rounds(todo, rounds, measure).items()}
-    print("\r" + " " * 60 + "\r", end="", file=sys.stderr)
-    medians = {name: tuple(map(statistics.median, columns)) for name, columns in results.items()}
-    return {name: rate for name, (rate, _) in medians.items()}, {name: cost for name, (_, cost) in medians.items()}
+    """Medians of each case: samples per second, and us of processor time per sample."""
+    found = costs(todo, rounds)
+    rates = {name: 1e6 / statistics.median(cost.wall) for name, cost in found.items()}
+    return rates, {name: statistics.median(cost.cpu) for name, cost in found.items()}
 
 
 def main() -> None:
@@ -70,6 +60,7 @@ def main() -> None:
     from viewstream.pipeline.choose import open_set  # with torch, after --help, which needs none
     from viewstream.tools.bench.loader_cases import cases
     from viewstream.tools.bench.loader_report import report
+    from viewstream.tools.bench.peers import PEERS, peers_of
 
     manifest, threads = open_set(options.data), options.workers or share_of_cores()
     views = views_of(options.views, options.size)
@@ -78,8 +69,11 @@ def main() -> None:
         raise UserError(f"--views {options.views} makes no random crops: choose a recipe that does")
     job = Job(manifest, crops, options.batch_size, options.batches, threads, options.rendered)
     times: dict[str, Times] = {}
-    rates, costs = measured(cases(job, views, options.loader, options.peers, times), options.rounds)
-    report(job, views, rates, costs, times, options.out)
+    others, left_out = peers_of(job, PEERS if options.peers else ())
+    for name, reason in left_out.items():
+        print(f"{name} is left out: {reason}")
+    rates, processor = measured(cases(job, views, options.loader, times) | others, options.rounds)
+    report(job, views, rates, processor, times, options.out)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The cases of loader.py: the floor (decoding alone), every loader of this project, and other loaders."""
+"""The cases of loader.py: the floor (decoding alone), and every loader of this project."""
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -16,7 +16,6 @@ from viewstream.pipeline.plan.orders import WindowShuffle
 from viewstream.pipeline.timing import Times
 from viewstream.shards.errors import choose, installed
 from viewstream.tools.bench.loader_job import Case, Job
-from viewstream.tools.bench.peers import PEERS
 
 FLOOR = "floor: decode only"
 CHUNK = 16  # images per task of the floor
@@ -60,9 +59,8 @@ def ours(name: str, job: Job, views: Views, times: dict[str, Times], *, crop_on_
     return case
 
 
-def cases(job: Job, views: Views, loader: str, peers: bool, times: dict[str, Times]) -> dict[str, Case]:
-    """The floor, `loader` (several names, or "all" that read files of the set), the first one without crops, and the
-    peers that are installed."""
+def cases(job: Job, views: Views, loader: str, times: dict[str, Times]) -> dict[str, Case]:
+    """The floor, `loader` (several names, or "all" that read files of the set), and the first one without crops."""
     formats = job.manifest.info.formats
     names = [name for name in READERS if name.partition("-")[0] in formats]
     if loader != "all":
@@ -72,9 +70,4 @@ def cases(job: Job, views: Views, loader: str, peers: bool, times: dict[str, Tim
     found = {FLOOR: floor(job)} | {name: ours(name, job, views, times) for name in names}
     if (reader := "webdataset" if "webdataset" in names else names[0]) in READERS:
         found[f"{reader}, decoded only"] = ours(reader, job, views, times, crop_on_device=True)
-    for name, (package, form, peer) in PEERS.items() if peers else ():
-        if form in formats and installed(package):
-            found[name] = peer(job)
-        else:
-            print(f"{name} is left out: it needs {package} and a set in format {form}")
     return found

@@ -1,21 +1,25 @@
 """Other loaders on the same images, for `loader.py --peers`: random crops and flips as uint8, no color work.
 
-Each is set up as in its own documentation, with the same crops, batch and number of threads or processes. They draw
-crops by their own rules, as they do for their users.
+Stock ones are set up as in their own documentation, with the same crops, batch and number of threads or processes, and
+draw crops by their own rules, as they do for their users. The others are the quickest that one can write by hand.
 """
 
-import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
-from typing import Any
-
-import numpy as np
-import torch
-from torchvision import transforms
+from typing import Any, NamedTuple
 
 from viewstream.augment.spec import RandomResizedCrop
-from viewstream.shards.errors import needs
+from viewstream.shards.errors import installed, needs
 from viewstream.tools.bench.loader_job import Case, Job
+from viewstream.tools.bench.peers_pooled import (
+    simplejpeg_area,
+    simplejpeg_linear,
+    simplejpeg_pil,
+    simplejpeg_v2,
+    torchvision_v2,
+)
+from viewstream.tools.bench.peers_spdl import spdl_once, stock_spdl
+from viewstream.tools.bench.peers_streams import stock_litdata, stock_streaming
 from viewstream.tools.bench.peers_torch import stock_webdataset, torchvision_folder
 
 
@@ -57,40 +61,47 @@ def stock_dali(job: Job) -> Case:
     return lambda epoch: sum(len(pipe.run()[0]) for _ in range(steps))
 
 
-def stock_spdl(job: Job) -> Case:
-    """SPDL's threads: FFmpeg decodes a file again for every view, then crops, resizes and flips it."""
-    io, pipeline = needs("spdl.io"), needs("spdl.pipeline")
-    rows = list(range(job.samples))
+class Peer(NamedTuple):
+    """Another loader: `antialiased` unless large boxes lose pixels between the samples."""
 
-    def view(packets: Any, crop: RandomResizedCrop, row: int) -> Any:
-        like = torch.empty(1).expand(1, int(job.manifest.height[row]), int(job.manifest.width[row]))
-        top, left, height, width = transforms.RandomResizedCrop.get_params(like, list(crop.area), list(crop.ratio))
-        flip = ",hflip" if random.random() < 0.5 else ""
-        moves = f"crop={width}:{height}:{left}:{top},scale={crop.size}:{crop.size}:flags=bilinear{flip}"
-        frames = io.decode_packets(packets.clone(), filter_desc=f"{moves},format=pix_fmts=rgb24")
-        return io.to_numpy(io.convert_frames(frames))
-
-    def views(row: int) -> list[Any]:
-        packets = io.demux_image(str(job.manifest.path(row)))
-        return [view(packets, crop, row) for crop in job.crops]
-
-    def stacked(samples: list[list[Any]]) -> list[np.ndarray]:
-        return [np.stack(images) for images in zip(*samples, strict=True)]
-
-    def run(epoch: int) -> int:
-        builder = pipeline.PipelineBuilder().add_source(random.sample(rows, len(rows)))
-        builder = builder.pipe(views, concurrency=job.threads).aggregate(job.batch).pipe(stacked).add_sink(2)
-        started = builder.build(num_threads=job.threads, max_failures=0)
-        with started.auto_stop():
-            return sum(len(batch[0]) for batch in started)
-
-    return run
+    packages: tuple[str, ...]
+    form: str  # of the set that it reads
+    case: Callable[[Job], Case]
+    antialiased: bool = True
 
 
-PEERS: dict[str, tuple[str, str, Callable[[Job], Case]]] = {  # name -> package, format it reads, case
-    "stock ffcv": ("ffcv", "ffcv", stock_ffcv),
-    "stock DALI": ("nvidia.dali", "webdataset", stock_dali),
-    "stock webdataset": ("webdataset", "webdataset", stock_webdataset),
-    "torchvision folder": ("torchvision", "folder", torchvision_folder),
-    "SPDL": ("spdl", "folder", stock_spdl),
+PEERS: dict[str, Peer] = {
+    "stock ffcv": Peer(("ffcv",), "ffcv", stock_ffcv),
+    "stock DALI": Peer(("nvidia.dali",), "webdataset", stock_dali),
+    "stock webdataset": Peer(("webdataset",), "webdataset", stock_webdataset),
+    "torchvision folder": Peer(("torchvision",), "folder", torchvision_folder),
+    "litdata": Peer(("litdata",), "webdataset", stock_litdata),
+    "streaming": Peer(("streaming",), "webdataset", stock_streaming),
+    "SPDL": Peer(("spdl.io",), "folder", stock_spdl),
+    "SPDL, one decode + cv2 area": Peer(("spdl.io", "cv2"), "folder", spdl_once),
+    "simplejpeg + v2 antialias": Peer(("torchvision",), "webdataset", simplejpeg_v2),
+    "simplejpeg + cv2 area": Peer(("cv2",), "webdataset", simplejpeg_area),
+    "simplejpeg + PIL": Peer(("PIL",), "webdataset", simplejpeg_pil),
+    "torchvision decode + v2 antialias": Peer(("torchvision",), "webdataset", torchvision_v2),
+    "simplejpeg + cv2 linear": Peer(("cv2",), "webdataset", simplejpeg_linear, antialiased=False),
 }
+STOCK = (*list(PEERS)[:7],)  # set up as in their documentation; the others are written by hand
+
+
+def peers_of(job: Job, chosen: Iterable[str] = PEERS) -> tuple[dict[str, Case], dict[str, str]]:
+    """The cases of the peers that can run here, and what the others need."""
+    found: dict[str, Case] = {}
+    left_out: dict[str, str] = {}
+    for name in chosen:
+        peer = PEERS[name]
+        absent = [package for package in peer.packages if not installed(package)]
+        if peer.form not in job.manifest.info.formats:
+            left_out[name] = f"it needs a set in format {peer.form}"
+        elif absent:
+            left_out[name] = f"it needs {' and '.join(absent)}"
+        else:
+            try:
+                found[name] = peer.case(job)
+            except ImportError as error:  # a library under the package is absent
+                left_out[name] = str(error).partition("\n")[0]
+    return found, left_out

@@ -17,7 +17,7 @@ Transform = Callable[[Any], Any]
 
 def torchvision_folder(job: Job) -> Case:
     """ImageFolder and DataLoader."""
-    data = ImageFolder(str(job.manifest.root / "folder"), transform=_transform(job))
+    data = ImageFolder(str(job.manifest.root / "folder"), transform=transform(job))
     options: dict[str, Any] = {"num_workers": job.threads, "persistent_workers": True, "drop_last": True}
     loader = DataLoader(data, job.batch, shuffle=True, **options)
     return lambda epoch: sum(len(batch[1]) for batch in islice(loader, job.batches))
@@ -32,14 +32,14 @@ def stock_webdataset(job: Job) -> Case:
         .shuffle(500)
         .decode("pil")
         .to_tuple("jpg", "cls")
-        .map_tuple(_transform(job), _same)
+        .map_tuple(transform(job), _same)
         .slice(job.samples // job.threads)
     )
     loader = DataLoader(data, job.batch, num_workers=job.threads, persistent_workers=True)
     return lambda epoch: sum(len(batch[1]) for batch in loader)
 
 
-def _transform(job: Job) -> Transform:
+def transform(job: Job) -> Transform:
     """An image -> one uint8 tensor per crop; plain functions, which worker processes can receive."""
     views = []
     for crop in job.crops:

@@ -1,31 +1,22 @@
 """The programs for a GPU measure on a CPU what they would measure there, and keep what they have measured."""
 
-import importlib
 import json
 import os
 import sys
 import time
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
 
 from viewstream.shards.errors import UserError
-from viewstream.tools.bench import gpu, gpu_steps
+from viewstream.tools.bench import gpu, gpu_steps, parts
 from viewstream.tools.bench.apart import apart
 from viewstream.tools.bench.gpu_loaders import gap, rate
 from viewstream.tools.bench.gpu_table import table
 
 TINY = {"arch": "test_resnet", "size": 32, "batch": 16}
-
-
-@pytest.fixture
-def cases(monkeypatch):
-    """Cases that a process of its own can import, which gets the path of this one."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    return importlib.import_module("bench_cases")
 
 
 def test_without_a_gpu_nothing_is_made(monkeypatch, tmp_path):
@@ -97,16 +88,16 @@ def test_a_part_keeps_each_figure_and_runs_again_what_failed(cases, tmp_path, mo
         except ValueError as error:
             return {"error": f"ValueError: {error}"}
 
-    monkeypatch.setattr(gpu, "apart", at_once)
+    monkeypatch.setattr(parts, "apart", at_once)
     path = tmp_path / "sync.json"
-    assert not gpu.run_part({"moco, eager": cases.half, "byol, eager": cases.broken}, path, 5)
+    assert not parts.run_part({"moco, eager": cases.half, "byol, eager": cases.broken}, path, 5)
     assert json.loads(path.read_text()) == {
         "moco, eager": {"checked": 50},
         "byol, eager": {"error": "ValueError: no kernel"},
     }
     assert "* byol, eager: ValueError: no kernel" in table(tmp_path)
-    assert gpu.run_part(
+    assert parts.run_part(
         {"moco, eager": cases.broken, "byol, eager": cases.half}, path, 5
     )  # moco has its figure and is not run
     assert "| byol, eager | 50 |" in table(tmp_path)
-    assert not gpu.run_part({"kcl, eager": cases.half}, path, 0.1)
+    assert not parts.run_part({"kcl, eager": cases.half}, path, 0.1)

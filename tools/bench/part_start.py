@@ -1,0 +1,50 @@
+"""How long programs take to start, for suite.py: against Python and torch alone."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from viewstream.tools.bench.apart import Case
+from viewstream.tools.bench.machine import ROOT
+from viewstream.tools.bench.rounds import compared
+from viewstream.tools.bench.suite_sets import Setting
+
+HERE = ROOT / "tools"  # its viewstream.py hands on this checkout, installed or not
+FLOOR = "python, import torch"
+RUN = ("--method", "moco", "--arch", "test_resnet", "--size", 32, "--queue", 64, "--bn-groups", 1, "--epochs", 1)
+
+
+def groups(setting: Setting) -> dict[str, Case]:
+    """Programs from their start to their end, with warm caches."""
+    return {"start of programs": partial(starts, setting)}
+
+
+def starts(setting: Setting) -> dict[str, Any]:
+    """A round starts each program once; the last one trains for one step and saves its checkpoint."""
+    data = setting.set(32, copies=1)
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "run"
+        train = ("trainers/train.py", *RUN, "--batch-size", len(data), "--data", data.root, "--out", out)
+        commands: dict[str, tuple[object, ...]] = {
+            FLOOR: ("-c", "import torch"),
+            "import viewstream.shards": ("-c", "import viewstream.shards"),
+            "every name of viewstream.pipeline": ("-c", "from viewstream.pipeline import *"),
+            "inspect_shards.py --help": ("tools/inspect_shards.py", "--help"),
+            "train.py --help": ("trainers/train.py", "--help"),
+            "train.py, one step and its checkpoint": train,
+        }
+        todo = {name: partial(_started, out, words) for name, words in commands.items()}
+        return compared(todo, setting.rounds, unit="start", floor=FLOOR)
+
+
+def _started(out: Path, words: tuple[object, ...], number: int) -> float:
+    """Run Python with `words` to its end; the folder of an earlier run is removed before."""
+    shutil.rmtree(out, ignore_errors=True)
+    command = [sys.executable, *map(str, words)]
+    subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(HERE)}, check=True, capture_output=True)
+    return 1.0

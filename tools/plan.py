@@ -1,0 +1,147 @@
+"""What a training will need before it is started: which stage limits it, cores, loader, disk, memory, hours.
+
+The host's side is computed from what each stage costs on one core (docs/results/cpu/costs.json, tools/plan_model.py),
+as if cores did not disturb each other, which was measured on two. A GPU's rate is `--step-rate`, or a figure of
+`make gpu` in docs/results; without either only the host's side is answered.
+
+  python tools/plan.py --gpus 8 --arch resnet50 --recipe moco_v2 --images 1.28M
+  python tools/plan.py --gpus 1 --data data/shards/imagenet-lt6-train --step-rate 1200
+"""
+
+import json
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+from viewstream.shards.cli import parse, run
+
+# isort: split
+from viewstream.augment.recipes import views_of
+from viewstream.augment.spec import Views, size_of
+from viewstream.shards.engine import cores
+from viewstream.shards.errors import UserError
+from viewstream.shards.manifest import Manifest
+from viewstream.tools.plan_model import Costs, Image, Way, of_side, ways
+from viewstream.trainers.recipes import recipe_named
+from viewstream.trainers.recipes.options import Recipe
+
+RESULTS = Path(__file__).parents[1] / "docs/results"
+BATCHES = 6  # of pinned memory per GPU: four ahead, one in use, one that is copied
+SHARD = 256e6  # bytes, as the builder makes them
+SCALE = {"k": 1e3, "M": 1e6, "G": 1e9}
+
+
+@dataclass(frozen=True)
+class Question:
+    """The training to plan"""
+
+    gpus: Annotated[int, "GPUs of one machine", 1] = 1
+    recipe: Annotated[str, "named recipe (`python trainers/train.py --list-recipes`)"] = "moco_v2"
+    arch: Annotated[str, "backbone (the one of the recipe)"] = ""
+    images: Annotated[str, "images of the set: a number, or one with k, M or G after it"] = "1.28M"
+    side: Annotated[int, "longest side of the stored images, px", 16] = 400
+    data: Annotated[Path | None, "built set whose number and sizes of images count instead"] = None
+    cores: Annotated[int, "cores of the machine with the GPUs (those of this machine)", 0] = 0
+    step_rate: Annotated[float, "images/s that a GPU trains when it never waits (a saved figure of `make gpu`)", 0] = (
+        0.0
+    )
+    costs: Annotated[Path, "figures of `make bench PART=costs`"] = RESULTS / "cpu/costs.json"
+
+
+class Set(NamedTuple):
+    """The images of a training."""
+
+    count: float
+    image: Image
+
+
+def number(text: str) -> float:
+    """`1.28M` -> 1,280,000; UserError for anything else."""
+    try:
+        return float(text.rstrip("kMG")) * SCALE.get(text[-1:], 1)
+    except ValueError as error:
+        raise UserError(f"--images {text!r} is not a number: write it like 1281167, 1.28M or 400M") from error
+
+
+def images_of(question: Question) -> Set:
+    if question.data is None:
+        return Set(number(question.images), of_side(question.side))
+    data = Manifest.open(question.data)
+    pixels = data.height.astype(float) * data.width
+    return Set(len(data), Image(float(pixels.mean()) / 1e6, float(data.bytes.mean()) / 1e3))
+
+
+def step_rate(question: Question, recipe: Recipe) -> tuple[float, str]:
+    """Images/s of a GPU that never waits, and where the figure is from; 0 where none is known."""
+    if question.step_rate:
+        return question.step_rate, "--step-rate"
+    for path in sorted(RESULTS.glob("*/train.json")):
+        found = json.loads(path.read_text()).get(f"{recipe.method}, {recipe.arch}", {})
+        if "seconds" in found:
+            return found["batch"] / found["seconds"]["resident"], f"measured on {path.parent.name}"
+    return 0.0, ""
+
+
+def answer(question: Question, recipe: Recipe, costs: Costs) -> list[str]:
+    """The lines of the plan."""
+    views, data, here = views_of(recipe.views, recipe.size), images_of(question), question.cores or cores()
+    found, (gpu, source) = ways(costs, data.image, views), step_rate(question, recipe)
+    lines = [
+        f"{recipe.method}, {recipe.arch}, views {recipe.views} of {recipe.size} px; {data.count:,.0f} images of "
+        f"{data.image.megapixels:.2f} megapixels and {data.image.kilobytes:.0f} kB",
+        f"one core ({costs.machine}):",
+    ]
+    lines += [f"  {way.flags:<15} {way.rate:7.0f} images/s: {_stages(way)}" for way in found]
+    chosen, rate = found[0], here * found[0].rate
+    if gpu:
+        want = gpu * question.gpus
+        chosen = next((way for way in found if here * way.rate >= want), found[-1])
+        rate = min(want, here * chosen.rate)
+        needed = ", ".join(f"{gpu / way.rate:.1f} with {way.flags}" for way in found)
+        lines += [f"a GPU: {gpu:.0f} images/s ({source}); cores that feed it: {needed}"]
+        limit = "the step" if rate == want else max(chosen.stages, key=lambda stage: chosen.stages[stage])
+        lines += [f"limits on {here} cores: {limit}, at {rate:.0f} of {want:.0f} images/s"]
+    else:
+        lines += [
+            f"no rate of {recipe.method}, {recipe.arch} on a GPU is known: `make gpu PART=train` measures it, "
+            f"--step-rate names it. {here} cores deliver {rate:.0f} images/s"
+        ]
+    lines += [f"take: --loader {_loader(data)} {chosen.flags} --workers {max(1, here // question.gpus)}"]
+    return lines + _storage(data, recipe, views, question.gpus, rate)
+
+
+def _storage(data: Set, recipe: Recipe, views: Views, gpus: int, rate: float) -> list[str]:
+    """Shards, disk, memory, reading, hours."""
+    stored, hours = data.count * data.image.kilobytes * 1e3, data.count / rate / 3600
+    batch = 3 * sum(size_of(view) ** 2 for view in views) * recipe.batch_size / gpus
+    pinned = BATCHES * 2 ** math.ceil(math.log2(batch)) * gpus
+    return [
+        f"shards: {max(1, math.ceil(stored / SHARD)):,} tars of {min(stored, SHARD) / 1e6:.0f} MB; disk: "
+        f"{stored / 1e9:.1f} GB for each format",
+        f"memory: {pinned / 1e9:.1f} GB for batches of {gpus} GPUs, and {stored / 1e9:.1f} GB where the page cache is "
+        "to hold the set",
+        f"reading: {rate * data.image.kilobytes / 1e3:.0f} MB/s from the disk or network until the page cache holds it",
+        f"at {rate:.0f} images/s an epoch takes {hours:.2f} h, {recipe.epochs} epochs {hours * recipe.epochs:.1f} h",
+    ]
+
+
+def _loader(data: Set) -> str:
+    """A small set is held in memory, decoded."""
+    return "memory" if data.count * data.image.megapixels * 3e6 < 2e9 else "ffcv"
+
+
+def _stages(way: Way) -> str:
+    return ", ".join(f"{stage} {us:.0f}" for stage, us in way.stages.items() if us) + " us"
+
+
+def main() -> None:
+    (question,) = parse(Question(), description=__doc__ or "")
+    recipe = recipe_named(question.recipe)
+    if question.arch:
+        recipe = replace(recipe, arch=question.arch)
+    print("\n".join(answer(question, recipe, Costs.load(question.costs))))
+
+
+if __name__ == "__main__":
+    run(main)
