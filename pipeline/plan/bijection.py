@@ -22,18 +22,12 @@ SMALL = 1024  # up to this number of ids MORE rounds: halves of few bits mix les
 def scattered(position: np.ndarray, size: int | np.ndarray, key: np.ndarray) -> np.ndarray:
     """[M] int64: where a permutation of the numbers below `size` takes each `position` [M] below it. `size` and uint64
     `key`, which chooses the permutation, are one for all positions or one for each."""
-    words = (np.asarray(word).astype(np.uint64, copy=False) for word in (position, size, key))
-    position, size, key = (np.broadcast_to(word, len(position)) for word in words)
+    words = [np.array(word, np.uint64, ndmin=1) for word in (position, size, key)]  # copies: of one type for the kernel
     if NUMBA:
         from .kernel import scatter  # compiled on first use
 
-        return scatter(position, size, key, SMALL, ROUNDS, MORE)
-    return _scattered(position, size, key)
-
-
-def warm_up() -> None:
-    """Compile the kernel or load it from numba's cache."""
-    scattered(np.zeros(1, np.int64), 1, np.zeros(1, np.uint64))
+        return scatter(*words, SMALL, ROUNDS, MORE)
+    return _scattered(*(np.broadcast_to(word, len(words[0])) for word in words))
 
 
 def _scattered(position: np.ndarray, size: np.ndarray, key: np.ndarray) -> np.ndarray:

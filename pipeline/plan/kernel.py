@@ -1,13 +1,11 @@
 """The keyed permutation of `bijection` in numba; the only module of this folder that needs numba."""
 
 import numpy as np
-from numba import types
 
 from ...shards.kernels import njit
 from ...shards.keyed import STEP
 
 U = np.uint64  # numba makes a float of a sum of signed and unsigned numbers
-_WORDS = types.Array(types.uint64, 1, "A", readonly=True)  # also one number for all positions, without a copy
 
 
 @njit(inline="always")
@@ -19,17 +17,18 @@ def _mix(x):
     return x ^ (x >> U(31))
 
 
-@njit(types.int64[::1](_WORDS, _WORDS, _WORDS, types.uint64, types.int64, types.int64), nogil=True, cache=True)
+@njit(nogil=True, cache=True)
 def scatter(position, size, key, small, few, more):
-    """As `scattered`, for words [M] uint64: in `more` rounds for sizes up to `small`, else in `few`."""
+    """As `scattered`, for uint64 `position` [M], `size` and `key` [M] or [1]; `more` rounds up to size `small`, else
+    `few`."""
     out = np.empty(len(position), np.int64)
     for i in range(len(position)):
-        n, k, x = size[i], key[i], position[i]
+        n, k, x = size[min(i, len(size) - 1)], key[min(i, len(key) - 1)], position[i]
         half = U(1)
         while (U(1) << (half + half)) < n:
             half += U(1)
         mask = (U(1) << half) - U(1)
-        rounds = few if n > small else more
+        rounds = few if n > U(small) else more
         if x < U(2) and n > U(1):  # the network is an even permutation: a swap of two positions for half of all keys
             x ^= k >> U(63)
         while True:
@@ -42,3 +41,9 @@ def scatter(position, size, key, small, few, more):
                 break
         out[i] = x
     return out
+
+
+def warm_up() -> None:
+    """Call what Python calls, with arrays of the types that it passes."""
+    one = np.ones(1, np.uint64)
+    scatter(one - one, one, one, 1, 1, 1)

@@ -59,6 +59,8 @@ class RowPrefetcher:
         for sweep in sweeps(self._rows):
             taken += len(sweep)
             if taken <= self._popped:  # the caller has passed these rows
+                with self._changed:
+                    self._missed.difference_update(sweep.tolist())
                 continue
             for row in sweep[np.argsort(self._place(sweep))].tolist():
                 with self._changed:

@@ -3,12 +3,13 @@
 import importlib.util
 import shutil
 import threading
+import time
 
 import numpy as np
 import pytest
 
 from viewstream.pipeline.readers import ffcv
-from viewstream.pipeline.readers.row_prefetch import RowPrefetcher, free_memory
+from viewstream.pipeline.readers.row_prefetch import SWEEP, RowPrefetcher, free_memory
 from viewstream.shards.formats.beton import Layout
 
 
@@ -57,6 +58,33 @@ def test_the_prefetcher_keeps_to_its_limit_and_drops_missed_rows():
         assert prefetcher.pop(row) in (None, b"%010d" % row)
     prefetcher.close()
     assert max(held) <= 510
+
+
+def test_the_prefetcher_takes_the_order_as_it_reads_and_remembers_no_row_that_was_passed():
+    taken, read, go = [], [], threading.Event()
+
+    def parts():
+        for begin in range(0, 8 * SWEEP, 256):
+            taken.append(begin)
+            yield np.arange(begin, begin + 256)
+
+    def slow(row):
+        read.append(row)
+        go.wait(30)
+        return b"0"
+
+    prefetcher = RowPrefetcher(slow, parts(), np.negative, 10)
+    while not read:
+        time.sleep(0.001)
+    assert len(taken) == SWEEP // 256
+    for row in range(4 * SWEEP):  # faster than the thread
+        assert prefetcher.pop(row) is None
+    go.set()
+    while len(read) < 2:
+        time.sleep(0.001)
+    assert read[1] >= 4 * SWEEP
+    assert not prefetcher._missed
+    prefetcher.close()
 
 
 def test_free_memory_is_the_lower_of_machine_and_container(tmp_path):
