@@ -7,6 +7,7 @@ real images, synthetic ones are used: smooth colors with edges and grain.
 """
 
 import io
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +21,9 @@ from PIL import Image
 from viewstream.shards.errors import UserError
 from viewstream.shards.files import atomic
 from viewstream.shards.manifest import Manifest
+
+PLANES = "Planes of JPEGs with halved colors, device renderer"
+PLANAR = ("crop bilinear", "moco_v2", "evaluation")  # whose crops are planar; other recipes add the same ops to them
 
 
 @dataclass(frozen=True)
@@ -80,13 +84,20 @@ def main() -> None:
         raise UserError("--sizes names no size: give some, as in 32,96,224")
 
     from viewstream.tools.bench.parity_gaps import chosen, measure_all  # with torch, after --help, which needs none
-    from viewstream.tools.bench.parity_renderers import renderers
+    from viewstream.tools.bench.parity_renderers import PlanesCrop, renderers
     from viewstream.tools.bench.parity_tables import ABOUT, tables, versions
 
     names, compared = chosen(options.only), renderers(options.dali)
     description, images = load(options)
     images = sorted(images, key=len)  # similar heights together: the device crop pads a batch to its largest image
-    found = tables(measure_all(names, options.sizes, images, compared), options.sizes, compared)
+    gaps = measure_all(names, options.sizes, images, compared)
+    if planar := [name for name in names if name in PLANAR]:
+        try:
+            compared[PLANES] = crop = PlanesCrop(images)
+            gaps |= measure_all(planar, options.sizes, crop.shown, {PLANES: crop})
+        except UserError as error:
+            print(f"planes are left out: {error}", file=sys.stderr)
+    found = tables(gaps, options.sizes, compared)
     print(f"{description}: mean / p99 / max of the difference, in levels of 8 bits\n\n{found}")
     if options.out:
         flag = "--dali" if options.dali else "--no-dali"

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+import simplejpeg
 import torch
 from torch import Tensor
 
@@ -10,9 +11,12 @@ from viewstream.augment.crops import crop_params, on_device, rest
 from viewstream.augment.draw import Draws
 from viewstream.augment.renderers import dali, dali_graph, dali_inputs, device, host, kornia, packing, resample
 from viewstream.augment.spec import View, size_of
+from viewstream.pipeline.cut.planes import can_crop, crop_of_planes
 from viewstream.pipeline.cut.resize import resized_crop
+from viewstream.pipeline.turbojpeg import PlaneDecoder, room
 from viewstream.shards.errors import installed, needs
 
+QUALITY = 90  # of JPEGs, as built sets have it
 Images = list[np.ndarray]  # [H, W, 3] uint8 each
 # Row i of the draws belongs to image i -> [N, 3, S, S] float32, normalized
 Renderer = Callable[[View, Images, Draws], Tensor]
@@ -71,6 +75,28 @@ def dali_crop(view: View, images: Images, draws: Draws) -> Tensor:
     if not left:  # finished and normalized
         return pixels.permute(0, 3, 1, 2)
     return device.render(left, pixels, torch.from_numpy(packing.pack(dali.rest(view, draws), n)))
+
+
+class PlanesCrop:
+    """Images as JPEGs with halved colors `shown` them, whose planes the numba kernel crops (`--decode planes`); the
+    device renderer renders. UserError without libturbojpeg."""
+
+    def __init__(self, images: Images):
+        self._decode = PlaneDecoder()
+        jpegs = [simplejpeg.encode_jpeg(image, QUALITY, "RGB", "420") for image in images]
+        self.shown = [simplejpeg.decode_jpeg(jpeg) for jpeg in jpegs]
+        self._jpeg_of = {id(image): jpeg for image, jpeg in zip(self.shown, jpegs, strict=True)}
+
+    def __call__(self, view: View, images: Images, draws: Draws) -> Tensor:
+        boxes, size = crop_params(view, draws, sides(images)), size_of(view)
+        pixels = _host_crop(view, images, draws).numpy()  # stays where planes cannot be cropped
+        for image, box, planar, out in zip(images, boxes, can_crop(boxes[:, None]), pixels, strict=True):
+            height, width = image.shape[:2]
+            buffer = np.empty(room(height, width), np.uint8)
+            planes = self._decode(self._jpeg_of[id(image)], height, width, buffer)
+            if planes and planar:
+                crop_of_planes(*planes, box, size, out.reshape(-1))
+        return _render(device.render, view, torch.from_numpy(pixels), draws)
 
 
 def sides(images: Images) -> np.ndarray:

@@ -30,6 +30,11 @@ edge of a box where PIL drops the filter's taps, which shows in the outermost pi
 two levels. In a small view at 32 px, which is 14 px wide, that ring is every fourth pixel. kornia blurs with a Gaussian
 of the drawn sigma, over as many pixels as PIL reaches; else it differs from the device renderer by rounding alone.
 
+`--decode planes` is compared with the same JPEGs (quality 90, halved colors) decoded to RGB. libjpeg clips each pixel
+of the image to 0..255, the crop of planes each pixel of the view: at the edges of colors that RGB cannot hold a view
+differs by tens of levels; without that clipping the difference is rounding, one level. Boxes that shrink more than
+eight times, common at 32 px, are cropped from RGB.
+
 Made with {versions}.
 
     python tools/bench/parity.py --pictures FOLDER --count {count} {dali} --out docs/parity.md

@@ -1,12 +1,14 @@
 """The table of parity covers renderers, ops and recipes, and marks gaps over their limits."""
 
+from ctypes.util import find_library
+
 import numpy as np
 import pytest
 
 from viewstream.shards.errors import UserError
 from viewstream.tools.bench.parity import Parity, load, synthetic
 from viewstream.tools.bench.parity_gaps import cases, chosen, limits, measure
-from viewstream.tools.bench.parity_renderers import dali_crop, host_crop, renderers
+from viewstream.tools.bench.parity_renderers import PlanesCrop, dali_crop, host_crop, renderers
 from viewstream.tools.bench.parity_tables import cell
 
 
@@ -69,3 +71,11 @@ def test_dali_is_measured_on_images_without_a_decoder(name):
     view = cases(96)[name]
     gap = measure(view, images, {"dali": dali_crop})["dali"]
     assert 0 < gap.mean < limits(name, view, dali_crop).mean
+
+
+@pytest.mark.skipif(not find_library("turbojpeg"), reason="no libturbojpeg")
+def test_planes_are_measured_on_the_jpegs_that_the_reference_sees():
+    crop = PlanesCrop([synthetic(np.random.default_rng(seed)) for seed in range(3)])
+    view = cases(96)["crop bilinear"]
+    gaps = measure(view, crop.shown, {"planes": crop, "rgb": host_crop})
+    assert gaps["rgb"].mean < gaps["planes"].mean < limits("crop bilinear", view, crop).mean
