@@ -138,10 +138,13 @@ class FolderReader(SampleReader):
     def read(self, row: int, field: str = "") -> bytes:
         """JPEG of a row. UserError for any `field`."""
         image_only(field, "the folder format")
-        path = self.manifest.path(row)
         try:
-            return path.read_bytes()
+            with FileIO(
+                f"{self.manifest.root}/folder/{self.manifest.keys[row]}.jpg"
+            ) as file:  # no Path: a third faster
+                return file.readall()
         except OSError as error:
+            path = self.manifest.path(row)
             raise UserError(
                 f"cannot read {path} ({error.strerror}): the set is incomplete, {self.manifest.repair()}"
             ) from error
