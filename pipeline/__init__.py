@@ -9,6 +9,7 @@ from ..shards.faces import hand_on
 from ..shards.formats.reader import SampleReader
 from .plan.order import Order, Plan, permutation
 from .plan.orders import Balanced, WindowShuffle, shuffle_quality
+from .plan.step import Epoch, Step, listed
 
 if TYPE_CHECKING:
     from .adapters.dataset import as_dataset
@@ -24,6 +25,7 @@ __all__ = [
     "Balanced",
     "Batch",
     "DaliLoader",
+    "Epoch",
     "Loader",
     "LoaderOptions",
     "MemoryLoader",
@@ -31,9 +33,11 @@ __all__ = [
     "Plan",
     "SampleReader",
     "StaticSet",
+    "Step",
     "ViewLoader",
     "WindowShuffle",
     "as_dataset",
+    "listed",
     "open_loader",
     "open_reader",
     "open_set",

@@ -94,7 +94,7 @@ class ViewLoader:
 
     def batch(self, rows: np.ndarray, epoch: int, occurrence: int | np.ndarray = 0) -> Batch:
         """Samples `rows` [N] as an epoch shows them, whatever its order; `occurrence` as of `Step`."""
-        self.reader.prefetch(rows)
+        self.reader.prefetch(iter([rows]))
         pending = self._allocate(batch_params(self.manifest, self.views, rows, self.plan.seed, epoch, occurrence))
         complete = self._complete(pending, self._start(pending), epoch)
         (host,) = copied_ahead(iter([complete.host]), self._side, self.times)
@@ -111,9 +111,8 @@ class ViewLoader:
     def host_batches(self, number: int, start: int = 0) -> Generator[HostBatch | None, None, None]:
         """The input of `epoch`: uint8 pixels on the host with the parameters of the remaining ops. On a CPU the pixels
         are valid until the next batch is asked for, whose memory they share."""
-        steps = list(self.plan.steps(number, start))
-        self.reader.prefetch(np.concatenate([*(step.rows for step in steps), np.empty(0, np.int64)]))
-        pending = map(self._allocate, self._params(steps, number))
+        self.reader.prefetch(self.plan.ids(number, start))
+        pending = map(self._allocate, self._params(self.plan.steps(number, start), number))
         with closing(prefetch(pending, self._start, ahead(self.device))) as started:
             yield
             for batch, tasks in started:
@@ -123,11 +122,13 @@ class ViewLoader:
                 finally:
                     self._buffers.give_back(complete.buffer)
 
-    def _params(self, steps: list[Step], epoch: int) -> Iterator[BatchParams]:
+    def _params(self, steps: Iterable[Step], epoch: int) -> Iterator[BatchParams]:
         params = batch_params_ahead(self.manifest, self.views, steps, self.plan.seed, epoch)
-        for _ in steps:
+        while True:
             with self.times.spent("draw"):
-                batch = next(params)
+                batch = next(params, None)
+            if batch is None:
+                return
             yield batch
 
     def _allocate(self, params: BatchParams) -> Pending:

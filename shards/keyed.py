@@ -19,14 +19,17 @@ class Purpose(IntEnum):
     MASKS = 3  # (seed, step, purpose, name, index): which parts of the teacher move
     DROPOUT = 4  # (seed, step, purpose, place), then the pass, row and element: what a network drops
     SHARD_ORDER = 101  # (seed, epoch, purpose, shard)
-    CLASS_ORDER = 102  # (seed, purpose, cycle, class)
-    IMAGE_ORDER = 103  # (seed, purpose, class, pass, id)
+    CLASS_ORDER = 102  # (seed, purpose, cycle, class), in orders of version 1
+    IMAGE_ORDER = 103  # (seed, purpose, class, pass, id), in orders of version 1
     REPLACEMENT = 104  # (seed, epoch, purpose, tries, uid): which sample replaces a damaged one
     CORNERS = 108  # (seed, epoch, purpose, uid): the quarters of two crops that do not overlap
     PATCH = 109  # (seed, epoch, purpose, uid, view): where a patch of noise goes
     UNIFORMITY = 110  # (seed, purpose, row): the subsets that uniformity is measured on
     OCCURRENCE = 111  # (..., purpose, occurrence): what is drawn for a sample that an epoch shows again
     MINI_BATCHES = 112  # (seed, purpose, uid): the mini-batches whose mean shift-norm subtracts
+    EPOCH_KEY = 113  # (seed, epoch, purpose, block): the key that places the samples of a block of an epoch, or of all
+    CYCLE_KEY = 114  # (seed, purpose, cycle): the key that places the classes
+    PASS_KEY = 115  # (seed, purpose, class, pass): the key that places the images of the class
 
 
 def mix(x: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import torch
 
 from ..pipeline.batch import Batch, Loader
 from ..pipeline.plan.order import Plan
-from ..pipeline.plan.step import Step, once, padded
+from ..pipeline.plan.step import Epoch, listed, once, padded
 from ..shards.manifest import Manifest
 from .laws import require
 
@@ -49,8 +49,8 @@ class _Twice:
     def __len__(self) -> int:
         return 2 * len(self.half)
 
-    def __call__(self, seed: int, epoch: int) -> Step:
-        return padded(once(self.half), len(self))
+    def __call__(self, seed: int, epoch: int) -> Epoch:
+        return padded(listed(once(self.half)), len(self.half))
 
 
 def _check_batches(loader: Loader, plan: Plan, whole: list[Batch], manifest: Manifest) -> None:

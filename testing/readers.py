@@ -37,15 +37,15 @@ def check_reader(open_reader: Callable[[], SampleReader], manifest: Manifest, *,
 
 
 def _check_reads(reader: SampleReader, manifest: Manifest, rows: np.ndarray) -> None:
-    reader.prefetch(rows)
+    reader.prefetch(iter([rows]))
     alone = [_bytes(reader, manifest, row) for row in rows.tolist()]
-    reader.prefetch(rows)
+    reader.prefetch(iter([rows]))
     again = [_bytes(reader, manifest, row) for row in rows.tolist()]
     require(again == alone, reader, "a row has the same bytes every time it is read", _first(alone, again))
     for row in rows.tolist():
         place = reader.locate(row)
         require(bool(isinstance(place, str) and place), reader, "locate names where a sample is stored", repr(place))
-    reader.prefetch(rows)
+    reader.prefetch(iter([rows]))
     with ThreadPoolExecutor(THREADS) as pool:
         threaded = list(pool.map(lambda row: _bytes(reader, manifest, row), rows.tolist()))
     require(threaded == alone, reader, "read is safe from many threads", _first(alone, threaded))
@@ -55,9 +55,9 @@ def _check_reads(reader: SampleReader, manifest: Manifest, rows: np.ndarray) -> 
 def _check_prefetch(reader: SampleReader, manifest: Manifest, rows: np.ndarray, right: list[bytes]) -> None:
     """An epoch in another order, after one that was broken off."""
     order = np.random.default_rng(0).permutation(rows)
-    reader.prefetch(order[::-1].copy())
+    reader.prefetch(iter(np.array_split(order[::-1], 3)))
     _bytes(reader, manifest, int(order[-1]))
-    reader.prefetch(order)
+    reader.prefetch(iter(np.array_split(order, 3)))
     found = {row: _bytes(reader, manifest, row) for row in order.tolist()}
     reread = [found[row] for row in rows.tolist()]
     require(reread == right, reader, "prefetch changes no bytes, even after a stopped epoch", _first(right, reread))

@@ -35,6 +35,7 @@ from ..cut.resize import warm_up
 from ..executor import Executor
 from ..plan.order import Order, Plan, Tail
 from ..plan.params import batch_params
+from ..plan.versions import VERSION
 from ..workers import share_of_cores
 from .sampler import Address, Steps
 
@@ -54,6 +55,7 @@ def as_dataset(
     tail: Tail = "drop",
     order: Order | None = None,
     fields: Sequence[str] = (),
+    version: int = VERSION,
 ) -> tuple["Samples", Steps]:
     """A dataset and the batch sampler of this rank; `batch` is global, `loader` names a reader of `open_reader`, the
     other arguments are those of `Plan`. With `fields`, further members of tars, each item ends with {suffix: bytes}.
@@ -65,7 +67,7 @@ def as_dataset(
             "webdataset-stream needs an epoch's order in advance, a DataLoader worker knows only its own batches: "
             "choose the loader webdataset, or open_loader in place of DataLoader"
         )
-    plan = Plan(len(manifest), batch, world_size, rank, seed, tail, order)
+    plan = Plan(len(manifest), batch, world_size, rank, seed, tail, order, version=version)
     if fields and loader != "webdataset":
         raise UserError(
             f"--loader {loader} reads image and label only, fields are in tars: choose the loader webdataset"

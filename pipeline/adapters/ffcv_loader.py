@@ -60,7 +60,7 @@ class Order(TraversalOrder):
         self.sample_order(epoch)
 
     def sample_order(self, epoch: int) -> Numbers:
-        """The sample numbers of `epoch`, in the order that the Loader follows."""
+        """The sample numbers of `epoch`, in the order that the Loader follows: it takes a whole epoch as an array."""
         start = self.begun[1] if epoch == self.begun[0] else 0
         steps = [once(np.empty(0, np.int64)), *self.plan.steps(epoch, start)]
         rows, occurrence = map(np.concatenate, zip(*steps, strict=True))

@@ -1,6 +1,6 @@
 """The JPEGs of a plan's batches, read ahead and checked for DALI, which fills what it cannot decode with gray."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from itertools import count
@@ -44,7 +44,7 @@ class JpegReader:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="viewstream-read")
 
     @begun
-    def epoch(self, steps: list[Step], number: int) -> Generator[Jpegs | None, None, None]:
+    def epoch(self, steps: Iterable[Step], number: int) -> Generator[Jpegs | None, None, None]:
         """The JPEGs of each of `steps` in epoch `number`."""
         with closing(prefetch(steps, self._start, self.ahead)) as started:
             yield

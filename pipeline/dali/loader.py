@@ -78,10 +78,9 @@ class DaliLoader:
     @begun
     def epoch(self, number: int, start: int = 0) -> Generator[Batch | None, None, None]:
         """Batches `start`.. of epoch `number`, on the device, rendered. The JPEGs of the first are read from now on."""
-        steps = list(self.plan.steps(number, start))
-        self.reader.prefetch(np.concatenate([*(step.rows for step in steps), np.empty(0, np.int64)]))
+        self.reader.prefetch(self.plan.ids(number, start))
         held: Pending | None = None
-        with closing(self.jpegs.epoch(steps, number)) as batches:
+        with closing(self.jpegs.epoch(self.plan.steps(number, start), number)) as batches:
             yield
             for jpegs in batches:
                 pending = self._start(jpegs, number)

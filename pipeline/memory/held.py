@@ -73,7 +73,7 @@ def hold(
     executor = Executor(reader, manifest, [], threads)
     started = prefetch(_parts(rows, pixels, ends), lambda p: executor.decode(p.rows, p.decoded.numpy()), AHEAD)
     progress = tqdm(total=len(rows), unit="img", desc="into memory", disable=None if first_rank() else True)
-    reader.prefetch(rows)
+    reader.prefetch(iter([rows]))
     with closing(executor), closing(started), progress as bar:
         for part, tasks in started:
             for position, error in executor.wait(tasks).items():

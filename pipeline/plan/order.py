@@ -12,9 +12,13 @@ import numpy as np
 
 from ...augment.draw import hashed
 from ...shards.errors import UserError
-from .step import Step, once, padded
+from ...shards.keyed import Purpose
+from . import versions
+from .bijection import scattered
+from .step import Epoch, Step, listed, once, padded
 
 Tail = Literal["drop", "pad", "exact"]
+TOGETHER = 4096  # ids that are computed at once: numpy takes as long for a few
 
 
 class Order(Protocol):
@@ -24,14 +28,19 @@ class Order(Protocol):
         """Positions per epoch."""
         ...
 
-    def __call__(self, seed: int, epoch: int) -> Step:
-        """Ids and occurrences by position, [len] each; `epoch` may be -1. `once(ids)` for an order without repeats."""
+    def __call__(self, seed: int, epoch: int) -> Epoch:
+        """The samples of an epoch by position; `epoch` may be -1. `listed` makes one of arrays."""
         ...
 
 
 def permutation(samples: int, seed: int, epoch: int) -> np.ndarray:
-    """Each id once, [samples] int64; 1,281,167 ids (ImageNet) take about 0.2 s and 10 MB (41 MB at the peak)."""
-    return np.argsort(hashed(seed, epoch, np.arange(samples, dtype=np.uint64)), kind="stable")
+    """Each id once, [samples] int64, as a `Plan` shows them."""
+    return _permutation(samples, seed, epoch).at(np.arange(samples)).rows
+
+
+def _permutation(samples: int, seed: int, epoch: int) -> Epoch:
+    key = hashed(seed, epoch, Purpose.EPOCH_KEY, 0)
+    return Epoch(lambda position: once(scattered(position, samples, key)))
 
 
 @dataclass(frozen=True)
@@ -41,7 +50,8 @@ class Plan:
     `tail` decides about an epoch's last samples, fewer than a batch: `drop` leaves them out, `pad` adds the epoch's
     first ids until their number is a multiple of `multiple` (0: a whole batch), `exact` keeps them as they are. `exact`
     shows each id once over all ranks, in storage order unless `order` is given, and a rank's last slices may be shorter
-    or empty. Each batch comes in `parts` steps, for gradients that are added up.
+    or empty. Each batch comes in `parts` steps, for gradients that are added up. Nothing as long as the set is made,
+    unless `version` is 1, that of runs which began with orders made of arrays.
     """
 
     samples: int
@@ -53,8 +63,10 @@ class Plan:
     order: Order | None = None  # None: all ids in a new permutation each epoch
     parts: int = 1
     multiple: int = 0
+    version: int = versions.VERSION  # of the permutation; a given `order` has its own
 
     def __post_init__(self) -> None:
+        versions.known(self.version)
         if self.batch < 1:
             raise UserError(f"a global batch of {self.batch} holds nothing: give --batch-size 1 or more")
         if self.batch % self.world_size:
@@ -110,16 +122,18 @@ class Plan:
 
     def steps(self, epoch: int, start: int = 0) -> Iterator[Step]:
         """This rank's samples of steps `start`.. of an epoch; `epoch` may be -1."""
-        order, occurrence = self._epoch(epoch)
-        for step in range(start, len(self)):
-            at = self._positions(step)
-            yield Step(order[at], occurrence[at])
+        order, several = self._epoch(epoch), max(1, TOGETHER // self.share)
+        for first in range(start, len(self), several):
+            steps = [self._positions(step) for step in range(first, min(first + several, len(self)))]
+            rows, occurrence = order.at(np.concatenate(steps))
+            ends = np.cumsum([len(step) for step in steps])[:-1]
+            yield from map(Step, np.split(rows, ends), np.split(occurrence, ends))
 
     def ids(self, epoch: int, start: int = 0) -> Iterator[np.ndarray]:
         """The `rows` of `steps` alone."""
         return (step.rows for step in self.steps(epoch, start))
 
-    def _positions(self, step: int) -> slice:
+    def _positions(self, step: int) -> np.ndarray:
         """The positions of this rank in a step."""
         batch, part = divmod(step, self.parts)
         begin = batch * self.batch
@@ -127,14 +141,16 @@ class Plan:
         if self.tail == "pad":  # the last batch may be smaller, in equal parts
             share = min(self.batch, self.shown - begin) // (self.world_size * self.parts)
         begin += (part * self.world_size + self.rank) * share
-        return slice(begin, begin + share)
+        return np.arange(begin, min(begin + share, self.shown))
 
-    def _epoch(self, epoch: int) -> Step:
+    def _epoch(self, epoch: int) -> Epoch:
         """The samples at all positions of an epoch, on all ranks."""
         if self.order:
             whole = self.order(self.seed, epoch)
         elif self.tail == "exact":
-            whole = once(np.arange(self.samples))
+            whole = Epoch(once)
+        elif versions.known(self.version):
+            whole = _permutation(self.samples, self.seed, epoch)
         else:
-            whole = once(permutation(self.samples, self.seed, epoch))
-        return padded(whole, self.shown) if self.shown > self.positions else whole
+            whole = listed(versions.permutation(self.samples, self.seed, epoch))
+        return padded(whole, self.positions) if self.shown > self.positions else whole

@@ -1,13 +1,17 @@
 """Orders other than a permutation: a window shuffle for sequential storage, and class balance. Pure functions too."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from ...augment.draw import hashed
 from ...shards.errors import UserError
 from ...shards.keyed import Purpose
-from .step import Step, once
+from . import versions
+from .bijection import scattered
+from .columns import Groups, grouped
+from .step import Epoch, Step, listed, once
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,11 +20,13 @@ class WindowShuffle:
 
     Each id comes once per epoch. A reader needs 2 `window` shards at a time: those that a batch draws from and, at the
     end of a block of shards, the next ones. `shuffle_quality` measures how close the order comes to a permutation. It
-    is the same at every world size, so each rank reads every shard.
+    is the same at every world size, so each rank reads every shard. In memory: a few numbers for each shard, and 4
+    bytes per sample if the samples of a shard do not lie together in the manifest.
     """
 
     shard: np.ndarray  # [samples] int: the shard of each id
     window: int = 8
+    version: int = versions.VERSION
 
     def __post_init__(self) -> None:
         if self.window < 1:
@@ -29,11 +35,28 @@ class WindowShuffle:
     def __len__(self) -> int:
         return len(self.shard)
 
-    def __call__(self, seed: int, epoch: int) -> Step:
-        shards, index = np.unique(self.shard, return_inverse=True)
-        order = np.argsort(hashed(seed, epoch, Purpose.SHARD_ORDER, shards.astype(np.uint64)), kind="stable")
-        block = np.argsort(order) // self.window  # of each shard
-        return once(np.lexsort((hashed(seed, epoch, np.arange(len(self.shard))), block[index])))
+    def __call__(self, seed: int, epoch: int) -> Epoch:
+        if not versions.known(self.version):
+            return listed(versions.window_shuffle(self.shard, self.window, seed, epoch))
+        shards = self._shards
+        order = np.argsort(hashed(seed, epoch, Purpose.SHARD_ORDER, shards.value), kind="stable")
+        size = shards.size[order]
+        first = np.cumsum(size) - size  # position of each shard, and of each block of shards, if nothing were shuffled
+        block_first = first[:: self.window]
+        block_size = np.diff(block_first, append=len(self))
+
+        def at(position: np.ndarray) -> Step:
+            block = np.searchsorted(block_first, position, "right") - 1
+            key = hashed(seed, epoch, Purpose.EPOCH_KEY, block)
+            place = block_first[block] + scattered(position - block_first[block], block_size[block], key)
+            turn = np.searchsorted(first, place, "right") - 1
+            return once(shards.id_at(shards.begin[order[turn]] + place - first[turn]))
+
+        return Epoch(at)
+
+    @cached_property
+    def _shards(self) -> Groups:
+        return grouped(self.shard)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,18 +66,19 @@ class Balanced:
     Law: each class comes once in as many class draws as there are classes, and a class draw gives `repeat` images;
     within a class each image comes once in as many images as the class has, a pass. Cycles and passes continue from
     epoch to epoch; an occurrence counts the passes of a class from its first in the epoch. The samplers of the release
-    keep a state and differ from rank to rank; this is one global order. Spec: BalFeat 7.4.
+    keep a state and differ from rank to rank; this is one global order. Spec: BalFeat 7.4. In memory: the ids sorted by
+    class, 4 bytes per sample that are made with the order (13 at the peak), and a few numbers for each class.
     """
 
     label: np.ndarray  # [samples] int class
     repeat: int = 1
+    version: int = versions.VERSION
 
     def __post_init__(self) -> None:
-        counts = np.bincount(self.label)
         if self.repeat < 1:
             raise UserError(f"{self.repeat} images per class draw show nothing: give --bal-repeat 1 or more")
-        if not counts.all():
-            absent = np.flatnonzero(counts == 0).tolist()
+        present = self._classes.value
+        if len(absent := np.setdiff1d(np.arange(1 + present.max(initial=-1)), present)):
             raise UserError(
                 f"class {absent[0]} has no image ({len(absent)} classes have none): a balanced order needs all"
             )
@@ -62,37 +86,38 @@ class Balanced:
     def __len__(self) -> int:
         return len(self.label)
 
-    def __call__(self, seed: int, epoch: int) -> Step:
-        counts = np.bincount(self.label)
-        at = (epoch + 1) * len(self) + np.arange(len(self))  # images drawn before; epoch -1 is the first
-        cycle, turn = np.divmod(at // self.repeat, len(counts))
-        cycles = np.arange(int(cycle[0]), int(cycle[-1]) + 1, dtype=np.uint64)[:, None]
-        classes = np.argsort(hashed(seed, Purpose.CLASS_ORDER, cycles, np.arange(len(counts))), axis=1, kind="stable")
-        drawn = classes[cycle - cycle[0], turn]  # [len] class at each position
-        number = cycle * self.repeat + at % self.repeat  # images that this class gave before
-        return Step(self._images(seed, drawn, number, counts), self._occurrence(drawn, number, counts))
+    def __call__(self, seed: int, epoch: int) -> Epoch:
+        if not versions.known(self.version):
+            return listed(versions.balanced(self.label, self.repeat, seed, epoch))
+        classes, before = self._classes, (epoch + 1) * len(self)  # images drawn before; epoch -1 is the first
+        counts = classes.size
+        first = self._given(seed, before) // counts  # pass of each class
+        last = (self._given(seed, before + len(self)) - 1) // counts
 
-    def _occurrence(self, drawn: np.ndarray, number: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        """Passes of the class since its first in the epoch, by position, [len]."""
-        passes = number // counts[drawn]
-        first = np.full(len(counts), passes.max())
-        np.minimum.at(first, drawn, passes)
-        return passes - first[drawn]
+        def at(position: np.ndarray) -> Step:
+            cycle, turn = np.divmod((before + position) // self.repeat, len(counts))
+            drawn = scattered(turn, len(counts), hashed(seed, Purpose.CYCLE_KEY, cycle))
+            number = cycle * self.repeat + (before + position) % self.repeat  # images that this class gave before
+            passes, place = np.divmod(number, counts[drawn])
+            place = scattered(place, counts[drawn], hashed(seed, Purpose.PASS_KEY, drawn, passes))
+            return Step(classes.id_at(classes.begin[drawn] + place), passes - first[drawn])
 
-    def _images(self, seed: int, drawn: np.ndarray, number: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        """Ids by position, [len], from the class at each position and the images it gave before."""
-        out = np.empty(len(drawn), np.int64)
-        members = np.split(np.argsort(self.label, kind="stable"), np.cumsum(counts)[:-1])
-        ends = np.cumsum(np.bincount(drawn, minlength=len(counts)))
-        positions = np.split(np.argsort(drawn, kind="stable"), ends[:-1])
-        for label, (ids, at) in enumerate(zip(members, positions, strict=True)):
-            if not len(at):
-                continue
-            first, last = int(number[at[0]]), int(number[at[-1]])  # consecutive, since positions ascend
-            passes = np.arange(first // len(ids), last // len(ids) + 1, dtype=np.uint64)[:, None]
-            order = np.argsort(hashed(seed, Purpose.IMAGE_ORDER, label, passes, ids), axis=1, kind="stable")
-            out[at] = ids[order].ravel()[first % len(ids) :][: len(at)]
-        return out
+        return Epoch(at, 1 + int((last - first).max(initial=0)))
+
+    def _given(self, seed: int, images: int) -> np.ndarray:
+        """How many of the first `images` images of all epochs come from each class, [C]."""
+        classes = np.arange(len(self._classes.size))
+        cycle, rest = divmod(images, self.repeat * len(classes))
+        turn, more = divmod(rest, self.repeat)
+        order = scattered(classes, len(classes), hashed(seed, Purpose.CYCLE_KEY, cycle))
+        given = np.full(len(classes), cycle * self.repeat)
+        given[order[:turn]] += self.repeat
+        given[order[turn]] += more
+        return given
+
+    @cached_property
+    def _classes(self) -> Groups:
+        return grouped(self.label)
 
 
 def shuffle_quality(order: np.ndarray, shard: np.ndarray, batch: int) -> float:

@@ -1,15 +1,23 @@
-"""What a rank takes in one step: samples, and which showing of the epoch each of them is."""
+"""What a rank takes in one step, and an epoch: samples, and which showing of the epoch each of them is."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 
 class Step(NamedTuple):
-    """The samples that a rank takes in one step, or those of a whole epoch."""
+    """The samples at some positions of an epoch, as those that a rank takes in one step."""
 
     rows: np.ndarray  # [N] int64 ids
     occurrence: np.ndarray  # [N] int64: distinguishes an id's showings in one epoch, on all ranks; 0 without repeats
+
+
+class Epoch(NamedTuple):
+    """One epoch of an order, on all ranks."""
+
+    at: Callable[[np.ndarray], Step]  # the samples at positions [N] int64, each computed by itself
+    showings: int = 1  # all occurrences are below this number
 
 
 def once(rows: np.ndarray) -> Step:
@@ -17,7 +25,18 @@ def once(rows: np.ndarray) -> Step:
     return Step(rows, np.zeros(len(rows), np.int64))
 
 
-def padded(epoch: Step, length: int) -> Step:
-    """The first `length` positions of an epoch that begins again at its end, where occurrences continue."""
-    lap, at = np.divmod(np.arange(length), len(epoch.rows))
-    return Step(epoch.rows[at], epoch.occurrence[at] + lap * (1 + epoch.occurrence.max()))
+def listed(whole: Step) -> Epoch:
+    """The epoch whose samples `whole` lists by position."""
+    rows, occurrence = whole
+    return Epoch(lambda at: Step(rows[at], occurrence[at]), 1 + int(occurrence.max(initial=0)))
+
+
+def padded(epoch: Epoch, positions: int) -> Epoch:
+    """An epoch of `positions` that begins again at its end, where occurrences continue."""
+
+    def at(position: np.ndarray) -> Step:
+        lap, place = np.divmod(position, positions)
+        rows, occurrence = epoch.at(place)
+        return Step(rows, occurrence + lap * epoch.showings)
+
+    return Epoch(at)

@@ -8,6 +8,7 @@ through any other reader. Raw samples are passed on as they are.
 
 import os
 import sys
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -37,13 +38,11 @@ class CachedBetonReader(BetonReader):
             print(f"{', '.join(path.name for path in paths)}: {cache}", file=sys.stderr)
         self._prefetcher: RowPrefetcher | None = None
 
-    def prefetch(self, rows: np.ndarray) -> None:
+    def prefetch(self, rows: Iterator[np.ndarray]) -> None:
         """Start to read `rows` ahead."""
         self._stop_prefetching()
         if self.room:
-            offset, size = self.layout.where[self.rows], self.layout.size[self.rows]
-            offset = offset + (self.layout.file[self.rows].astype(np.uint64) << np.uint64(48))  # file after file
-            self._prefetcher = RowPrefetcher(super().read, rows, offset, size, self.room)
+            self._prefetcher = RowPrefetcher(super().read, rows, self._place, self.room)
         else:
             self.files.prefetch()
 
@@ -54,6 +53,11 @@ class CachedBetonReader(BetonReader):
     def close(self) -> None:
         self._stop_prefetching()
         super().close()
+
+    def _place(self, rows: np.ndarray) -> np.ndarray:
+        """Numbers [N] in the order of `rows` [N] on disk, file after file."""
+        at = self.rows[rows]
+        return self.layout.where[at] + (self.layout.file[at].astype(np.uint64) << np.uint64(48))
 
     def _stop_prefetching(self) -> None:
         if self._prefetcher:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import threading
+from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
 
@@ -47,13 +48,13 @@ class RemoteTarReader(SampleReader):
         self._prefetcher: ShardPrefetcher | None = None
         self._closed = threading.Event()
 
-    def prefetch(self, rows: np.ndarray) -> None:
-        """Start to fetch the tars of `rows` [M], in the order of their first use. UserError when the cache cannot hold
-        all tars that are needed at a time."""
+    def prefetch(self, rows: Iterator[np.ndarray]) -> None:
+        """Start to fetch the tars of `rows`, in the order of their first use. UserError when the cache cannot hold all
+        tars that are needed at a time: all rows are taken to find out (100 ns each), in memory a few numbers a tar."""
         self._stop_prefetching()
-        if not len(rows):
+        order = shard_use((self.manifest.shard[part] for part in rows), len(self.lines))
+        if not len(order.shard):
             return
-        order = shard_use(self.manifest.shard[rows])
         needed = peak_bytes(order.first, np.arange(len(order.shard)), order.last, self.sizes[order.shard])
         if needed > self.cache.limit:
             raise UserError(

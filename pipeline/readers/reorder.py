@@ -1,10 +1,9 @@
 """A bounded buffer between samples that arrive in one order and reads in another."""
 
 import threading
-from collections.abc import Generator
+from collections import Counter
+from collections.abc import Generator, Iterator
 from contextlib import closing
-
-import numpy as np
 
 from ...shards.errors import UserError
 
@@ -12,16 +11,19 @@ GRACE = 5.0  # seconds that close() waits for a silent source; its thread ends b
 SPARE = 16  # of a full room one part in 16 must be free before more is taken: to be woken costs as much as a read
 Group = list[tuple[int, bytes]]  # rows and their JPEGs
 Groups = Generator[Group, None, None]
+Turns = Iterator[tuple[dict[int, int], Groups]]  # how often each row will be read; these rows
 
 
 class ReorderBuffer:
     """Buffers streamed samples up to `room` bytes, twice that while a reader waits for a later one, because threads do
-    not read exactly in order. A thread fills it from `groups`; row i is held until it was taken `times[i]` times. A
+    not read exactly in order. A thread fills it from `turns`; a row is held until it was taken as often as announced. A
     read waits at most `read_timeout` seconds while nothing arrives."""
 
-    def __init__(self, groups: Groups, times: np.ndarray, room: int, read_timeout: float):
-        self.groups, self.times, self.room, self.read_timeout = groups, times, room, read_timeout
+    def __init__(self, turns: Turns, room: int, read_timeout: float):
+        self.turns, self.room, self.read_timeout = turns, room, read_timeout
         self.low = room - room // SPARE
+        self.times: Counter[int] = Counter()  # reads of a row that were announced and have not come
+        self.whole = False  # whether all turns were announced
         self.held: dict[int, bytes] = {}
         self.bytes = 0  # that are held
         self.awaited: set[int] = set()
@@ -40,7 +42,7 @@ class ReorderBuffer:
             data = self.held[row]
             self.times[row] -= 1
             if not self.times[row]:
-                del self.held[row]
+                del self.held[row], self.times[row]
                 self.bytes -= len(data)
                 if self.bytes <= self.low:
                     self.freed.notify()
@@ -59,7 +61,7 @@ class ReorderBuffer:
         """Wait for the next group; UserError when this row cannot come."""
         if self.ended:
             raise UserError(f"the loader was closed while a read waited for sample {row}")
-        if not self.times[row]:
+        if self.whole and not self.times[row]:
             raise UserError(f"sample {row} was not expected, or not as often: read the rows passed to prefetch()")
         if self.error:
             raise self.error
@@ -73,10 +75,16 @@ class ReorderBuffer:
 
     def _run(self) -> None:
         try:
-            with closing(self.groups) as groups:
-                for group in groups:
-                    if not self._put(group):
-                        return
+            for times, groups in self.turns:
+                with self.arrived:
+                    self.times.update(times)
+                with closing(groups):
+                    for group in groups:
+                        if not self._put(group):
+                            return
+            with self.arrived:
+                self.whole = True
+                self.arrived.notify_all()
         except UserError as error:
             with self.arrived:
                 self.error = error
@@ -96,8 +104,9 @@ class ReorderBuffer:
                         f"{self.bytes:,} bytes of samples came before sample {min(self.awaited)} and were not read: "
                         "read in the order passed to prefetch(), or give a larger window"
                     )
-                self.held[row] = data
-                self.bytes += len(data)
+                if row not in self.held:  # else its tar was read again before it was taken
+                    self.held[row] = data
+                    self.bytes += len(data)
                 self.awaited.discard(row)
             self.arrived.notify_all()
             return True

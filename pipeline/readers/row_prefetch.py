@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,17 @@ MEMINFO = Path("/proc/meminfo")
 
 
 class RowPrefetcher:
-    """A thread that calls `read(row)` for `rows` [M] in order and holds up to `room` bytes. `offset` and `size` [N] are
-    the bytes of all rows in the file. pop(row) never waits: on None the caller reads the row itself."""
+    """A thread that takes `rows`, calls `read(row)` for each in order, SWEEP of them in the order of `place(rows)`, and
+    holds up to `room` bytes. pop(row) never waits: on None the caller reads the row itself."""
 
-    def __init__(self, read: Callable[[int], Any], rows: np.ndarray, offset: np.ndarray, size: np.ndarray, room: int):
-        self._read, self._rows, self._offset, self._size, self._room = read, rows, offset, size, room
+    def __init__(
+        self,
+        read: Callable[[int], Any],
+        rows: Iterator[np.ndarray],
+        place: Callable[[np.ndarray], np.ndarray],
+        room: int,
+    ):
+        self._read, self._rows, self._place, self._room = read, rows, place, room
         self._held: dict[int, Any] = {}
         self._missed: set[int] = set()  # popped before they were read: reading them now would hold them forever
         self._bytes, self._popped, self._ended = 0, 0, False
@@ -36,7 +42,7 @@ class RowPrefetcher:
             if data is None:
                 self._missed.add(row)
             else:
-                self._bytes -= int(self._size[row])
+                self._bytes -= memoryview(data).nbytes
             self._changed.notify()
             return data
 
@@ -49,11 +55,14 @@ class RowPrefetcher:
         self._held.clear()
 
     def _run(self) -> None:
-        for start in range(0, len(self._rows), SWEEP):
-            sweep = self._rows[start : start + SWEEP]
-            if start + SWEEP <= self._popped:  # the caller has passed these rows
+        taken = 0
+        for sweep in sweeps(self._rows):
+            taken += len(sweep)
+            if taken <= self._popped:  # the caller has passed these rows
+                with self._changed:
+                    self._missed.difference_update(sweep.tolist())
                 continue
-            for row in sweep[np.argsort(self._offset[sweep])].tolist():
+            for row in sweep[np.argsort(self._place(sweep))].tolist():
                 with self._changed:
                     self._changed.wait_for(lambda: self._ended or self._bytes < self._room)
                     if self._ended:
@@ -70,7 +79,18 @@ class RowPrefetcher:
                         self._missed.remove(row)
                     elif row not in self._held:
                         self._held[row] = data
-                        self._bytes += int(self._size[row])
+                        self._bytes += memoryview(data).nbytes
+
+
+def sweeps(rows: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """The same rows, SWEEP at a time."""
+    held = np.empty(0, np.int64)
+    for part in rows:
+        held = np.concatenate([held, part])
+        while len(held) >= SWEEP:
+            yield held[:SWEEP]
+            held = held[SWEEP:]
+    yield held
 
 
 def free_memory(cgroup: Path = CGROUP, meminfo: Path = MEMINFO) -> int:

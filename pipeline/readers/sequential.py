@@ -5,11 +5,14 @@ are cut out of the pieces at the offsets of the manifest; they are held in memor
 order, so the batches are the same as through every other reader, and a resumed epoch streams only the tars that are
 left. The reader holds at most as many bytes as the `window` largest tars have, twice that while threads read out of
 order, and beside them one piece and the samples just cut from it; what the window of `WindowShuffle` leaves free is
-used to read ahead. Every rank streams each tar that it has samples in.
+used to read ahead. Of the order it knows the next rows alone, as many as two such windows have (some 100 bytes each).
+Every rank streams each tar that it has samples in.
 """
 
 import shlex
+from collections.abc import Iterator
 from contextlib import closing
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -20,8 +23,8 @@ from ...shards.manifest import Manifest
 from ..batch import SampleReader
 from .pieces import Cutter, pieces, skip
 from .remote import tar_storage
-from .reorder import Groups, ReorderBuffer
-from .shard_use import last_use, peak_bytes, shard_use
+from .reorder import Groups, ReorderBuffer, Turns
+from .turns import Turn, turns
 
 WINDOW = 8  # tars
 READ_TIMEOUT = 600.0  # seconds
@@ -45,22 +48,19 @@ class SequentialTarReader(SampleReader):
         self.room = sum(sorted(line["bytes"] for line in self.tars)[-window:])  # bytes
         self._buffer: ReorderBuffer | None = None
 
-    def prefetch(self, rows: np.ndarray) -> None:
-        """Start to stream `rows` [M], which will be read in about this order, each as often as it is listed.
-        UserError when the order mixes more tars than the window holds."""
+    def prefetch(self, rows: Iterator[np.ndarray]) -> None:
+        """Start to stream `rows`, which will be read in about this order, each as often as it is listed. UserError when
+        the order mixes more tars than the window holds."""
         self._stop_streaming()
-        shard = self.manifest.shard[rows]
-        order = shard_use(shard)
-        distinct, last = last_use(rows)
-        number = np.argsort(order.shard)[np.searchsorted(np.sort(order.shard), self.manifest.shard[distinct])]
-        needed = peak_bytes(order.first, number, last, self.manifest.bytes[distinct])
-        if needed > self.room:
-            raise UserError(
-                f"this order needs {needed:,} bytes of samples at a time, a window of {self.window} tars holds "
-                f"{self.room:,}: take --order blocks with a window of at most {self.window}, or give a larger one"
-            )
-        times = np.bincount(rows, minlength=len(self.manifest))
-        self._buffer = ReorderBuffer(self._groups(distinct, order.shard), times, self.room, self.read_timeout)
+        order = turns(
+            rows,
+            self.manifest,
+            self.room,
+            f"this order mixes more tars at a time than a window of {self.window} holds ({self.room:,} bytes): take "
+            f"--order blocks with a window of at most {self.window}, or give a larger one",
+        )
+        begin = [*islice(order, self.window)]  # now, so that a refusal comes before any read
+        self._buffer = ReorderBuffer(self._streams(chain(begin, order)), self.room, self.read_timeout)
 
     def read(self, row: int) -> bytes:
         """JPEG of a row; UserError for one that was not prefetched, or not as often, and for a fault of its tar."""
@@ -75,13 +75,12 @@ class SequentialTarReader(SampleReader):
         """End the stream; reads that wait get a UserError."""
         self._stop_streaming()
 
-    def _groups(self, rows: np.ndarray, shards: np.ndarray) -> Groups:
-        """The samples of `rows`, tar by tar; UserError for one that is missing or has another length."""
-        m = self.manifest
-        rows = rows[np.lexsort((m.offset[rows], m.shard[rows]))]
-        begin, end = (np.searchsorted(m.shard[rows], shards, side) for side in ("left", "right"))
-        for shard, *bounds in zip(shards.tolist(), begin, end, strict=True):
-            yield from self._of_tar(self.tars[shard]["file"], rows[slice(*bounds)])
+    def _streams(self, order: Iterator[Turn]) -> Turns:
+        """The samples of each turn; UserError for one that is missing or has another length."""
+        for turn in order:
+            rows = np.array([*turn.times])
+            rows = rows[np.argsort(self.manifest.offset[rows], kind="stable")]
+            yield turn.times, self._of_tar(self.tars[turn.shard]["file"], rows)
 
     def _of_tar(self, name: str, rows: np.ndarray) -> Groups:
         """The samples of `rows` in one tar; `rows` are in the order of the tar."""

@@ -1,5 +1,6 @@
 """Which shards an order of rows uses, and from when to when."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -13,18 +14,18 @@ class ShardUse(NamedTuple):
     last: np.ndarray  # [K] int64 position of the last use
 
 
-def shard_use(shard: np.ndarray) -> ShardUse:
-    """First and last use of each shard, from the shard [M] of each row of an order."""
-    number, first = np.unique(shard, return_index=True)
-    last = last_use(shard)[1]
-    order = np.argsort(first)
-    return ShardUse(number[order].astype(np.int64), first[order], last[order])
-
-
-def last_use(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct values of [M], ascending, and the position of each one's last use."""
-    distinct, back = np.unique(values[::-1], return_index=True)
-    return distinct, len(values) - 1 - back
+def shard_use(parts: Iterable[np.ndarray], shards: int) -> ShardUse:
+    """First and last use of each of `shards` shards, from the shard of each row of an order, in `parts`. In memory: a
+    few numbers for each shard and one part."""
+    first, last, at = np.full(shards, -1), np.full(shards, -1), 0
+    for part in parts:
+        new = np.flatnonzero(first[part] < 0)[::-1]  # of equal indices the last one counts: the first use
+        first[part[new]] = at + new
+        last[part] = at + np.arange(len(part))
+        at += len(part)
+    used = np.flatnonzero(first >= 0)
+    used = used[np.argsort(first[used])]
+    return ShardUse(used, first[used], last[used])
 
 
 def peak_bytes(first: np.ndarray, begin: np.ndarray, last: np.ndarray, size: np.ndarray) -> int:

@@ -1,6 +1,7 @@
 """The base class of all readers: one sample's bytes by its row in the manifest."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Self
 
 import numpy as np
@@ -20,9 +21,10 @@ class SampleReader(ABC):
     def locate(self, row: int) -> str:
         """File that holds a sample and its position there, for messages."""
 
-    def prefetch(self, rows: np.ndarray) -> None:  # noqa: B027
-        """Rows [M] int64 that will be read next, in about this order. Empty by default: the page cache serves local
-        files well without a hint."""
+    def prefetch(self, rows: Iterator[np.ndarray]) -> None:  # noqa: B027
+        """The rows that will be read next, in about this order, up to the end of an epoch: arrays [N] int64, which are
+        computed as they are taken, here or in one thread. Rows of an earlier call are not read any more. Empty by
+        default: the page cache serves local files well without a hint."""
 
     def close(self) -> None:  # noqa: B027
         """Close the files; no read may follow. Empty by default: a reader that opens a file per sample keeps none

@@ -13,6 +13,7 @@ from viewstream.augment.spec import IMAGENET_STD
 from viewstream.pipeline.choose import open_loader, open_reader
 from viewstream.pipeline.loader import AHEAD
 from viewstream.pipeline.plan.order import Plan
+from viewstream.pipeline.plan.step import Epoch, once
 from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import Manifest
 
@@ -135,7 +136,7 @@ class Watched:
 
     def prefetch(self, rows):
         self.orders.append(rows)
-        if not len(rows):
+        if next(rows, None) is None:
             raise UserError("no rows")
 
     def close(self):
@@ -156,6 +157,35 @@ def test_the_first_batches_of_an_epoch_are_read_before_one_is_asked_for(built):
         ours, theirs = list(batches), streamed(built, moco_v2(32), epoch=1)[1]
     for one, other in zip(ours, theirs, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(one.views, other.views, strict=True))
+
+
+class Counted:
+    """Storage order, which counts the positions that it was asked for."""
+
+    def __init__(self, samples):
+        self.samples, self.asked = samples, 0
+
+    def __len__(self):
+        return self.samples
+
+    def __call__(self, seed, epoch):
+        def at(position):
+            self.asked += len(position)
+            return once(position)
+
+        return Epoch(at)
+
+
+def test_a_loader_asks_an_order_for_no_more_positions_than_it_reads(built, monkeypatch):
+    monkeypatch.setattr("viewstream.pipeline.plan.order.TOGETHER", 4)
+    monkeypatch.setattr("viewstream.pipeline.plan.params.TOGETHER", 4)
+    order = Counted(len(built))
+    with closing(open_loader("folder", built, Plan(len(built), 4, order=order), moco_v2(32), threads=1)) as loader:
+        batches = loader.epoch(0)
+        assert order.asked == 4 * AHEAD
+        for number in range(1, 4):
+            next(batches)
+            assert order.asked <= 4 * (AHEAD + 1 + number)
 
 
 def test_an_epoch_that_is_never_asked_for_a_batch_leaves_nothing_and_its_errors_come_with_the_first(built):

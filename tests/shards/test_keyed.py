@@ -17,6 +17,9 @@ FROZEN = {
     "UNIFORMITY": 110,
     "OCCURRENCE": 111,
     "MINI_BATCHES": 112,
+    "EPOCH_KEY": 113,
+    "CYCLE_KEY": 114,
+    "PASS_KEY": 115,
 }
 
 

@@ -15,6 +15,7 @@ from ...shards.errors import command
 from ...shards.files import atomic, writing
 from ...shards.manifest import Manifest
 from ..checkpoints.manager import CheckpointManager
+from ..checkpoints.rules import followed
 from ..ranks import process_group, rank, shared, world_size
 from ..recipes.options import Recipe
 from . import compiling, kernels, precision, setup
@@ -52,7 +53,8 @@ def pretrain(
         stack.enter_context(kernels.kernels(run, device))
         stack.enter_context(device_errors(recipe, device, folder, partial(setup.takes_parts, recipe, data, views)))
         last = setup.checkpoint_to_resume(run.resume, folder)
-        loader = stack.enter_context(closing(setup.training_loader(recipe, run, data, device, views, reader)))
+        order = followed(last)["order"]
+        loader = stack.enter_context(closing(setup.training_loader(recipe, run, data, device, views, reader, order)))
         state = setup.training_state(recipe, run, data, device, fresh=last is None)
         val = run.test() if run.eval_every else None
         metadata = setup.metadata_of(recipe, run, data, val, views)

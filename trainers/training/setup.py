@@ -13,6 +13,7 @@ from ...augment.spec import Views
 from ...pipeline.batch import Loader, SampleReader
 from ...pipeline.plan.order import Plan
 from ...pipeline.plan.orders import Balanced, WindowShuffle
+from ...pipeline.plan.versions import VERSION
 from ...shards.errors import UserError, needs
 from ...shards.files import writing
 from ...shards.info import class_counts
@@ -32,18 +33,18 @@ from .options import Run
 from .precision import precision
 
 
-def training_plan(recipe: Recipe, data: Manifest) -> Plan:
+def training_plan(recipe: Recipe, data: Manifest, version: int = VERSION) -> Plan:
     """The order of the training images, in parts of a batch. Supervised training keeps an epoch's last, smaller batch,
     other methods drop it. UserError for options that exclude each other or a set smaller than a batch."""
-    order = WindowShuffle(data.shard, recipe.window) if recipe.order == "blocks" else None
+    order = WindowShuffle(data.shard, recipe.window, version) if recipe.order == "blocks" else None
     if isinstance(recipe, Supervised) and recipe.balanced:
         if order:
             raise UserError("--balanced and --order blocks are two orders: choose one")
-        order = Balanced(data.label, recipe.bal_repeat)
-    tail: dict[str, Any] = {"parts": recipe.accumulate}
+        order = Balanced(data.label, recipe.bal_repeat, version)
+    more: dict[str, Any] = {"parts": recipe.accumulate, "version": version}
     if isinstance(recipe, Supervised):
-        tail |= {"tail": "pad", "multiple": last_batch(recipe, len(data))}
-    return Plan(len(data), recipe.batch_size, world_size(), rank(), recipe.seed, order=order, **tail)
+        more |= {"tail": "pad", "multiple": last_batch(recipe, len(data))}
+    return Plan(len(data), recipe.batch_size, world_size(), rank(), recipe.seed, order=order, **more)
 
 
 def last_batch(recipe: Supervised, samples: int) -> int:
@@ -62,13 +63,15 @@ def training_loader(
     device: torch.device,
     views: Views | None = None,
     reader: SampleReader | None = None,
+    version: int = VERSION,
 ) -> Loader:
     """The loader of the training views: `views` or those that the recipe names, through `reader` or the one of `run`.
+    `version` is that of the order.
 
     UserError for a recipe that does not fit the data or the ranks.
     """
     views = views or views_of(recipe.views, recipe.size)
-    plan = training_plan(recipe, data)
+    plan = training_plan(recipe, data, version)
     check(recipe, views, data)
     skip, dtype = run.on_error == "skip", precision(recipe, device)
     compile = "on" if compiled(run, device) else "off"

@@ -104,7 +104,14 @@ def test_an_order_of_classes_is_followed(built):
     order = Balanced(built.label)
     loader, _ = loaded(built, evaluation(16), order=order)
     rows = np.concatenate([index for _, _, index in loader])
-    assert rows.tolist() == order(5, 0).rows[: len(rows)].tolist()
+    assert rows.tolist() == order(5, 0).at(np.arange(len(rows))).rows.tolist()
+
+
+def test_an_older_version_of_the_order_is_followed(built):
+    _, steps = as_dataset(built, evaluation(16), batch=16, seed=5, version=1)
+    rows = [[row for _, row in step] for step in steps]
+    assert rows == [ids.tolist() for ids in Plan(len(built), 16, seed=5, version=1).ids(0)]
+    assert rows != [ids.tolist() for ids in Plan(len(built), 16, seed=5).ids(0)]
 
 
 def test_a_sample_asked_for_alone_is_the_one_in_the_batch(built):

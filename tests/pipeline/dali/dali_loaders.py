@@ -35,7 +35,7 @@ class Held:
         return f"place {row} in memory"
 
     def prefetch(self, rows):
-        self.expected.append(rows)
+        self.expected.append(np.concatenate([*rows]))
 
     def close(self):
         self.closed = True

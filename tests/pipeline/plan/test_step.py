@@ -11,7 +11,7 @@ from viewstream.pipeline.plan.order import Plan
 from viewstream.pipeline.plan.orders import Balanced
 
 LABELS = np.repeat([0, 1, 2], [20, 3, 1])
-ORDERS = {"permutation": None, "balanced": Balanced(LABELS, 2)}
+ORDERS = {"permutation": None, "balanced": Balanced(LABELS, 2), "balanced 1": Balanced(LABELS, 2, version=1)}
 
 
 def showings(plans, epoch, start=0):
@@ -20,14 +20,19 @@ def showings(plans, epoch, start=0):
     return np.concatenate([np.concatenate(steps) for steps in zip(*ranks, strict=True)])
 
 
-@given(st.lists(st.integers(0, 3), min_size=4, max_size=40).filter(lambda label: len({*label}) == 4), st.integers(1, 3))
-def test_a_balanced_occurrence_is_the_pass_of_the_class_counted_from_the_first_of_the_epoch(label, repeat):
-    label, order, shown = np.array(label), Balanced(np.array(label), repeat), Counter()
+@given(
+    st.lists(st.integers(0, 3), min_size=4, max_size=40).filter(lambda label: len({*label}) == 4),
+    st.integers(1, 3),
+    st.sampled_from([1, 2]),
+)
+def test_a_balanced_occurrence_is_the_pass_of_the_class_counted_from_the_first_of_the_epoch(label, repeat, version):
+    label, order, shown = np.array(label), Balanced(np.array(label), repeat, version), Counter()
     for epoch in range(-1, 4):  # a pass shows each image of the class once: so many times was the image shown before
-        rows, occurrence = order(7, epoch)
+        (rows, occurrence), showings = order(7, epoch).at(np.arange(len(label))), order(7, epoch).showings
         passes = [(shown[row], shown.update([row]))[0] for row in rows.tolist()]
         first = {c: min(p for p, row in zip(passes, rows, strict=True) if label[row] == c) for c in {*label[rows]}}
         assert occurrence.tolist() == [p - first[label[row]] for p, row in zip(passes, rows, strict=True)]
+        assert showings == 1 + occurrence.max()
 
 
 @pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)

@@ -23,7 +23,7 @@ def plain(manifest, rows):
 
 def streamed(reader, rows, threads=1):
     """The samples that the reader returns for one epoch, in order."""
-    reader.prefetch(rows)
+    reader.prefetch(iter([rows]))
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(reader.read, rows.tolist()))
 

@@ -120,9 +120,13 @@ def test_a_failed_fetch_leaves_no_file(tmp_path):
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.lists(st.integers(0, 6), min_size=1, max_size=40), st.lists(st.integers(1, 9), min_size=7, max_size=7))
-def test_peak_bytes_equal_a_plain_count(shards, sizes):
-    order = shard_use(np.array(shards))
+@given(
+    st.lists(st.integers(0, 6), min_size=1, max_size=40),
+    st.lists(st.integers(1, 9), min_size=7, max_size=7),
+    st.integers(1, 5),
+)
+def test_peak_bytes_equal_a_plain_count(shards, sizes, parts):
+    order = shard_use(np.array_split(shards, parts), 7)
     assert order.shard.tolist() == list(dict.fromkeys(shards))
     sums = []
     for at, shard in enumerate(shards):

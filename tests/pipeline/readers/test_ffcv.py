@@ -3,12 +3,13 @@
 import importlib.util
 import shutil
 import threading
+import time
 
 import numpy as np
 import pytest
 
 from viewstream.pipeline.readers import ffcv
-from viewstream.pipeline.readers.row_prefetch import RowPrefetcher, free_memory
+from viewstream.pipeline.readers.row_prefetch import SWEEP, RowPrefetcher, free_memory
 from viewstream.shards.formats.beton import Layout
 
 
@@ -36,27 +37,54 @@ def test_a_file_that_fits_uses_the_page_cache_and_a_larger_one_is_read_ahead(bui
     small = ffcv.CachedBetonReader(built)
     assert "process cache of" in capsys.readouterr().err
     for _ in range(3):
-        small.prefetch(rows)
+        small.prefetch(iter([rows]))
         assert [small.read(int(row)) for row in rows] == right
-    small.prefetch(rows)
+    small.prefetch(iter([rows]))
     small.close()
     assert not any(thread.name == "viewstream-ahead" for thread in threading.enumerate())
 
 
 def test_the_prefetcher_keeps_to_its_limit_and_drops_missed_rows():
-    rows, size = np.arange(3000) % 2500, np.full(2500, 10)
+    rows = np.arange(3000) % 2500
     held, prefetchers = [0], []  # the thread reads before `prefetcher` is bound
 
     def read(row):
         held.extend(prefetcher._bytes for prefetcher in prefetchers)
-        return b"%d" % row
+        return b"%010d" % row
 
-    prefetcher = RowPrefetcher(read, rows, np.arange(2500)[::-1], size, 500)
+    prefetcher = RowPrefetcher(read, iter(np.array_split(rows, 7)), np.negative, 500)
     prefetchers.append(prefetcher)
     for row in rows.tolist():
-        assert prefetcher.pop(row) in (None, b"%d" % row)
+        assert prefetcher.pop(row) in (None, b"%010d" % row)
     prefetcher.close()
     assert max(held) <= 510
+
+
+def test_the_prefetcher_takes_the_order_as_it_reads_and_remembers_no_row_that_was_passed():
+    taken, read, go = [], [], threading.Event()
+
+    def parts():
+        for begin in range(0, 8 * SWEEP, 256):
+            taken.append(begin)
+            yield np.arange(begin, begin + 256)
+
+    def slow(row):
+        read.append(row)
+        go.wait(30)
+        return b"0"
+
+    prefetcher = RowPrefetcher(slow, parts(), np.negative, 10)
+    while not read:
+        time.sleep(0.001)
+    assert len(taken) == SWEEP // 256
+    for row in range(4 * SWEEP):  # faster than the thread
+        assert prefetcher.pop(row) is None
+    go.set()
+    while len(read) < 2:
+        time.sleep(0.001)
+    assert read[1] >= 4 * SWEEP
+    assert not prefetcher._missed
+    prefetcher.close()
 
 
 def test_free_memory_is_the_lower_of_machine_and_container(tmp_path):

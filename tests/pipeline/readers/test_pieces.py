@@ -82,7 +82,7 @@ def test_pieces_and_the_samples_of_the_window_are_all_that_is_held(many, monkeyp
     monkeypatch.setattr(module, "PIECE", 1 << 15)
     reader, rows = SequentialTarReader(many, 2), blocks(many.shard, 2, 0)
     tracemalloc.start()
-    reader.prefetch(rows)
+    reader.prefetch(iter([rows]))
     for row in rows.tolist():
         reader.read(row)
     peak = tracemalloc.get_traced_memory()[1]
@@ -109,7 +109,7 @@ def test_readers_get_what_has_arrived_though_more_is_on_its_way(many, monkeypatc
     arrived = rows[many.offset[rows] + many.bytes[rows] <= 1 << 14]
     assert 0 < len(arrived) < module.GROUP
     reader = SequentialTarReader(many, 2, f"head -c {1 << 15} {many.root}/{{file}}; exec sleep 0.5", read_timeout=5)
-    reader.prefetch(rows)
+    reader.prefetch(iter([rows]))
     assert [reader.read(row) for row in arrived.tolist()] == plain(many, arrived)
     assert reader._buffer.thread.is_alive()
     reader.close()

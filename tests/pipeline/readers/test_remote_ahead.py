@@ -30,9 +30,9 @@ def refused(monkeypatch):
 def test_tars_are_fetched_in_order_and_no_further_than_ahead(server, many, tmp_path, refused):
     reader = opened(server, tmp_path, ahead=2)
     rows = np.argsort(many.shard, kind="stable")[::-1]
-    names = [many.tars()[shard].name for shard in shard_use(many.shard[rows]).shard]
+    names = [many.tars()[shard].name for shard in shard_use([many.shard[rows]], len(many.tars())).shard]
     server.asked.clear()
-    reader.prefetch(rows)
+    reader.prefetch(iter([rows]))
     assert refused.get(timeout=30) == 3  # from now on the thread waits
     assert server.asked == names[:3]
     assert_same(reader, many, rows)
@@ -44,9 +44,9 @@ def test_a_new_epoch_and_closing_end_the_prefetching(server, many, tmp_path):
     reader, first = opened(server, tmp_path), many.tars()[0].name
     rows = np.argsort(many.shard, kind="stable")
     server.faults = {first: ["stall"]}
-    reader.prefetch(rows)
+    reader.prefetch(iter([rows]))
     server.wait_for_request(first)
-    reader.prefetch(rows[::-1])  # while the first tar stalls
+    reader.prefetch(iter([rows[::-1]]))  # while the first tar stalls
     assert_same(reader, many, rows[::-1][:20])
     reader.close()
     assert not [t for t in threading.enumerate() if t.name == "viewstream-fetch"]
@@ -57,7 +57,7 @@ def test_an_error_ahead_is_raised_only_by_reads_of_that_tar(server, many, tmp_pa
     rows = np.argsort(many.shard, kind="stable")
     bad = many.tars()[1].name
     server.faults = {bad: ["flip"] * 100}
-    reader.prefetch(rows)
+    reader.prefetch(iter([rows]))
     assert_same(reader, many, rows[many.shard[rows] != 1])
     with pytest.raises(UserError, match=bad):
         reader.read(int(rows[many.shard[rows] == 1][0]))

@@ -23,7 +23,7 @@ reader = RemoteTarReader(open_remote(url, folder, int(limit)))
 m = reader.manifest
 order = np.random.default_rng(int(seed)).permutation(len(m.tars()))
 rows = np.concatenate([np.flatnonzero(m.shard == shard) for shard in order])
-reader.prefetch(rows)
+reader.prefetch(iter([rows]))
 total = hashlib.sha256()
 for row, data in sorted((row, reader.read(row)) for row in rows.tolist()):
     total.update(data)
@@ -44,7 +44,7 @@ def test_an_order_that_needs_more_tars_at_a_time_than_the_cache_holds_is_refused
     sizes = [tar.stat().st_size for tar in many.tars()]
     reader = opened(server, tmp_path, limit=2 * max(sizes))
     with pytest.raises(UserError, match=r"needs [\d,]+ bytes of tars at a time, the cache holds"):
-        reader.prefetch(np.random.default_rng(0).permutation(len(many)))
+        reader.prefetch(iter([np.random.default_rng(0).permutation(len(many))]))
     reader.close()
     small = opened(server, tmp_path, limit=min(sizes) - 1)
     with pytest.raises(UserError, match="does not fit into a cache of"):
@@ -56,7 +56,7 @@ def test_a_cache_smaller_than_the_set_keeps_to_its_limit_and_reads_the_same(serv
     limit = 3 * max(tar.stat().st_size for tar in many.tars())
     reader = opened(server, tmp_path, limit)
     rows, largest = np.argsort(many.shard, kind="stable"), 0
-    reader.prefetch(rows)
+    reader.prefetch(iter([rows]))
     with open_tar(many) as plain:
         for row in rows.tolist():
             assert reader.read(row) == plain.read(row)

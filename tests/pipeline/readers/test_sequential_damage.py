@@ -34,7 +34,7 @@ def test_a_truncated_tar_names_the_first_sample_that_is_lost(copy, where):
     hit, at = int(rows[2]), int(copy.offset[rows[2]])
     os.truncate(copy.tars()[0], at + 100 if where == "image" else at - 700)
     reader = SequentialTarReader(copy, 2)
-    reader.prefetch(rows)
+    reader.prefetch(iter([rows]))
     assert [reader.read(row) for row in rows[:2].tolist()] == plain(copy, rows[:2])
     with pytest.raises(UserError, match=rf"{name_of(copy, hit)} .*: check the tar"):
         reader.read(int(rows[3]))

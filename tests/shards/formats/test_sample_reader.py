@@ -19,7 +19,7 @@ class ListReader(SampleReader):
 
 def test_a_reader_needs_only_read_and_locate():
     with ListReader([b"a", b"b"]) as reader:
-        reader.prefetch([1, 0])
+        reader.prefetch(iter([[1, 0]]))
         assert reader.read(1) == b"b"
 
 

@@ -14,6 +14,7 @@ import torch
 
 from viewstream.shards.cli import parse
 from viewstream.shards.errors import UserError
+from viewstream.trainers.checkpoints import rules
 from viewstream.trainers.recipes import recipe_named
 from viewstream.trainers.recipes.options import MoCo
 from viewstream.trainers.training import signals
@@ -111,6 +112,26 @@ def test_ctrl_c_saves_and_the_resumed_run_repeats_the_losses(words, tmp_path, ca
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     train_here(words("moco", "--out", stopped, "--resume", "auto"))
     assert_same(stopped, whole)
+
+
+def test_a_run_that_began_with_older_orders_keeps_them_when_it_is_resumed(words, tmp_path, monkeypatch):
+    new, whole, stopped = (tmp_path / name for name in ("new", "whole", "stopped"))
+    train_here(words("moco", "--out", new))
+    with monkeypatch.context() as before:
+        before.setitem(rules.VERSIONS, "order", 1)
+        train_here(words("moco", "--out", whole))
+        watcher = press_ctrl_c_at(2, stopped)
+        with pytest.raises(KeyboardInterrupt):
+            train_here(words("moco", "--out", stopped))
+    watcher.join()
+    saved = torch.load(stopped / "last.pt", weights_only=True)
+    assert 2 < saved["step"] < 12
+    del saved["versions"]["order"]  # as the checkpoints from before there were versions of orders
+    torch.save(saved, stopped / "last.pt")
+    train_here(words("moco", "--out", stopped, "--resume", "auto"))
+    assert_same(stopped, whole)
+    assert losses(stopped) != losses(new)
+    assert torch.load(stopped / "last.pt", weights_only=True)["versions"]["order"] == 1
 
 
 def test_a_second_ctrl_c_ends_at_once_and_the_same_one_from_a_launcher_does_not(monkeypatch):
