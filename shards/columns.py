@@ -6,7 +6,8 @@
 Mapping takes no time and no memory of a process for any number of rows: the kernel reads the pages of those that are
 used, once for all ranks. Whole columns, not rows of 80 bytes, because an order by shard or class reads one number of
 every row. The file follows from the table, so the table is what is kept: `verify_shards.py --repair` writes the columns
-again, and a set without them opens by its table.
+again, and a set without them opens by its table. It is replaced as a whole, never written in place, because a mapped
+file that shrinks ends the process.
 """
 
 import hashlib

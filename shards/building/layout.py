@@ -72,7 +72,7 @@ def layout(source: Source, part: Part, encoding: Encoding, shard_bytes: int, see
     others."""
     order = shuffled(source.uids(part.rows), seed, "storage")
     rows, label = part.rows[order], part.label[order]
-    size = np.array([source.reader.size(source.places[row]) for row in rows.tolist()], np.int64)
+    size = np.fromiter((source.reader.size(source.places[row]) for row in rows), np.int64, len(rows))
     more = _field_bytes(source, rows)
     filled = np.cumsum(np.minimum(size, _expected_bytes(encoding)) + more + TAR_BYTES_PER_SAMPLE)
     size += more

@@ -51,7 +51,7 @@ class Source:
 
     def uids(self, rows: np.ndarray) -> np.ndarray:
         """[n] int64 positions -> [n] uint64 uids."""
-        return np.array([uid_of(key_of(self.paths[row])) for row in rows], np.uint64)
+        return np.fromiter((uid_of(key_of(self.paths[row])) for row in rows), np.uint64, len(rows))
 
 
 # (source, folder, rows): copies the images of the rows into the folder; returns the same source, which reads them there

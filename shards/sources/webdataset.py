@@ -6,6 +6,7 @@ import os
 import re
 from array import array
 from dataclasses import replace
+from sys import intern
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ def webdataset(where: str | os.PathLike[str], split: str, wanted: Wanted = ANY) 
         paths, folders, labels, places = [], [], [], array("q")
         for sample in samples(files, tars, wanted, passed):
             paths.append(sample.name)
-            folders.append(sample.key.rpartition("/")[0])
+            folders.append(intern(sample.key.rpartition("/")[0]))  # one string for all images of a folder
             labels.append(sample.label)
             places.extend((sample.tar, sample.offset, sample.length, *itertools.chain(*sample.fields)))
     ranges = np.frombuffer(places, np.int64).reshape(len(paths), 3 + 2 * len(wanted.fields))

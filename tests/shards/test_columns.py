@@ -166,3 +166,19 @@ def test_a_process_that_gets_a_manifest_maps_the_columns_itself(options):
     data = pickle.dumps(made)
     assert made.uid.tobytes() not in data
     assert made.sha256.tobytes() not in data
+
+
+def test_a_build_that_ends_after_its_table_is_continued_to_the_same_bytes(options, tmp_path, digests, monkeypatch):
+    whole = digests(build(options(out=tmp_path / "whole")).root)
+
+    def torn(root):
+        (root / f"{FILE}.partial").write_bytes(b"the first columns")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("viewstream.shards.manifest.write_columns", torn)
+    with pytest.raises(KeyboardInterrupt):
+        build(options(out=tmp_path / "out"))
+    monkeypatch.undo()
+    with pytest.raises(UserError, match="is not a complete data set"):
+        Manifest.open(tmp_path / "out")
+    assert digests(build(options(out=tmp_path / "out")).root) == whole

@@ -74,6 +74,12 @@ def test_one_huge_image_does_not_set_the_memory_of_every_thread(built):
     assert all(huge[name] <= 1.5 * plain[name] for name in plain)
 
 
+def test_hints_of_a_large_set_look_at_images_that_are_evenly_spread(built, monkeypatch):
+    monkeypatch.setattr("viewstream.pipeline.dali.hints.LOOKED_AT", 10)
+    rows = np.arange(0, len(built), -(-len(built) // 10))
+    assert hints(built, 0.5) == hints(built.take(rows, built.label[rows], built.info.classes), 0.5)
+
+
 def test_the_jpeg_engine_has_memory_only_if_it_has_a_share(built):
     assert hints(built)["hw_decoder_load"] == 0
     assert not any(name.startswith("preallocate") for name in hints(built))
