@@ -15,8 +15,8 @@ from .options import Run
 def of_run(recipe: Recipe, run: Run, net: nn.Module, device: torch.device, last: Path | None, saved: int) -> Threads:
     """Torch's threads for a run of the backbone `net`, new or resumed from `last`, which was trained with `saved`.
 
-    On a CPU a resumed run repeats its losses only with the number of its checkpoint, so it takes that, unless --threads
-    asks for another; a note says so.
+    Losses on a CPU repeat only with the number of the checkpoint, so a resumed run takes that, unless --threads asks
+    for another; a note says so.
     """
     if device.type != "cpu":
         return asked(run.threads) or all_cores()
