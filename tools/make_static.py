@@ -92,8 +92,11 @@ def _record(options: Static, manifest: Manifest, images: int) -> JSON:
 
 
 def _write(rows: np.ndarray, freezer: Callable[[np.ndarray], int], workers: int) -> None:
+    from viewstream.pipeline.kernels import warm_up
+
     blocks = [rows[at : at + BLOCK] for at in range(0, len(rows), BLOCK)]
     workers = max(1, min(workers or cores(), len(blocks)))
+    warm_up(rendering=True)  # here, not in each worker
     with (
         closing(in_order(freezer, blocks, workers)) as results,
         tqdm(total=len(rows), unit="img", disable=None) as bar,
