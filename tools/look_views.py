@@ -15,6 +15,7 @@ from viewstream.augment.renderers import dali, device, packing, reference
 from viewstream.augment.spec import Views, size_of
 from viewstream.pipeline.choose import open_reader
 from viewstream.pipeline.cut.resize import resized_crop
+from viewstream.pipeline.kernels import warm_up
 from viewstream.shards.manifest import Manifest
 
 
@@ -55,6 +56,7 @@ def by_reference(samples: Samples) -> list[Tensor]:
 
 def by_device(samples: Samples) -> list[Tensor]:
     """Every view cropped by the host and rendered by the device renderer, [N, 3, S, S] normalized."""
+    warm_up(rendering=False)
     rendered = []
     for view, draws in zip(samples.views, samples.draws, strict=True):
         n, size = len(samples.images), size_of(view)

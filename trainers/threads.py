@@ -2,7 +2,7 @@
 equal losses, and a resumed run takes the number that it was saved with."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from torch import nn
 
 from ..pipeline.workers import share_of_cores
 
-WORTH = 2 * 10**9  # multiply-adds of a forward for each thread: with fewer, handing out the work takes what it saves
+WORTH = 4 * 10**9  # multiply-adds of all forwards of a step for each thread: less work does not pay for waking it
 
 
 class Threads(NamedTuple):
@@ -36,11 +36,11 @@ def all_cores() -> Threads:
     return Threads(share_of_cores(), "the cores of this process")
 
 
-def by_size(net: nn.Module, size: int, images: int) -> Threads:
-    """The rule of training: one thread for each WORTH multiply-adds that `net` takes for `images` of `size` px."""
-    work = multiply_adds(net, size) * images
+def by_size(nets: Iterable[nn.Module], size: int, images: int) -> Threads:
+    """The rule of training: one thread for each WORTH multiply-adds of `nets` for `images` of `size` px."""
+    work = images * sum(multiply_adds(net, size) for net in nets)
     number = max(1, min(share_of_cores(), work // WORTH))
-    return Threads(number, f"by the rule for networks of {work / 1e9:.2g} billion multiply-adds a step (--threads)")
+    return Threads(number, f"by the size of its networks, {work / 1e9:.2g} billion multiply-adds a step (--threads)")
 
 
 @torch.no_grad()

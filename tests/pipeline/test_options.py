@@ -10,6 +10,7 @@ from viewstream.augment import moco_v1, moco_v2
 from viewstream.augment.renderers import compiler, device, host, kornia, resample
 from viewstream.pipeline import Plan, open_loader
 from viewstream.pipeline.options import FEW_CORES, LoaderOptions
+from viewstream.pipeline.workers import share_of_cores
 from viewstream.shards.errors import UserError
 
 
@@ -61,7 +62,13 @@ def test_a_share_of_the_jpeg_engine_is_for_dali_on_a_gpu_alone(built):
     ],
 )
 def test_a_renderer_is_chosen_by_name_or_by_the_device(renderer, on, module):
-    assert LoaderOptions(renderer=renderer, device=on, compile="off").render(8) is module.render
+    chosen = module.threaded(3) if module is host else module.render
+    assert LoaderOptions(renderer=renderer, device=on, compile="off", threads=3).render(8) is chosen
+
+
+def test_the_host_renderer_takes_the_loaders_number_of_threads_else_the_cores_and_never_that_of_torch():
+    assert LoaderOptions(threads=3).render(8) is host.threaded(3)
+    assert LoaderOptions().render(8) is host.threaded(share_of_cores())
 
 
 def test_the_host_renderer_is_refused_on_a_gpu_and_an_unknown_one_everywhere():
@@ -94,7 +101,7 @@ def test_a_gpu_renders_by_a_compiled_renderer_where_compiling_works(monkeypatch)
     assert LoaderOptions(device="cuda").compiled
     assert LoaderOptions(device="cuda").render(8).__qualname__.startswith("compiled.")
     assert LoaderOptions(device="cuda", compile="off").render(8) is device.render
-    assert LoaderOptions().render(8) is LoaderOptions(compile="on").render(8) is host.render  # nothing to compile
+    assert LoaderOptions().render(8) is LoaderOptions(compile="on").render(8)  # nothing to compile on a CPU
     monkeypatch.setattr(compiler, "missing", lambda device: "the package triton is not installed")
     assert LoaderOptions(device="cuda").render(8) is device.render
     with pytest.raises(UserError, match=r"--compile on: .* cuda: the package triton is not installed; .* off"):

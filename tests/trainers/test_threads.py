@@ -7,8 +7,12 @@ import torch
 from torch import nn
 
 from viewstream.trainers import threads
+from viewstream.trainers.methods.build import build
 from viewstream.trainers.nets.encoder import backbone
+from viewstream.trainers.recipes.options import SEED
 from viewstream.trainers.threads import WORTH, Threads, all_cores, asked, by_size, multiply_adds, taken
+from viewstream.trainers.training.options import Run
+from viewstream.trainers.training.threads import of_run
 
 
 def test_multiply_adds_are_those_of_the_layers_and_leave_the_network_as_it_was():
@@ -34,14 +38,14 @@ def test_a_small_network_takes_one_thread_and_a_large_one_a_thread_for_each_part
     image = multiply_adds(net, 32)
     monkeypatch.setattr(threads, "share_of_cores", lambda: 8)
     images = [1, WORTH // image, 3 * WORTH // image + 1, 100 * WORTH // image]
-    assert [by_size(net, 32, n).number for n in images] == [1, 1, 3, 8]
+    assert [by_size([net], 32, n).number for n in images] == [1, 1, 3, 8]
 
 
 def test_ranks_of_a_machine_share_its_cores(monkeypatch):
     monkeypatch.setattr("viewstream.pipeline.workers.cores", lambda: 8)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     assert all_cores().number == 2
-    assert by_size(nn.Conv2d(3, 8, 3), 512, 10**9).number == 2
+    assert by_size([nn.Conv2d(3, 8, 3)], 512, 10**9).number == 2
 
 
 def test_the_flag_counts_more_than_the_environment_and_both_more_than_the_rule(monkeypatch):
@@ -60,3 +64,12 @@ def test_torch_gets_its_number_back_even_after_an_error():
         raise ValueError
     assert inside == [before + 1]
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(("teacher", "number"), [("test_resnet", 1), ("resnet18", 2)])
+def test_every_network_of_a_method_counts(monkeypatch, teacher, number):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(threads, "share_of_cores", lambda: 8)
+    recipe = SEED(arch="test_resnet", teacher_arch=teacher, size=32, batch_size=256, queue=256, bn_groups=2)
+    method = build(recipe, 4)
+    assert of_run(recipe, Run(), method, torch.device("cpu"), None, 0).number == number

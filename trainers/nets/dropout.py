@@ -6,6 +6,7 @@ the row in the global batch and the element. Torch's own dropout draws from a ge
 
 import math
 import sys
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -67,8 +68,8 @@ def _keyed(module: nn.Module, place: str) -> KeyedDropout | None:
             return KeyedDropout(p, place, scale=_kept(p))
         case StochasticDepth(p=p, mode="row") if p > 0:
             return KeyedDropout(p, place, scale=_kept(p), rows=True)
-    timm = sys.modules.get("timm.layers.drop")  # imported by networks of timm alone: it takes half a second
-    if timm and isinstance(module, timm.DropPath) and (p := module.drop_prob):
+    timm: Any = sys.modules.get("timm.layers.drop")  # imported by networks of timm alone: it takes half a second
+    if timm and isinstance(module, timm.DropPath) and (p := getattr(module, "drop_prob", 0.0)):
         return KeyedDropout(p, place, scale=_kept(p) if module.scale_by_keep else 1.0, rows=True)
     return None
 

@@ -46,7 +46,7 @@ def profile(recipe: Recipe, run: Run) -> Headspace:
         errors = device_errors(recipe, device, None, partial(setup.takes_parts, recipe, data, None))
         with errors, closing(setup.training_loader(recipe, run, data, device)) as loader:
             state = setup.training_state(recipe, run, data, device, fresh=False)  # any weights are as fast
-            threads = of_run(recipe, run, state.method.backbone, device, None, 0)
+            threads = of_run(recipe, run, state.method, device, None, 0)
             if compiles:
                 compiling.compile_encoders(state.method)
             stepper = Stepper(state, recipe, len(loader) // recipe.accumulate)

@@ -66,7 +66,7 @@ def pretrain(
         )
         against = partial(objection, recipe, state.method, per_epoch)
         step, total = checkpoints.resume(last, against) if last else 0, recipe.epochs * per_epoch
-        threads = of_run(recipe, run, state.method.backbone, device, last, checkpoints.threads)
+        threads = of_run(recipe, run, state.method, device, last, checkpoints.threads)
         stack.enter_context(taken(threads))
         validator = None
         if val is not None:

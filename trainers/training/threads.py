@@ -3,25 +3,27 @@
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from ..checkpoints.same import note
+from ..methods.method import Method
+from ..nets.encoder import Encoder
 from ..ranks import world_size
 from ..recipes.options import Recipe
 from ..threads import Threads, all_cores, asked, by_size
 from .options import Run
 
 
-def of_run(recipe: Recipe, run: Run, net: nn.Module, device: torch.device, last: Path | None, saved: int) -> Threads:
-    """Torch's threads for a run of the backbone `net`, new or resumed from `last`, which was trained with `saved`.
+def of_run(recipe: Recipe, run: Run, method: Method, device: torch.device, last: Path | None, saved: int) -> Threads:
+    """Torch's threads for a run of `method`, new or resumed from `last`, which was trained with `saved`.
 
-    On a CPU a resumed run repeats its losses only with the number of its checkpoint, so it takes that, unless --threads
-    asks for another; a note says so.
+    Losses on a CPU repeat only with the number of the checkpoint, so a resumed run takes that, unless --threads asks
+    for another; a note says so.
     """
     if device.type != "cpu":
         return asked(run.threads) or all_cores()
     part = recipe.batch_size // (world_size() * recipe.accumulate)
-    new = asked(run.threads) or by_size(net, recipe.size, part)
+    nets = [net.backbone for net in method.modules() if isinstance(net, Encoder)] or [method.backbone]
+    new = asked(run.threads) or by_size(nets, recipe.size, part)
     if last is None or new.number == saved:
         return new
     if run.threads != "auto":

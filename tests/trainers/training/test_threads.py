@@ -48,7 +48,7 @@ def test_a_run_by_the_rule_that_is_resumed_under_another_omp_num_threads_repeats
 ):
     environment(None)
     whole = pretrain(RECIPE, replace(options, out=str(tmp_path / "whole")))
-    assert "torch takes 1 thread, by the rule" in capsys.readouterr().out
+    assert "torch takes 1 thread, by the size of its networks" in capsys.readouterr().out
     environment(2)
     again = pretrain(RECIPE, replace(options, **resumed(whole, tmp_path / "again")))
     assert torch.get_num_threads() == 2
