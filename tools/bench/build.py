@@ -21,11 +21,12 @@ from viewstream.shards.cli import parse, run
 from viewstream.shards.engine import cores
 from viewstream.shards.errors import UserError
 from viewstream.shards.files import atomic
-from viewstream.tools.bench.build_cases import Case, cases
+from viewstream.tools.bench.build_cases import WHOLE, Case, cases, codecs_alone
 from viewstream.tools.bench.manifest import time_opening
 from viewstream.tools.bench.rounds import in_rounds
 
 OPENING = "manifest of 1,281,167 rows"
+ALONE = "us of processor time an image to 400 px, one core"
 
 
 @dataclass(frozen=True)
@@ -72,13 +73,14 @@ def rates_of(todo: dict[str, Case], images: int, rounds: int, scratch: Path) -> 
     return {name: statistics.median(values) for name, values in in_rounds(todo, rounds, rate).items()}
 
 
-def ratios_of(rates: dict[str, float], workers: int) -> dict[str, float]:
+def ratios_of(rates: dict[str, float], alone: dict[str, float], workers: int) -> dict[str, float]:
     """The figures that have targets."""
     keep, resized = rates["keep to tar"], rates["400 px to tar"]
     ratios = {
         "keep to tar / cp": keep / rates["cp"],
         "keep to tar, one worker, images per second": rates["keep to tar, one worker"],
         "400 px to tar / (bare codecs x cores)": resized / (rates["bare codecs, one core"] * workers),
+        "(decode + encode alone) / all of re-encoding": (alone["decode"] + alone["encode"]) / alone[WHOLE],
     }
     if "ffcv DatasetWriter, 400 px" in rates:
         ratios["400 px to beton / ffcv DatasetWriter"] = rates["400 px to beton"] / rates["ffcv DatasetWriter, 400 px"]
@@ -93,9 +95,10 @@ def measure(options: Bench, workers: int, scratch: Path) -> dict[str, Any]:
     info = build(BuildOptions(source=source, out=scratch / "set", workers=1, keep=True)).info
     results: dict[str, Any] = {OPENING: time_opening(info, scratch / "large")}
     shutil.rmtree(scratch / "large")
+    alone = codecs_alone(paths[: len(paths) // options.repeat], options.rounds)  # each image once
     rates = rates_of(cases(paths, source, workers, options.peers), len(paths), options.rounds, scratch)
-    results |= {"pictures": len(paths), "workers": workers, "pictures_per_second": rates}
-    return results | {"ratios": ratios_of(rates, workers)}
+    results |= {"pictures": len(paths), "workers": workers, "pictures_per_second": rates, ALONE: alone}
+    return results | {"ratios": ratios_of(rates, alone, workers)}
 
 
 def main() -> None:
@@ -106,7 +109,7 @@ def main() -> None:
     print(f"{results['pictures']} images, {workers} workers of {os.cpu_count()} cores")
     for name, rate in results["pictures_per_second"].items():
         print(f"{name:<32} {rate:8.0f} images/s")
-    for name, value in {**results["ratios"], **results[OPENING]}.items():
+    for name, value in {**results[ALONE], **results["ratios"], **results[OPENING]}.items():
         print(f"{name:<44} {value:8.2f}")
     if options.out:
         with atomic(options.out, "w") as file:

@@ -1,18 +1,25 @@
 """Ways to store a folder of JPEGs: this project's builder, `cp`, the codecs alone, ffcv's and webdataset's writers."""
 
+import statistics
 import subprocess
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import simplejpeg
 from PIL import Image
 
 from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.encoding.encode import Encoding, encode
+from viewstream.shards.encoding.shrink import shrink
 from viewstream.shards.errors import needs
+from viewstream.tools.bench.rounds import in_rounds
 
 RESIZED = Encoding(keep=False, max_side=400, short_side=0, quality=90, check="decode")  # the builder's default
+WHOLE = "decode, shrink, encode"
 Case = Callable[[Path], Any]  # writes into the empty folder that it is given
 
 
@@ -37,6 +44,36 @@ def bare_codecs(paths: list[Path], out: Path) -> None:
     """Decode, resize and encode in one process, which is the speed of one core. Nothing is stored."""
     for path in paths:
         encode(path.read_bytes(), RESIZED)
+
+
+def codecs_alone(paths: list[Path], rounds: int) -> dict[str, float]:
+    """Processor time of one image on one core, us: `encode`, and its floor, decoding alone and encoding alone.
+
+    Medians of rounds; what a codec gets is in the cache, as inside `encode`."""
+    kind = {"quality": RESIZED.quality, "colorsubsampling": RESIZED.subsampling}
+    todo: dict[str, tuple[Callable[[bytes], Any], Callable[[Any], Any]]] = {
+        "decode": (bytes, simplejpeg.decode_jpeg),
+        "encode": (_shrunk, partial(simplejpeg.encode_jpeg, **kind)),
+        WHOLE: (bytes, partial(encode, encoding=RESIZED)),
+    }
+
+    def cost(name: str, _: int) -> float:
+        prepare, work = todo[name]
+        spent = 0.0
+        for path in paths:
+            ready = prepare(path.read_bytes())
+            start = time.thread_time()
+            work(ready)
+            spent += time.thread_time() - start
+        return 1e6 * spent / len(paths)
+
+    return {name: statistics.median(costs) for name, costs in in_rounds(todo, rounds, cost).items()}
+
+
+def _shrunk(data: bytes) -> np.ndarray:
+    """The pixels that `encode` encodes."""
+    stored = encode(data, RESIZED)
+    return shrink(simplejpeg.decode_jpeg(data), stored.height, stored.width)
 
 
 def stock_ffcv(paths: list[Path], workers: int, out: Path) -> None:

@@ -29,6 +29,7 @@ def test_bench_build_measures_every_case(program, pets, tmp_path):
     assert {"cp", "keep to tar", "bare codecs, one core", "400 px to beton"} <= results["pictures_per_second"].keys()
     assert min(results["pictures_per_second"].values()) > 0
     assert min(results["ratios"].values()) > 0
+    assert 0 < results["ratios"]["(decode + encode alone) / all of re-encoding"] < 1
     assert not [*(tmp_path / "scratch").iterdir()]
 
 
