@@ -52,7 +52,7 @@ class Question:
 class Set(NamedTuple):
     """The images of a training."""
 
-    count: float
+    samples: float
     image: Image
 
 
@@ -88,7 +88,7 @@ def answer(question: Question, recipe: Recipe, costs: Costs) -> list[str]:
     views, data, here = views_of(recipe.views, recipe.size), images_of(question), question.cores or cores()
     found, (gpu, source) = ways(costs, data.image, views), step_rate(question, recipe)
     lines = [
-        f"{recipe.method}, {recipe.arch}, views {recipe.views} of {recipe.size} px; {data.count:,.0f} images of "
+        f"{recipe.method}, {recipe.arch}, views {recipe.views} of {recipe.size} px; {data.samples:,.0f} images of "
         f"{data.image.megapixels:.2f} megapixels and {data.image.kilobytes:.0f} kB",
         f"one core ({costs.machine}):",
     ]
@@ -113,7 +113,7 @@ def answer(question: Question, recipe: Recipe, costs: Costs) -> list[str]:
 
 def _storage(data: Set, recipe: Recipe, views: Views, gpus: int, rate: float) -> list[str]:
     """Shards, disk, memory, reading, hours."""
-    stored, hours = data.count * data.image.kilobytes * 1e3, data.count / rate / 3600
+    stored, hours = data.samples * data.image.kilobytes * 1e3, data.samples / rate / 3600
     batch = 3 * sum(size_of(view) ** 2 for view in views) * recipe.batch_size / gpus
     pinned = BATCHES * 2 ** math.ceil(math.log2(batch)) * gpus
     return [
@@ -128,7 +128,7 @@ def _storage(data: Set, recipe: Recipe, views: Views, gpus: int, rate: float) ->
 
 def _loader(data: Set) -> str:
     """A small set is held in memory, decoded."""
-    return "memory" if data.count * data.image.megapixels * 3e6 < 2e9 else "ffcv"
+    return "memory" if data.samples * data.image.megapixels * 3e6 < 2e9 else "ffcv"
 
 
 def _stages(way: Way) -> str:

@@ -77,7 +77,7 @@ def test_hours_disk_and_shards_follow_from_the_set(costs):
 
 def test_the_images_of_a_built_set_are_counted(built):
     found = images_of(Question(data=built.root))
-    assert found.count == 96
+    assert found.samples == 96
     assert found.image.kilobytes == pytest.approx(built.bytes.mean() / 1e3)
 
 

@@ -42,7 +42,7 @@ def read(setting: Setting) -> dict[str, Any]:
     data = setting.set()
     rows = _rows(data)
     readers = {name: open_reader(name, data) for name in READERS if name in data.info.formats}
-    todo = {name: partial(_each, rows.tolist(), reader.read) for name, reader in readers.items()}
+    todo = {name: partial(_each, rows.tolist() * 8, reader.read) for name, reader in readers.items()}
     about = {name: {"kilobytes": kilobytes(data, rows)} for name in todo}
     return compared(todo, setting.rounds, unit="image", about=about)
 

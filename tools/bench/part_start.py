@@ -16,7 +16,7 @@ from viewstream.tools.bench.suite_sets import Setting
 
 HERE = ROOT / "tools"  # its viewstream.py hands on this checkout, installed or not
 FLOOR = "python, import torch"
-RUN = ("--method", "moco", "--arch", "test_resnet", "--size", 32, "--queue", 64, "--bn-groups", 1, "--epochs", 1)
+RUN = ("--method", "moco", "--arch", "test_resnet", "--size", 32, "--bn-groups", 1, "--epochs", 1)
 
 
 def groups(setting: Setting) -> dict[str, Case]:
@@ -29,7 +29,18 @@ def starts(setting: Setting) -> dict[str, Any]:
     data = setting.set(32, copies=1)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
-        train = ("trainers/train.py", *RUN, "--batch-size", len(data), "--data", data.root, "--out", out)
+        train = (
+            "trainers/train.py",
+            *RUN,
+            "--batch-size",
+            len(data),
+            "--queue",
+            len(data),
+            "--data",
+            data.root,
+            "--out",
+            out,
+        )
         commands: dict[str, tuple[object, ...]] = {
             FLOOR: ("-c", "import torch"),
             "import viewstream.shards": ("-c", "import viewstream.shards"),
@@ -46,5 +57,7 @@ def _started(out: Path, words: tuple[object, ...], number: int) -> float:
     """Run Python with `words` to its end; the folder of an earlier run is removed before."""
     shutil.rmtree(out, ignore_errors=True)
     command = [sys.executable, *map(str, words)]
-    subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(HERE)}, check=True, capture_output=True)
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(HERE)}, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{command[1]} ended with code {done.returncode}: {done.stderr.strip()}")
     return 1.0

@@ -44,8 +44,8 @@ def costs(cases: Mapping[str, Case], rounds: int) -> dict[str, Cost]:
         start, busy = time.perf_counter(), processor_seconds()
         units = cases[name](number)
         took = time.perf_counter() - start
-        settle()
-        return 1e6 * took / units, 1e6 * (processor_seconds() - busy) / units
+        own = settle()
+        return 1e6 * took / units, 1e6 * (processor_seconds() - busy - own) / units
 
     found = in_rounds(cases, rounds, measure)
     _progress("")
@@ -91,14 +91,16 @@ def _progress(text: str) -> None:
         print(f"\r{text:<70}" + "\r" * (not text), end="", file=sys.stderr, flush=True)
 
 
-def settle(seconds: float = 2.0) -> None:
-    """Wait until workers have finished what they read ahead, which belongs to the case that has just ended."""
-    end, before = time.perf_counter() + seconds, processor_seconds()
+def settle(seconds: float = 2.0) -> float:
+    """Wait until workers have finished what they read ahead, which belongs to the case that has just ended; returns the
+    processor time of this waiting."""
+    own, end, before = time.thread_time(), time.perf_counter() + seconds, processor_seconds()
     while time.perf_counter() < end:
         time.sleep(5 * TICK)
         if (now := processor_seconds()) - before < TICK:
-            return
+            break
         before = now
+    return time.thread_time() - own
 
 
 def _family(process: str) -> Iterator[str]:

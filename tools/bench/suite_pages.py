@@ -91,7 +91,7 @@ def _rows(group: Mapping[str, Any]) -> Iterator[list[str]]:
     head = ["", f"processor us per {group['unit']}", f"wall us per {group['unit']}"]
     yield head + ["of the floor (quartiles)", "wall"] * bool(floor) + [f"times as fast as {peer}"] * bool(peer)
     for name in group["cpu"]:
-        cells = [f"**{name}**" if name in mine else name]
+        cells = [f"**{name}**" if floor and name in mine else name]
         cells += [_number(quartiles(group[clock][name])[1]) for clock in ("cpu", "wall")]
         if floor:
             low, share, high = ratio(group, floor, name)

@@ -48,14 +48,15 @@ def _sentences(loaders: Results) -> Iterator[str]:
 
 
 def _row(name: str, group: Mapping[str, Any]) -> Iterator[str]:
-    """A line for each case of ours that has a floor; of cases without loaders, for the best one."""
-    if not group.get("floor"):
+    """A line for each loader of ours, and of other cases with a floor or other programs for the quickest one."""
+    floor, peer = group.get("floor"), group.get("peers") and strongest(group)
+    if not floor and not peer:
         return
-    floor, peer, mine = group["floor"], strongest(group), ours(group)
+    mine = ours(group)
     if "antialiased" not in group:
-        mine = [max(mine, key=lambda case: ratio(group, floor, case)[1])]
+        mine = [min(mine, key=lambda case: quartiles(group["cpu"][case])[1])]
     for case in mine:
         cost = quartiles(group["cpu"][case])[1]
         over = f"{ratio(group, peer, case)[1]:.2f} x {peer}" if peer and "only" not in case else ""
-        share = f"{ratio(group, floor, case)[1]:.2f} of {floor.removeprefix('floor: ')}"
+        share = f"{ratio(group, floor, case)[1]:.2f} of {floor.removeprefix('floor: ')}" if floor else ""
         yield f"| {name}: `{case}`, {cost:,.0f} us per {group['unit']} | {share} | {over} |"

@@ -23,7 +23,7 @@ def test_costs_are_per_unit(monkeypatch):
     clock = iter(range(0, 1000, 3))  # each reading 3 s after the one before
     monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
     monkeypatch.setattr(rounds, "processor_seconds", lambda: 0.0)
-    monkeypatch.setattr(rounds, "settle", lambda: None)
+    monkeypatch.setattr(rounds, "settle", lambda: 0.0)
     assert costs({"a": lambda number: 2}, 2)["a"].wall == [1.5e6, 1.5e6]
 
 
