@@ -13,10 +13,9 @@ from numba.extending import intrinsic
 
 from ...augment.crops import BICUBIC
 from ...shards.kernels import njit
-from . import plain, vectors
-from .plain import OPTIONS, widen
-from .resize import SHORT, SLACK, _scratch
-from .weights import EXACT, tables_of, taps_of
+from . import vectors
+from .resize import SHORT, SLACK
+from .weights import OPTIONS, aligned, apart, tables_of, taps_of
 
 FULL = 32767  # the sum of the weights of a value
 MOST = SHORT // 2  # times that a crop may shrink its box
@@ -29,7 +28,7 @@ def can_crop(boxes: np.ndarray) -> np.ndarray:
     return (small & (boxes[..., BICUBIC] == 0)).all(axis=1)
 
 
-@njit(**EXACT)
+@njit(**OPTIONS)
 def halved(begin, weights, limit):
     """What `taps_of` gives, for values at half the size, `limit` of them, that are interpolated first: value x is 3/4
     of value x // 2 and 1/4 of its neighbor on the side of x, or of itself at the end."""
@@ -61,60 +60,47 @@ def halved(begin, weights, limit):
 def crop_of_planes(data, height, width, box, size, out):
     """Crop an image of `height` x `width` px, whose planes follow each other in the flat `data`, into out
     [3 * size * size]; `box` [CROP_FIELDS] int32 as of `resized_crop`, one that `can_crop` accepts."""
-    crop(data, height, width, box, size, vectors.available(), out)  # pyright: ignore
+    crop(data, height, width, box, size, vectors.has_picks(), out)  # pyright: ignore
 
 
 @njit(**OPTIONS)
-def crop(data, height, width, box, size, fast, out):
-    """`crop_of_planes`; `fast` takes the vectors of AVX-512, with the same result."""
-    top, left, tall, wide, total_y, total_x, first_y, first_x = box[:8]
+def crop(data, height, width, box, size, picks, out):
+    """`crop_of_planes`, on the path for CPUs with or without `picks`."""
+    apart()  # pyright: ignore
+    top, left, tall, wide, total_y, total_x, first_y, first_x = box[:8].astype(np.int64)
+    mirrored, turned, cubic = box[8] != 0, box[8] < 0, box[9] != 0  # no constants: numba would compile for each
     high, pitch = height + height % 2, width + width % 2
-    begin_y, weights_y = taps_of(tall, total_y, first_y, False, False, FULL, size)
-    begin_x, weights_x = taps_of(wide, total_x, first_x, box[8] != 0, False, FULL, size)
-    down, across, shrink = (begin_y + top, weights_y), (begin_x + left, weights_x), (wide, total_x)
+    begin_y, weights_y = taps_of(tall, total_y, first_y, turned, cubic, FULL, size)
+    begin_x, weights_x = taps_of(wide, total_x, first_x, mirrored, cubic, FULL, size)
+    begin_y, begin_x = begin_y + np.int32(top), begin_x + np.int32(left)
+    across = _lanes(begin_x, weights_x, wide, total_x, picks)
     made = np.empty((3, size * size + SLACK), np.int16)
-    _resize(data, high * pitch, pitch, down, across, shrink, fast, made[:1])
-    down, across = halved(down[0], weights_y, high // 2), halved(across[0], weights_x, pitch // 2)
-    shrink = wide, 2 * total_x
-    _resize(data[high * pitch :], high * pitch // 4, pitch // 2, down, across, shrink, fast, made[1:])
+    _resize(data, pitch, (begin_y, weights_y), across, made[0])
+    down, (first, folded) = halved(begin_y, weights_y, high // 2), halved(begin_x, weights_x, pitch // 2)
+    across = _lanes(first, folded, wide, 2 * total_x, picks)
+    blue, area = high * pitch, high * pitch // 4
+    _resize(data[blue:], pitch // 2, down, across, made[1])
+    _resize(data[blue + area :], pitch // 2, down, across, made[2])
     _to_rgb(made, out)
 
 
 @njit(inline="always")
-def _resize(data, area, width, down, across, shrink, fast, out):
-    """Resize a box of P planes of `area` values, in rows of `width`, one after the other: to rows in out [P, ...]."""
-    (begin, weights), lead = across, min(across[0][0], across[0][-1])
-    n = max(begin[0], begin[-1]) + len(weights) - lead  # values of a row that the output needs
-    pitch = len(out) * n + SLACK
-    if fast:
-        tables = tables_of(begin - lead, weights, shrink[0], shrink[1], 1, 32, np.int16)
-        _rows(data[lead:], area, width, down, tables, n, _scratch(len(down[1]) + 1, pitch, np.int16), out)
-    else:
-        tables = tables_of(begin - lead, weights, shrink[0], shrink[1], 1, 0, np.int32)
-        _rows(data[lead:], area, width, down, tables, n, _scratch(len(down[1]) + 1, pitch, np.int32), out)
+def _lanes(begin, weights, size, total, picks):
+    """The first value of a row that is needed, how many are, and the tables that blend them."""
+    lead = min(begin[0], begin[-1])
+    n = max(begin[0], begin[-1]) + len(weights) - lead
+    return lead, n, tables_of(begin - lead, weights, size, total, 1, 32 if picks else 0, np.int16)
 
 
 @njit(**OPTIONS)
-def _rows(data, area, width, down, across, n, ring, out):
-    """A ring of rows, of 16 bits on vectors; a row has n values of each plane."""
-    (begin, weights), size, planes, pitch = down, len(across[0]), len(out), len(out) * n + SLACK
-    taps, ready = len(weights), begin[0]
-    acc = taps * pitch
+def _resize(plane, width, down, across, out):
+    """Resize a box of a plane with rows of `width` values: to rows in the flat `out`, which has SLACK."""
+    apart()  # pyright: ignore
+    (begin, weights), (lead, n, tables), size = down, across, len(down[0])
+    acc = aligned(n + SLACK, np.int16)
     for y in range(size):
-        ready = max(ready, begin[y])
-        while ready < begin[y] + taps:
-            for p in range(planes):
-                widen(data, p * area + ready * width, ring, ready % taps * pitch + p * n, n, 6)
-            ready += 1
-        if ring.itemsize == 2:
-            vectors.rows(ring, pitch, begin[y], weights, y, ring, acc, planes * n)  # pyright: ignore
-        else:
-            plain.rows(ring, pitch, begin[y], weights, y, 15, ring, acc, planes * n)
-        for p in range(planes):
-            if ring.itemsize == 2:
-                vectors.columns(ring, acc + p * n, across, 1, out[p], y * size)  # pyright: ignore
-            else:
-                plain.columns(ring, acc + p * n, across[0], across[1], 1, 15, out[p], y * size)
+        vectors.rows(plane, begin[y] * width + lead, width, weights, y, acc, 0, n)
+        vectors.columns(acc, 0, tables, 1, out, y * size)
 
 
 @intrinsic
