@@ -143,8 +143,8 @@ def test_a_network_of_torchvision_trains_without_the_seconds_that_timm_and_korni
         import viewstream.trainers.training.run
         from viewstream.trainers.nets.encoder import encoder
 
-        encoder("resnet18", 8, "mlp", "cifar")
-        print({"timm", "kornia", "torch._inductor"} & set(sys.modules))
+        encoder("resnet18", "mlp", 8, stem="cifar")
+        print({"timm", "kornia"} & set(sys.modules))
         """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
