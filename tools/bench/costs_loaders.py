@@ -62,7 +62,7 @@ def loaders(setting: Setting) -> dict[str, Any]:
         assert isinstance(loader, ViewLoader)
         name = f"{recipe} of {size} px, images of {side} px, {threads} threads"
         todo[name] = partial(_epoch, loader)
-        pixels = float(data.hw.astype(int).prod(1).mean()) / 1e6
+        pixels = float((data.height.astype(float) * data.width).mean()) / 1e6
         about[name] = {"side": side, "recipe": recipe, "size": size, "threads": threads, "megapixels": pixels}
         about[name] |= {"kilobytes": kilobytes(data, np.arange(len(data)))}
     return compared(todo, setting.rounds, unit="image", about=about)

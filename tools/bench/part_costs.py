@@ -54,8 +54,8 @@ def decode(setting: Setting) -> dict[str, Any]:
     for side in SIDES:
         data = setting.set(side, copies=1)
         rows = _rows(data)
-        buffer = np.empty(3 * int(data.hw[rows].astype(int).prod(1).max()), np.uint8)
         images = [simplejpeg.decode_jpeg(jpeg) for jpeg in _jpegs(data, rows)]
+        buffer = np.empty(max(image.size for image in images), np.uint8)
         for quality in QUALITIES:
             jpegs = [simplejpeg.encode_jpeg(image, quality, colorsubsampling="420") for image in images]
             name = f"{side} px, quality {quality}"

@@ -19,7 +19,7 @@ TENTHS = 10
 
 def groups(setting: Setting) -> dict[str, Case]:
     """Three runs, each in a process of its own."""
-    epochs = 1 if setting.quick else 2
+    epochs = 2 if setting.quick else 8
     return {
         "a run": partial(flat, setting, 1, epochs),
         "a run 10 times as long": partial(flat, setting, 1, 10 * epochs),

@@ -56,7 +56,7 @@ def draw_flat(runs: Mapping[str, Mapping[str, Any]], path: Path) -> None:
         for color, (name, run) in zip((OTHERS, OURS, "#d0672f"), runs.items(), strict=False):
             axes.plot(range(1, len(run[key]) + 1), run[key], marker="o", markersize=3, color=color, label=name)
         axes.set_title(title, fontsize=9.5, loc="left")
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.25 * max(max(run[key]) for run in runs.values()))
         axes.set_xlabel("tenth of the run", fontsize=9)
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].legend(fontsize=8, frameon=False, loc="lower left")
