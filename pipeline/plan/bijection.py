@@ -22,12 +22,13 @@ SMALL = 1024  # up to this number of ids MORE rounds: halves of few bits mix les
 def scattered(position: np.ndarray, size: int | np.ndarray, key: np.ndarray) -> np.ndarray:
     """[M] int64: where a permutation of the numbers below `size` takes each `position` [M] below it. `size` and uint64
     `key`, which chooses the permutation, are one for all positions or one for each."""
-    words = [np.array(word, np.uint64, ndmin=1) for word in (position, size, key)]  # copies: of one type for the kernel
+    words = (np.array(word, np.uint64, ndmin=1) for word in (position, size, key))  # copies, of one type for the kernel
+    position, size, key = words
     if NUMBA:
         from .kernel import scatter  # compiled on first use
 
-        return scatter(*words, SMALL, ROUNDS, MORE)
-    return _scattered(*(np.broadcast_to(word, len(words[0])) for word in words))
+        return scatter(position, size, key, SMALL, ROUNDS, MORE)
+    return _scattered(position, *(np.broadcast_to(word, len(position)) for word in (size, key)))
 
 
 def _scattered(position: np.ndarray, size: np.ndarray, key: np.ndarray) -> np.ndarray:
