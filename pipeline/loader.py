@@ -61,7 +61,7 @@ class ViewLoader:
         self.compiled = options.compiled and not torch.are_deterministic_algorithms_enabled()
         self.crop_on_device = options.crop_on_device
         self.sizes = [size_of(view) for view in views]
-        self.replacer = Replacer(manifest, plan, options.skip, reader.random_access)
+        self.replacer = Replacer(manifest, plan, options.skip, getattr(reader, "random_access", True))
         self._side = side_stream(self.device)
         warm_up(rendering=options.render_on_host, planes=options.decode == "planes")
         self.executor = Executor(reader, manifest, self.sizes, options.threads, planes=options.decode == "planes")

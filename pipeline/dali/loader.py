@@ -61,7 +61,7 @@ class DaliLoader:
         self.device, self.dtype, self.times = usable(options.device), options.dtype, Times()
         self.render = options.render(plan.share)
         threads, on = options.threads or share_of_cores(), "gpu" if self.device.type == "cuda" else "cpu"
-        self.replacer = Replacer(manifest, plan, options.skip, reader.random_access)
+        self.replacer = Replacer(manifest, plan, options.skip, getattr(reader, "random_access", True))
         self.jpegs = JpegReader(manifest, reader, threads, ahead(self.device), self.replacer)
         with torch.cuda.device(self.device if on == "gpu" else -1):  # -1: no device, nothing to do
             decoder = hints(manifest, options.hw_decoder_load)
