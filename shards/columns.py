@@ -1,6 +1,6 @@
 """`manifest.columns`: the numbers of `manifest.parquet` uncompressed, which the processes of a machine map together.
 
-    0      a line of JSON: rows, the table that they are of (its digest and stamp), and facts about all of them
+    0      a line of JSON: version, rows, the table that they are of (its digest and stamp), facts about all of them
     4096   TYPES of all rows: column after column, little-endian, without gaps
 
 Mapping takes no time and no memory of a process for any number of rows: the kernel reads the pages of those that are
@@ -26,7 +26,9 @@ from .files import atomic, digest_of
 from .table import TABLE, Table, stamp
 
 FILE = "manifest.columns"
+VERSION = 1  # of what follows
 HEAD = 4096  # bytes
+HEADED = ("version", "rows", "table", "stamp", "uids", "largest")
 NUMBERS = {  # the widest first, so that each column is aligned
     "uid": np.dtype("<u8"),
     "bytes": np.dtype("<i8"),
@@ -100,9 +102,9 @@ class Facts:
 
     def line(self, root: Path) -> bytes:
         """The first line of the columns in folder `root`, HEAD bytes."""
-        head = {"rows": self.rows, "table": digest_of(root / TABLE), "stamp": stamp(root / TABLE)}
-        head |= {"uids": self.uids.hexdigest(), "largest": self.largest}
-        return json.dumps(head).ljust(HEAD - 1).encode() + b"\n"
+        table = root / TABLE
+        values = VERSION, self.rows, digest_of(table), stamp(table), self.uids.hexdigest(), self.largest
+        return json.dumps(dict(zip(HEADED, values, strict=True))).ljust(HEAD - 1).encode() + b"\n"
 
 
 def area(hw: np.ndarray) -> int:
@@ -133,9 +135,11 @@ def fault(root: Path, rows: int, digest: str) -> str:
     try:
         with path.open("rb") as file:
             head, size = json.loads(file.read(HEAD)), path.stat().st_size
-        held, table, mark, _, _ = (head[name] for name in ("rows", "table", "stamp", "uids", "largest"))
+        version, held, table, mark, _, _ = (head[name] for name in HEADED)
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"is absent or damaged ({error})"
+    if version != VERSION:
+        return f"has version {version}, this code reads {VERSION}"
     if held != rows:
         return f"has {held} rows, the set has {rows}"
     if size != (end := _places(rows)[1]):

@@ -84,6 +84,9 @@ def test_columns_of_fewer_rows_or_of_another_set_are_refused(options, tree, tmp_
     path.write_bytes(whole.replace(b'"rows": 40', b'"rows": 39'))
     with pytest.raises(UserError, match=r"has 39 rows, the set has 40: "):
         Manifest.open(made.root)
+    path.write_bytes(whole.replace(b'"version": 1', b'"version": 9'))
+    with pytest.raises(UserError, match=r"has version 9, this code reads 1: "):
+        Manifest.open(made.root)
     path.write_bytes(b"")
     with pytest.raises(UserError, match=r"is absent or damaged .*: "):
         Manifest.open(made.root)
