@@ -1,5 +1,8 @@
 """The number of torch's threads is a function of the network, and torch gets its own number back."""
 
+import os
+import subprocess
+import sys
 from contextlib import suppress
 
 import pytest
@@ -73,3 +76,18 @@ def test_every_network_of_a_method_counts(monkeypatch, teacher, number):
     recipe = SEED(arch="test_resnet", teacher_arch=teacher, size=32, batch_size=256, queue=256, bn_groups=2)
     method = build(recipe, 4)
     assert of_run(recipe, Run(), method, torch.device("cpu"), None, 0).number == number
+
+
+@pytest.mark.parametrize(
+    ("first", "given", "policy"),
+    [
+        ("viewstream.trainers", {}, "PASSIVE"),
+        ("viewstream.trainers", {"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE"),
+        ("torch", {}, "None"),
+    ],
+)
+def test_threads_wait_without_spinning_unless_the_user_decides_or_torch_is_there_already(first, given, policy):
+    code = f"import {first}, viewstream.trainers, os; print(os.environ.get('OMP_WAIT_POLICY'))"
+    env = {k: v for k, v in os.environ.items() if not k.startswith("OMP_")} | given
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{policy}\n"
