@@ -4,7 +4,7 @@ from importlib.util import resolve_name
 
 from ..shards.kernels import ready
 
-ORDER = {"the order of samples": resolve_name(".plan.bijection", __package__)}
+ORDER = {"the order of samples": resolve_name(".plan.kernel", __package__)}
 CROPS = {"crops": resolve_name(".cut.resize", __package__)}
 PLANES = {"crops of planes": resolve_name(".cut.planes", __package__)}
 RENDERING = {"rendering on the host": resolve_name("...augment.renderers.host_kernels", f"{__package__}.cut")}
