@@ -3,8 +3,11 @@
 libjpeg interpolates colors to full size before anything else ("fancy upsampling"); here that is part of the weights.
 Brightness and colors are cropped alike, by the arithmetic of resize.py, and converted to RGB in the view, which has
 fewer pixels than the image. Only then values are clipped to 0..255, where libjpeg clips each pixel of the image: at the
-edges of colors that RGB cannot hold, pixels differ by up to 30 levels, elsewhere by rounding.
+edges of colors that RGB cannot hold, pixels differ by up to 40 levels, elsewhere by rounding.
 """
+
+import os
+import sys
 
 import numpy as np
 from llvmlite import ir
@@ -12,10 +15,9 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from ...augment.crops import BICUBIC
-from . import plain, vectors
-from .plain import OPTIONS, widen
-from .resize import SHORT, SLACK, _scratch
-from .weights import EXACT, tables_of, taps_of
+from . import vectors
+from .resize import SHORT, SLACK
+from .weights import OPTIONS, aligned, apart, tables_of, taps_of
 
 FULL = 32767  # the sum of the weights of a value
 MOST = SHORT // 2  # times that a crop may shrink its box
@@ -28,7 +30,7 @@ def can_crop(boxes: np.ndarray) -> np.ndarray:
     return (small & (boxes[..., BICUBIC] == 0)).all(axis=1)
 
 
-@njit(**EXACT)
+@njit(**OPTIONS)
 def halved(begin, weights, limit):
     """What `taps_of` gives, for values at half the size, `limit` of them, that are interpolated first: value x is 3/4
     of value x // 2 and 1/4 of its neighbor on the side of x, or of itself at the end."""
@@ -60,60 +62,40 @@ def halved(begin, weights, limit):
 def crop_of_planes(data, height, width, box, size, out):
     """Crop an image of `height` x `width` px, whose planes follow each other in the flat `data`, into out
     [3 * size * size]; `box` [CROP_FIELDS] int32 as of `resized_crop`, one that `can_crop` accepts."""
-    crop(data, height, width, box, size, vectors.available(), out)  # pyright: ignore
+    crop(data, height, width, box, size, vectors.has_picks(), out)  # pyright: ignore
 
 
 @njit(**OPTIONS)
-def crop(data, height, width, box, size, fast, out):
-    """`crop_of_planes`; `fast` takes the vectors of AVX-512, with the same result."""
-    top, left, tall, wide, total_y, total_x, first_y, first_x = box[:8]
+def crop(data, height, width, box, size, picks, out):
+    """`crop_of_planes`, on the path for CPUs with or without `picks`."""
+    apart()  # pyright: ignore
+    top, left, tall, wide, total_y, total_x, first_y, first_x = box[:8].astype(np.int64)
+    mirrored, turned, cubic = box[8] != 0, box[8] < 0, box[9] != 0  # no constants: numba would compile for each
     high, pitch = height + height % 2, width + width % 2
-    begin_y, weights_y = taps_of(tall, total_y, first_y, False, False, FULL, size)
-    begin_x, weights_x = taps_of(wide, total_x, first_x, box[8] != 0, False, FULL, size)
-    down, across, shrink = (begin_y + top, weights_y), (begin_x + left, weights_x), (wide, total_x)
+    down = taps_of(tall, total_y, first_y, turned, cubic, FULL, size)
+    across = taps_of(wide, total_x, first_x, mirrored, cubic, FULL, size)
+    down[0][:] += top
+    across[0][:] += left
     made = np.empty((3, size * size + SLACK), np.int16)
-    _resize(data, high * pitch, pitch, down, across, shrink, fast, made[:1])
-    down, across = halved(down[0], weights_y, high // 2), halved(across[0], weights_x, pitch // 2)
-    shrink = wide, 2 * total_x
-    _resize(data[high * pitch :], high * pitch // 4, pitch // 2, down, across, shrink, fast, made[1:])
+    _resize(data, 0, pitch, down, across, wide, total_x, picks, made[:1])
+    down, across = halved(down[0], down[1], high // 2), halved(across[0], across[1], pitch // 2)
+    _resize(data[high * pitch :], high * pitch // 4, pitch // 2, down, across, wide, 2 * total_x, picks, made[1:])
     _to_rgb(made, out)
 
 
-@njit(inline="always")
-def _resize(data, area, width, down, across, shrink, fast, out):
-    """Resize a box of P planes of `area` values, in rows of `width`, one after the other: to rows in out [P, ...]."""
-    (begin, weights), lead = across, min(across[0][0], across[0][-1])
-    n = max(begin[0], begin[-1]) + len(weights) - lead  # values of a row that the output needs
-    pitch = len(out) * n + SLACK
-    if fast:
-        tables = tables_of(begin - lead, weights, shrink[0], shrink[1], 1, 32, np.int16)
-        _rows(data[lead:], area, width, down, tables, n, _scratch(len(down[1]) + 1, pitch, np.int16), out)
-    else:
-        tables = tables_of(begin - lead, weights, shrink[0], shrink[1], 1, 0, np.int32)
-        _rows(data[lead:], area, width, down, tables, n, _scratch(len(down[1]) + 1, pitch, np.int32), out)
-
-
 @njit(**OPTIONS)
-def _rows(data, area, width, down, across, n, ring, out):
-    """A ring of rows, of 16 bits on vectors; a row has n values of each plane."""
-    (begin, weights), size, planes, pitch = down, len(across[0]), len(out), len(out) * n + SLACK
-    taps, ready = len(weights), begin[0]
-    acc = taps * pitch
-    for y in range(size):
-        ready = max(ready, begin[y])
-        while ready < begin[y] + taps:
-            for p in range(planes):
-                widen(data, p * area + ready * width, ring, ready % taps * pitch + p * n, n, 6)
-            ready += 1
-        if ring.itemsize == 2:
-            vectors.rows(ring, pitch, begin[y], weights, y, ring, acc, planes * n)  # pyright: ignore
-        else:
-            plain.rows(ring, pitch, begin[y], weights, y, 15, ring, acc, planes * n)
-        for p in range(planes):
-            if ring.itemsize == 2:
-                vectors.columns(ring, acc + p * n, across, 1, out[p], y * size)  # pyright: ignore
-            else:
-                plain.columns(ring, acc + p * n, across[0], across[1], 1, 15, out[p], y * size)
+def _resize(data, area, width, down, across, wide, total, picks, out):
+    """Resize a box of P planes of `area` values, in rows of `width`, one after the other: to rows in out [P, ...]."""
+    apart()  # pyright: ignore
+    (begin, weights), (columns, weights_x) = down, across
+    lead, size = min(columns[0], columns[-1]), len(columns)
+    n = max(columns[0], columns[-1]) + len(weights_x) - lead  # values of a row that the output needs
+    tables = tables_of(columns - lead, weights_x, wide, total, 1, 32 if picks else 0, np.int16)
+    acc = aligned(n + SLACK, np.int16)
+    for p in range(len(out)):
+        for y in range(size):
+            vectors.rows(data, p * area + begin[y] * width + lead, width, weights, y, acc, 0, n)  # pyright: ignore
+            vectors.columns(acc, 0, tables, 1, out[p], y * size)  # pyright: ignore
 
 
 @intrinsic
@@ -136,7 +118,7 @@ def _level(value):
 @njit(**OPTIONS)
 def _to_rgb(planes, out):
     """RGB in the flat `out`, by the formulas of JFIF, from rows of brightness and colors in `planes` [3, ...]."""
-    light, blue, red = planes
+    light, blue, red = planes[0], planes[1], planes[2]
     for i in range(len(out) // 3):
         y, b, r = np.int16(light[i] + 32), np.int16(blue[i] - MIDDLE), np.int16(red[i] - MIDDLE)
         out[3 * i] = _level(np.int16(y + r + _high(r, 26345)))  # pyright: ignore  # 1.402 in 65,536ths
@@ -151,7 +133,14 @@ def crops_of_planes(data, height, width, boxes, sizes, places, out):
         crop_of_planes(data, height, width, boxes[v], sizes[v], out[places[v] : places[v] + 3 * sizes[v] * sizes[v]])
 
 
+@njit(**OPTIONS)
+def _has_picks():
+    return vectors.has_picks()  # pyright: ignore
+
+
 def warm_up() -> None:
-    """Compile the kernel, or load it from numba's cache."""
+    """Compile the kernel, or load it from numba's cache; print a note where planes take longer than RGB."""
+    if not _has_picks() and int(os.environ.get("RANK", "0")) == 0:
+        print("note: this CPU has no AVX-512: --decode planes takes longer on it than --decode cpu", file=sys.stderr)
     box, one, zero = np.array([[0, 0, 1, 1, 1, 1, 0, 0, 0, 0]], np.int32), np.array([1]), np.array([0])
     crops_of_planes(np.zeros(6, np.uint8), 1, 1, box, one, zero, np.empty(3, np.uint8))

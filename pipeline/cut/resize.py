@@ -13,9 +13,8 @@ import threading
 import numpy as np
 from numba import njit
 
-from . import plain, vectors
-from .plain import OPTIONS, narrow, widen
-from .weights import count_taps, tables_of, taps_of
+from . import vectors
+from .weights import OPTIONS, aligned, apart, count_taps, tables_of, taps_of
 
 CHANNELS = 3
 SHORT = 16  # taps that 16 bits hold: each product is off by half a 64th of a level at most
@@ -26,100 +25,63 @@ SLACK = 64  # values after a row that whole vectors may touch
 def resized_crop(image, width, box, size, out):
     """Crop a flat RGB image (rows of `width` px) into out [3 * size * size]; `box` [CROP_FIELDS] int32, see
     augment.crops."""
-    crop(image, width, box, size, CHANNELS, vectors.available(), out)  # pyright: ignore
+    crop(image, width, box, size, CHANNELS, vectors.has_picks(), out)  # pyright: ignore
 
 
 @njit(**OPTIONS)
-def crop(image, width, box, size, channels, fast, out):
-    """`resized_crop` of an image of up to four channels; `fast` takes the vectors of AVX-512, with the same result."""
-    top, left, height, wide, total_y, total_x, first_y, first_x = box[:8]
-    cubic = box[9] != 0
-    short = not cubic and max(count_taps(height, total_y, False), count_taps(wide, total_x, False)) <= SHORT
-    full = 32767 if short else 65536 if not cubic else 1 << 22
-    down = taps_of(height, total_y, first_y, False, cubic, full, size)
-    begin, weights = taps_of(wide, total_x, first_x, box[8] != 0, cubic, full, size)
+def crop(image, width, box, size, channels, picks, out):
+    """`resized_crop` of an image of up to four channels, on the path for CPUs with or without `picks`."""
+    apart()  # pyright: ignore
+    top, left, height, wide, total_y, total_x, first_y, first_x = box[:8].astype(np.int64)
+    mirrored, turned, cubic = box[8] != 0, box[8] < 0, box[9] != 0  # no constants: numba would compile for each
+    short = not cubic and max(count_taps(height, total_y, cubic), count_taps(wide, total_x, cubic)) <= SHORT
+    full_y, full_x = (32767, 32767) if short else (1 << 22, 1 << 22 if cubic else 1 << 16)
+    down = taps_of(height, total_y, first_y, turned, cubic, full_y, size)
+    begin, weights = taps_of(wide, total_x, first_x, mirrored, cubic, full_x, size)
     lead = min(begin[0], begin[size - 1])
-    reach = max(begin[0], begin[size - 1]) + len(weights) - lead  # source px that the output needs
+    n = (max(begin[0], begin[size - 1]) + len(weights) - lead) * channels  # source values of a row
     begin -= lead
-    source = image[((top * width + left + lead) * channels) :], width * channels, reach * channels
-    pitch = max(reach, size) * channels + SLACK
-    if short and fast:
-        across = tables_of(begin, weights, wide, total_x, channels, 32, np.int16)
-        _in_16_bits(source, down, across, channels, pitch, size, out)
+    source = image[(top * width + left + lead) * channels :]
+    if short:
+        across = tables_of(begin, weights, wide, total_x, channels, 32 if picks else 0, np.int16)
+        _columns_last(source, width * channels, n, down, across, channels, 6, aligned(n + SLACK, np.int16), out)
         return
-    across = tables_of(begin, weights, wide, total_x, channels, 16 if fast and not short else 0, np.int32)
+    across = tables_of(begin, weights, wide, total_x, channels, 16 if picks else 0, np.int32)
     if cubic:
-        _rows_last(source, down, across, channels, pitch, size, out)
+        _rows_last(source, width * channels, n, down, across, channels, aligned(n + SLACK, np.int32), out)
     else:
-        _columns_last(source, down, across, channels, short, pitch, size, out)
-
-
-@njit(inline="always")
-def _scratch(rows, pitch, kind):
-    """`rows` rows of `pitch` values, from the start of a cache line: a vector that straddles two is read twice."""
-    room = np.empty(rows * pitch + SLACK, kind)
-    return room[(-room.ctypes.data & 63) // room.itemsize :]
+        _columns_last(source, width * channels, n, down, across, channels, 22, aligned(n + SLACK, np.int32), out)
 
 
 @njit(**OPTIONS)
-def _in_16_bits(source, down, across, channels, pitch, size, out):
-    """The bilinear crop on vectors: a ring keeps the source rows that the next output row needs, each widened once."""
-    (pixels, line, n), (begin, weights) = source, down
-    taps, wide, ready = len(weights), size * channels, begin[0]
-    ring, acc, row = _scratch(taps + 2, pitch, np.int16), taps * pitch, (taps + 1) * pitch
+def _columns_last(source, line, n, down, across, channels, lift, acc, out):
+    """The bilinear crop: source rows make one row `acc`, and its values an output row."""
+    apart()  # pyright: ignore
+    (begin, weights), size = down, len(down[0])
+    wide = size * channels
+    row = aligned(wide + SLACK, acc.dtype)
     for y in range(size):
-        ready = max(ready, begin[y])
-        while ready < begin[y] + taps:
-            widen(pixels, ready * line, ring, ready % taps * pitch, n, 6)
-            ready += 1
-        vectors.rows(ring, pitch, begin[y], weights, y, ring, acc, n)  # pyright: ignore
-        vectors.columns(ring, acc, across, channels, ring, row)  # pyright: ignore
-        narrow(ring, row, out, y * wide, wide, 6)
+        vectors.rows(source, begin[y] * line, line, weights, y, acc, 0, n)
+        if lift == 22:
+            acc[:n] = (acc[:n] + (1 << 15)) >> 16
+        vectors.columns(acc, 0, across, channels, row, 0)
+        vectors.narrow(row, 0, out, y * wide, wide, lift)
 
 
 @njit(**OPTIONS)
-def _columns_last(source, down, across, channels, short, pitch, size, out):
-    """The bilinear crop in 32 bits, `short` with the products of 16 bits."""
-    (pixels, line, n), (begin, weights) = source, down
-    taps, wide, ready, drop = len(weights), size * channels, begin[0], 15 if short else 0
-    ring, acc, row = _scratch(taps + 2, pitch, np.int32), taps * pitch, (taps + 1) * pitch
+def _rows_last(source, line, n, down, across, channels, acc, out):
+    """The bicubic crop: all source rows are resized and rounded, then output rows are blended from those."""
+    apart()  # pyright: ignore
+    (begin, weights), size = down, len(down[0])
+    wide, row = size * channels, aligned(size * channels + SLACK, acc.dtype)
+    middle = np.empty((begin[size - 1] + len(weights) - begin[0]) * wide, np.uint8)
+    for y in range(begin[0], begin[size - 1] + len(weights)):
+        acc[:n] = source[y * line : y * line + n]
+        vectors.columns(acc, 0, across, channels, row, 0)
+        vectors.narrow(row, 0, middle, (y - begin[0]) * wide, wide, 22)
     for y in range(size):
-        ready = max(ready, begin[y])
-        while ready < begin[y] + taps:
-            widen(pixels, ready * line, ring, ready % taps * pitch, n, 6)
-            ready += 1
-        plain.rows(ring, pitch, begin[y], weights, y, drop, ring, acc, n)
-        if not short:
-            plain.settle(ring, acc, n, 16)
-        _columns(ring, acc, across, channels, drop, row)
-        narrow(ring, row, out, y * wide, wide, 6 if short else 22)
-
-
-@njit(**OPTIONS)
-def _rows_last(source, down, across, channels, pitch, size, out):
-    """The bicubic crop: each source row is resized and rounded, then output rows are blended from those."""
-    (pixels, line, n), (begin, weights) = source, down
-    taps, wide, ready = len(weights), size * channels, begin[0]
-    ring, acc, row = _scratch(taps + 2, pitch, np.int32), taps * pitch, (taps + 1) * pitch
-    for y in range(size):
-        ready, target = max(ready, begin[y]), out[y * wide : (y + 1) * wide]
-        while ready < begin[y] + taps:
-            widen(pixels, ready * line, ring, acc, n, 0)
-            _columns(ring, acc, across, channels, 0, row)
-            narrow(ring, row, target, 0, wide, 22)
-            widen(target, 0, ring, ready % taps * pitch, wide, 0)
-            ready += 1
-        plain.rows(ring, pitch, begin[y], weights, y, 0, ring, row, wide)
-        narrow(ring, row, target, 0, wide, 22)
-
-
-@njit(inline="always")
-def _columns(ring, acc, across, channels, drop, row):
-    begin, spread, _, _, _, shared = across
-    if shared:
-        vectors.columns(ring, acc, across, channels, ring, row)  # pyright: ignore
-    else:
-        plain.columns(ring, acc, begin, spread, channels, drop, ring, row)
+        vectors.rows(middle, (begin[y] - begin[0]) * wide, wide, weights, y, row, 0, wide)
+        vectors.narrow(row, 0, out, y * wide, wide, 22)
 
 
 @njit(**OPTIONS)
@@ -135,7 +97,7 @@ def resized_crops_of_all(images, first, widths, boxes, sizes, places, out):
     """`resized_crops` of N images that lie in the flat `images`, from the bytes first [N] on, `widths` [N] px wide:
     boxes [N, V, CROP_FIELDS], places [N, V]."""
     for i in range(len(first)):
-        resized_crops(images[first[i] :], widths[i], boxes[i], sizes, places[i], out)
+        resized_crops(images[first[i] :], np.int64(widths[i]), boxes[i], sizes, places[i], out)
 
 
 def warm_up() -> None:

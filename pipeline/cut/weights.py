@@ -8,22 +8,43 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import intrinsic
 
-EXACT: dict[str, Any] = {"nogil": True, "error_model": "numpy", "cache": True}  # without fastmath
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "cache": True}  # without fastmath
 TOGETHER = 4  # taps that vectors.py adds at once
 
 
-@njit(**EXACT)
+@intrinsic
+def apart(typingctx):
+    """Keep LLVM from copying the calling function into its callers, where it would be compiled again."""
+
+    def codegen(context, b, sig, args):
+        b.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@njit(inline="always")
+def aligned(n, kind):
+    """[n] values of dtype `kind` from the start of a cache line, since a vector that straddles two is read twice."""
+    room = np.empty(n + 64, kind)
+    skip = (-room.ctypes.data & 63) // room.itemsize
+    return room[skip : skip + n]
+
+
+@njit(**OPTIONS)
 def count_taps(size, total, cubic):
     """How many source pixels make one of `total` output pixels, at most."""
     return min(-(-(4 if cubic else 2) * max(size, total) // total), size)
 
 
-@njit(**EXACT)
+@njit(**OPTIONS)
 def taps_of(size, total, first, mirrored, cubic, full, n):
     """Resize `size` px to `total`: the first tap of each of `n` output pixels from `first` on (from the far end if
     mirrored) [n] int32, and weights [taps, n] int32. Those of a pixel sum to `full`: their running sum is rounded."""
+    apart()  # pyright: ignore
     taps, unit, reach = count_taps(size, total, cubic), 2.0 * max(size, total), 2.0 if cubic else 1.0
     begin, at, norm = np.empty(n, np.int32), np.empty(n), np.zeros(n)
     for i in range(n):
@@ -57,23 +78,28 @@ def _weight(distance, unit, cubic):
     return left * max(left + unit, 0.0) ** 2
 
 
-@njit(**EXACT)
+@njit(**OPTIONS)
 def tables_of(begin, weights, size, total, channels, lanes, kind):
     """The arguments of `columns`: begin, and weights of each value of an output row as `kind`; then how `lanes`
     neighboring values find their pixels in windows of twice as many source values: how many of them one serves, where
     each begins [G], their places in it [G, lanes], and how many taps share it, 0 if not even one has room."""
+    apart()  # pyright: ignore
     n, taps, step, widest = len(begin) * channels, len(weights), 2 * lanes, 2 * lanes + 1
     while widest > 2 * lanes and step > 1:
         step //= 2
         widest = (-(-((step - 2) // channels + 1) * size // total) + 1) * channels
-    shared, groups = 0, (n + step - 1) // max(step, 1)
-    windows, places = np.empty(groups, np.int32), np.empty((groups, lanes), kind)
-    if widest <= 2 * lanes:
-        rounds = -(-taps // min(TOGETHER, (2 * lanes - widest) // channels + 1))
-        shared = -(-taps // rounds)
-        taps = shared * rounds
+    groups, fits = (n + step - 1) // max(step, 1), widest <= 2 * lanes
+    windows, places = np.empty(groups, np.int32), aligned(groups * lanes, kind).reshape((groups, lanes))
+    rounds = -(-taps // (min(TOGETHER, (2 * lanes - widest) // channels + 1) if fits else TOGETHER))
+    shared = -(-taps // rounds)
+    taps = shared * rounds
+    if fits:
         _fill(begin, channels, step, windows, places)
-    spread = np.zeros((taps, n + lanes), kind)
+    else:
+        shared = -shared
+    pitch = (n + 2 * lanes + 3) // 32 * 32 + 32
+    spread = aligned(taps * pitch, kind).reshape((taps, pitch))
+    spread[:] = 0
     for k in range(len(weights)):
         for c in range(channels):
             for x in range(len(begin)):
@@ -81,7 +107,7 @@ def tables_of(begin, weights, size, total, channels, lanes, kind):
     return begin, spread, step, windows, places, shared
 
 
-@njit(**EXACT)
+@njit(**OPTIONS)
 def _fill(begin, channels, step, windows, places):
     n, lanes = len(begin) * channels, places.shape[1]
     at = np.zeros(n + lanes, np.int32)

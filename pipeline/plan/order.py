@@ -15,6 +15,7 @@ from ...shards.errors import UserError
 from .step import Step, once, padded
 
 Tail = Literal["drop", "pad", "exact"]
+VERSION = 1  # of the orders of new runs; a resumed run keeps its own
 
 
 class Order(Protocol):

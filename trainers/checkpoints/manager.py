@@ -16,7 +16,7 @@ from ..methods.method import Method
 from ..ranks import gather, rank, world_size
 from .files import from_before, link, save
 from .restore import load_all, read
-from .rules import VERSIONS, note_older_rules
+from .rules import VERSIONS, kept, note_older_rules
 from .same import (
     note_longer_epochs,
     note_other_decoder,
@@ -67,6 +67,7 @@ class CheckpointManager:
         self.folder, self.state, self.metadata = folder, state, metadata
         self.per_epoch, self.save_every, self.keep_every = per_epoch, save_every, keep_every
         self.best, self._improved, self._measured = -math.inf, False, 0
+        self._versions = VERSIONS
         self._snapshots, self._writer = Snapshots(state.device), Writer()
 
     def __enter__(self) -> "CheckpointManager":
@@ -133,7 +134,7 @@ class CheckpointManager:
             "measured": self._measured,
             "world": world_size(),
             "threads": torch.get_num_threads(),
-            "versions": VERSIONS,
+            "versions": self._versions,
             **self.metadata,
         }
 
@@ -151,8 +152,9 @@ class CheckpointManager:
         for name in ("data", "val"):
             require_same_set(path, name, saved.get(name), self.metadata.get(name, {}))
         require_same_start(path, saved.get("start"), self.metadata.get("start", {}))
-        kept: dict[str, Any] = {"start": saved.get("start"), "val": saved.get("val") or self.metadata.get("val")}
-        self.metadata = self.metadata | kept  # a command that names no --pretrained or --val erases neither
+        same: dict[str, Any] = {"start": saved.get("start"), "val": saved.get("val") or self.metadata.get("val")}
+        self.metadata = self.metadata | same  # a command that names no --pretrained or --val erases neither
+        self._versions = kept(path, saved)
         note_longer_epochs(path, saved, self.metadata["recipe"])
         note_older_rules(path, saved, self.state.method)
         note_other_decoder(path, saved.get("decode"), self.metadata.get("decode", "cpu"))

@@ -67,15 +67,15 @@ def cases(count):
         yield values, height, width, (top, left, tall, broad, size), bool(rng.integers(2))
 
 
-def cropped(data, height, width, box, *, mirrored, fast=None):
+def cropped(data, height, width, box, *, mirrored, picks=None):
     size = box[-1]
     out = np.full(3 * size * size + 2 * GUARD, 77, np.uint8)
     fields = np.array([*box, size, 0, 0, mirrored, 0], np.int32)
     assert planes.can_crop(fields[None, None]).all()
-    if fast is None:
+    if picks is None:
         planes.crop_of_planes(data, height, width, fields, size, out[GUARD:-GUARD])
     else:
-        planes.crop(data, height, width, fields, size, fast, out[GUARD:-GUARD])
+        planes.crop(data, height, width, fields, size, picks, out[GUARD:-GUARD])
     assert (out[:GUARD] == 77).all()
     assert (out[-GUARD:] == 77).all()
     return out[GUARD:-GUARD].reshape(size, size, 3)
@@ -96,7 +96,7 @@ def test_any_crop_is_that_of_the_interpolated_image_within_a_level_and_stays_ins
 def test_both_paths_make_the_same_pixels(count):
     for values, height, width, box, mirrored in cases(count):
         made = cropped(values, height, width, box, mirrored=mirrored)
-        np.testing.assert_array_equal(made, cropped(values, height, width, box, mirrored=mirrored, fast=False))
+        np.testing.assert_array_equal(made, cropped(values, height, width, box, mirrored=mirrored, picks=False))
 
 
 def test_pixels_are_those_of_every_machine_and_version():
@@ -156,3 +156,11 @@ def test_bicubic_boxes_and_those_that_shrink_much_are_left_to_rgb():
     cubic, more = [0, 0, 80, 80, 20, 20, 0, 0, 0, 1], [0, 0, 99, 161, 20, 20, 0, 0, 0, 0]
     boxes = np.array([[plain, most], [plain, cubic], [more, plain]], np.int32)
     assert planes.can_crop(boxes).tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize(("picks", "rank", "notes"), [(True, "0", 0), (False, "0", 1), (False, "1", 0)])
+def test_a_cpu_on_which_planes_take_longer_is_named_once(monkeypatch, capsys, picks, rank, notes):
+    monkeypatch.setattr(planes, "_has_picks", lambda: picks)
+    monkeypatch.setenv("RANK", rank)
+    planes.warm_up()
+    assert capsys.readouterr().err.count("has no AVX-512: --decode planes takes longer") == notes
