@@ -3,8 +3,11 @@
 libjpeg interpolates colors to full size before anything else ("fancy upsampling"); here that is part of the weights.
 Brightness and colors are cropped alike, by the arithmetic of resize.py, and converted to RGB in the view, which has
 fewer pixels than the image. Only then values are clipped to 0..255, where libjpeg clips each pixel of the image: at the
-edges of colors that RGB cannot hold, pixels differ by up to 30 levels, elsewhere by rounding.
+edges of colors that RGB cannot hold, pixels differ by up to 40 levels, elsewhere by rounding.
 """
+
+import os
+import sys
 
 import numpy as np
 from llvmlite import ir
@@ -70,37 +73,30 @@ def crop(data, height, width, box, size, picks, out):
     top, left, tall, wide, total_y, total_x, first_y, first_x = box[:8].astype(np.int64)
     mirrored, turned, cubic = box[8] != 0, box[8] < 0, box[9] != 0  # no constants: numba would compile for each
     high, pitch = height + height % 2, width + width % 2
-    begin_y, weights_y = taps_of(tall, total_y, first_y, turned, cubic, FULL, size)
-    begin_x, weights_x = taps_of(wide, total_x, first_x, mirrored, cubic, FULL, size)
-    begin_y, begin_x = begin_y + np.int32(top), begin_x + np.int32(left)
-    across = _lanes(begin_x, weights_x, wide, total_x, picks)
+    down = taps_of(tall, total_y, first_y, turned, cubic, FULL, size)
+    across = taps_of(wide, total_x, first_x, mirrored, cubic, FULL, size)
+    down[0][:] += top
+    across[0][:] += left
     made = np.empty((3, size * size + SLACK), np.int16)
-    _resize(data, pitch, (begin_y, weights_y), across, made[0])
-    down, (first, folded) = halved(begin_y, weights_y, high // 2), halved(begin_x, weights_x, pitch // 2)
-    across = _lanes(first, folded, wide, 2 * total_x, picks)
-    blue, area = high * pitch, high * pitch // 4
-    _resize(data[blue:], pitch // 2, down, across, made[1])
-    _resize(data[blue + area :], pitch // 2, down, across, made[2])
+    _resize(data, 0, pitch, down, across, wide, total_x, picks, made[:1])
+    down, across = halved(down[0], down[1], high // 2), halved(across[0], across[1], pitch // 2)
+    _resize(data[high * pitch :], high * pitch // 4, pitch // 2, down, across, wide, 2 * total_x, picks, made[1:])
     _to_rgb(made, out)
 
 
-@njit(inline="always")
-def _lanes(begin, weights, size, total, picks):
-    """The first value of a row that is needed, how many are, and the tables that blend them."""
-    lead = min(begin[0], begin[-1])
-    n = max(begin[0], begin[-1]) + len(weights) - lead
-    return lead, n, tables_of(begin - lead, weights, size, total, 1, 32 if picks else 0, np.int16)
-
-
 @njit(**OPTIONS)
-def _resize(plane, width, down, across, out):
-    """Resize a box of a plane with rows of `width` values: to rows in the flat `out`, which has SLACK."""
+def _resize(data, area, width, down, across, wide, total, picks, out):
+    """Resize a box of P planes of `area` values, in rows of `width`, one after the other: to rows in out [P, ...]."""
     apart()  # pyright: ignore
-    (begin, weights), (lead, n, tables), size = down, across, len(down[0])
+    (begin, weights), (columns, weights_x) = down, across
+    lead, size = min(columns[0], columns[-1]), len(columns)
+    n = max(columns[0], columns[-1]) + len(weights_x) - lead  # values of a row that the output needs
+    tables = tables_of(columns - lead, weights_x, wide, total, 1, 32 if picks else 0, np.int16)
     acc = aligned(n + SLACK, np.int16)
-    for y in range(size):
-        vectors.rows(plane, begin[y] * width + lead, width, weights, y, acc, 0, n)
-        vectors.columns(acc, 0, tables, 1, out, y * size)
+    for p in range(len(out)):
+        for y in range(size):
+            vectors.rows(data, p * area + begin[y] * width + lead, width, weights, y, acc, 0, n)  # pyright: ignore
+            vectors.columns(acc, 0, tables, 1, out[p], y * size)  # pyright: ignore
 
 
 @intrinsic
@@ -123,7 +119,7 @@ def _level(value):
 @njit(**OPTIONS)
 def _to_rgb(planes, out):
     """RGB in the flat `out`, by the formulas of JFIF, from rows of brightness and colors in `planes` [3, ...]."""
-    light, blue, red = planes
+    light, blue, red = planes[0], planes[1], planes[2]
     for i in range(len(out) // 3):
         y, b, r = np.int16(light[i] + 32), np.int16(blue[i] - MIDDLE), np.int16(red[i] - MIDDLE)
         out[3 * i] = _level(np.int16(y + r + _high(r, 26345)))  # pyright: ignore  # 1.402 in 65,536ths
@@ -138,7 +134,14 @@ def crops_of_planes(data, height, width, boxes, sizes, places, out):
         crop_of_planes(data, height, width, boxes[v], sizes[v], out[places[v] : places[v] + 3 * sizes[v] * sizes[v]])
 
 
+@njit(**OPTIONS)
+def _has_picks():
+    return vectors.has_picks()  # pyright: ignore
+
+
 def warm_up() -> None:
-    """Compile the kernel, or load it from numba's cache."""
+    """Compile the kernel, or load it from numba's cache; print a note where planes take longer than RGB."""
+    if not _has_picks() and int(os.environ.get("RANK", "0")) == 0:
+        print("note: this CPU has no AVX-512: --decode planes takes longer on it than --decode cpu", file=sys.stderr)
     box, one, zero = np.array([[0, 0, 1, 1, 1, 1, 0, 0, 0, 0]], np.int32), np.array([1]), np.array([0])
     crops_of_planes(np.zeros(6, np.uint8), 1, 1, box, one, zero, np.empty(3, np.uint8))
