@@ -1,12 +1,18 @@
 """The resized crop: a box of a decoded image, resized with PIL's antialiased filters, in numba without the GIL.
 
-Crop first, then resize, so pixels outside the box have no effect (torchvision's RandomResizedCrop on PIL images).
-Values are 16-bit integers, levels times 64; so pixels do not depend on the machine, and a mirrored crop is an exact
-mirror. Bilinear: within 1 level of PIL, 0.16 on average, since PIL rounds between its two passes and this does not.
-The vertical pass comes first, on whole rows. Bicubic: within 1 level; PIL's order of passes with PIL's rounding between
-them, since a cubic overshoots and the place where it is clipped matters (up to 14 levels).
+Crop first, then resize, so pixels outside the box have no effect (torchvision's RandomResizedCrop on PIL images). All
+numbers are whole, so pixels do not depend on the machine, and a mirrored crop is an exact mirror. Three forms:
+
+* bilinear, in 16 bits: levels times 64, weights that sum to 32,767, products rounded one by one. Within 1 level of PIL,
+  0.16 on average, since PIL rounds between its two passes and this does not; the vertical pass comes first.
+* bilinear of more than 16 source pixels in one direction, where those errors could add up to a level: as above with
+  exact products in 32 bits.
+* bicubic, in 32 bits: PIL's order of passes with PIL's rounding between them, since a cubic overshoots and the place
+  where it is clipped matters (up to 14 levels); 16 bits would miss PIL by 2 levels in some pixels. Within 1 level.
 """
 
+import functools
+import os
 import sys
 import threading
 
@@ -101,7 +107,9 @@ def resized_crops_of_all(images, first, widths, boxes, sizes, places, out):
 
 
 def warm_up() -> None:
-    """Compile the kernel or load it from numba's cache; print a line if it takes over two seconds, once per machine."""
+    """Compile the kernel or load it from numba's cache; print a line if it takes over two seconds, once per machine,
+    and one on a CPU without AVX-512, once per process."""
+    note_slower_path()
     word = threading.Timer(2.0, lambda: print("compiling the resize kernel, once on this machine ...", file=sys.stderr))
     word.start()
     image, boxes = np.zeros(12, np.uint8), np.array([[0, 0, 2, 2, 1, 1, 0, 0, 0, 0]], np.int32)
@@ -110,3 +118,10 @@ def warm_up() -> None:
     resized_crops_of_all(image, zero, np.array([2], np.int32), boxes[None], one, zero[None], out)
     word.cancel()
     word.join()
+
+
+@functools.cache
+def note_slower_path() -> None:
+    """Print on rank 0, once, that this CPU picks pixels one by one."""
+    if not vectors.cpu_has_picks() and os.environ.get("RANK", "0") == "0":
+        print("note: this CPU has no AVX-512: crops take the slower path, which makes the same pixels", file=sys.stderr)
