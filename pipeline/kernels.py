@@ -1,5 +1,8 @@
 """All numba kernels of the pipeline, by what they do. `python -m viewstream.pipeline.kernels` compiles them ahead."""
 
+import functools
+import os
+import sys
 from importlib.util import resolve_name
 
 from ..shards.kernels import ready
@@ -17,7 +20,21 @@ SHRINKING = {
 def warm_up(*, rendering: bool, planes: bool = False) -> None:
     """Compile the kernels of a loader, or load them; `rendering`: those of the host renderer too, `planes`: those of
     --decode planes."""
+    _note_slower_path(planes)
     ready(ORDER | CROPS | (PLANES if planes else {}) | (RENDERING if rendering else {}))
+
+
+@functools.cache
+def _note_slower_path(planes: bool) -> None:
+    """Print on rank 0, once, that this CPU picks pixels one by one."""
+    from .cut.vectors import cpu_has_picks
+
+    if not cpu_has_picks() and os.environ.get("RANK", "0") == "0":
+        more = ", and --decode planes takes longer than --decode cpu" * planes
+        print(
+            f"note: this CPU has no AVX-512: crops take the slower path, which makes the same pixels{more}",
+            file=sys.stderr,
+        )
 
 
 if __name__ == "__main__":

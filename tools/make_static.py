@@ -94,7 +94,7 @@ def make(options: Static) -> Path:
 
 def _record(options: Static, manifest: Manifest, images: int) -> JSON:
     """The content of static.json: all that decides the pixels."""
-    from viewstream.pipeline.cut.resize import VERSION as CROP
+    from viewstream.pipeline.cut import VERSION as CROP
     from viewstream.pipeline.static.write import EPOCH
 
     free = {"data", "out", "format", "workers"}

@@ -1,3 +1,3 @@
 """The resized crop of a decoded image on the host, in numba."""
 
-VERSION = 2  # of the pixels that it makes; 1 blended in floats
+VERSION = 2  # of its pixels, kept in runs; those of 1 were sums of floats

@@ -6,9 +6,6 @@ fewer pixels than the image. Only then values are clipped to 0..255, where libjp
 edges of colors that RGB cannot hold, pixels differ by up to 40 levels, elsewhere by rounding.
 """
 
-import os
-import sys
-
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -134,14 +131,7 @@ def crops_of_planes(data, height, width, boxes, sizes, places, out):
         crop_of_planes(data, height, width, boxes[v], sizes[v], out[places[v] : places[v] + 3 * sizes[v] * sizes[v]])
 
 
-@njit(**OPTIONS)
-def _has_picks():
-    return vectors.has_picks()  # pyright: ignore
-
-
 def warm_up() -> None:
-    """Compile the kernel, or load it from numba's cache; print a note where planes take longer than RGB."""
-    if not _has_picks() and int(os.environ.get("RANK", "0")) == 0:
-        print("note: this CPU has no AVX-512: --decode planes takes longer on it than --decode cpu", file=sys.stderr)
+    """Call what Python calls, with arrays of the types that it passes."""
     box, one, zero = np.array([[0, 0, 1, 1, 1, 1, 0, 0, 0, 0]], np.int32), np.array([1]), np.array([0])
     crops_of_planes(np.zeros(6, np.uint8), 1, 1, box, one, zero, np.empty(3, np.uint8))

@@ -14,6 +14,7 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 from .weights import TOGETHER
@@ -36,9 +37,14 @@ def _bits(context: Any) -> int:
     return next((bits for bits, (feature, _) in _PRODUCTS.items() if _has(context, feature)), 128)
 
 
+def cpu_has_picks() -> bool:
+    """Whether this CPU picks values out of two vectors in one instruction, by numba's account of it."""
+    return _bits(cpu_target.target_context) == 512
+
+
 @intrinsic
 def has_picks(typingctx):
-    """Whether the CPU picks values out of two vectors in one instruction; known when the crop is compiled."""
+    """`cpu_has_picks` inside the crop, known when it is compiled."""
 
     def codegen(context, b, sig, args):
         return ir.Constant(ir.IntType(1), int(_bits(context) == 512))

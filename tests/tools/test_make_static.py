@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from viewstream.pipeline.choose import open_reader
-from viewstream.pipeline.cut.resize import VERSION
+from viewstream.pipeline.cut import VERSION
 from viewstream.pipeline.static.write import chosen, names_of
 from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import Manifest

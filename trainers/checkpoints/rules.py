@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from ...pipeline.cut.resize import VERSION as CROP
+from ...pipeline.cut import VERSION as CROP
 from ...pipeline.plan.versions import VERSION as ORDER
 from ...shards.errors import UserError
 from ..nets.dropout import KeyedDropout
@@ -27,7 +27,7 @@ _RULES = {
     "statistics": Rule(2, "running statistics of BatchNorm move once per pass, by the first group", GroupedBatchNorm),
     "dropout": Rule(2, "masks of dropout are functions of the step, for any number of processes", KeyedDropout),
     "order": Rule(ORDER, ""),
-    "crop": Rule(CROP, "crops are computed in 16-bit integers, which moves pixels by one level at most"),
+    "crop": Rule(CROP, "crops on the host are made of whole numbers, up to 1 level of 255 from those before"),
 }
 VERSIONS = {name: rule.number for name, rule in _RULES.items()}
 

@@ -12,9 +12,9 @@ from ..small_runs import COMMON
 
 COMMON = COMMON | {"epochs": 1}
 RECIPES = {
-    "moco": (MoCo(**COMMON, queue=16, dim=16, bn_groups=2), ["running statistics"]),
-    "moco-dropout": (MoCo(**COMMON, queue=16, head="dropout"), ["running statistics", "dropout"]),
-    "byol": (BYOL(**COMMON, views="byol", dim=16, hidden=32), []),
+    "moco": (MoCo(**COMMON, queue=16, dim=16, bn_groups=2), ["running statistics", "crops"]),
+    "moco-dropout": (MoCo(**COMMON, queue=16, head="dropout"), ["running statistics", "dropout", "crops"]),
+    "byol": (BYOL(**COMMON, views="byol", dim=16, hidden=32), ["crops"]),
 }
 
 
