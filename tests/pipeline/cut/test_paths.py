@@ -121,7 +121,7 @@ def test_pixels_are_those_of_this_version_and_do_not_depend_on_the_cpu():
     here = digests()
     assert {name: here[name] for name in DIGESTS} == DIGESTS
     code = (
-        "import sys, runpy; from viewstream.pipeline.cut.resize import warm_up; warm_up(); warm_up();"
+        "import runpy; from viewstream.pipeline.kernels import warm_up; [warm_up(rendering=False) for _ in range(2)];"
         f"print(runpy.run_path({__file__!r})['digests']())"
     )
     child = subprocess.run(

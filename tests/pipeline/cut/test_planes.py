@@ -156,11 +156,3 @@ def test_bicubic_boxes_and_those_that_shrink_much_are_left_to_rgb():
     cubic, more = [0, 0, 80, 80, 20, 20, 0, 0, 0, 1], [0, 0, 99, 161, 20, 20, 0, 0, 0, 0]
     boxes = np.array([[plain, most], [plain, cubic], [more, plain]], np.int32)
     assert planes.can_crop(boxes).tolist() == [True, False, False]
-
-
-@pytest.mark.parametrize(("picks", "rank", "notes"), [(True, "0", 0), (False, "0", 1), (False, "1", 0)])
-def test_a_cpu_on_which_planes_take_longer_is_named_once(monkeypatch, capsys, picks, rank, notes):
-    monkeypatch.setattr(planes, "_has_picks", lambda: picks)
-    monkeypatch.setenv("RANK", rank)
-    planes.warm_up()
-    assert capsys.readouterr().err.count("has no AVX-512: --decode planes takes longer") == notes
