@@ -8,13 +8,12 @@ the differences of neighbors and, for up to 6 ids, of all orders, find no differ
 installed, and numpy compute the same integers: an id of 10^6 takes 40 and 140 ns, one of 10^8 100 and 510 ns.
 """
 
-from importlib.util import find_spec
-
 import numpy as np
 
 from ...augment.draw import fold
+from ...shards.errors import installed
 
-NUMBA = find_spec("numba") is not None
+NUMBA = installed("numba")
 ROUNDS, MORE = 6, 12  # of the network
 SMALL = 1024  # up to this number of ids MORE rounds: halves of few bits mix less per round
 

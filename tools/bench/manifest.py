@@ -29,7 +29,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from viewstream.augment.recipes import views_of
-from viewstream.pipeline.plan.params import TOGETHER, batch_params
 from viewstream.shards.columns import FILE
 from viewstream.shards.errors import UserError
 from viewstream.shards.files import atomic
@@ -78,6 +77,8 @@ def _tables(rows: int, classes: int) -> Iterator[pa.Table]:
 
 def opened(folder: Path, by_table: bool) -> dict[str, float]:
     """Open the set in `folder` and draw, in this process."""
+    from viewstream.pipeline.plan.params import TOGETHER, batch_params  # with torch, after --help, which needs none
+
     views, rows = views_of("moco_v2", 224), np.random.default_rng(1).random(TOGETHER)
     before, start = _memory(), time.perf_counter()
     manifest = Manifest.open(folder, by_table=by_table)
