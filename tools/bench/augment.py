@@ -29,7 +29,7 @@ from viewstream.augment.renderers import packing
 from viewstream.augment.spec import HideAndSeek, Normalize, RandomResizedCrop, Solarize, View
 from viewstream.pipeline.workers import share_of_cores
 from viewstream.shards.files import atomic
-from viewstream.tools.bench.rounds import in_rounds
+from viewstream.tools.bench.measuring.rounds import in_rounds
 
 if TYPE_CHECKING:  # torch is imported after --help, which needs none
     from torch import Tensor

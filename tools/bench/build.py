@@ -23,7 +23,7 @@ from viewstream.shards.errors import UserError
 from viewstream.shards.files import atomic
 from viewstream.tools.bench.build_cases import WHOLE, Case, cases, codecs_alone
 from viewstream.tools.bench.manifest import time_opening
-from viewstream.tools.bench.rounds import in_rounds
+from viewstream.tools.bench.measuring.rounds import in_rounds
 
 OPENING = "manifest of 1,281,167 rows"
 ALONE = "us of processor time an image to 400 px, one core"

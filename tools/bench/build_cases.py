@@ -16,7 +16,7 @@ from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.encoding.encode import Encoding, encode
 from viewstream.shards.encoding.shrink import shrink
 from viewstream.shards.errors import needs
-from viewstream.tools.bench.rounds import in_rounds
+from viewstream.tools.bench.measuring.rounds import in_rounds
 
 RESIZED = Encoding(keep=False, max_side=400, short_side=0, quality=90, check="decode")  # the builder's default
 WHOLE = "decode, shrink, encode"

@@ -21,9 +21,9 @@ from typing import Annotated, Any, Literal
 from viewstream.shards.cli import parse, run
 from viewstream.shards.errors import UserError
 from viewstream.shards.files import PAGE
-from viewstream.tools.bench.apart import Case
-from viewstream.tools.bench.gpu_table import table
-from viewstream.tools.bench.parts import run_part
+from viewstream.tools.bench.measuring.apart import Case
+from viewstream.tools.bench.measuring.part import run_part
+from viewstream.tools.bench.on_gpu.table import table
 from viewstream.tools.textures import CLASSES
 
 ROOT = Path(__file__).parents[2]
@@ -50,8 +50,8 @@ class Gpu:
 
 def cases(data: Path) -> dict[str, dict[str, Case]]:
     """The cases of each part by name, on the built set `data`."""
-    from viewstream.tools.bench.gpu_loaders import gap, rate, script  # with torch, after --help, which needs none
-    from viewstream.tools.bench.gpu_steps import headspace, without_waiting
+    from viewstream.tools.bench.on_gpu.loaders import gap, rate, script  # with torch, after --help, which needs none
+    from viewstream.tools.bench.on_gpu.steps import headspace, without_waiting
 
     sync: dict[str, Case] = {
         f"{method}, {'compiled' if compiled else 'eager'}": partial(without_waiting, method, data, compiled=compiled)

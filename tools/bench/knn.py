@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from viewstream.shards.cli import parse, run
 from viewstream.shards.files import atomic
-from viewstream.tools.bench.rounds import in_rounds
+from viewstream.tools.bench.measuring.rounds import in_rounds
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -30,7 +30,7 @@ from viewstream.pipeline.plan.order import Plan
 from viewstream.shards.files import atomic
 from viewstream.shards.formats.reader import SampleReader
 from viewstream.shards.memory import in_memory
-from viewstream.tools.bench.rounds import in_rounds
+from viewstream.tools.bench.measuring.rounds import in_rounds
 
 SIDE = 16  # px: cropping as good as nothing
 SAMPLES = 1 << 16

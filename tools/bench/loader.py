@@ -22,8 +22,8 @@ from viewstream.pipeline.timing import Times
 from viewstream.pipeline.workers import share_of_cores
 from viewstream.shards.cli import Renamed, parse, run
 from viewstream.shards.errors import UserError, needs
-from viewstream.tools.bench.loader_job import Case, Job
-from viewstream.tools.bench.rounds import costs
+from viewstream.tools.bench.loaders.job import Case, Job
+from viewstream.tools.bench.measuring.rounds import costs
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ def main() -> None:
         needs("matplotlib")
 
     from viewstream.pipeline.choose import open_set  # with torch, after --help, which needs none
-    from viewstream.tools.bench.loader_cases import cases
-    from viewstream.tools.bench.loader_report import report
-    from viewstream.tools.bench.peers import PEERS, peers_of
+    from viewstream.tools.bench.loaders.cases import cases
+    from viewstream.tools.bench.loaders.report import report
+    from viewstream.tools.bench.peers.table import PEERS, peers_of
 
     manifest, threads = open_set(options.data), options.workers or share_of_cores()
     views = views_of(options.views, options.size)

@@ -83,9 +83,9 @@ def main() -> None:
     if not options.sizes:
         raise UserError("--sizes names no size: give some, as in 32,96,224")
 
-    from viewstream.tools.bench.parity_gaps import chosen, measure_all  # with torch, after --help, which needs none
-    from viewstream.tools.bench.parity_renderers import PlanesCrop, renderers
-    from viewstream.tools.bench.parity_tables import ABOUT, tables, versions
+    from viewstream.tools.bench.gaps.measure import chosen, measure_all  # with torch, after --help, which needs none
+    from viewstream.tools.bench.gaps.renderers import PlanesCrop, renderers
+    from viewstream.tools.bench.gaps.tables import ABOUT, tables, versions
 
     names, compared = chosen(options.only), renderers(options.dali)
     description, images = load(options)

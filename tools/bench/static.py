@@ -29,7 +29,7 @@ from viewstream.shards.engine import cores
 from viewstream.shards.errors import UserError
 from viewstream.shards.files import atomic
 from viewstream.shards.manifest import Manifest
-from viewstream.tools.bench.rounds import in_rounds
+from viewstream.tools.bench.measuring.rounds import in_rounds
 from viewstream.tools.make_static import Static, make
 
 VIEWS = 2

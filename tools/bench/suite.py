@@ -30,27 +30,18 @@ from viewstream.shards.cli import parse, run
 
 # isort: split
 from viewstream.shards.errors import UserError, needs
-from viewstream.tools.bench.apart import Case
-from viewstream.tools.bench.machine import ROOT, busy_seconds, code, stamp
-from viewstream.tools.bench.parts import run_part
-from viewstream.tools.bench.rounds import processor_seconds
-from viewstream.tools.bench.suite_check import compare
-from viewstream.tools.bench.suite_pages import write_pages
+from viewstream.tools.bench.figures.check import compare
+from viewstream.tools.bench.figures.pages import write_pages
+from viewstream.tools.bench.measuring.apart import Case
+from viewstream.tools.bench.measuring.machine import ROOT, busy_seconds, code, stamp
+from viewstream.tools.bench.measuring.part import run_part
+from viewstream.tools.bench.measuring.rounds import processor_seconds
 
 if TYPE_CHECKING:
-    from viewstream.tools.bench.suite_sets import Setting
+    from viewstream.tools.bench.parts.sets import Setting
 
 Part = Literal["all", "build", "draw", "loader", "step", "start", "scale", "flat", "costs", "check"]
-PARTS = {  # module of each part
-    "build": "part_build",
-    "draw": "part_augment",
-    "loader": "part_loader",
-    "step": "part_step",
-    "start": "part_start",
-    "scale": "part_scale",
-    "flat": "part_flat",
-    "costs": "part_costs",
-}
+PARTS = ("build", "draw", "loader", "step", "start", "scale", "flat", "costs")  # modules of parts/
 RESULTS = ROOT / "docs/results/cpu"
 
 
@@ -80,7 +71,7 @@ def cases(part: str, setting: "Setting") -> dict[str, Case]:
 
 def groups(part: str, setting: "Setting") -> dict[str, Case]:
     """The groups of a part, whose packages are imported now."""
-    return import_module(f"viewstream.tools.bench.{PARTS[part]}").groups(setting)
+    return import_module(f"viewstream.tools.bench.parts.{part}").groups(setting)
 
 
 def stamped(case: Case) -> dict[str, Any]:
@@ -99,7 +90,7 @@ def line(figures: dict[str, Any]) -> str:
 
 def measure(options: Suite, part: str, out: Path) -> bool:
     """Measure the groups of a part that `out` has no figures of by this machine and code; whether all have some."""
-    from viewstream.tools.bench.suite_sets import Setting
+    from viewstream.tools.bench.parts.sets import Setting
 
     setting = Setting(options.work.resolve(), options.images and options.images.resolve(), options.quick)
     here = stamp()["cpu"], code()

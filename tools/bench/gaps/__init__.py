@@ -1,0 +1,1 @@
+"""Differences between renderers, for parity.py."""

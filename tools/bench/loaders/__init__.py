@@ -1,0 +1,1 @@
+"""The loaders of this project as cases, and what loader.py says about them."""

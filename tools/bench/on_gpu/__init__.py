@@ -1,0 +1,1 @@
+"""Loaders and steps on a GPU, for gpu.py."""

@@ -1,0 +1,1 @@
+"""What suite.py measures, a file for each part, and the images that they share."""
