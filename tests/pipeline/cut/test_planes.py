@@ -75,7 +75,8 @@ def cropped(data, height, width, box, *, mirrored, picks=None):
     if picks is None:
         planes.crop_of_planes(data, height, width, fields, size, out[GUARD:-GUARD])
     else:
-        planes.crop(data, height, width, fields, size, picks, out[GUARD:-GUARD])
+        views = fields[None], np.array([size]), np.array([0])
+        planes.crops(data, height, width, *views, picks, out[GUARD:-GUARD])
     assert (out[:GUARD] == 77).all()
     assert (out[-GUARD:] == 77).all()
     return out[GUARD:-GUARD].reshape(size, size, 3)
@@ -156,11 +157,3 @@ def test_bicubic_boxes_and_those_that_shrink_much_are_left_to_rgb():
     cubic, more = [0, 0, 80, 80, 20, 20, 0, 0, 0, 1], [0, 0, 99, 161, 20, 20, 0, 0, 0, 0]
     boxes = np.array([[plain, most], [plain, cubic], [more, plain]], np.int32)
     assert planes.can_crop(boxes).tolist() == [True, False, False]
-
-
-@pytest.mark.parametrize(("picks", "rank", "notes"), [(True, "0", 0), (False, "0", 1), (False, "1", 0)])
-def test_a_cpu_on_which_planes_take_longer_is_named_once(monkeypatch, capsys, picks, rank, notes):
-    monkeypatch.setattr(planes, "_has_picks", lambda: picks)
-    monkeypatch.setenv("RANK", rank)
-    planes.warm_up()
-    assert capsys.readouterr().err.count("has no AVX-512: --decode planes takes longer") == notes
