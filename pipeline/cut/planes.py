@@ -35,8 +35,12 @@ def halved(begin, weights, limit):
     of value x // 2 and 1/4 of its neighbor on the side of x, or of itself at the end."""
     (taps, n), used = weights.shape, min(len(weights) // 2 + 2, limit)
     around, folded = np.zeros((taps + 7, n), np.int32), np.empty((taps // 2 + 2, n), np.int32)
-    around[3 : 3 + taps] = weights
-    first, total, upto = (begin - 1) >> 1, np.zeros(n, np.int32), np.zeros(n, np.int32)
+    for k in range(taps):
+        for i in range(n):
+            around[k + 3, i] = weights[k, i]
+    first, total, upto = np.empty(n, np.int32), np.zeros(n, np.int32), np.zeros(n, np.int32)
+    for i in range(n):
+        first[i] = (begin[i] - 1) >> 1
     for k in range(len(folded)):
         a, b, c, d, e = around[2 * k], around[2 * k + 1], around[2 * k + 2], around[2 * k + 3], around[2 * k + 4]
         for i in range(n):
@@ -50,7 +54,8 @@ def halved(begin, weights, limit):
         inside = min(max(first[i], 0), limit - used)
         if first[i] < inside or first[i] + len(folded) > limit:
             wanted = folded[:, i].copy()
-            folded[:, i] = 0
+            for k in range(len(wanted)):
+                folded[k, i] = 0
             for k in range(len(wanted)):
                 folded[min(max(first[i] + k, 0), limit - 1) - inside, i] += wanted[k]
             first[i] = inside
@@ -73,10 +78,11 @@ def _crop(data, height, width, box, size, picks, out):
     high, pitch = height + height % 2, width + width % 2
     down = taps_of(tall, total_y, first_y, turned, cubic, FULL, size)
     across = taps_of(wide, total_x, first_x, mirrored, cubic, FULL, size)
-    down[0][:] += top
-    across[0][:] += left
+    for i in range(size):
+        down[0][i] += top
+        across[0][i] += left
     made = np.empty((3, size * size + SLACK), np.int16)
-    _resize(data, 0, pitch, down, across, wide, total_x, picks, made[:1])
+    _resize(data, high * pitch, pitch, down, across, wide, total_x, picks, made[:1])
     down, across = halved(down[0], down[1], high // 2), halved(across[0], across[1], pitch // 2)
     _resize(data[high * pitch :], high * pitch // 4, pitch // 2, down, across, wide, 2 * total_x, picks, made[1:])
     _to_rgb(made, out)
