@@ -30,8 +30,10 @@ def columns(typingctx, row, at, tables, channels, out, to):
         )
         value = context.get_value_type(sig.args[0].dtype)
 
-        def summed(some: Any) -> Any:
-            """The sum of some(r) for all rounds r."""
+        def summed(some: Any, few: int = 0) -> Any:
+            """The sum of some(r) for all rounds r: `few`, or in a loop."""
+            if few:
+                return functools.reduce(b.add, [some(llvm.index(r)) for r in range(few)])
             first = some(llvm.index(0))
             total = cgutils.alloca_once(b, first.type)
             b.store(first, total)
@@ -60,9 +62,9 @@ def columns(typingctx, row, at, tables, channels, out, to):
 
             llvm.store(b, summed(window), out, b.add(to, where))
 
-        def pixel(x: Any) -> None:
+        def pixel(x: Any, few: int) -> None:
             """The channels of one pixel, PIECE values at once."""
-            kind, taps = llvm.vector(value, PIECE), PIECE // channels // 2 * 2 or 1
+            kind, taps = llvm.vector(value, PIECE), PIECE // channels
             start = b.add(at, b.mul(b.sext(b.load(b.gep(begin, [x])), llvm.INDEX), llvm.index(channels)))
             weights = b.mul(x, pitch)
 
@@ -71,7 +73,7 @@ def columns(typingctx, row, at, tables, channels, out, to):
                 weight = llvm.load(b, spread, b.add(weights, b.mul(r, llvm.index(PIECE))), kind)
                 return llvm.product(context, b, values, weight)
 
-            total = summed(piece)
+            total = summed(piece, few)
             while taps > 1:
                 taps //= 2
                 half = taps * channels
@@ -79,8 +81,12 @@ def columns(typingctx, row, at, tables, channels, out, to):
                 total = b.add(llvm.lanes_of(b, total, 0, width), llvm.lanes_of(b, total, half, width))
             llvm.store(b, total, out, b.add(to, b.mul(x, llvm.index(channels))))
 
-        with b.if_then(b.icmp_signed("==", shared, llvm.index(0))), llvm.loop(b, n) as x:
-            pixel(x)
+        with b.if_then(b.icmp_signed("==", shared, llvm.index(0))):
+            for few in (1, 2):
+                with b.if_then(b.icmp_signed("==", rounds, llvm.index(few))), llvm.loop(b, n) as x:
+                    pixel(x, few)
+            with b.if_then(b.icmp_signed(">", rounds, llvm.index(2))), llvm.loop(b, n) as x:
+                pixel(x, 0)
         if llvm.bits(context) == 512:
             for count in range(1, TOGETHER + 1):
                 with b.if_then(b.icmp_signed("==", shared, llvm.index(count))), llvm.loop(b, groups) as number:

@@ -116,14 +116,17 @@ def loop(b: Any, count: Any) -> Iterator[Any]:
     block.terminator.set_metadata("llvm.loop", node)
 
 
-def over(b: Any, n: Any, widths: tuple[int, ...], body: Body) -> None:
-    """`body` for all of n values, as many at once as the first of `widths` that n has room for; the last ones overlap
-    those before instead of reaching beyond n."""
-    lanes, last = index(widths[0]), b.sub(n, index(widths[0]))
+def over(b: Any, n: Any, lanes: int, blocks: int, body: Body) -> None:
+    """`body` for all of n values: `blocks` vectors at once, then single ones, the last of which overlaps the one before
+    it instead of reaching beyond n; value by value where n has no room for a vector."""
+    block, last = index(lanes * blocks), b.sub(n, index(lanes))
+    whole = b.udiv(n, block)
+    with loop(b, whole) as number:
+        body(b.mul(number, block), lanes * blocks)
+    start = b.mul(whole, block)
     with b.if_else(b.icmp_signed(">=", last, index(0))) as (enough, short):
-        with enough, loop(b, b.udiv(b.add(n, b.sub(lanes, index(1))), lanes)) as number:
-            i = b.mul(number, lanes)
-            body(b.select(b.icmp_signed("<", i, last), i, last), widths[0])
-        with short:
-            if widths[1:]:
-                over(b, n, widths[1:], body)
+        with enough, loop(b, b.udiv(b.add(b.sub(n, start), index(lanes - 1)), index(lanes))) as number:
+            i = b.add(start, b.mul(number, index(lanes)))
+            body(b.select(b.icmp_signed("<", i, last), i, last), lanes)
+        with short, loop(b, n) as i:
+            body(i, 1)

@@ -16,7 +16,7 @@ import numpy as np
 from ...shards.kernels import njit
 from . import vectors
 from .columns import columns
-from .weights import OPTIONS, aligned, count_taps, tables_of, taps_of
+from .weights import OPTIONS, aligned, apart, count_taps, tables_of, taps_of
 
 CHANNELS = 3
 SHORT = 16  # taps that 16 bits hold: each product is off by half a 64th of a level at most
@@ -26,8 +26,8 @@ _FIRST = np.zeros(1, np.int64)  # where the first of one begins
 
 @njit(**OPTIONS)
 def crops(images, first, widths, boxes, sizes, places, picks, out):
-    """`resized_crops_of_all`, on the path for CPUs with or without `picks`. All is inlined here, since numba optimizes
-    a function again in each one that calls it."""
+    """`resized_crops_of_all`, on the path for CPUs with or without `picks`. The only kernel that Python calls, since
+    LLVM would compile all of it again for each further one."""
     for i in range(len(first)):
         for v in range(len(sizes)):
             made = out[places[i, v] : places[i, v] + CHANNELS * sizes[v] * sizes[v]]
@@ -59,9 +59,10 @@ def _crop(image, width, box, size, picks, out):
             _columns_last(source, width * CHANNELS, n, down, across, 22, acc, out)
 
 
-@njit(inline="always")
+@njit(**OPTIONS)
 def _columns_last(source, line, n, down, across, lift, acc, out):
     """The bilinear crop: source rows make one row `acc`, and its values an output row."""
+    apart()  # pyright: ignore
     (begin, weights), size = down, len(down[0])
     wide = size * CHANNELS
     row = aligned(wide + SLACK, acc.dtype)
@@ -74,9 +75,10 @@ def _columns_last(source, line, n, down, across, lift, acc, out):
         vectors.narrow(row, 0, out, y * wide, wide, lift)  # pyright: ignore
 
 
-@njit(inline="always")
+@njit(**OPTIONS)
 def _rows_last(source, line, n, down, across, acc, out):
     """The bicubic crop: all source rows are resized and rounded, then output rows are blended from those."""
+    apart()  # pyright: ignore
     (begin, weights), size = down, len(down[0])
     wide, row = size * CHANNELS, aligned(size * CHANNELS + SLACK, acc.dtype)
     middle = np.empty((begin[size - 1] + len(weights) - begin[0]) * wide, np.uint8)

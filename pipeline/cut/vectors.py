@@ -42,7 +42,7 @@ def rows(typingctx, image, at, line, weights, y, row, to, n):
             for part, total in enumerate(totals):
                 llvm.store(b, b.load(total), row, b.add(b.add(to, i), llvm.index(part * most)))
 
-        llvm.over(b, n, (4 * most, most, 1), body)
+        llvm.over(b, n, most, 4, body)
         return context.get_dummy_value()
 
     number = types.intp
@@ -67,7 +67,7 @@ def narrow(typingctx, row, at, image, to, n, lift):
             level = b.select(b.icmp_signed("<", level, high), level, high)
             llvm.store(b, b.trunc(level, llvm.vector(llvm.BYTE, lanes)), image, b.add(to, i))
 
-        llvm.over(b, n, (llvm.bits(context) // value.width, 1), body)
+        llvm.over(b, n, llvm.bits(context) // value.width, 1, body)
         return context.get_dummy_value()
 
     number = types.intp

@@ -15,7 +15,7 @@ from ...shards.kernels import njit
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "cache": True}  # without fastmath
 TOGETHER = 4  # taps that columns.py adds at once, at most
-PIECE = 8  # source values that it multiplies at once where it makes pixels one by one
+PIECE = 8  # source values that it multiplies at once where it makes pixels one by one, of up to four channels
 
 
 @intrinsic
@@ -81,18 +81,19 @@ def _weight(distance, unit, cubic):
     return left * max(left + unit, 0.0) ** 2
 
 
-@njit(inline="always")
+@njit(**OPTIONS)
 def tables_of(begin, weights, size, total, channels, lanes, kind):
     """The arguments of `columns`: begin, and weights of each value of an output row as `kind`, the distance of those
     of one tap (or pixel), and how many rounds add them up; then how many taps a round adds to `lanes` neighboring
     values from one window of twice as many source values (0: pixels are made one by one), how many of these values
     are its own, how many windows there are, where each begins [G], and places of values in it [G * lanes]."""
+    apart()  # pyright: ignore
     n, taps, step = len(begin) * channels, len(weights), lanes
     while step > 0 and _widest(step, size, total, channels) > 2 * lanes:
         step //= 2
     if step == 0 or 2 * step < lanes:
         step, groups, shared = 0, 0, 0
-        each = PIECE // channels // 2 * 2 or 1
+        each = PIECE // channels
         rounds = -(-taps // each)
         pitch = rounds * PIECE
         spread = aligned(len(begin) * pitch, kind)
