@@ -88,32 +88,19 @@ def tables_of(begin, weights, size, total, channels, lanes, kind):
     values from one window of twice as many source values (0: pixels are made one by one), how many of these values
     are its own, how many windows there are, where each begins [G], and places of values in it [G * lanes]."""
     apart()  # pyright: ignore
-    n, taps, step = len(begin) * channels, len(weights), lanes
+    n, step = len(begin) * channels, lanes
     while step > 0 and _widest(step, size, total, channels) > 2 * lanes:
         step //= 2
     if step == 0 or 2 * step < lanes:
         step, groups, shared = 0, 0, 0
-        each = PIECE // channels
-        rounds = -(-taps // each)
-        pitch = rounds * PIECE
-        spread = aligned(len(begin) * pitch, kind)
-        spread[:] = 0
-        for k in range(taps):
-            for x in range(len(begin)):
-                for c in range(channels):
-                    spread[x * pitch + k // each * PIECE + k % each * channels + c] = weights[k, x]
+        spread, pitch, rounds = _by_pixel(weights, channels, kind)
     else:
         groups = -(-n // step)
         room = (2 * lanes - _widest(step, size, total, channels)) // channels + 1
-        rounds = -(-taps // min(TOGETHER, room))
-        shared = -(-taps // rounds)
+        rounds = -(-len(weights) // min(TOGETHER, room))
+        shared = -(-len(weights) // rounds)
         pitch = (n + 2 * lanes + 3) // 32 * 32 + 32
-        spread = aligned(shared * rounds * pitch, kind)
-        spread[:] = 0
-        for k in range(taps):
-            for c in range(channels):
-                for x in range(len(begin)):
-                    spread[k * pitch + x * channels + c] = weights[k, x]
+        spread = _by_tap(weights, channels, shared * rounds, pitch, kind)
     windows, places = np.empty(groups, np.int32), aligned(groups * lanes, kind)
     at = np.zeros(n + lanes, np.int32)
     for c in range(channels):
@@ -131,3 +118,30 @@ def tables_of(begin, weights, size, total, channels, lanes, kind):
 def _widest(step, size, total, channels):
     """How many source values `step` neighboring values of an output row take one tap from, at most."""
     return (-(-((step - 2) // channels + 1) * size // total) + 1) * channels
+
+
+@njit(inline="always")
+def _by_pixel(weights, channels, kind):
+    """Weights in the order in which pixels take them, PIECE per round."""
+    (taps, n), each = weights.shape, PIECE // channels
+    rounds = -(-taps // each)
+    pitch = rounds * PIECE
+    spread = aligned(n * pitch, kind)
+    spread[:] = 0
+    for k in range(taps):
+        for x in range(n):
+            for c in range(channels):
+                spread[x * pitch + k // each * PIECE + k % each * channels + c] = weights[k, x]
+    return spread, pitch, rounds
+
+
+@njit(inline="always")
+def _by_tap(weights, channels, taps, pitch, kind):
+    """Weights of all values, tap after tap."""
+    spread = aligned(taps * pitch, kind)
+    spread[:] = 0
+    for k in range(len(weights)):
+        for c in range(channels):
+            for x in range(weights.shape[1]):
+                spread[k * pitch + x * channels + c] = weights[k, x]
+    return spread
