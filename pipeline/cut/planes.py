@@ -14,6 +14,7 @@ from numba.extending import intrinsic
 from ...augment.crops import BICUBIC
 from ...shards.kernels import njit
 from . import vectors
+from .columns import columns
 from .resize import SHORT, SLACK
 from .weights import OPTIONS, aligned, apart, tables_of, taps_of
 
@@ -34,8 +35,12 @@ def halved(begin, weights, limit):
     of value x // 2 and 1/4 of its neighbor on the side of x, or of itself at the end."""
     (taps, n), used = weights.shape, min(len(weights) // 2 + 2, limit)
     around, folded = np.zeros((taps + 7, n), np.int32), np.empty((taps // 2 + 2, n), np.int32)
-    around[3 : 3 + taps] = weights
-    first, total, upto = (begin - 1) >> 1, np.zeros(n, np.int32), np.zeros(n, np.int32)
+    for k in range(taps):
+        for i in range(n):
+            around[k + 3, i] = weights[k, i]
+    first, total, upto = np.empty(n, np.int32), np.zeros(n, np.int32), np.zeros(n, np.int32)
+    for i in range(n):
+        first[i] = (begin[i] - 1) >> 1
     for k in range(len(folded)):
         a, b, c, d, e = around[2 * k], around[2 * k + 1], around[2 * k + 2], around[2 * k + 3], around[2 * k + 4]
         for i in range(n):
@@ -49,7 +54,8 @@ def halved(begin, weights, limit):
         inside = min(max(first[i], 0), limit - used)
         if first[i] < inside or first[i] + len(folded) > limit:
             wanted = folded[:, i].copy()
-            folded[:, i] = 0
+            for k in range(len(wanted)):
+                folded[k, i] = 0
             for k in range(len(wanted)):
                 folded[min(max(first[i] + k, 0), limit - 1) - inside, i] += wanted[k]
             first[i] = inside
@@ -57,25 +63,26 @@ def halved(begin, weights, limit):
 
 
 @njit(**OPTIONS)
-def crop_of_planes(data, height, width, box, size, out):
-    """Crop an image of `height` x `width` px, whose planes follow each other in the flat `data`, into out
-    [3 * size * size]; `box` [CROP_FIELDS] int32 as of `resized_crop`, one that `can_crop` accepts."""
-    crop(data, height, width, box, size, vectors.has_picks(), out)  # pyright: ignore
+def crops(data, height, width, boxes, sizes, places, picks, out):
+    """`crops_of_planes`, on the path for CPUs with or without `picks`."""
+    for v in range(len(sizes)):
+        made = out[places[v] : places[v] + 3 * sizes[v] * sizes[v]]
+        _crop(data, height, width, boxes[v], sizes[v], picks, made)
 
 
-@njit(**OPTIONS)
-def crop(data, height, width, box, size, picks, out):
-    """`crop_of_planes`, on the path for CPUs with or without `picks`."""
-    apart()  # pyright: ignore
-    top, left, tall, wide, total_y, total_x, first_y, first_x = box[:8].astype(np.int64)
+@njit(inline="always")
+def _crop(data, height, width, box, size, picks, out):
+    top, left, tall, wide = np.int64(box[0]), np.int64(box[1]), np.int64(box[2]), np.int64(box[3])
+    total_y, total_x, first_y, first_x = np.int64(box[4]), np.int64(box[5]), np.int64(box[6]), np.int64(box[7])
     mirrored, turned, cubic = box[8] != 0, box[8] < 0, box[9] != 0  # no constants: numba would compile for each
     high, pitch = height + height % 2, width + width % 2
     down = taps_of(tall, total_y, first_y, turned, cubic, FULL, size)
     across = taps_of(wide, total_x, first_x, mirrored, cubic, FULL, size)
-    down[0][:] += top
-    across[0][:] += left
+    for i in range(size):
+        down[0][i] += top
+        across[0][i] += left
     made = np.empty((3, size * size + SLACK), np.int16)
-    _resize(data, 0, pitch, down, across, wide, total_x, picks, made[:1])
+    _resize(data, high * pitch, pitch, down, across, wide, total_x, picks, made[:1])
     down, across = halved(down[0], down[1], high // 2), halved(across[0], across[1], pitch // 2)
     _resize(data[high * pitch :], high * pitch // 4, pitch // 2, down, across, wide, 2 * total_x, picks, made[1:])
     _to_rgb(made, out)
@@ -85,15 +92,15 @@ def crop(data, height, width, box, size, picks, out):
 def _resize(data, area, width, down, across, wide, total, picks, out):
     """Resize a box of P planes of `area` values, in rows of `width`, one after the other: to rows in out [P, ...]."""
     apart()  # pyright: ignore
-    (begin, weights), (columns, weights_x) = down, across
-    lead, size = min(columns[0], columns[-1]), len(columns)
-    n = max(columns[0], columns[-1]) + len(weights_x) - lead  # values of a row that the output needs
-    tables = tables_of(columns - lead, weights_x, wide, total, 1, 32 if picks else 0, np.int16)
+    (begin, weights), (begin_x, weights_x), size = down, across, len(across[0])
+    lead = min(begin_x[0], begin_x[size - 1])
+    n = max(begin_x[0], begin_x[size - 1]) + len(weights_x) - lead  # values of a row that the output needs
+    tables = tables_of(begin_x - lead, weights_x, wide, total, 1, 32 if picks else 0, np.int16)
     acc = aligned(n + SLACK, np.int16)
     for p in range(len(out)):
         for y in range(size):
             vectors.rows(data, p * area + begin[y] * width + lead, width, weights, y, acc, 0, n)  # pyright: ignore
-            vectors.columns(acc, 0, tables, 1, out[p], y * size)  # pyright: ignore
+            columns(acc, 0, tables, 1, out[p], y * size)  # pyright: ignore
 
 
 @intrinsic
@@ -124,14 +131,18 @@ def _to_rgb(planes, out):
         out[3 * i + 2] = _level(np.int16(y + 2 * b - _high(b, 14942)))  # 2 - 1.772
 
 
-@njit(**OPTIONS)
-def crops_of_planes(data, height, width, boxes, sizes, places, out):
+def crop_of_planes(data, height, width, box, size, out) -> None:
+    """Crop an image of `height` x `width` px, whose planes follow each other in the flat `data`, into out
+    [3 * size * size]; `box` [CROP_FIELDS] int32 as of `resized_crop`, one that `can_crop` accepts."""
+    crops_of_planes(data, height, width, box[None], np.array([size]), np.array([0]), out)
+
+
+def crops_of_planes(data, height, width, boxes, sizes, places, out) -> None:
     """Crop all views of one image: as `resized_crops`, from planes."""
-    for v in range(len(sizes)):
-        crop_of_planes(data, height, width, boxes[v], sizes[v], out[places[v] : places[v] + 3 * sizes[v] * sizes[v]])
+    crops(data, height, width, boxes, sizes, places, vectors.cpu_has_picks(), out)
 
 
 def warm_up() -> None:
     """Call what Python calls, with arrays of the types that it passes."""
-    box, one, zero = np.array([[0, 0, 1, 1, 1, 1, 0, 0, 0, 0]], np.int32), np.array([1]), np.array([0])
-    crops_of_planes(np.zeros(6, np.uint8), 1, 1, box, one, zero, np.empty(3, np.uint8))
+    box = np.array([0, 0, 1, 1, 1, 1, 0, 0, 0, 0], np.int32)
+    crop_of_planes(np.zeros(6, np.uint8), 1, 1, box, 1, np.empty(3, np.uint8))

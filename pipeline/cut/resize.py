@@ -15,95 +15,103 @@ import numpy as np
 
 from ...shards.kernels import njit
 from . import vectors
+from .columns import columns
 from .weights import OPTIONS, aligned, apart, count_taps, tables_of, taps_of
 
 CHANNELS = 3
 SHORT = 16  # taps that 16 bits hold: each product is off by half a 64th of a level at most
 SLACK = 64  # values after a row that whole vectors may touch
+_FIRST = np.zeros(1, np.int64)  # where the first of one begins
 
 
 @njit(**OPTIONS)
-def resized_crop(image, width, box, size, out):
-    """Crop a flat RGB image (rows of `width` px) into out [3 * size * size]; `box` [CROP_FIELDS] int32, see
-    augment.crops."""
-    crop(image, width, box, size, CHANNELS, vectors.has_picks(), out)  # pyright: ignore
+def crops(images, first, widths, boxes, sizes, places, picks, out):
+    """`resized_crops_of_all`, on the path for CPUs with or without `picks`. The only kernel that Python calls, since
+    LLVM would compile all of it again for each further one."""
+    for i in range(len(first)):
+        for v in range(len(sizes)):
+            made = out[places[i, v] : places[i, v] + CHANNELS * sizes[v] * sizes[v]]
+            _crop(images[first[i] :], np.int64(widths[i]), boxes[i, v], sizes[v], picks, made)
 
 
-@njit(**OPTIONS)
-def crop(image, width, box, size, channels, picks, out):
-    """`resized_crop` of an image of up to four channels, on the path for CPUs with or without `picks`."""
-    apart()  # pyright: ignore
-    top, left, height, wide, total_y, total_x, first_y, first_x = box[:8].astype(np.int64)
+@njit(inline="always")
+def _crop(image, width, box, size, picks, out):
+    top, left, height, wide = np.int64(box[0]), np.int64(box[1]), np.int64(box[2]), np.int64(box[3])
+    total_y, total_x, first_y, first_x = np.int64(box[4]), np.int64(box[5]), np.int64(box[6]), np.int64(box[7])
     mirrored, turned, cubic = box[8] != 0, box[8] < 0, box[9] != 0  # no constants: numba would compile for each
     short = not cubic and max(count_taps(height, total_y, cubic), count_taps(wide, total_x, cubic)) <= SHORT
     full_y, full_x = (32767, 32767) if short else (1 << 22, 1 << 22 if cubic else 1 << 16)
     down = taps_of(height, total_y, first_y, turned, cubic, full_y, size)
     begin, weights = taps_of(wide, total_x, first_x, mirrored, cubic, full_x, size)
     lead = min(begin[0], begin[size - 1])
-    n = (max(begin[0], begin[size - 1]) + len(weights) - lead) * channels  # source values of a row
+    n = (max(begin[0], begin[size - 1]) + len(weights) - lead) * CHANNELS  # source values of a row
     begin -= lead
-    source = image[(top * width + left + lead) * channels :]
+    source = image[(top * width + left + lead) * CHANNELS :]
     if short:
-        across = tables_of(begin, weights, wide, total_x, channels, 32 if picks else 0, np.int16)
-        _columns_last(source, width * channels, n, down, across, channels, 6, aligned(n + SLACK, np.int16), out)
-        return
-    across = tables_of(begin, weights, wide, total_x, channels, 16 if picks else 0, np.int32)
-    if cubic:
-        _rows_last(source, width * channels, n, down, across, channels, aligned(n + SLACK, np.int32), out)
+        across = tables_of(begin, weights, wide, total_x, CHANNELS, 32 if picks else 0, np.int16)
+        _columns_last(source, width * CHANNELS, n, down, across, 6, aligned(n + SLACK, np.int16), out)
     else:
-        _columns_last(source, width * channels, n, down, across, channels, 22, aligned(n + SLACK, np.int32), out)
+        across = tables_of(begin, weights, wide, total_x, CHANNELS, 16 if picks else 0, np.int32)
+        acc = aligned(n + SLACK, np.int32)
+        if cubic:
+            _rows_last(source, width * CHANNELS, n, down, across, acc, out)
+        else:
+            _columns_last(source, width * CHANNELS, n, down, across, 22, acc, out)
 
 
 @njit(**OPTIONS)
-def _columns_last(source, line, n, down, across, channels, lift, acc, out):
+def _columns_last(source, line, n, down, across, lift, acc, out):
     """The bilinear crop: source rows make one row `acc`, and its values an output row."""
     apart()  # pyright: ignore
     (begin, weights), size = down, len(down[0])
-    wide = size * channels
+    wide = size * CHANNELS
     row = aligned(wide + SLACK, acc.dtype)
     for y in range(size):
-        vectors.rows(source, begin[y] * line, line, weights, y, acc, 0, n)
+        vectors.rows(source, begin[y] * line, line, weights, y, acc, 0, n)  # pyright: ignore
         if lift == 22:
-            acc[:n] = (acc[:n] + (1 << 15)) >> 16
-        vectors.columns(acc, 0, across, channels, row, 0)
-        vectors.narrow(row, 0, out, y * wide, wide, lift)
+            for i in range(n):
+                acc[i] = (acc[i] + (1 << 15)) >> 16
+        columns(acc, 0, across, CHANNELS, row, 0)  # pyright: ignore
+        vectors.narrow(row, 0, out, y * wide, wide, lift)  # pyright: ignore
 
 
 @njit(**OPTIONS)
-def _rows_last(source, line, n, down, across, channels, acc, out):
+def _rows_last(source, line, n, down, across, acc, out):
     """The bicubic crop: all source rows are resized and rounded, then output rows are blended from those."""
     apart()  # pyright: ignore
     (begin, weights), size = down, len(down[0])
-    wide, row = size * channels, aligned(size * channels + SLACK, acc.dtype)
+    wide, row = size * CHANNELS, aligned(size * CHANNELS + SLACK, acc.dtype)
     middle = np.empty((begin[size - 1] + len(weights) - begin[0]) * wide, np.uint8)
     for y in range(begin[0], begin[size - 1] + len(weights)):
-        acc[:n] = source[y * line : y * line + n]
-        vectors.columns(acc, 0, across, channels, row, 0)
-        vectors.narrow(row, 0, middle, (y - begin[0]) * wide, wide, 22)
+        levels = source[y * line : y * line + n]
+        for i in range(n):
+            acc[i] = levels[i]
+        columns(acc, 0, across, CHANNELS, row, 0)  # pyright: ignore
+        vectors.narrow(row, 0, middle, (y - begin[0]) * wide, wide, 22)  # pyright: ignore
     for y in range(size):
-        vectors.rows(middle, (begin[y] - begin[0]) * wide, wide, weights, y, row, 0, wide)
-        vectors.narrow(row, 0, out, y * wide, wide, 22)
+        vectors.rows(middle, (begin[y] - begin[0]) * wide, wide, weights, y, row, 0, wide)  # pyright: ignore
+        vectors.narrow(row, 0, out, y * wide, wide, 22)  # pyright: ignore
 
 
-@njit(**OPTIONS)
-def resized_crops(image, width, boxes, sizes, places, out):
+def resized_crop(image, width, box, size, out) -> None:
+    """Crop a flat RGB image (rows of `width` px) into out [3 * size * size]; `box` [CROP_FIELDS] int32, see
+    augment.crops."""
+    resized_crops(image, width, box[None], np.array([size]), _FIRST, out)
+
+
+def resized_crops(image, width, boxes, sizes, places, out) -> None:
     """Crop all views of one image: boxes [V, CROP_FIELDS], sizes [V], places [V]: where each view begins in the flat
     `out`."""
-    for v in range(len(sizes)):
-        resized_crop(image, width, boxes[v], sizes[v], out[places[v] : places[v] + 3 * sizes[v] * sizes[v]])
+    resized_crops_of_all(image, _FIRST, np.array([width], np.int32), boxes[None], sizes, places[None], out)
 
 
-@njit(**OPTIONS)
-def resized_crops_of_all(images, first, widths, boxes, sizes, places, out):
+def resized_crops_of_all(images, first, widths, boxes, sizes, places, out) -> None:
     """`resized_crops` of N images that lie in the flat `images`, from the bytes first [N] on, `widths` [N] px wide:
     boxes [N, V, CROP_FIELDS], places [N, V]."""
-    for i in range(len(first)):
-        resized_crops(images[first[i] :], np.int64(widths[i]), boxes[i], sizes, places[i], out)
+    crops(images, first, widths, boxes, sizes, places, vectors.cpu_has_picks(), out)
 
 
 def warm_up() -> None:
     """Call what Python calls, with arrays of the types that it passes."""
-    image, boxes = np.zeros(12, np.uint8), np.array([[0, 0, 2, 2, 1, 1, 0, 0, 0, 0]], np.int32)
-    one, zero, out = np.array([1]), np.array([0]), np.empty(3, np.uint8)
-    resized_crops(image, 2, boxes, one, zero, out)
-    resized_crops_of_all(image, zero, np.array([2], np.int32), boxes[None], one, zero[None], out)
+    box = np.array([0, 0, 2, 2, 1, 1, 0, 0, 0, 0], np.int32)
+    resized_crop(np.zeros(12, np.uint8), 2, box, 1, np.empty(3, np.uint8))

@@ -14,7 +14,8 @@ from numba.extending import intrinsic
 from ...shards.kernels import njit
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "cache": True}  # without fastmath
-TOGETHER = 4  # taps that vectors.py adds at once
+TOGETHER = 4  # taps that columns.py adds at once, at most
+PIECE = 8  # source values that it multiplies at once where it makes pixels one by one, of up to four channels
 
 
 @intrinsic
@@ -82,42 +83,65 @@ def _weight(distance, unit, cubic):
 
 @njit(**OPTIONS)
 def tables_of(begin, weights, size, total, channels, lanes, kind):
-    """The arguments of `columns`: begin, and weights of each value of an output row as `kind`; then how `lanes`
-    neighboring values find their pixels in windows of twice as many source values: how many of them one serves, where
-    each begins [G], their places in it [G, lanes], and how many taps share it, 0 if not even one has room."""
+    """The arguments of `columns`: begin, and weights of each value of an output row as `kind`, the distance of those
+    of one tap (or pixel), and how many rounds add them up; then how many taps a round adds to `lanes` neighboring
+    values from one window of twice as many source values (0: pixels are made one by one), how many of these values
+    are its own, how many windows there are, where each begins [G], and places of values in it [G * lanes]."""
     apart()  # pyright: ignore
-    n, taps, step, widest = len(begin) * channels, len(weights), 2 * lanes, 2 * lanes + 1
-    while widest > 2 * lanes and step > 1:
+    n, step = len(begin) * channels, lanes
+    while step > 0 and _widest(step, size, total, channels) > 2 * lanes:
         step //= 2
-        widest = (-(-((step - 2) // channels + 1) * size // total) + 1) * channels
-    groups, fits = (n + step - 1) // max(step, 1), widest <= 2 * lanes
-    windows, places = np.empty(groups, np.int32), aligned(groups * lanes, kind).reshape((groups, lanes))
-    rounds = -(-taps // (min(TOGETHER, (2 * lanes - widest) // channels + 1) if fits else TOGETHER))
-    shared = -(-taps // rounds)
-    taps = shared * rounds
-    if fits:
-        _fill(begin, channels, step, windows, places)
+    if step == 0 or 2 * step < lanes:
+        step, groups, shared = 0, 0, 0
+        spread, pitch, rounds = _by_pixel(weights, channels, kind)
     else:
-        shared = -shared
-    pitch = (n + 2 * lanes + 3) // 32 * 32 + 32
-    spread = aligned(taps * pitch, kind).reshape((taps, pitch))
-    spread[:] = 0
-    for k in range(len(weights)):
-        for c in range(channels):
-            for x in range(len(begin)):
-                spread[k, x * channels + c] = weights[k, x]
-    return begin, spread, step, windows, places, shared
-
-
-@njit(**OPTIONS)
-def _fill(begin, channels, step, windows, places):
-    n, lanes = len(begin) * channels, places.shape[1]
+        groups = -(-n // step)
+        room = (2 * lanes - _widest(step, size, total, channels)) // channels + 1
+        rounds = -(-len(weights) // min(TOGETHER, room))
+        shared = -(-len(weights) // rounds)
+        pitch = (n + 2 * lanes + 3) // 32 * 32 + 32
+        spread = _by_tap(weights, channels, shared * rounds, pitch, kind)
+    windows, places = np.empty(groups, np.int32), aligned(groups * lanes, kind)
     at = np.zeros(n + lanes, np.int32)
     for c in range(channels):
         for x in range(len(begin)):
             at[x * channels + c] = begin[x] * channels + c
-    for g in range(len(windows)):
+    for g in range(groups):
         first, last = g * step, min((g + 1) * step, n) - 1
         windows[g] = min(begin[first // channels], begin[last // channels]) * channels
         for i in range(lanes):
-            places[g, i] = at[first + i] - windows[g]
+            places[g * lanes + i] = at[first + i] - windows[g]
+    return begin, spread, pitch, rounds, shared, step, groups, windows, places
+
+
+@njit(inline="always")
+def _widest(step, size, total, channels):
+    """How many source values `step` neighboring values of an output row take one tap from, at most."""
+    return (-(-((step - 2) // channels + 1) * size // total) + 1) * channels
+
+
+@njit(inline="always")
+def _by_pixel(weights, channels, kind):
+    """Weights in the order in which pixels take them, PIECE per round."""
+    (taps, n), each = weights.shape, PIECE // channels
+    rounds = -(-taps // each)
+    pitch = rounds * PIECE
+    spread = aligned(n * pitch, kind)
+    spread[:] = 0
+    for k in range(taps):
+        for x in range(n):
+            for c in range(channels):
+                spread[x * pitch + k // each * PIECE + k % each * channels + c] = weights[k, x]
+    return spread, pitch, rounds
+
+
+@njit(inline="always")
+def _by_tap(weights, channels, taps, pitch, kind):
+    """Weights of all values, tap after tap."""
+    spread = aligned(taps * pitch, kind)
+    spread[:] = 0
+    for k in range(len(weights)):
+        for c in range(channels):
+            for x in range(weights.shape[1]):
+                spread[k * pitch + x * channels + c] = weights[k, x]
+    return spread

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from viewstream.pipeline.cut.resize import SHORT, crop, resized_crop
+from viewstream.pipeline.cut.resize import SHORT, crops, resized_crop
 from viewstream.pipeline.cut.vectors import cpu_has_picks
 from viewstream.pipeline.cut.weights import count_taps, taps_of
 
@@ -26,8 +26,9 @@ def image_of(height, width):
 
 def made(image, box, size, mirrored, cubic, picks):
     out = np.empty((size, size, 3), np.uint8)
-    fields = np.array([*box, size, size, 0, 0, mirrored, cubic], np.int32)
-    crop(image.reshape(-1), image.shape[1], fields, size, 3, picks, out.reshape(-1))
+    fields, zero = np.array([[[*box, size, size, 0, 0, mirrored, cubic]]], np.int32), np.array([0])
+    width = np.array([image.shape[1]], np.int32)
+    crops(image.reshape(-1), zero, width, fields, np.array([size]), zero[None], picks, out.reshape(-1))
     return out
 
 

@@ -75,7 +75,8 @@ def cropped(data, height, width, box, *, mirrored, picks=None):
     if picks is None:
         planes.crop_of_planes(data, height, width, fields, size, out[GUARD:-GUARD])
     else:
-        planes.crop(data, height, width, fields, size, picks, out[GUARD:-GUARD])
+        views = fields[None], np.array([size]), np.array([0])
+        planes.crops(data, height, width, *views, picks, out[GUARD:-GUARD])
     assert (out[:GUARD] == 77).all()
     assert (out[-GUARD:] == 77).all()
     return out[GUARD:-GUARD].reshape(size, size, 3)

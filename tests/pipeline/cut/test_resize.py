@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from viewstream.pipeline.cut.resize import resized_crop, resized_crops
+from viewstream.pipeline.cut import resize
+from viewstream.pipeline.cut.resize import resized_crop, resized_crops, resized_crops_of_all
 
 GUARD = 64  # bytes on both sides of a view
 
@@ -77,3 +78,16 @@ def test_views_cropped_together_equal_those_cropped_alone():
         alone = np.empty(3 * size * size, np.uint8)
         resized_crop(image, 90, box, size, alone)
         np.testing.assert_array_equal(out[at : at + len(alone)], alone)
+
+
+def test_what_warm_up_compiles_serves_every_form_of_call():
+    resize.warm_up()
+    before = list(resize.crops.signatures)
+    image, sizes, places = np.zeros(120 * 90 * 3, np.uint8), np.array([32, 7]), np.array([0, 3 * 32**2])
+    some = np.array([[5, 4, 60, 70, s, s, 0, 0, 0, 1] for s in sizes], np.int32)
+    out = np.empty(3 * (32**2 + 7**2), np.uint8)
+    resized_crop(image, 90, some[0], 32, out[: 3 * 32**2])
+    resized_crop(image, np.int32(90), some[1], np.int64(7), out[3 * 32**2 :])
+    resized_crops(image, 90, some, sizes, places, out)
+    resized_crops_of_all(image, np.array([0]), np.array([90], np.int32), some[None], sizes, places[None], out)
+    assert resize.crops.signatures == before
