@@ -71,7 +71,7 @@ class Cutter:
                 return ""
         except ValueError:
             return "no header of a member precedes it"
-        known = self._names[row] if self._names else f"{self.manifest.keys[row]}.jpg"
+        known = self._names[row] if self._names else f"{self.manifest.key(row)}.jpg"
         whole = not self._names or (known.isascii() and len(known) <= LONGEST)  # else a further header has the name
         if whole and name != known:
             return "it is not in the tar"
