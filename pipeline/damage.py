@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import simplejpeg
 
+from ..shards.encoding.headers import fault_of
 from ..shards.errors import UserError
 from ..shards.manifest import Manifest
 from .batch import SampleReader
@@ -47,8 +48,8 @@ def check_size(
 
 
 class JpegCheck:
-    """Checks a JPEG for a decoder that would show damage as gray, not as an error: by its digest (33 us for 37 kB), and
-    its size by its header. UserError for a set without digests."""
+    """Checks a JPEG for a decoder that would show damage as gray, not as an error: by its digest (33 us for 37 kB), its
+    size by its header, and its end by its last marker. UserError for a set without digests."""
 
     def __init__(self, manifest: Manifest, reader: SampleReader):
         self.manifest, self.reader = manifest, reader
@@ -64,6 +65,8 @@ class JpegCheck:
         except (ValueError, RuntimeError) as error:
             raise damaged(self.manifest, self.reader, row, str(error), data) from error
         check_size(self.manifest, self.reader, row, int(height), int(width), data)
+        if fault := fault_of(data):  # it was stored so: a GPU's decoders fill the rest with gray
+            raise damaged(self.manifest, self.reader, row, fault, data)
         return color
 
 

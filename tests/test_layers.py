@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ROOMS = {
     "shards": set(),
-    "augment": {"shards.errors", "shards.faces", "shards.kernels", "shards.keyed"},
+    "augment": {"shards.encoding.headers", "shards.errors", "shards.faces", "shards.kernels", "shards.keyed"},
     "pipeline": {"shards", "augment"},
     "trainers": {"shards", "augment", "pipeline"},
     "testing": {"shards", "augment", "pipeline", "trainers"},

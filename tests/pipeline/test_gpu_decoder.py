@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from viewstream.augment.recipes import evaluation, moco_v2, seed_patches
-from viewstream.pipeline.choose import READERS, open_loader, open_set
+from viewstream.pipeline.choose import READERS, open_any_reader, open_loader, open_set
+from viewstream.pipeline.damage import JpegCheck
 from viewstream.pipeline.options import LoaderOptions
 from viewstream.pipeline.plan.order import Plan
 from viewstream.shards.building.build import BuildOptions, build
@@ -86,17 +87,29 @@ def test_a_damaged_sample_is_named_or_replaced_as_by_every_other_loader(built, s
     assert capsys.readouterr().err.count("skipped: sample 17") == 2
 
 
+@pytest.mark.parametrize("end", [b"", b"\xff\xd9"], ids=["cut off", "with an end"])
 def test_a_sample_that_was_stored_damaged_is_named_or_replaced_though_nvjpeg_refuses_its_whole_batch(
-    built, stand_in, tmp_path, monkeypatch
+    built, stand_in, tmp_path, monkeypatch, end
 ):
     jpegs = [built.path(row).read_bytes() for row in range(len(built))]
     for row in (7, 8, 40):
-        jpegs[row] = jpegs[row][: len(jpegs[row]) // 2]
+        jpegs[row] = jpegs[row][: len(jpegs[row]) // 2] + end
     monkeypatch.setattr("viewstream.shards.care.headers.fault_of", lambda data: "")  # as older versions indexed it
     manifest = indexed(jpegs, tmp_path)
     with pytest.raises(UserError, match=r"sample 7 .007. is damaged .*it was so when the set was indexed"):
         shown(manifest, "gpu", plan=Plan(len(jpegs), 16, tail="exact"))
     assert_same(shown(manifest, "gpu", skip=True), shown(manifest, "cpu", skip=True))
+
+
+def test_a_jpeg_that_was_stored_without_its_end_is_named_before_nvjpeg_fills_it_with_gray(built, tmp_path, monkeypatch):
+    jpegs = [built.path(row).read_bytes() for row in range(8)]
+    jpegs[7] = jpegs[7][: len(jpegs[7]) // 2]
+    monkeypatch.setattr("viewstream.shards.care.headers.fault_of", lambda data: "")  # as older versions indexed it
+    manifest = indexed(jpegs, tmp_path)
+    check = JpegCheck(manifest, open_any_reader(manifest))
+    assert [check(row, jpegs[row]) for row in range(7)] == ["YCbCr"] * 7
+    with pytest.raises(UserError, match=r"sample 7 .* is damaged \(it is cut off, it has no end marker\)"):
+        check(7, jpegs[7])
 
 
 def test_a_changed_image_that_decodes_is_damaged_as_nvjpeg_would_not_notice(built, stand_in, tmp_path):
