@@ -17,7 +17,7 @@ TRIES = 10  # replacements in turn for one position of a batch; then its error e
 
 
 def damaged(
-    manifest: Manifest, reader: SampleReader, row: int, reason: str, data: bytes | np.ndarray | None = None
+    manifest: Manifest, reader: SampleReader, row: int, reason: str, data: bytes | memoryview | np.ndarray | None = None
 ) -> UserError:
     """The error of a sample that does not decode: its name, its place and a remedy. `data` is what was read."""
     place = reader.locate(row)
@@ -27,20 +27,25 @@ def damaged(
     )
 
 
-def _remedy(manifest: Manifest, row: int, place: str, data: bytes | np.ndarray | None) -> str:
+def _remedy(manifest: Manifest, row: int, place: str, data: bytes | memoryview | np.ndarray | None) -> str:
     """What helps against a damaged sample: that depends on whether its bytes are still those of the manifest."""
     if manifest.info.kind == "plain":
         return "mend or remove it"
     if str(manifest.root) not in place:  # bytes that are not the set's own files
         return "mend it there"
-    if isinstance(data, bytes) and hashlib.sha256(data).digest() == manifest.sha256[row].tobytes():
+    if isinstance(data, bytes | memoryview) and hashlib.sha256(data).digest() == manifest.sha256[row].tobytes():
         made = "indexed" if manifest.info.kind == "indexed" else "built"
         return f"it was so when the set was {made}, build a set without it (`build_shards.py --on-error skip`)"
     return manifest.repair()
 
 
 def check_size(
-    manifest: Manifest, reader: SampleReader, row: int, height: int, width: int, data: bytes | np.ndarray
+    manifest: Manifest,
+    reader: SampleReader,
+    row: int,
+    height: int,
+    width: int,
+    data: bytes | memoryview | np.ndarray,
 ) -> None:
     """Raise the error of a sample whose size differs from the manifest, since boxes are drawn for that size."""
     if [height, width] != (size := manifest.hw[row].tolist()):

@@ -1,12 +1,13 @@
 """The executor: threads that read a sample through any reader, decode it once and crop all its views.
 
-Reading, decoding and cropping release the GIL, so threads scale and nothing is pickled. A task is a chunk of samples;
-each thread keeps one decoding buffer, as large as the largest image of the set.
+Reading, decoding and cropping release the GIL, so threads scale and nothing is pickled. A task is a chunk of samples,
+of which many are read, decoded and cropped in one call of machine code each, since a thread waits for the GIL after
+every call. Each thread keeps a buffer for decoded images.
 """
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -18,17 +19,19 @@ from torch import Tensor
 from ..shards.errors import UserError
 from ..shards.manifest import Manifest
 from .batch import SampleReader
-from .cut.planes import can_crop, crops_of_planes
-from .cut.resize import resized_crops
+from .cropping import Cropping, scratch_for
 from .damage import check_size, damaged
+from .decoding import decode_all
 from .host_batch import CroppedViews
 from .plan.params import BatchParams
+from .reading import Data, Reading, as_bytes, known
 from .timing import THREADED, Times
-from .turbojpeg import PlaneDecoder, Planes
+from .turbojpeg import REFUSED, needs_turbojpeg
 from .workers import Workers
 
 MAPPED = (32 << 20) - (64 << 10)  # bytes of the largest block that counts for glibc's limit
-CHUNKS = 4  # tasks per thread and batch: small enough to even out slow images, large enough to cost nothing
+CHUNKS = 4  # tasks per thread and batch: small enough to even out slow images
+LEAST = 8  # samples per task: large enough to cost nothing
 
 
 def keep_freed_memory() -> None:
@@ -46,8 +49,6 @@ class Chunk(NamedTuple):
 
 
 Task = Future[Chunk]
-Make = Callable[[int, int, Any], Any]  # position, row and what was read -> an image [H, W, 3], or what `use` wants
-Use = Callable[[int, Any], None]  # takes position and image, valid until the thread decodes again
 Work = Callable[[range], Chunk]  # takes the positions of a task
 
 
@@ -62,8 +63,9 @@ class Executor:
         self.sizes = np.array(sizes, np.int64)  # of the views, px
         self.times = Times()
         keep_freed_memory()
-        self._largest = 3 * manifest.largest + 3  # planes of an image that is one pixel high take 3 bytes more
-        self._planes = PlaneDecoder() if planes else None
+        self.planes = planes
+        if planes:
+            needs_turbojpeg()
         self._pool = ThreadPoolExecutor(self.workers.max_threads, thread_name_prefix="viewstream")
         self._local = threading.local()
 
@@ -78,44 +80,68 @@ class Executor:
 
     def crop(self, rows: np.ndarray, boxes: np.ndarray, out: np.ndarray) -> list[Task]:
         """Start to crop samples `rows` [N] by `boxes` [N, V, CROP_FIELDS] into the flat uint8 `out`."""
-        places, planar = self.places(len(rows)), can_crop(boxes) if self._planes else np.zeros(len(rows), bool)
-        height, width = self.manifest.height[rows].tolist(), self.manifest.width[rows].tolist()
+        reading = Reading(self.reader, rows)
+        cropping = Cropping(self.manifest, rows, boxes, self.sizes, self.places(len(rows)), out, self.planes)
 
-        def make(i: int, row: int, data: bytes | np.ndarray) -> Planes | np.ndarray:
-            scratch = self._scratch()
-            planes = self._planes(data, height[i], width[i], scratch) if self._planes and planar[i] else None
-            return planes or self.decoded(row, data, scratch)
+        def work(part: range) -> Chunk:
+            failed: dict[int, UserError] = {}
+            cut, begin = 0.0, time.perf_counter()
+            samples = reading(part)
+            ready, scratch = time.perf_counter(), self._scratch()
+            for group in cropping.groups(part):
+                some = samples[group.start - part.start : group.stop - part.start]
+                kinds = cropping.decode(group, some, scratch)
+                others = [*self._others(reading, group, some, kinds, failed)]
+                now = time.perf_counter()
+                cropping.crop(group, kinds, scratch)
+                for i, image in others:
+                    cropping.crop_one(i, image)
+                cut += time.perf_counter() - now
+            return Chunk((ready - begin, time.perf_counter() - ready - cut, cut), failed)
 
-        def use(i: int, image: Planes | np.ndarray) -> None:
-            if isinstance(image, Planes):
-                crops_of_planes(*image, boxes[i], self.sizes, places[i], out)
-            else:
-                resized_crops(image.reshape(-1), image.shape[1], boxes[i], self.sizes, places[i], out)
-
-        return self._start(rows, make, use)
+        return self.start(len(rows), work)
 
     def decode(self, rows: np.ndarray, out: np.ndarray) -> list[Task]:
         """Start to decode samples `rows` [N], one after the other, into the flat uint8 `out`."""
-        ends = np.cumsum(3 * self.manifest.hw[rows].astype(np.int64).prod(axis=1))
+        reading, hw, planar = Reading(self.reader, rows), self.manifest.hw[rows], np.zeros(len(rows), bool)
+        height, width = hw.T.astype(np.int32)
+        ends = np.cumsum(3 * hw.astype(np.int64).prod(axis=1))
+        first = np.concatenate([[0], ends[:-1]])
 
-        def target(i: int) -> np.ndarray:
-            return out[ends[i - 1] if i else 0 : ends[i]]
+        def work(part: range) -> Chunk:
+            failed: dict[int, UserError] = {}
+            at, begin = slice(part.start, part.stop), time.perf_counter()
+            samples = reading(part)
+            ready = time.perf_counter()
+            kinds = decode_all(samples, height[at], width[at], planar[at], first[at], out)
+            for i, image in self._others(reading, part, samples, kinds, failed):
+                out[first[i] : ends[i]] = image.reshape(-1)
+            return Chunk((ready - begin, time.perf_counter() - ready, 0.0), failed)
 
-        def use(i: int, image: np.ndarray) -> None:
-            if not np.shares_memory(image, out):  # stored as pixels
-                target(i)[:] = image.reshape(-1)
-
-        return self._start(rows, lambda i, row, data: self.decoded(row, data, target(i)), use)
+        return self.start(len(rows), work)
 
     def read(self, rows: np.ndarray, ready: Callable[[int, Any], Any], out: list[Any]) -> list[Task]:
         """Start to read samples `rows` [N]; `out` [N] gets what `ready` makes of each row and its JPEG or pixels."""
-        return self._start(rows, lambda i, row, data: ready(row, data), out.__setitem__)
+        reading = Reading(self.reader, rows)
 
-    def decoded(self, row: int, data: bytes | np.ndarray, target: np.ndarray | None = None) -> np.ndarray:
-        """The image [H, W, 3] uint8 of a JPEG, in `target` if given, or the stored pixels as they are; UserError names
-        a damaged one."""
+        def work(part: range) -> Chunk:
+            failed: dict[int, UserError] = {}
+            begin = time.perf_counter()
+            samples = reading(part)
+            then = time.perf_counter()
+            for i, data in zip(part, samples, strict=True):
+                try:
+                    out[i] = ready(int(rows[i]), as_bytes(known(data)))
+                except UserError as error:
+                    failed[i] = error
+            return Chunk((then - begin, time.perf_counter() - then, 0.0), failed)
+
+        return self.start(len(rows), work)
+
+    def decoded(self, row: int, data: Data) -> np.ndarray:
+        """The image [H, W, 3] uint8 of a JPEG, or the stored pixels as they are; UserError names a damaged one."""
         try:
-            image = data if isinstance(data, np.ndarray) else simplejpeg.decode_jpeg(data, buffer=target)
+            image = data if isinstance(data, np.ndarray) else simplejpeg.decode_jpeg(data)
         except (ValueError, RuntimeError) as error:
             raise damaged(self.manifest, self.reader, row, str(error), data) from error
         height, width = image.shape[:2]
@@ -142,9 +168,10 @@ class Executor:
         """End the threads; tasks that have not begun are canceled."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def start(self, samples: int, work: Work, chunks: int = CHUNKS) -> list[Task]:
-        """Start `work` on a batch of `samples`, in `chunks` tasks per thread."""
-        step = -(-samples // (self.workers.max_threads * chunks)) or 1
+    def start(self, samples: int, work: Work) -> list[Task]:
+        """Start `work` on a batch of `samples`: CHUNKS tasks per thread, fewer of LEAST samples, but one for each."""
+        threads = self.workers.gate.limit
+        step = min(max(-(-samples // (threads * CHUNKS)), LEAST), -(-samples // threads)) or 1
         parts = [range(at, min(at + step, samples)) for at in range(0, samples, step)]
         return [self._pool.submit(self._gated, work, part) for part in parts]
 
@@ -152,28 +179,23 @@ class Executor:
         with self.workers.gate:
             return work(part)
 
-    def _start(self, rows: np.ndarray, make: Make, use: Use) -> list[Task]:
-        return self.start(len(rows), lambda part: self._chunk(rows, part, make, use))
-
-    def _chunk(self, rows: np.ndarray, part: range, make: Make, use: Use) -> Chunk:
-        failed: dict[int, UserError] = {}
-        read = decode = crop = 0.0
-        now = time.perf_counter()
-        for i in part:
-            row = int(rows[i])
-            try:
-                data, start = self.reader.read(row), now
-                read += (now := time.perf_counter()) - start
-                image, start = make(i, row, data), now
-                decode += (now := time.perf_counter()) - start
-                use(i, image)
-                start = now
-                crop += (now := time.perf_counter()) - start
-            except UserError as error:
-                failed[i] = error
-        return Chunk((read, decode, crop), failed)
+    def _others(
+        self,
+        reading: Reading,
+        part: range,
+        samples: list[Data | UserError],
+        kinds: np.ndarray,
+        failed: dict[int, UserError],
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Position and image of each sample that `decode_all` refused; `failed` gets the errors by position."""
+        for i, data, kind in zip(part, samples, kinds.tolist(), strict=True):
+            if kind == REFUSED:
+                try:
+                    yield i, self.decoded(int(reading.rows[i]), known(data))
+                except UserError as error:
+                    failed[i] = error
 
     def _scratch(self) -> np.ndarray:
         if not hasattr(self._local, "buffer"):
-            self._local.buffer = np.empty(self._largest, np.uint8)
+            self._local.buffer = np.empty(scratch_for(self.manifest), np.uint8)
         return self._local.buffer

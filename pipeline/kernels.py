@@ -8,6 +8,11 @@ from importlib.util import resolve_name
 from ..shards.kernels import ready
 
 ORDER = {"the order of samples": resolve_name(".plan.kernel", __package__)}
+MANY = 8  # cores of a process, from which on one call per image costs more than the call
+READS = {
+    "reading": resolve_name(".reading", __package__),
+    "decoding": resolve_name(".turbojpeg", __package__),
+}
 CROPS = {"crops": resolve_name(".cut.resize", __package__)}
 PLANES = {"crops of planes": resolve_name(".cut.planes", __package__)}
 RENDERING = {"rendering on the host": resolve_name("...augment.renderers.host_kernels", f"{__package__}.cut")}
@@ -21,15 +26,24 @@ def warm_up(*, rendering: bool, planes: bool = False) -> None:
     """Compile the kernels of a loader, or load them; `rendering`: those of the host renderer too, `planes`: those of
     --decode planes."""
     _note_slower_path(planes)
-    ready(ORDER | CROPS | (PLANES if planes else {}) | (RENDERING if rendering else {}))
+    ready(ORDER | READS | CROPS | (PLANES if planes else {}) | (RENDERING if rendering else {}))
 
 
 @functools.cache
 def _note_slower_path(planes: bool) -> None:
-    """Print on rank 0, once, that this CPU picks pixels one by one."""
+    """Print on rank 0, once, that this CPU picks pixels one by one, or that many threads decode one by one."""
     from .cut.vectors import cpu_has_picks
+    from .turbojpeg import has_turbojpeg
+    from .workers import share_of_cores
 
-    if not cpu_has_picks() and os.environ.get("RANK", "0") == "0":
+    first = os.environ.get("RANK", "0") == "0"
+    if first and share_of_cores() >= MANY and not has_turbojpeg():
+        print(
+            "note: there is no libturbojpeg, so each image is decoded by a call of its own, and many threads wait for "
+            "the interpreter; apt-get install libturbojpeg0 or pip install 'viewstream[planes]' brings it",
+            file=sys.stderr,
+        )
+    if first and not cpu_has_picks():
         more = ", and --decode planes takes longer than --decode cpu" * planes
         print(
             f"note: this CPU has no AVX-512: crops take the slower path, which makes the same pixels{more}",
@@ -38,4 +52,4 @@ def _note_slower_path(planes: bool) -> None:
 
 
 if __name__ == "__main__":
-    ready(ORDER | CROPS | PLANES | RENDERING | SHRINKING)
+    ready(ORDER | READS | CROPS | PLANES | RENDERING | SHRINKING)

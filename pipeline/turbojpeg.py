@@ -1,47 +1,77 @@
-"""libturbojpeg, for `--decode planes`: a JPEG decoded to the planes that it stores, brightness and halved colors.
+"""libturbojpeg: many JPEGs decoded in one call of machine code, to RGB or to the planes that they store.
 
-That leaves out interpolating and converting colors, a fifth of a decode; the crop does both on fewer values
-(cut/planes.py). simplejpeg gives RGB alone. Any libturbojpeg since 1.4 serves and makes the same bytes: 2.1.5 of
-Debian and 2.1.92 of the wheel `turbojpeg` are equal in all values of 500 photographs, and in speed.
+A thread that lets go of the interpreter for each image waits for it again after each (reading.py). simplejpeg decodes
+one image per call; its pixels are those of libturbojpeg (2.1.5 of Debian and 2.1.92 of the wheel `turbojpeg` equal it
+in all values of 500 photographs), so it serves where there is no libturbojpeg, and decodes what this refuses.
+
+Planes, of `--decode planes`, are brightness and halved colors: interpolating and converting these takes a fifth of a
+decode, and the crop does both on fewer values (cut/planes.py).
 """
 
 import ctypes
+import functools
 from contextlib import suppress
 from ctypes.util import find_library
 from importlib import metadata
-from typing import NamedTuple
+from typing import Any
 
+import llvmlite.binding
 import numpy as np
+from numba import types
 
 from ..shards.errors import UserError
+from ..shards.kernels import njit
 
-HALVED, YCBCR = 2, 1  # TJSAMP_420: colors at half the height and width; TJCS_YCbCr
+REFUSED, RGB, PLANES = range(3)  # what became of a JPEG
+FULL, HALF_WIDE, HALVED, GRAY = range(4)  # TJSAMP: colors of full size, of half the width, of half both sides, or none
+YCBCR, GRAYS = 1, 2  # TJCS
 NARROW = 4  # px: up to here libjpeg repeats colors, beyond it interpolates them
+_PLACE, _INT, _LONG = types.int64, types.int32, types.int64
+_JPEG = (_PLACE, _PLACE, _LONG)  # the decoder, the first byte, and how many
+_TYPES = {  # of the library's functions: the result, and the arguments
+    "tjInitDecompress": (_PLACE, ()),
+    "tjDestroy": (_INT, (_PLACE,)),
+    "tjDecompressHeader3": (_INT, (*_JPEG, *[_PLACE] * 4)),
+    "tjDecompress2": (_INT, (*_JPEG, _PLACE, *[_INT] * 5)),
+    "tjDecompressToYUVPlanes": (_INT, (*_JPEG, _PLACE, _INT, _PLACE, _INT, _INT)),
+}
 
 
-class Planes(NamedTuple):
-    """The planes of an image with halved colors: Y, Cb and Cr one after the other in the flat uint8 `data`. Sides of Y
-    are those of the image rounded up to even numbers, sides of Cb and Cr half of that."""
-
-    data: np.ndarray
-    height: int  # px of the image
-    width: int
+def _function(name: str) -> Any:
+    result, arguments = _TYPES[name]
+    return types.ExternalFunction(f"viewstream_{name}", result(*arguments))
 
 
-def room(height: int | np.ndarray, width: int | np.ndarray) -> int | np.ndarray:
-    """Bytes of a buffer for the planes of an image."""
-    return (height + 1) * (width + 1) * 3 // 2
+_init, _destroy, _header = map(_function, ("tjInitDecompress", "tjDestroy", "tjDecompressHeader3"))
+_to_rgb, _to_planes = map(_function, ("tjDecompress2", "tjDecompressToYUVPlanes"))
 
 
-def open_turbojpeg() -> ctypes.CDLL:
-    """The library of the system, or else of the wheel `turbojpeg`. UserError if there is none."""
+def room(height: np.ndarray, width: np.ndarray) -> np.ndarray:
+    """Bytes that an image may need, as RGB or as planes: of images [N]."""
+    return np.maximum(3 * height * width, (height + 1) * (width + 1) * 3 // 2)
+
+
+@functools.cache
+def has_turbojpeg() -> bool:
+    """Whether there is a libturbojpeg, of the system or else of the wheel `turbojpeg`. The machine code below is bound
+    to it."""
     for name in filter(None, (find_library("turbojpeg"), _in_wheel())):
         with suppress(OSError, AttributeError):  # not for this machine, or older
-            return _declared(ctypes.CDLL(name))
-    raise UserError(
-        "--decode planes finds no libturbojpeg: apt-get install libturbojpeg0 or pip install 'viewstream[planes]' "
-        "brings it, or choose --decode cpu"
-    )
+            library = ctypes.CDLL(name)
+            places = {name: ctypes.cast(getattr(library, name), ctypes.c_void_p).value for name in _TYPES}
+            for function, place in places.items():
+                llvmlite.binding.add_symbol(f"viewstream_{function}", place)
+            return True
+    return False
+
+
+def needs_turbojpeg() -> None:
+    """UserError if there is no libturbojpeg."""
+    if not has_turbojpeg():
+        raise UserError(
+            "--decode planes finds no libturbojpeg: apt-get install libturbojpeg0 or pip install 'viewstream[planes]' "
+            "brings it, or choose --decode cpu"
+        )
 
 
 def _in_wheel() -> str:
@@ -52,37 +82,40 @@ def _in_wheel() -> str:
     return next((str(file.locate()) for file in files if file.name.startswith("libturbojpeg")), "")
 
 
-def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
-    """The types of the functions that `PlaneDecoder` calls."""
-    whole, place, jpeg = ctypes.c_int, ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_ulong]
-    library.tjInitDecompress.restype = place
-    library.tjDestroy.argtypes = [place]
-    library.tjDecompressHeader3.argtypes = [*jpeg, *[place] * 4]
-    library.tjDecompressToYUVPlanes.argtypes = [*jpeg, place, whole, place, whole, whole]
-    return library
+@njit(nogil=True, cache=True)
+def decode(address, size, height, width, planar, first, out, kinds) -> None:
+    """Decode JPEGs of `size` [N] bytes at `address` [N], images of height [N] and width [N] px, into the flat uint8
+    `out` from the bytes first [N] on, `room` for each; those that are `planar` [N] to planes, if their colors are
+    halved.
+
+    `kinds` [N] becomes what each is: RGB [height, width, 3]; PLANES: Y, Cb and Cr one after the other, the sides of Y
+    those of the image rounded up to even numbers, those of Cb and Cr half of that; or REFUSED: no JPEG (0 bytes),
+    other colors or another size, or damage, a warning of the library included, as with simplejpeg.
+    """
+    found, planes = np.zeros(4, np.int32), np.zeros(3, np.int64)  # width, height, subsampling, color space
+    fields, places, none = found.ctypes.data, planes.ctypes.data, np.int32(0)
+    for i in range(len(address)):
+        kinds[i] = REFUSED
+        if size[i] <= 0:
+            continue
+        handle = _init()  # half a microsecond, and it would keep the tables of other images
+        failed = _header(handle, address[i], size[i], fields, fields + 4, fields + 8, fields + 12)
+        halved = found[2] == HALVED and found[3] == YCBCR
+        known = (found[3] == YCBCR and found[2] <= HALVED) or (found[3] == GRAYS and found[2] == GRAY)
+        if not failed and known and found[0] == width[i] and found[1] == height[i]:
+            at = out.ctypes.data + first[i]
+            if planar[i] and halved and width[i] > NARROW:
+                area = (height[i] + height[i] % 2) * (width[i] + width[i] % 2)
+                planes[0], planes[1], planes[2] = at, at + area, at + area * 5 // 4
+                if not _to_planes(handle, address[i], size[i], places, none, 0, none, none):
+                    kinds[i] = PLANES
+            elif not _to_rgb(handle, address[i], size[i], at, found[0], none, found[1], none, none):
+                kinds[i] = RGB
+        _destroy(handle)
 
 
-class PlaneDecoder:
-    """Decodes to planes, from any thread; its calls release the interpreter. UserError without libturbojpeg."""
-
-    def __init__(self) -> None:
-        self._library = open_turbojpeg()
-
-    def __call__(self, data: bytes | np.ndarray, height: int, width: int, buffer: np.ndarray) -> Planes | None:
-        """The planes of a JPEG of this size, in `buffer` of at least `room` bytes.
-
-        None for what has no such planes: stored pixels, other colors or subsampling. None for damage too: simplejpeg is
-        to find and name it. A warning of the library counts as damage, as it does there."""
-        if isinstance(data, np.ndarray) or width <= NARROW:
-            return None
-        wide, high, at = width + width % 2, height + height % 2, buffer.ctypes.data
-        planes = (ctypes.c_void_p * 3)(at, at + wide * high, at + wide * high * 5 // 4)
-        found = (ctypes.c_int * 4)()  # width, height, subsampling, color space
-        handle = self._library.tjInitDecompress()  # half a microsecond, and it would keep the tables of other images
-        try:
-            jpeg, each = (handle, data, len(data)), range(ctypes.addressof(found), ctypes.addressof(found) + 16, 4)
-            failed = self._library.tjDecompressHeader3(*jpeg, *each) or found[:] != [width, height, HALVED, YCBCR]
-            failed = failed or self._library.tjDecompressToYUVPlanes(*jpeg, planes, 0, None, 0, 0)
-        finally:
-            self._library.tjDestroy(handle)
-        return None if failed else Planes(buffer, height, width)
+def warm_up() -> None:
+    """Call what Python calls, with arrays of the types that it passes."""
+    if has_turbojpeg():
+        none, side = np.zeros(1, np.int64), np.ones(1, np.int32)
+        decode(none, none, side, side, np.zeros(1, bool), none, np.empty(3, np.uint8), np.empty(1, np.uint8))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .errors import UserError
 from .faces import hand_on
 from .formats.read import BetonReader, FolderReader, TarReader, open_beton, open_folder, open_tar
-from .formats.reader import SampleReader
+from .formats.reader import Extents, SampleReader
 from .info import DatasetInfo
 from .manifest import Manifest
 from .memory import in_memory
@@ -24,6 +24,7 @@ __all__ = [
     "BetonReader",
     "BuildOptions",
     "DatasetInfo",
+    "Extents",
     "FolderReader",
     "Manifest",
     "SampleReader",

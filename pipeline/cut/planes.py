@@ -21,6 +21,7 @@ from .weights import OPTIONS, aligned, apart, tables_of, taps_of
 FULL = 32767  # the sum of the weights of a value
 MOST = SHORT // 2  # times that a crop may shrink its box
 MIDDLE = 128 << 6  # the color of gray
+_FIRST = np.zeros(1, np.int64)  # where the first of one begins
 
 
 def can_crop(boxes: np.ndarray) -> np.ndarray:
@@ -63,11 +64,13 @@ def halved(begin, weights, limit):
 
 
 @njit(**OPTIONS)
-def crops(data, height, width, boxes, sizes, places, picks, out):
-    """`crops_of_planes`, on the path for CPUs with or without `picks`."""
-    for v in range(len(sizes)):
-        made = out[places[v] : places[v] + 3 * sizes[v] * sizes[v]]
-        _crop(data, height, width, boxes[v], sizes[v], picks, made)
+def crops(data, first, heights, widths, boxes, sizes, places, picks, out):
+    """`crops_of_all_planes`, on the path for CPUs with or without `picks`."""
+    for i in range(len(first)):
+        height, width = np.int64(heights[i]), np.int64(widths[i])
+        for v in range(len(sizes)):
+            made = out[places[i, v] : places[i, v] + 3 * sizes[v] * sizes[v]]
+            _crop(data[first[i] :], height, width, boxes[i, v], sizes[v], picks, made)
 
 
 @njit(inline="always")
@@ -139,7 +142,13 @@ def crop_of_planes(data, height, width, box, size, out) -> None:
 
 def crops_of_planes(data, height, width, boxes, sizes, places, out) -> None:
     """Crop all views of one image: as `resized_crops`, from planes."""
-    crops(data, height, width, boxes, sizes, places, vectors.cpu_has_picks(), out)
+    high, wide = np.array([height], np.int32), np.array([width], np.int32)
+    crops_of_all_planes(data, _FIRST, high, wide, boxes[None], sizes, places[None], out)
+
+
+def crops_of_all_planes(data, first, heights, widths, boxes, sizes, places, out) -> None:
+    """`crops_of_planes` of N images: as `resized_crops_of_all`, with heights [N]."""
+    crops(data, first, heights, widths, boxes, sizes, places, vectors.cpu_has_picks(), out)
 
 
 def warm_up() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from itertools import count
+from itertools import count, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from ...shards.manifest import Manifest
 from ..batch import SampleReader
 from ..damage import JpegCheck, Replacer, damaged
 from ..plan.step import Step
+from ..reading import Reading, as_bytes, known
 
 
 class Jpegs(NamedTuple):
@@ -72,7 +73,9 @@ class JpegReader:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _start(self, step: Step) -> list[Future[list[bytes]]]:
-        return [self._pool.submit(self._checked_all, part) for part in np.array_split(step.rows, self.threads)]
+        reading, n = Reading(self.reader, step.rows), len(step.rows)
+        bounds = np.linspace(0, n, self.threads + 1, dtype=int).tolist()
+        return [self._pool.submit(self._checked_all, reading, range(a, b)) for a, b in pairwise(bounds) if a < b]
 
     def _complete(self, step: Step, tasks: Sequence[Future[list[bytes]]], epoch: int) -> Jpegs:
         try:
@@ -84,12 +87,14 @@ class JpegReader:
                 raise self.replacer.final(error) from error
             return self.replaced(step, epoch)
 
-    def _checked_all(self, rows: np.ndarray) -> list[bytes]:
-        return [self._checked(row) for row in rows.tolist()]
+    def _checked_all(self, reading: Reading, part: range) -> list[bytes]:
+        return [
+            self._checked(int(reading.rows[i]), as_bytes(known(data)))
+            for i, data in zip(part, reading(part), strict=True)
+        ]
 
-    def _checked(self, row: int) -> bytes:
-        """A JPEG with the digest and the size of the manifest."""
-        data = self.reader.read(row)
+    def _checked(self, row: int, data: bytes | np.ndarray) -> bytes:
+        """The JPEG, which has the digest and the size of the manifest."""
         if isinstance(data, np.ndarray):
             raise NoJpeg(self.manifest, row)
         self._check(row, data)
@@ -98,7 +103,7 @@ class JpegReader:
     def _decodable(self, row: int) -> bytes | UserError:
         data = b""
         try:
-            data = self._checked(row)
+            data = self._checked(row, self.reader.read(row))
             simplejpeg.decode_jpeg(data)
         except NoJpeg:
             raise

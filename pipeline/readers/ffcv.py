@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ...shards.formats.read import BetonReader
+from ...shards.formats.reader import Extents
 from ...shards.manifest import Manifest
 from .row_prefetch import RowPrefetcher, free_memory
 
@@ -49,6 +50,9 @@ class CachedBetonReader(BetonReader):
     def read(self, row: int, field: str = "") -> bytes | np.ndarray:
         data = self._prefetcher.pop(row) if self._prefetcher and not field else None
         return super().read(row, field) if data is None else data
+
+    def extents(self, rows: np.ndarray) -> Extents | None:
+        return None if self._prefetcher else super().extents(rows)
 
     def close(self) -> None:
         self._stop_prefetching()

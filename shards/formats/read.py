@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import UserError
 from ..manifest import Manifest, file_of
 from .beton import RAW, Layout
-from .reader import SampleReader
+from .reader import Extents, SampleReader
 
 
 class OpenFiles:
@@ -25,6 +25,7 @@ class OpenFiles:
     def __init__(self, paths: list[Path], repair: str):
         self.paths, self.repair = paths, repair  # `repair`: what helps, for messages
         self._files = [_open(path, repair) for path in paths]
+        self.descriptors = np.array([file.fileno() for file in self._files], np.int64)
 
     def read(self, file: int, offset: int, length: int) -> bytes:
         """`length` bytes at `offset` of file number `file`; UserError when the file ends before."""
@@ -90,6 +91,11 @@ class TarReader(SampleReader):
         shard = int(self.manifest.shard[row])
         return self.files.read(shard, *self.fields.span(row, field))
 
+    def extents(self, rows: np.ndarray) -> Extents:
+        m = self.manifest
+        first, size = (np.maximum(column[rows].astype(np.int64), 0) for column in (m.offset, m.bytes))
+        return Extents(self.files.descriptors[m.shard[rows]], first, size)
+
     def locate(self, row: int) -> str:
         return f"{self.files.paths[self.manifest.shard[row]]} at byte {self.manifest.offset[row]}"
 
@@ -117,6 +123,12 @@ class BetonReader(SampleReader):
         if layout.mode[at] != RAW:
             return data
         return np.frombuffer(data, np.uint8).reshape(int(layout.height[at]), int(layout.width[at]), 3)
+
+    def extents(self, rows: np.ndarray) -> Extents | None:
+        at, layout = self.rows[rows], self.layout
+        size = np.where(layout.mode[at] == RAW, 0, layout.size[at])
+        first = layout.where[at].astype(np.int64)
+        return Extents(self.files.descriptors[layout.file[at]], first, size.astype(np.int64))
 
     def locate(self, row: int) -> str:
         at = int(self.rows[row])

@@ -2,9 +2,17 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
+
+
+class Extents(NamedTuple):
+    """Where the JPEGs of N samples lie in open files."""
+
+    file: np.ndarray  # [N] int64 descriptors
+    first: np.ndarray  # [N] int64 bytes before it
+    size: np.ndarray  # [N] int64 bytes; 0: of this one only `read` knows
 
 
 class SampleReader(ABC):
@@ -20,6 +28,11 @@ class SampleReader(ABC):
     @abstractmethod
     def locate(self, row: int) -> str:
         """File that holds a sample and its position there, for messages."""
+
+    def extents(self, rows: np.ndarray) -> Extents | None:
+        """Where the JPEGs of `rows` [N] lie, so that many are read in one call, which may take the place of `read`.
+        None by default: only `read` knows."""
+        return None
 
     def prefetch(self, rows: Iterator[np.ndarray]) -> None:  # noqa: B027
         """The rows that will be read next, in about this order, up to the end of an epoch: arrays [N] int64, which are

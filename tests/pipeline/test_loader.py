@@ -101,6 +101,7 @@ def test_a_failing_decoder_is_named_like_a_damaged_sample(built, monkeypatch):
     def fail(*args, **kwargs):
         raise RuntimeError("out of luck")
 
+    monkeypatch.setattr("viewstream.pipeline.decoding.has_turbojpeg", lambda: False)
     monkeypatch.setattr("viewstream.pipeline.executor.simplejpeg.decode_jpeg", fail)
     with pytest.raises(UserError, match=r"sample \d+ \(.*\) is damaged \(out of luck\)"):
         streamed(built, moco_v2(32))

@@ -3,6 +3,7 @@
     build    storing images, and static sets, against `cp`, bare codecs and the writers of other projects
     draw     draws and color work, against bare arithmetic, torchvision, kornia and PIL
     loader   every loader, against decoding alone, stock loaders and the quickest that one can write by hand
+    threads  many threads that sleep instead of decoding and cropping: what the interpreter costs them
     step     training steps on the CPU, alone and end to end, against plain torch
     start    programs from their start to their end
     scale    orders and manifests of up to 10^8 rows
@@ -40,8 +41,8 @@ from viewstream.tools.bench.measuring.rounds import processor_seconds
 if TYPE_CHECKING:
     from viewstream.tools.bench.parts.sets import Setting
 
-Part = Literal["all", "build", "draw", "loader", "step", "start", "scale", "flat", "costs", "check"]
-PARTS = ("build", "draw", "loader", "step", "start", "scale", "flat", "costs")  # modules of parts/
+Part = Literal["all", "build", "draw", "loader", "threads", "step", "start", "scale", "flat", "costs", "check"]
+PARTS = ("build", "draw", "loader", "threads", "step", "start", "scale", "flat", "costs")  # modules of parts/
 RESULTS = ROOT / "docs/results/cpu"
 
 

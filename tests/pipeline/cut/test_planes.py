@@ -75,8 +75,9 @@ def cropped(data, height, width, box, *, mirrored, picks=None):
     if picks is None:
         planes.crop_of_planes(data, height, width, fields, size, out[GUARD:-GUARD])
     else:
-        views = fields[None], np.array([size]), np.array([0])
-        planes.crops(data, height, width, *views, picks, out[GUARD:-GUARD])
+        sides = np.array([height], np.int32), np.array([width], np.int32)
+        views = fields[None, None], np.array([size]), np.array([[0]])
+        planes.crops(data, np.array([0]), *sides, *views, picks, out[GUARD:-GUARD])
     assert (out[:GUARD] == 77).all()
     assert (out[-GUARD:] == 77).all()
     return out[GUARD:-GUARD].reshape(size, size, 3)

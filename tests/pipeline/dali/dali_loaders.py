@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from viewstream.augment.spec import IMAGENET_STD, size_of
+from viewstream.pipeline.batch import SampleReader
 from viewstream.shards.care.index import index
 
 LEVELS = 255 * torch.tensor(IMAGENET_STD).view(3, 1, 1)  # of 8 bits in a normalized view
@@ -22,7 +23,7 @@ ON = [
 ]
 
 
-class Held:
+class Held(SampleReader):
     """A reader of samples in memory."""
 
     def __init__(self, samples):

@@ -14,6 +14,7 @@ from viewstream.tools.bench.measuring.rounds import quartiles, ratio
 
 TITLES = {
     "loader": "Loaders",
+    "threads": "Many threads, with sleep in place of decoding and cropping",
     "draw": "Draws and color work",
     "step": "Training steps on a CPU",
     "build": "Building",

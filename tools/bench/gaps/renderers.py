@@ -13,7 +13,8 @@ from viewstream.augment.renderers import dali, dali_graph, dali_inputs, device, 
 from viewstream.augment.spec import View, size_of
 from viewstream.pipeline.cut.planes import can_crop, crop_of_planes
 from viewstream.pipeline.cut.resize import resized_crop
-from viewstream.pipeline.turbojpeg import PlaneDecoder, room
+from viewstream.pipeline.decoding import decode_all
+from viewstream.pipeline.turbojpeg import PLANES, needs_turbojpeg, room
 from viewstream.shards.errors import installed, needs
 
 QUALITY = 90  # of JPEGs, as built sets have it
@@ -82,7 +83,7 @@ class PlanesCrop:
     device renderer renders. UserError without libturbojpeg."""
 
     def __init__(self, images: Images):
-        self._decode = PlaneDecoder()
+        needs_turbojpeg()
         jpegs = [simplejpeg.encode_jpeg(image, QUALITY, "RGB", "420") for image in images]
         self.shown = [simplejpeg.decode_jpeg(jpeg) for jpeg in jpegs]
         self._jpeg_of = {id(image): jpeg for image, jpeg in zip(self.shown, jpegs, strict=True)}
@@ -91,11 +92,11 @@ class PlanesCrop:
         boxes, size = crop_params(view, draws, sides(images)), size_of(view)
         pixels = _host_crop(view, images, draws).numpy()  # stays where planes cannot be cropped
         for image, box, planar, out in zip(images, boxes, can_crop(boxes[:, None]), pixels, strict=True):
-            height, width = image.shape[:2]
-            buffer = np.empty(room(height, width), np.uint8)
-            planes = self._decode(self._jpeg_of[id(image)], height, width, buffer)
-            if planes and planar:
-                crop_of_planes(*planes, box, size, out.reshape(-1))
+            height, width = np.array([image.shape[:2]], np.int32).T
+            planes, jpeg = np.empty(room(height, width), np.uint8), self._jpeg_of[id(image)]
+            kinds = decode_all([jpeg], height, width, np.array([planar]), np.zeros(1, np.int64), planes)
+            if kinds[0] == PLANES:
+                crop_of_planes(planes, image.shape[0], image.shape[1], box, size, out.reshape(-1))
         return _render(device.render, view, torch.from_numpy(pixels), draws)
 
 

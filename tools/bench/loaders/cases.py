@@ -15,8 +15,8 @@ from viewstream.pipeline.options import Decode
 from viewstream.pipeline.plan.order import Plan
 from viewstream.pipeline.plan.orders import WindowShuffle
 from viewstream.pipeline.timing import Times
-from viewstream.pipeline.turbojpeg import open_turbojpeg
-from viewstream.shards.errors import UserError, choose, installed
+from viewstream.pipeline.turbojpeg import has_turbojpeg
+from viewstream.shards.errors import choose, installed
 from viewstream.tools.bench.loaders.job import Case, Job
 
 FLOOR = "floor: decode only"
@@ -61,15 +61,6 @@ def ours(
             return sum(len(batch.index) for batch in islice(batches, job.batches))
 
     return case
-
-
-def has_turbojpeg() -> bool:
-    """Whether `--decode planes` can run here."""
-    try:
-        open_turbojpeg()
-    except UserError:
-        return False
-    return True
 
 
 def cases(job: Job, views: Views, loader: str, times: dict[str, Times]) -> dict[str, Case]:

@@ -8,7 +8,7 @@ from viewstream.augment.recipes import moco_v2
 from viewstream.augment.spec import RandomResizedCrop
 from viewstream.pipeline.timing import Times
 from viewstream.tools.bench.loader import measured
-from viewstream.tools.bench.loaders.cases import cases, has_turbojpeg
+from viewstream.tools.bench.loaders.cases import cases
 from viewstream.tools.bench.loaders.job import Job
 from viewstream.tools.bench.loaders.report import verdict
 
@@ -31,9 +31,7 @@ def test_planes_are_measured_beside_the_loaders_that_read_the_set(built):
 
 
 def test_without_libturbojpeg_planes_are_left_out(built, monkeypatch):
-    monkeypatch.setattr("viewstream.pipeline.turbojpeg.find_library", lambda name: None)
-    monkeypatch.setattr("viewstream.pipeline.turbojpeg._in_wheel", lambda: "")
-    assert not has_turbojpeg()
+    monkeypatch.setattr("viewstream.tools.bench.loaders.cases.has_turbojpeg", lambda: False)
     job = Job(built, [RandomResizedCrop(16)] * 2, batch=16, batches=2, threads=1)
     assert "webdataset, planes" not in cases(job, moco_v2(16), "all", {})
 
