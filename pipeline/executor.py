@@ -8,8 +8,7 @@ every call. Each thread keeps a buffer for decoded images.
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import simplejpeg
@@ -25,49 +24,23 @@ from .decoding import decode_all
 from .host_batch import CroppedViews
 from .plan.params import BatchParams
 from .reading import Data, Reading, as_bytes, known
-from .timing import THREADED, Times
+from .tasks import Chunk, Task, Tasks
 from .turbojpeg import REFUSED, needs_turbojpeg
-from .workers import Workers
-
-MAPPED = (32 << 20) - (64 << 10)  # bytes of the largest block that counts for glibc's limit
-CHUNKS = 4  # tasks per thread and batch: small enough to even out slow images
-LEAST = 8  # samples per task: large enough to cost nothing
 
 
-def keep_freed_memory() -> None:
-    """Let glibc keep up to 64 MiB of freed memory per thread. It begins with 128 KiB, and then samples ask the system
-    for their pages again and again, 3 % of a loader's time. The limit is twice the largest mapped block that was ever
-    freed, of at most 32 MiB (mallopt(3), M_MMAP_THRESHOLD)."""
-    np.empty(MAPPED, np.uint8)  # freed at once
-
-
-class Chunk(NamedTuple):
-    """The report of a task."""
-
-    spent: tuple[float, float, float]  # seconds to read, decode and crop
-    failed: dict[int, UserError]  # by position in the batch
-
-
-Task = Future[Chunk]
-Work = Callable[[range], Chunk]  # takes the positions of a task
-
-
-class Executor:
-    """Starts batches and waits for their tasks; batches may overlap. `threads` 0: measured (workers.py). `planes`:
-    crop JPEGs with halved colors from the planes that they store; UserError without libturbojpeg."""
+class Executor(Tasks):
+    """The tasks that read, decode and crop. `planes`: crop JPEGs with halved colors from the planes that they store;
+    UserError without libturbojpeg."""
 
     def __init__(
         self, reader: SampleReader, manifest: Manifest, sizes: Sequence[int], threads: int = 0, *, planes: bool = False
     ):
-        self.reader, self.manifest, self.workers = reader, manifest, Workers(threads)
+        super().__init__(threads)
+        self.reader, self.manifest, self.planes = reader, manifest, planes
         self.sizes = np.array(sizes, np.int64)  # of the views, px
-        self.times = Times()
-        keep_freed_memory()
-        self.planes = planes
+        self._local = threading.local()
         if planes:
             needs_turbojpeg()
-        self._pool = ThreadPoolExecutor(self.workers.max_threads, thread_name_prefix="viewstream")
-        self._local = threading.local()
 
     def bytes_for(self, samples: int) -> int:
         """Bytes that `crop` fills: view after view, each [samples, S, S, 3]."""
@@ -154,30 +127,6 @@ class Executor:
         if failed := self.wait(self.crop(params.rows, params.boxes, out)):
             raise next(iter(failed.values()))
         return CroppedViews(torch.from_numpy(out), self.sizes.tolist()).views()
-
-    def wait(self, tasks: Sequence[Task]) -> dict[int, UserError]:
-        """Wait for the tasks of a batch and count their time: the errors by position in the batch, ascending."""
-        with self.times.spent("wait"):
-            chunks = [task.result() for task in tasks]
-        for chunk in chunks:
-            for stage, seconds in zip(THREADED, chunk.spent, strict=True):
-                self.times[stage] += seconds  # pyright: ignore
-        return dict(sorted(item for chunk in chunks for item in chunk.failed.items()))
-
-    def close(self) -> None:
-        """End the threads; tasks that have not begun are canceled."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
-
-    def start(self, samples: int, work: Work) -> list[Task]:
-        """Start `work` on a batch of `samples`: CHUNKS tasks per thread, fewer of LEAST samples, but one for each."""
-        threads = self.workers.gate.limit
-        step = min(max(-(-samples // (threads * CHUNKS)), LEAST), -(-samples // threads)) or 1
-        parts = [range(at, min(at + step, samples)) for at in range(0, samples, step)]
-        return [self._pool.submit(self._gated, work, part) for part in parts]
-
-    def _gated(self, work: Work, part: range) -> Chunk:
-        with self.workers.gate:
-            return work(part)
 
     def _others(
         self,

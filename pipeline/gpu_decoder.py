@@ -15,8 +15,9 @@ from torch import Tensor
 from ..shards.errors import UserError
 from .copy import side_stream
 from .damage import JpegCheck, damaged
-from .executor import Chunk, Executor, Task
+from .executor import Executor
 from .nvjpeg import COLORS, decoded, open_nvjpeg
+from .tasks import Chunk, Task
 
 Samples = list[bytes | np.ndarray | None]  # None: not read
 

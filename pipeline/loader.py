@@ -18,7 +18,7 @@ from ..shards.manifest import Manifest
 from .batch import Batch, SampleReader
 from .copy import copied_ahead, side_stream
 from .damage import Replacer
-from .executor import Executor, Task
+from .executor import Executor
 from .gpu_decoder import GpuDecoder
 from .host_batch import BufferPool, CroppedViews, DecodedImages, HostBatch
 from .kernels import warm_up
@@ -26,6 +26,7 @@ from .options import DEFAULTS, LoaderOptions, usable
 from .plan.order import Plan
 from .plan.params import BatchParams, batch_params, batch_params_ahead
 from .plan.step import Step
+from .tasks import Task
 
 AHEAD, AHEAD_CUDA = 2, 4  # batches that are read, decoded and cropped while one is consumed
 

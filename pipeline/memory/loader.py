@@ -20,12 +20,12 @@ from ...shards.manifest import Manifest
 from ..batch import Batch, SampleReader
 from ..cut.resize import resized_crops_of_all
 from ..damage import Replacer
-from ..executor import Chunk, Task
 from ..host_batch import DecodedImages, HostBatch
 from ..loader import Pending, ViewLoader
 from ..options import DEFAULTS, LoaderOptions, usable
 from ..plan.order import Plan
 from ..plan.params import BatchParams
+from ..tasks import Chunk, Task
 from .held import hold
 
 

@@ -17,7 +17,6 @@ import numpy as np
 
 from viewstream.augment.recipes import views_of
 from viewstream.pipeline import cropping
-from viewstream.pipeline.batch import SampleReader
 from viewstream.pipeline.choose import open_reader
 from viewstream.pipeline.loader import ViewLoader
 from viewstream.pipeline.options import LoaderOptions
@@ -29,17 +28,7 @@ from viewstream.tools.bench.measuring.rounds import compared
 from viewstream.tools.bench.parts.sets import Setting
 
 DECODE, CROP = 0.0008, 0.0001  # seconds of an image
-BATCH = 256
-
-
-class OneByOne(SampleReader):
-    """Another reader, which tells nobody where its samples lie."""
-
-    def __init__(self, reader: SampleReader):
-        self.reader, self.locate, self.close = reader, reader.locate, reader.close
-
-    def read(self, row: int) -> bytes | np.ndarray:
-        return self.reader.read(row)
+BATCH, TASK = 256, 8  # images
 
 
 def groups(setting: Setting) -> dict[str, Case]:
@@ -52,13 +41,13 @@ def waiting(setting: Setting, threads: int) -> dict[str, Any]:
     data = setting.set(64, copies=2 if setting.quick else 8)
     images = (1 if setting.quick else 8) * threads * BATCH
 
-    def asleep(_: int) -> int:
+    def asleep(number: int) -> int:
         with ThreadPoolExecutor(threads) as pool:
-            for _ in pool.map(time.sleep, [CROP + DECODE] * images):
-                pass
+            for task in [pool.submit(time.sleep, TASK * (CROP + DECODE)) for _ in range(images // TASK)]:
+                task.result()
         return images
 
-    def loader(one_by_one: bool, _: int) -> int:
+    def loader(one_by_one: bool, number: int) -> int:
         with sleeping(one_by_one):
             return loaded(data, threads, images, one_by_one)
 
@@ -72,10 +61,9 @@ def waiting(setting: Setting, threads: int) -> dict[str, Any]:
 
 def loaded(data: Manifest, threads: int, images: int, one_by_one: bool) -> int:
     """Take at least `images` images from a loader; how many."""
-    reader = open_reader("webdataset", data)
-    reader = OneByOne(reader) if one_by_one else reader
-    count = 0
-    options = LoaderOptions(threads=threads)
+    reader, options, count = open_reader("webdataset", data), LoaderOptions(threads=threads), 0
+    if one_by_one:
+        reader.read = reader.read  # a `read` of its own: such a reader is not asked for extents
     with closing(ViewLoader(data, Plan(len(data), BATCH), views_of("moco_v2", 16), reader, options)) as loader:
         for epoch in range(images):
             for host in loader.host_batches(epoch):

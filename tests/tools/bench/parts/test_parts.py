@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from viewstream.tools.bench.parts import flat, loader, scale, step
+from viewstream.tools.bench.parts import flat, loader, scale, step, threads
 from viewstream.tools.bench.parts.sets import Setting
 from viewstream.trainers.threads import Threads, taken
 
@@ -39,6 +39,16 @@ def test_our_steps_take_the_threads_of_a_run_and_plain_torch_its_own(setting, mo
         figures = step.steps(setting, "test_resnet", 8)
     assert counts == {"ours": {1}, "plain": {1, 3}}  # 1: the networks alone
     assert (figures["threads"], figures["threads_of_peers"]) == (1, 3)
+
+
+def test_threads_that_sleep_are_asked_for_the_interpreter_by_task_or_by_image(setting, monkeypatch):
+    monkeypatch.setattr(threads, "BATCH", 32)
+    slept = []
+    monkeypatch.setattr(threads.time, "sleep", slept.append)
+    figures = threads.waiting(setting, 2)
+    assert list(figures["wall"]) == ["the sleep alone", "one call per task", "one call per image"]
+    lengths = {round(seconds / threads.DECODE) for seconds in slept if seconds >= threads.DECODE}
+    assert {1, 8} <= lengths  # images per call
 
 
 def test_speed_and_memory_are_counted_by_tenths_of_a_run(setting):

@@ -9,7 +9,7 @@ import pytest
 
 FAULTS = """
 import resource
-from viewstream.pipeline.executor import keep_freed_memory
+from viewstream.pipeline.tasks import keep_freed_memory
 
 def faults():
     for _ in range(3):
