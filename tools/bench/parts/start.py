@@ -57,7 +57,8 @@ def _started(out: Path, words: tuple[object, ...], number: int) -> float:
     """Run Python with `words` to its end; the folder of an earlier run is removed before."""
     shutil.rmtree(out, ignore_errors=True)
     command = [sys.executable, *map(str, words)]
-    done = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(HERE)}, capture_output=True, text=True)
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}  # a warm cache of it
+    done = subprocess.run(command, cwd=ROOT, env=env | {"PYTHONPATH": str(HERE)}, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{command[1]} ended with code {done.returncode}: {done.stderr.strip()}")
     return 1.0
