@@ -23,7 +23,7 @@ from viewstream.shards.errors import UserError
 from viewstream.shards.files import PAGE
 from viewstream.tools.bench.measuring.apart import Case
 from viewstream.tools.bench.measuring.part import run_part
-from viewstream.tools.bench.on_gpu.table import table
+from viewstream.tools.bench.on_gpu.table import PLAIN, table
 from viewstream.tools.textures import CLASSES
 
 ROOT = Path(__file__).parents[2]
@@ -51,18 +51,16 @@ class Gpu:
 def cases(data: Path) -> dict[str, dict[str, Case]]:
     """The cases of each part by name, on the built set `data`."""
     from viewstream.tools.bench.on_gpu.loaders import gap, rate, script  # with torch, after --help, which needs none
-    from viewstream.tools.bench.on_gpu.steps import headspace, without_waiting
+    from viewstream.tools.bench.on_gpu.steps import headspace, plain, without_waiting
 
     sync: dict[str, Case] = {
         f"{method}, {'compiled' if compiled else 'eager'}": partial(without_waiting, method, data, compiled=compiled)
         for compiled in (False, True)
         for method in METHODS
     }
-    train: dict[str, Case] = {
-        f"{method}, {arch}": partial(headspace, method, arch, data)
-        for arch in NETWORKS
-        for method in ("moco", "byol", "seed")
-    }
+    runs = [(method, arch) for arch in NETWORKS for method in ("moco", "byol", "seed")]
+    train: dict[str, Case] = {f"{method}, {arch}": partial(headspace, method, arch, data) for method, arch in runs}
+    train |= {f"{method}, {arch}{PLAIN}": partial(plain, method, arch, data) for method, arch in runs}
     parity: dict[str, Case] = {"tests": tests}
     parity |= {name: partial(gap, data, options) for name, options in PATHS.items()}
     bench: dict[str, Case] = {name: partial(rate, data, options) for name, options in PATHS.items()}

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+PLAIN = ", fp32 eager"  # ends the name of the case that a case of part `train` is compared with
+
 
 def table(folder: Path) -> str:
     """One table for each part that `folder` has figures of, and a list of the cases that failed."""
@@ -12,6 +14,9 @@ def table(folder: Path) -> str:
         path = folder / f"{part}.json"
         results: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
         sound = {name: result for name, result in results.items() if "error" not in result}
+        for name, result in sound.items():
+            if "reached" in result and (compared := sound.get(name + PLAIN)):
+                result["over_plain"] = compared["seconds"] / result["seconds"]["resident"]
         if rows := [cells for name, result in sound.items() if (cells := row(name, result))]:
             text += [f"## {part}", "\n".join([_line(row("", {})), _line(["---"] * len(rows[0])), *map(_line, rows)])]
         failed = [f"* {name}: {result['error']}" for name, result in results.items() if "error" in result]
@@ -34,11 +39,14 @@ def _sync(name: str, result: dict[str, Any]) -> list[str]:
 
 
 def _train(name: str, result: dict[str, Any]) -> list[str]:
+    if name.endswith(PLAIN):
+        return []
     if not name:
         head = ["method, network", "img/s on a resident batch", "with the loader", "of the ceiling", "waiting"]
         return [*head, "over fp32 eager NCHW", "peak GB"]
     rates = [f"{result['batch'] / result['seconds'][key]:.0f}" for key in ("resident", "loader")]
-    shares = [f"{result['reached']:.3f}", f"{result['lost']['waiting']:.1%}", f"{result['over_plain']:.2f}"]
+    over = f"{result['over_plain']:.2f}" if "over_plain" in result else ""
+    shares = [f"{result['reached']:.3f}", f"{result['lost']['waiting']:.1%}", over]
     return [name, *rates, *shares, f"{result['peak_gb']:.1f}"]
 
 
