@@ -106,4 +106,4 @@ def test_two_ranks_follow_one_through_the_last_batch(program, built, tmp_path, a
         assert done.returncode == 0, done.stderr
     one, two = map(losses, folders)
     assert one.keys() == two.keys()
-    assert [*two.values()] == pytest.approx([*one.values()], abs=1e-5)
+    assert [*two.values()] == pytest.approx([*one.values()], abs=3e-5)
