@@ -17,7 +17,7 @@ def test_an_unknown_name_suggests_the_nearest_and_lists_all():
 
 @pytest.mark.parametrize(
     ("package", "extra"),
-    [("torch", "train"), *(pytest.param(name, "train", marks=pytest.mark.full) for name in ("numba", "webdataset"))],
+    [("torch", "train"), pytest.param("numba", "train", marks=pytest.mark.full)],
 )
 def test_a_missing_package_is_an_error_that_names_its_extra(program, built, tmp_path, package, extra):
     absent = tmp_path / f"{package}.py"  # first on the path, so the real package seems not to be installed

@@ -2,6 +2,7 @@
 
 import http.server
 import re
+import sys
 import tarfile
 import threading
 from pathlib import Path
@@ -106,3 +107,13 @@ def test_tars_of_other_tools_are_streamed_by_their_own_names(many, tmp_path, nam
 def test_concatenated_tars_are_streamed_to_their_end(many, tmp_path):
     (tmp_path / "other.tar").write_bytes(foreign(many, 0) + foreign(many, 1))
     assert len(assert_streamed(tmp_path)) == (many.shard < 2).sum()
+
+
+def test_a_pipe_without_the_webdataset_library_names_the_extra_that_brings_it(many, monkeypatch, tmp_path):
+    (tmp_path / "webdataset.py").write_text('raise ModuleNotFoundError("No module", name="webdataset")')
+    for name in [name for name in sys.modules if name.partition(".")[0] == "webdataset"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match=r"webdataset is not installed: pip install 'viewstream\[train\]' brings it"):
+        SequentialTarReader(many, 4, pipe="cat {file}")
+    SequentialTarReader(many, 4).close()
