@@ -15,7 +15,7 @@ from viewstream.shards.errors import UserError
 from viewstream.shards.files import digest_of
 from viewstream.shards.formats.read import open_beton, open_folder, open_tar
 from viewstream.shards.manifest import Manifest
-from viewstream.shards.names import UNSAFE, open_file, safe, within
+from viewstream.shards.names import open_file, safe, within
 from viewstream.shards.sources.detect import open_source
 from viewstream.shards.sources.local import Local
 from viewstream.shards.sources.remote import Remote
@@ -81,15 +81,13 @@ def test_odd_names_that_stay_inside_are_no_fault(name, tmp_path):
     assert Local(tmp_path).read(name) == b"x"
 
 
-def test_arrow_finds_the_same_names(tmp_path, options):
+def test_a_set_is_verified_only_if_all_its_names_stay_inside(options):
     made = build(options(format=("webdataset",)))
     for name in OUTSIDE:
-        assert UNSAFE.search(name)
         with_column(made.root, "key", 3, name)
         with pytest.raises(UserError, match=r"leads out of the set|has a zero byte"):
             verify(sound(made.root))
     for name in INSIDE:
-        assert not UNSAFE.search(name)
         with_column(made.root, "key", 3, name)
         verify(sound(made.root))
 
