@@ -46,10 +46,10 @@ def describe(folder: Path) -> tuple[Manifest, list[Path]]:
 
 
 def write_npy(data: Manifest, folder: Path) -> None:
-    """Decode a built set into `folder/<class>/<row>.npy`."""
+    """Decode a built set into `folder/<class number>/<row>.npy`; a name could lead out of the folder."""
     with open_tar(data) as reader:
         for row, label in enumerate(data.label.tolist()):
-            file = folder / data.info.classes[label] / f"{row:06d}.npy"
+            file = folder / f"{label:04d}" / f"{row:06d}.npy"
             file.parent.mkdir(parents=True, exist_ok=True)
             np.save(file, simplejpeg.decode_jpeg(reader.read(row)))
 

@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from .errors import UserError, command
 from .files import atomic, digest_of
+from .names import open_file
 from .table import TABLE, Table, stamp
 
 FILE = "manifest.columns"
@@ -133,7 +134,7 @@ def fault(root: Path, rows: int, digest: str) -> str:
     """
     path = root / FILE
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             head, size = json.loads(file.read(HEAD)), path.stat().st_size
         version, held, table, mark, _, _ = (head[name] for name in HEADED)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -160,7 +161,7 @@ def differs(root: Path, rows: int, digest: str) -> str:
             if not np.array_equal(values, getattr(mapped, name)[own]):
                 return f"differs from {TABLE} in {name}"
         facts.add(arrays)
-    with (root / FILE).open("rb") as file:
+    with open_file(root / FILE) as file:
         return "" if file.read(HEAD) == facts.line(root) else "has another first line than it was built with"
 
 

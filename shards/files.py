@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from .errors import UserError
+from .names import open_file
 
 try:
     import fcntl
@@ -45,7 +46,7 @@ def atomic(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
 
 def digest_of(path: Path) -> str:
     """sha256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from .errors import UserError, command
 from .files import PAGE, atomic
+from .names import open_file, safe
 
 VERSION = 1
 JSON = dict[str, Any]
@@ -69,15 +70,27 @@ def read_info(root: Path) -> DatasetInfo:
         state = "is not a complete data set (an unfinished build?)" if root.is_dir() else "does not exist"
         raise UserError(f"{root} {state}: `{command('python tools/build_shards.py', '--out', root)}` builds it")
     try:
-        fields = json.loads(page.read_text())
+        with open_file(page) as file:
+            fields = json.loads(file.read())
         if fields["version"] != VERSION:
             raise UserError(f"{page} has version {fields['version']}, this code reads {VERSION}: rebuild the set")
         lists = {k: tuple(fields[k]) for k in ("classes", "counts", "formats", "files")}
-        return DatasetInfo(**{**fields, **lists, "identity": fields["subset"].pop("identity", "")})
-    except (ValueError, KeyError, TypeError) as error:
+        info = DatasetInfo(**{**fields, **lists, "identity": fields["subset"].pop("identity", "")})
+        _check_names(info, root)
+        return info
+    except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, UserError):
             raise
-        raise UserError(f"{page} is damaged ({error}): rebuild the set") from error
+        raise UserError(f"{page} is damaged or cannot be read ({error}): rebuild the set") from error
+
+
+def _check_names(info: DatasetInfo, root: Path) -> None:
+    """UserError for a file that is not in folder `root`, or a name of the set that names no file there."""
+    for line in info.files:
+        if not safe(line["file"], root, "set").endswith((".tar", ".beton")):
+            raise ValueError(f"{line['file']!r} is neither a tar nor a .beton")
+    if "/" in safe(f"{info.name}.wids.json", root, "set"):
+        raise ValueError(f"{info.name!r} is no name of a set")
 
 
 def write_info(root: Path, info: DatasetInfo) -> None:

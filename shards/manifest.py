@@ -22,6 +22,7 @@ from .errors import UserError, command
 from .files import PAGE, digest_of
 from .identity import identity_of
 from .info import DatasetInfo, class_counts, read_info, write_info
+from .names import safe
 from .table import FIELDS, SCHEMA, TABLE, Table, write_table
 
 
@@ -30,9 +31,10 @@ def uid_of(key: str) -> int:
     return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little")
 
 
-def file_of(key: str) -> Path:
-    """The file of an image under the root of a set built with `--format folder`."""
-    return Path("folder") / f"{key}.jpg"
+def file_of(root: Path, key: str) -> str:
+    """The file of an image in the set in folder `root`, built with `--format folder`; UserError for a key that leads
+    out of it."""
+    return f"{root}/folder/{safe(key, root, 'set')}.jpg"
 
 
 @dataclass(frozen=True)
@@ -191,7 +193,7 @@ class Manifest:
 
     def path(self, row: int) -> Path:
         """The file of a sample in a set built with `--format folder`."""
-        return self.root / file_of(self.key(row))
+        return Path(file_of(self.root, self.key(row)))
 
     def tars(self) -> list[Path]:
         """Tar files in shard order."""

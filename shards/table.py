@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from .errors import UserError
 from .files import atomic
+from .names import open_file
 
 TABLE = "manifest.parquet"
 SCHEMA = pa.schema(
@@ -68,6 +69,7 @@ class Table:
 
     def __init__(self, path: Path):
         try:
+            open_file(path).close()  # a pipe is refused, where mapping it would wait
             self.file = pq.ParquetFile(path, memory_map=True)
         except (OSError, pa.ArrowException) as error:
             raise UserError(f"{path} is absent or damaged ({error}): rebuild the set") from error
@@ -116,7 +118,7 @@ def stamp(path: Path) -> str:
 
     "" when the file is no whole table."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             file.seek(-8, 2)
             length, magic = int.from_bytes(file.read(4), "little"), file.read(4)
             file.seek(-8 - length, 2)

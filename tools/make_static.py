@@ -70,7 +70,7 @@ def make(options: Static) -> Path:
 
     manifest = Manifest.open(options.data)
     views = bare(views_of(options.recipe, options.size), options.views, options.mode)
-    rows = chosen(manifest, options.per_class)
+    rows, names = chosen(manifest, options.per_class), names_of(manifest)
     out = options.out or Path("data/static") / f"{manifest.info.name}-{options.recipe}-{options.mode}"
     rendering = LoaderOptions(renderer=options.renderer, threads=1)  # on each of ours
     warm_up(rendering=rendering.render_on_host)
@@ -79,7 +79,7 @@ def make(options: Static) -> Path:
         folder, shards = work / "images" / out.name, work / "set"
         for name in manifest.info.classes:
             (folder / name).mkdir(parents=True)
-        freezer = Freezer(manifest, reader, names_of(manifest), views, render, options.mode, options.seed, folder)
+        freezer = Freezer(manifest, reader, names, views, render, options.mode, options.seed, folder)
         _write(rows, freezer, options.workers or cores())
         finished = folder
         if set(options.format) != {"folder"}:

@@ -3,7 +3,8 @@
 A file under its own name is complete: it was written and validated as NAME.partial first. All locks are flock locks,
 which the kernel releases when their process dies:
 
-    .alone       exclusive: one holder counts the bytes and removes the least recently used files
+    .alone       exclusive: one holder counts the bytes and removes the least recently used files; it marks the folder
+                 as a cache, in which files may be removed
     NAME.lock    exclusive: one holder fetches NAME; this file is sparse, and as long as the room reserved for NAME
     NAME         shared: the holder reads NAME
 
@@ -39,6 +40,9 @@ class Cache:
             raise UserError(f"{folder} cannot be made ({error.strerror}): name another cache folder") from error
         if not os.access(folder, os.W_OK):
             raise UserError(f"{folder} may not be written: name another cache folder")
+        if any(folder.iterdir()) and not (folder / ALONE).exists():  # to make room, they would be removed
+            raise UserError(f"{folder} holds files that no cache wrote: name another cache folder")
+        (folder / ALONE).touch()
 
     def get(self, name: str, length: int, fill: Callable[[Path], None], stop: Event) -> FileIO:
         """File `name` of `length` bytes, open; it is not removed before it is closed. `fill(path)` writes a missing

@@ -19,6 +19,7 @@ from ...augment.renderers.host import threaded
 from ...augment.spec import Normalize
 from ...shards.engine import cores, prefetch
 from ...shards.errors import UserError, choose, command
+from ...shards.names import open_file
 from ..batch import Batch
 from ..cut.resize import resized_crop
 from ..kernels import warm_up
@@ -137,7 +138,7 @@ def _items(folder: Path, label: int, numbers: tuple[int, ...], mode: str) -> Ite
 def _pixels(file: Path) -> np.ndarray:
     """The image in any kind of JPEG, [H, W, 3] uint8."""
     try:
-        with Image.open(file) as image:
+        with open_file(file) as data, Image.open(data) as image:
             return np.asarray(image.convert("RGB"))
     except OSError as error:
         raise UserError(f"{file} is damaged ({error}): make the set again") from error

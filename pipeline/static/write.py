@@ -20,6 +20,7 @@ from ...augment.crops import on_device
 from ...augment.spec import HideAndSeek, Normalize, RandomResizedCrop, View, Views, size_of, user_ops
 from ...shards.errors import UserError
 from ...shards.manifest import Manifest
+from ...shards.names import safe
 from ..batch import SampleReader
 from ..cut.resize import resized_crop
 from ..damage import damaged
@@ -114,8 +115,8 @@ class Freezer:
 
 
 def names_of(manifest: Manifest) -> list[str]:
-    """<class>/<image> of each row, [N]."""
-    classes = manifest.info.classes
+    """<class>/<image> of each row, [N]; UserError for a class whose folder would be elsewhere."""
+    classes = [safe(name, manifest.root, "set") for name in manifest.info.classes]
     stems = (key.rpartition("/")[2] for key in manifest.keys)
     return [f"{classes[label]}/{stem}" for label, stem in zip(manifest.label.tolist(), stems, strict=True)]
 

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from ..files import atomic
 from ..formats.tar import index_path
 from ..info import JSON
+from ..names import within
 from ..table import FIELDS, SCHEMA
 
 NOTE = b"viewstream"
@@ -75,7 +76,7 @@ def forget(folder: Path, first: int = 0) -> int:
 def _has_tar(out: Path, record: Record) -> bool:
     if record.tar is None:
         return True
-    path = out / record.tar["file"]
+    path = within(out, record.tar["file"])
     return path.exists() and path.stat().st_size == record.tar["bytes"] and index_path(path).exists()
 
 

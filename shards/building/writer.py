@@ -12,6 +12,7 @@ from ..formats import beton
 from ..formats.folder import FolderWriter
 from ..formats.tar import TarWriter, index_path, wids_index
 from ..info import JSON
+from ..names import within
 from ..table import FIELDS, SCHEMA
 from .records import ROWS, Record, write
 from .unit import UnitWriter
@@ -53,7 +54,7 @@ class SetWriter:
             if path.exists() and not partial.exists():
                 path.rename(partial)
             partials.add(partial)
-        tars = [self.out / record.tar["file"] for record in self.records if record.tar]
+        tars = [within(self.out, record.tar["file"]) for record in self.records if record.tar]
         clear(self.out, {self.out / BUILDING, *tars, *map(index_path, tars), *(partials if self.records else ())})
 
     @contextmanager

@@ -14,6 +14,7 @@ from ..encoding.headers import Damaged
 from ..errors import UserError
 from ..formats.beton import Layout
 from ..manifest import Manifest
+from ..names import open_file
 from ..sources.readers import fields_at
 from ..sources.source import Source
 
@@ -87,7 +88,7 @@ class Copies:
 
     def _stored(self, row: int) -> bytes | None:
         for path, offset, length in self._places(row):
-            with suppress(OSError), path.open("rb") as file:
+            with suppress(OSError), open_file(path) as file:
                 data = os.pread(file.fileno(), length, offset)
                 if hashlib.sha256(data).digest() == self.digest(row):
                     return data

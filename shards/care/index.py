@@ -16,6 +16,7 @@ from ..formats.beton import Layout
 from ..formats.digest import Digest
 from ..info import JSON, DatasetInfo
 from ..manifest import Manifest, write
+from ..names import open_file
 from ..sources.local import Local
 from ..sources.packed import COMPRESSED
 from ..sources.passed import PassedOver
@@ -128,7 +129,7 @@ def _lines(table: pa.Table, tars: list[Path], betons: list[Path]) -> Iterator[JS
 
 def _line(path: Path, start: np.ndarray, length: np.ndarray) -> JSON:
     order = np.argsort(start)
-    with path.open("rb") as file:
+    with open_file(path) as file:
         digest = Digest(file)
         samples = sum(1 for _ in digest.images(zip(start[order].tolist(), length[order].tolist(), strict=True)))
         digested = digest.end()

@@ -17,6 +17,7 @@ from ..formats.beton import JPEG, RAW, BetonWriter
 from ..formats.tar import TarWriter, around
 from ..info import write_info
 from ..manifest import Manifest
+from ..names import refuse_links, within
 from ..sources.source import Source
 from .copies import Copies
 from .verify import Damage, index_texts, tar_spans
@@ -29,6 +30,8 @@ def repair(manifest: Manifest, damages: Sequence[Damage], source: Callable[[], S
     when its bytes cannot be found any more; then that file stays as it is.
     """
     names: list[str] = []
+    for damage in damages:
+        refuse_links(manifest.root, within(manifest.root, damage.file))
     if not (manifest.root / FILE).exists() or any(damage.file == FILE for damage in damages):
         write_columns(manifest.root)
         manifest, names = Manifest.open(manifest.root), [FILE]
@@ -93,6 +96,6 @@ def _beton(manifest: Manifest, path: Path, copies: Copies) -> None:
 
 def _check(manifest: Manifest, path: Path, digest: str) -> None:
     """UserError unless the file made again is the file that was built; raised before it takes that file's place."""
-    line = next(line for line in manifest.info.files if line["file"] == path.name)
+    line = next(line for line in manifest.info.files if manifest.root / line["file"] == path)
     if digest != line["digest"]:
         raise UserError(f"{path} cannot be made again byte by byte: build the set again, the same command does")

@@ -21,6 +21,7 @@ from ..formats.digest import Digest
 from ..formats.tar import dali_index, index_path, wids_index
 from ..info import read_info
 from ..manifest import Manifest, file_of
+from ..names import open_file, safe, within
 from ..table import TABLE, Table
 
 TOGETHER = 1000  # files of a folder that one task reads
@@ -64,6 +65,7 @@ def verify(manifest: Manifest, workers: int = 0) -> list[Damage]:
         found.append(Damage(FILE, cause, ()))
         manifest = Manifest.open(root, by_table=True)
     total, names = len(manifest) * len(info.formats), Table(root / TABLE)
+    _check_names(names, root)
     with ThreadPoolExecutor(workers or cores()) as pool, tqdm(total=total, unit="sample", disable=None) as bar:
         tasks = [partial(_archive, manifest, number, bar) for number in range(len(info.files))]
         if "folder" in info.formats:
@@ -74,13 +76,21 @@ def verify(manifest: Manifest, workers: int = 0) -> list[Damage]:
     return found + list(_indices(manifest))
 
 
+def _check_names(table: Table, root: Path) -> None:
+    """UserError for a key or a source that leads out of the set, whether or not a format makes a path of it."""
+    for part in table.parts("key", "source"):
+        for column in part.columns:
+            for name in column.to_pylist():
+                safe(name, root, "set")
+
+
 def _archive(manifest: Manifest, number: int, bar: "tqdm[Any]") -> Iterator[Damage]:
     """Check a tar or .beton, read once from end to end."""
     line = manifest.info.files[number]
-    path = manifest.root / line["file"]
+    path = within(manifest.root, line["file"])
     try:
         spans = tar_spans(manifest, number) if path.suffix == ".tar" else beton_spans(manifest, path)
-        with path.open("rb") as file:
+        with open_file(path) as file:
             digest, broken, faults = _read_through(file, spans, manifest.sha256, bar)
     except (OSError, UserError) as error:
         yield Damage(line["file"], str(error), ())
@@ -132,11 +142,12 @@ def beton_spans(manifest: Manifest, path: Path) -> Spans:
 
 def _folder(manifest: Manifest, names: Table, rows: range, bar: "tqdm[Any]") -> Iterator[Damage]:
     for row, key in zip(rows, names.values("key", np.array(rows)), strict=True):
-        path = manifest.root / file_of(key)
+        path = Path(file_of(manifest.root, key))
         bar.update()
         stored = False
         try:
-            data = path.read_bytes()
+            with open_file(path) as file:
+                data = file.read()
             stored = hashlib.sha256(data).digest() == manifest.sha256[row].tobytes()
             cause = fault_of(data) if stored else "its bytes differ"
         except OSError as error:
@@ -148,8 +159,13 @@ def _folder(manifest: Manifest, names: Table, rows: range, bar: "tqdm[Any]") -> 
 def _indices(manifest: Manifest) -> Iterator[Damage]:
     """Check the index files of the tars, whose texts follow from the manifest."""
     for path, text in index_texts(manifest):
-        if not path.exists() or path.read_bytes() != text.encode():
-            yield Damage(path.name, "differs from the manifest" if path.exists() else "is absent", ())
+        try:
+            with open_file(path) as file:
+                cause = "" if file.read() == text.encode() else "differs from the manifest"
+        except OSError as error:
+            cause = "is absent" if isinstance(error, FileNotFoundError) else str(error)
+        if cause:
+            yield Damage(str(path.relative_to(manifest.root)), cause, ())
 
 
 def index_texts(manifest: Manifest) -> Iterator[tuple[Path, str]]:

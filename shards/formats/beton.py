@@ -20,6 +20,7 @@ from typing import IO
 import numpy as np
 
 from ..errors import UserError
+from ..names import open_file
 
 PAGE = 1 << 23  # bytes; the default of ffcv, which asks for a power of two of at least 2 MiB
 HEADER = np.dtype(
@@ -72,7 +73,7 @@ class Layout:
     def _of(cls, path: Path, number: int) -> "Layout":
         """Read the tables at both ends of a file; UserError when it is no .beton, truncated, or has no image field."""
         try:
-            with path.open("rb") as file:
+            with open_file(path) as file:
                 head = np.frombuffer(file.read(HEADER.itemsize), HEADER)[0]
                 if head["version"] != 2:
                     raise ValueError(f"version {head['version']}, not 2")

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import UserError
 from ..manifest import Manifest, file_of
+from ..names import regular
 from .beton import RAW, Layout
 from .reader import Extents, SampleReader
 
@@ -49,7 +50,7 @@ class OpenFiles:
 
 def _open(path: Path, repair: str) -> FileIO:
     try:
-        return path.open("rb", buffering=0)
+        return FileIO(path, opener=regular)
     except OSError as error:
         if error.errno == errno.EMFILE:
             raise UserError(f"cannot open {path}: too many open files, raise the limit with `ulimit -n`") from error
@@ -150,19 +151,18 @@ class FolderReader(SampleReader):
         """JPEG of a row. UserError for any `field`."""
         image_only(field, "the folder format")
         try:
-            with FileIO(f"{self.manifest.root}/{file_of(self.keys[row].as_py())}") as file:  # no Path: a third faster
+            with FileIO(self._path(row), opener=regular) as file:
                 return file.readall()
         except OSError as error:
-            path = self._path(row)
             raise UserError(
-                f"cannot read {path} ({error.strerror}): the set is incomplete, {self.manifest.repair()}"
+                f"cannot read {self._path(row)} ({error.strerror}): the set is incomplete, {self.manifest.repair()}"
             ) from error
 
     def locate(self, row: int) -> str:
-        return str(self._path(row))
+        return self._path(row)
 
-    def _path(self, row: int) -> Path:
-        return self.manifest.root / file_of(self.keys[row].as_py())
+    def _path(self, row: int) -> str:  # no Path: a third faster
+        return file_of(self.manifest.root, self.keys[row].as_py())
 
 
 open_tar, open_beton, open_folder = TarReader, BetonReader, FolderReader

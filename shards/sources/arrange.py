@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import UserError
+from ..names import safe
 from .images import SUFFIXES
-from .local import UNSAFE
 from .passed import PassedOver
 from .readers import Ranges
 from .source import Reader, Source, Stage, key_of
@@ -32,10 +32,7 @@ def arranged(
     if not paths:
         raise UserError(f"{where} holds no images ({', '.join(sorted(SUFFIXES))}) for {split}: is it the right one?")
     for path in paths:
-        if UNSAFE.search(path):
-            raise UserError(f"{path!r} in {where} leads out of the source: a path is class/file, without `..`")
-        if "\0" in path:
-            raise UserError(f"{path!r} in {where} has a zero byte, which no file name can have: rename it")
+        safe(path, where)
     label = np.maximum(label, -1).astype(np.int32)
     order = np.array(sorted(range(len(paths)), key=paths.__getitem__))
     order = order[np.argsort(label[order], kind="stable")]

@@ -1,15 +1,12 @@
 """A local folder as a storage."""
 
 import os
-import re
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from ..errors import UserError
+from ..names import open_file, regular, safe
 
-UNSAFE = re.compile(r"(?:^|/)\.{0,2}(?:/|\Z)")  # an absolute path, or one with a part that is empty, `.` or `..`
 LONGEST = 1 << 32  # bytes to read at once; sparse files can claim terabytes
 
 
@@ -33,7 +30,7 @@ class Local:
 
     def inside(self, folder: str) -> "Local":
         """The storage of a folder in this one."""
-        return Local(self.root / folder) if folder else self
+        return Local(self.root / safe(folder, self.root)) if folder else self
 
     def entries(self, folder: str = "") -> list[Entry]:
         """Files and folders in a folder, in no order."""
@@ -62,7 +59,7 @@ class Local:
                 if (size := os.fstat(file.fileno()).st_size) > LONGEST:
                     raise OSError(f"{path} has {size} bytes, which no image and no list has")
                 return file.read()
-        descriptor = os.open(self._at(path), os.O_RDONLY)
+        descriptor = regular(self._at(path), os.O_RDONLY)
         try:
             return whole(os.pread(descriptor, length, start), path, start, length)
         finally:
@@ -70,20 +67,10 @@ class Local:
 
     def open(self, path: str) -> BinaryIO:
         """The file, open to read and seek."""
-        return open(self._at(path), "rb", opener=_regular)
+        return open_file(self._at(path))
 
     def _at(self, path: str) -> str:
         return f"{self.root}/{safe(path, self.root)}"
-
-
-def _regular(path: str, flags: int) -> int:
-    """An opener that refuses pipes, which block, and devices, which may never end."""
-    descriptor = os.open(path, flags | os.O_NONBLOCK)
-    mode = os.fstat(descriptor).st_mode
-    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):  # open() itself refuses a folder
-        return descriptor
-    os.close(descriptor)
-    raise OSError(f"{path} is a pipe or a device, not a file")
 
 
 def _is_dir(entry: "os.DirEntry[str]") -> bool:
@@ -91,13 +78,6 @@ def _is_dir(entry: "os.DirEntry[str]") -> bool:
         return entry.is_dir()
     except OSError:  # a broken link: reading it reports the error
         return False
-
-
-def safe(path: str, root: object) -> str:
-    """The path; UserError if it leads out of its root."""
-    if UNSAFE.search(path):
-        raise UserError(f"{path!r} leads out of {root}: an image's path is class/file, without `..`")
-    return path
 
 
 def whole(data: bytes, path: str, start: int, length: int) -> bytes:

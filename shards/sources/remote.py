@@ -13,7 +13,8 @@ from typing import Any, BinaryIO, cast
 from urllib.parse import quote, unquote
 
 from ..errors import UserError, needs
-from .local import Entry, safe, whole
+from ..names import safe
+from .local import Entry, whole
 from .retry import PAUSES, Stopped, retry
 
 BUFFER = 1 << 16  # bytes
@@ -29,7 +30,7 @@ class Remote:
         return f"{self.url.rstrip('/')}/{path}" if path else self.url
 
     def inside(self, folder: str) -> "Remote":
-        return Remote(self.show(folder))
+        return Remote(self.show(safe(folder, self.url))) if folder else self
 
     def entries(self, folder: str = "") -> list[Entry]:
         with as_os_error(self.show(folder)):

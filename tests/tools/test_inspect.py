@@ -110,6 +110,16 @@ def test_what_cannot_be_shown_is_an_error_of_one_line(program, built_val, tmp_pa
         assert done.stderr.count("\n") == 1
 
 
+def test_a_link_that_came_with_a_set_is_replaced_by_the_figure(program, built_val, tmp_path):
+    root, mine = shutil.copytree(built_val.root, tmp_path / "set"), tmp_path / "mine"
+    mine.write_bytes(b"precious")
+    (root / "inspect.png").symlink_to(mine)
+    assert program(TOOL, root).returncode == 0
+    assert mine.read_bytes() == b"precious"
+    assert not (root / "inspect.png").is_symlink()
+    Image.open(root / "inspect.png").load()
+
+
 @pytest.mark.full
 def test_a_damaged_image_is_named(program, built_val, tmp_path):
     shutil.copytree(built_val.root, tmp_path / "set")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -106,6 +107,17 @@ def test_what_cannot_be_written_is_rejected_and_leaves_nothing(built, options, r
     with pytest.raises(UserError, match=reason):
         make(Static(**{"data": built.root, "out": tmp_path / "x", **options}))
     assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("name", ["../../../planted", "/planted", "..", "a/../../../planted"])
+def test_a_class_whose_folder_would_be_elsewhere_is_refused_before_anything_is_written(built, name, tmp_path):
+    root = shutil.copytree(built.root, tmp_path / "set")
+    page = json.loads((root / "dataset.json").read_text())
+    page["classes"][1] = name if name[0] == "." else f"{tmp_path}{name}"
+    (root / "dataset.json").write_text(json.dumps(page))
+    with pytest.raises(UserError, match="leads out of the set"):
+        make(Static(data=root, out=tmp_path / "deep" / "static", per_class=1, size=SIZE, workers=1))
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
 def test_an_existing_folder_is_rejected_and_a_failed_run_leaves_nothing(built, tmp_path, monkeypatch):

@@ -1,6 +1,8 @@
 """StaticSet reads three views of each image, and an error names a missing view."""
 
 import json
+import os
+import shutil
 
 import numpy as np
 import pytest
@@ -57,6 +59,15 @@ def test_gray_and_cmyk_images_are_read_as_color(tmp_path, photos):
     assert (color + mean).std(dim=0).max() > 0.05
     center = torch.tensor(Normalize().std).view(3, 1, 1) * batch.views[0][0] + mean
     assert 0.05 < (center.mean() - (color + mean).mean()).abs() + 0.1 < 0.35  # not a negative
+
+
+def test_a_pipe_in_place_of_an_image_is_refused(static, tmp_path):
+    root = shutil.copytree(static, tmp_path / "static", ignore=shutil.ignore_patterns("*.tar"))
+    image = sorted(root.glob("*/*-1.jpeg"))[0]
+    image.unlink()
+    os.mkfifo(image)
+    with pytest.raises(UserError, match=r"-1.jpeg is damaged \(.*is a pipe or a device, not a file"):
+        StaticSet(root)
 
 
 def test_a_missing_view_is_named_with_the_option_that_makes_it(static, tmp_path):

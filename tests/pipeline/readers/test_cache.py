@@ -91,6 +91,13 @@ def test_files_left_by_a_killed_process_do_no_harm(tmp_path):
     file.close()
 
 
+def test_a_folder_of_other_files_is_no_cache_and_loses_none(tmp_path):
+    (tmp_path / "mine.tar").write_bytes(b"x" * 30)
+    with pytest.raises(UserError, match="holds files that no cache wrote"):
+        Cache(tmp_path, 20)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.tar"]
+
+
 def test_many_threads_that_miss_a_file_at_once_fetch_it_once(tmp_path, monkeypatch):
     cache, calls = Cache(tmp_path, 100), []
     missed = {f"{name}.lock": threading.Barrier(4) for name in "ab"}

@@ -6,6 +6,7 @@ import pytest
 
 from viewstream.shards.building import records
 from viewstream.shards.building.records import ROWS
+from viewstream.shards.errors import UserError
 
 SKIPPED = ({"source": "cat/a.jpg", "cause": "the file is empty"},)
 
@@ -49,3 +50,15 @@ def test_a_record_whose_tar_is_absent_does_not_count(three):
     tar = {"file": "pets-000000.tar", "bytes": 10240, "samples": 0, "digest": ""}
     written(building, 0, digest="digest0", beton=(0, 0), tar=tar)
     assert records.read(building, ["digest0"]) == ([], 1)
+
+
+def test_a_record_whose_tar_is_elsewhere_is_refused(three, tmp_path):
+    folder, _ = three
+    building = folder / "building"
+    building.mkdir()
+    (tmp_path / "secret.tar").write_bytes(b"x")
+    (tmp_path / "secret.idx").write_bytes(b"x")
+    for name in ("../secret.tar", f"{tmp_path}/secret.tar"):
+        written(building, 0, digest="digest0", beton=(0, 0), tar={"file": name, "bytes": 1, "samples": 0, "digest": ""})
+        with pytest.raises(UserError, match="leads out of the set"):
+            records.read(building, ["digest0"])

@@ -1,5 +1,7 @@
 """Sources at a URL: failing reads are tried again, other faults of a server are errors."""
 
+import io
+
 import pytest
 
 from viewstream.shards.errors import UserError
@@ -52,3 +54,18 @@ def test_images_on_an_index_page_may_have_odd_names(serve, packed, jpeg):
     assert source.classes == ()
     assert source.label.tolist() == [-1] * 4
     assert [source.reader.read(p) for p in source.places] == [(folder / p).read_bytes() for p in source.paths]
+
+
+@pytest.mark.parametrize("link", ["x%2F..%2F..%2F..%2Fsecret.jpg", "%2Fsecret.jpg", "x%2F%2E%2E%2F"])
+def test_an_index_page_leads_nowhere_else(serve, link):
+    class Listing(Ranged):
+        def list_directory(self, path):
+            page = super().list_directory(path).read()
+            return io.BytesIO(page.replace(b"<ul>", b'<ul><li><a href="%s">x</a></li>' % link.encode()))
+
+        def send_header(self, keyword, value):
+            if keyword != "Content-Length":
+                super().send_header(keyword, value)
+
+    with pytest.raises(UserError, match="leads out of the source"):
+        open_source(f"{serve(Listing)}/imagefolder", "train")

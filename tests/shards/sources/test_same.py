@@ -1,5 +1,6 @@
 """The same images in every kind of source, local and remote: same paths, labels, classes, bytes and uids."""
 
+import os
 import pickle
 
 import fsspec
@@ -13,10 +14,24 @@ from viewstream.testing import check_source
 from .packed import KINDS
 
 
-@pytest.fixture(params=["local", "memory", "http"])
-def place(request, packed):
+def linked(root, out):
+    """The tree `root` as a cache of Hugging Face keeps it: each file is a link to a blob outside of the tree."""
+    for number, path in enumerate(sorted(path for path in root.rglob("*") if path.is_file())):
+        blob, link = out / "blobs" / f"{number}", out / "snapshot" / path.relative_to(root)
+        for folder in (blob.parent, link.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        blob.write_bytes(path.read_bytes())
+        link.symlink_to(os.path.relpath(blob, link.parent))
+    return str(out / "snapshot")
+
+
+@pytest.fixture(params=["local", "links", "memory", "http"])
+def place(request, packed, tmp_path):
     """The address of the packed folder."""
     store = fsspec.filesystem("memory")
+    if request.param == "links":
+        yield linked(packed[0], tmp_path)
+        return
     if request.param == "memory":
         store.put(str(packed[0]), "/packed", recursive=True)
         yield "memory://packed"
