@@ -13,14 +13,15 @@ A file without a lock may be removed.
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from threading import Event
 
 from ...shards.errors import UserError
 from ...shards.files import atomic
+from ...shards.locks import held
 from ...shards.sources.retry import Stopped
 
 LOCK, PARTIAL, ALONE = ".lock", ".partial", ".alone"
@@ -58,6 +59,7 @@ class Cache:
                 self._reserve(lock, length, stop)
                 with atomic(path) as written:
                     fill(Path(written.name))
+                    fcntl.flock(written, fcntl.LOCK_SH)  # its writer's lock, which a lease would wait for
                     return _lease(Path(written.name))  # before it gets its name, under which others may remove it
             finally:
                 Path(lock.name).unlink()
@@ -94,17 +96,6 @@ class Cache:
             if total > limit and path.name != ALONE and _removed(path):
                 total -= size
         return total
-
-
-@contextmanager
-def held(path: Path) -> Iterator[FileIO]:
-    """The file at `path`, created if it is missing and locked exclusively inside the block."""
-    while True:
-        with FileIO(path, "a+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            if os.fstat(file.fileno()).st_nlink:  # else another removed it between open and lock
-                yield file
-                return
 
 
 def _leased(path: Path, length: int) -> FileIO | None:

@@ -9,11 +9,11 @@ from pathlib import Path
 from ...shards.columns import fault, write_columns
 from ...shards.errors import UserError
 from ...shards.files import PAGE, atomic, digest_of
+from ...shards.locks import held
 from ...shards.manifest import Manifest
 from ...shards.sources.local import Local
 from ...shards.sources.storage import Storage
 from ...shards.table import TABLE
-from .cache import held
 from .fetch import DEFAULT_RETRY, RemoteStore, RetryPolicy
 
 ORIGIN = "remote.json"  # next to a fetched manifest: the URL of its tars, and how many bytes of them may be cached
