@@ -6,12 +6,11 @@ import os
 import shutil
 from collections.abc import Container, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from io import FileIO
 from pathlib import Path
 from typing import IO, Any
 
 from .errors import UserError
-from .locks import held
+from .locks import LOCK, alone, held
 
 PAGE = "dataset.json"  # written last: a folder that has it is a complete set
 BUILDING = "building"  # present while a build runs; it marks the folder as ours, so leftovers may be deleted
@@ -45,13 +44,8 @@ def atomic(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
 
 def append(path: Path, text: str) -> None:
     """Add `text` at the end of a file, and not to one that `atomic` is replacing."""
-    partial = partial_path(path)
-    with held(partial):
-        try:
-            with path.open("a") as file:
-                file.write(text)
-        finally:
-            partial.unlink()
+    with alone(partial_path(path)), path.open("a") as file:
+        file.write(text)
 
 
 def digest_of(path: Path) -> str:
@@ -67,19 +61,16 @@ def build_folder(out: Path, options: dict[str, Any]) -> Iterator[Path]:
     UserError when `out` holds files that no build wrote, a complete set, or a build with other options. When the build
     fails, finished shards stay; when none is finished, `out` is emptied.
     """
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file: name a folder with --out")
     building = out / BUILDING
-    if (out / PAGE).exists() and not building.exists():
-        raise UserError(f"{out} already holds a complete data set: name another --out, or remove that folder first")
-    if out.is_dir() and any(out.iterdir()) and not building.exists():
-        raise UserError(f"{out} holds files that no build wrote: name a new or an empty folder with --out")
+    _require_free(out)
     with ExitStack() as stack:
         with writing(out, "name another folder with --out"):
-            building.mkdir(parents=True, exist_ok=True)
+            out.mkdir(parents=True, exist_ok=True)
             refusal = f"another build is writing {out}: wait for it, or name another --out"
-            options_file = stack.enter_context(held(building / OPTIONS, refusal))
-        _same_options(options_file, out, options)
+            stack.enter_context(alone(out / LOCK, refusal))
+            _require_free(out)  # another build may have ended between the two lines before
+            building.mkdir(exist_ok=True)
+            _same_options(out, options)
         try:
             yield building
         except BaseException as error:
@@ -120,25 +111,35 @@ def writing(
         raise UserError(f"{path} cannot be written ({error.strerror or error}): {remedy}") from error
 
 
-def _same_options(file: FileIO, out: Path, options: dict[str, Any]) -> None:
-    """Refuse a build with other options than those in `file`; without options in it, write these.
+def _require_free(out: Path) -> None:
+    """Refuse a folder that holds anything but an unfinished build."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file: name a folder with --out")
+    if (out / BUILDING).exists():
+        return
+    if (out / PAGE).exists():
+        raise UserError(f"{out} already holds a complete data set: name another --out, or remove that folder first")
+    if out.is_dir() and {*out.iterdir()} - {out / LOCK}:
+        raise UserError(f"{out} holds files that no build wrote: name a new or an empty folder with --out")
+
+
+def _same_options(out: Path, options: dict[str, Any]) -> None:
+    """Refuse a build with other options than those of the build in `out`; without any there, write these.
 
     A file torn by a crash means that a build had just begun: its records, if any, are deleted.
     """
-    file.seek(0)
+    path = out / BUILDING / OPTIONS
     text = json.dumps(options, indent=1, sort_keys=True, default=str)
     now = json.loads(text)
     try:
-        before = json.loads(file.read())
-    except ValueError:
+        before = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
         before = None
     if before is None:
-        for record in (out / BUILDING).glob("*.parquet"):
+        for record in path.parent.glob("*.parquet"):
             record.unlink()
-        file.truncate(0)
-        file.seek(0)
-        file.write(text.encode())
-        os.fsync(file.fileno())
+        with atomic(path, "w") as file:
+            file.write(text)
     elif before != now:
         changed = [f"{k} was {before.get(k)}, is {now.get(k)}" for k in sorted(now) if before.get(k) != now.get(k)]
         raise UserError(

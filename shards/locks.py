@@ -1,6 +1,7 @@
 """Locks between processes: flock locks on files, which the kernel releases when their process dies, however it dies.
 
-On NFS they hold between machines (Linux passes them to the server); a file system that refuses them is named in a note.
+Linux passes them on to an NFS server (flock(2)), so they hold between machines; a file system without locks is named in
+a note.
 """
 
 import os
@@ -18,10 +19,12 @@ try:
 except ModuleNotFoundError as error:  # Windows, which lacks pread too
     raise UserError("viewstream runs on Linux and macOS, not on this system: on Windows, run it in WSL") from error
 
+LOCK = ".lock"  # in a folder that one process at a time fills
+
 
 @contextmanager
 def held(path: Path, refusal: str = "") -> Iterator[FileIO]:
-    """The file at `path`, made if it is absent, open for reading and writing, and locked within the block.
+    """Within the block: the file at `path`, made if it is absent, open for reading and writing, locked.
 
     Waits while another process or thread holds it; UserError `refusal` instead, if there is one. Who holds the file may
     rename or remove it: who waited for it then takes the file that has the name now.
@@ -38,6 +41,17 @@ def held(path: Path, refusal: str = "") -> Iterator[FileIO]:
             else:
                 yield file
                 return
+
+
+@contextmanager
+def alone(lock: Path, refusal: str = "") -> Iterator[None]:
+    """The same with a file that exists within the block only; it must lie in a folder that stays, for NFS keeps the
+    files that are open."""
+    with held(lock, refusal):
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 def _opened(path: str, flags: int) -> int:

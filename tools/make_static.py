@@ -25,7 +25,7 @@ from viewstream.shards.engine import cores, prefetch
 from viewstream.shards.errors import UserError
 from viewstream.shards.files import partial_path, writing
 from viewstream.shards.info import JSON
-from viewstream.shards.locks import held
+from viewstream.shards.locks import alone
 from viewstream.shards.manifest import Manifest
 
 BLOCK = 128  # images per task of a thread
@@ -137,8 +137,7 @@ def _work_folder(out: Path) -> Iterator[Path]:
         with writing(work, "name another --out"):
             out.parent.mkdir(parents=True, exist_ok=True)
             refusal = f"another process is making {out}: wait for it, or name another --out"
-            stack.enter_context(held(lock, refusal))
-        stack.callback(lock.unlink, missing_ok=True)
+            stack.enter_context(alone(lock, refusal))
         if out.exists():
             raise UserError(f"{out} already exists: name another --out, or remove it first")
         stack.callback(shutil.rmtree, work, ignore_errors=True)

@@ -122,7 +122,7 @@ def _lease(path: Path) -> FileIO:
 
 def _removed(path: Path) -> bool:
     """Remove a file, and the partial file of a lock, unless it is locked; whether it was removed."""
-    with suppress(OSError), FileIO(path, "r") as file:
+    with suppress(OSError), FileIO(path, "r+") as file:  # NFS locks alone what may be written
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if path.suffix == LOCK:
             path.with_suffix(PARTIAL).unlink(missing_ok=True)

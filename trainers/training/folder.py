@@ -6,10 +6,8 @@ from pathlib import Path
 
 from ...shards.errors import UserError
 from ...shards.files import writing
-from ...shards.locks import held
+from ...shards.locks import LOCK, alone
 from ..ranks import rank, shared
-
-LOCK = ".lock"  # in the folder while a trainer runs
 
 
 @contextmanager
@@ -35,14 +33,16 @@ def claimed(folder: Path) -> Iterator[None]:
 def _locked(folder: Path) -> Iterator[None]:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file: name a folder with --out")
-    lock = folder / LOCK
     with ExitStack() as stack:
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(held(lock, f"another process trains in {folder}: wait for it, or name another --out"))
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
-            with suppress(OSError):  # the folder is in use, or gone
-                folder.rmdir()
+            refusal = f"another process trains in {folder}: wait for it, or name another --out"
+            stack.callback(_leave, folder)
+            stack.enter_context(alone(folder / LOCK, refusal))
+        yield
+
+
+def _leave(folder: Path) -> None:
+    """Remove a folder that is empty."""
+    with suppress(OSError):  # it is in use, or gone
+        folder.rmdir()
