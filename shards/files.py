@@ -4,19 +4,14 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 from collections.abc import Container, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from .errors import UserError
+from .locks import LOCK, alone, held
 from .names import open_file
-
-try:
-    import fcntl
-except ModuleNotFoundError as error:  # Windows, which lacks pread too
-    raise UserError("viewstream runs on Linux and macOS, not on this system: on Windows, run it in WSL") from error
 
 PAGE = "dataset.json"  # written last: a folder that has it is a complete set
 BUILDING = "building"  # present while a build runs; it marks the folder as ours, so leftovers may be deleted
@@ -30,18 +25,28 @@ def partial_path(path: Path) -> Path:
 
 @contextmanager
 def atomic(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
-    """Open a file under a partial name; when the block ends well it is synced and renamed, otherwise deleted."""
+    """Open a file under a partial name; when the block ends well it is synced and renamed, otherwise deleted.
+
+    The partial file is locked: another process that writes `path` waits, so a block may also read what it replaces.
+    """
     partial = partial_path(path)
-    partial.unlink(missing_ok=True)  # what a killed program left may be a second name of a file that is in place
-    try:
-        with partial.open(mode) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    partial.replace(path)
+    with held(partial) as lock:
+        lock.truncate(0)  # what a killed program left
+        try:
+            with open(partial, mode, opener=lambda *_: os.dup(lock.fileno())) as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+        partial.replace(path)
+
+
+def append(path: Path, text: str) -> None:
+    """Add `text` at the end of a file, and not to one that `atomic` is replacing."""
+    with alone(partial_path(path)), path.open("a") as file:
+        file.write(text)
 
 
 def digest_of(path: Path) -> str:
@@ -57,23 +62,16 @@ def build_folder(out: Path, options: dict[str, Any]) -> Iterator[Path]:
     UserError when `out` holds files that no build wrote, a complete set, or a build with other options. When the build
     fails, finished shards stay; when none is finished, `out` is emptied.
     """
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file: name a folder with --out")
     building = out / BUILDING
-    if (out / PAGE).exists() and not building.exists():
-        raise UserError(f"{out} already holds a complete data set: name another --out, or remove that folder first")
-    if out.is_dir() and any(out.iterdir()) and not building.exists():
-        raise UserError(f"{out} holds files that no build wrote: name a new or an empty folder with --out")
-    try:
-        building.mkdir(parents=True, exist_ok=True)
-        options_file = (building / OPTIONS).open("a+")
-    except OSError as error:
-        raise UserError(f"{out} cannot be written ({error.strerror}): name another folder with --out") from error
-    with options_file:
-        lock(options_file, f"another build is writing {out}: wait for it, or name another --out")
-        if not os.fstat(options_file.fileno()).st_nlink:  # another build ended between opening and locking
-            raise UserError(f"another build has just finished {out}: name another --out")
-        _same_options(options_file, out, options)
+    _require_free(out)
+    with ExitStack() as stack:
+        with writing(out, "name another folder with --out"):
+            out.mkdir(parents=True, exist_ok=True)
+            refusal = f"another build is writing {out}: wait for it, or name another --out"
+            stack.enter_context(alone(out / LOCK, refusal))
+            _require_free(out)  # another build may have ended between the two lines before
+            building.mkdir(exist_ok=True)
+            _same_options(out, options)
         try:
             yield building
         except BaseException as error:
@@ -103,16 +101,6 @@ def clear(folder: Path, keep: Container[Path] = ()) -> None:
             path.unlink()
 
 
-def lock(file: IO[Any], refusal: str) -> None:
-    """Lock an open file until it is closed. UserError `refusal`, without waiting, if another process holds it."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel releases it when this process dies
-    except BlockingIOError as error:
-        raise UserError(refusal) from error
-    except OSError as error:  # some network file systems have no locks
-        print(f"note: {file.name} cannot be locked ({error.strerror}): start no second program there", file=sys.stderr)
-
-
 @contextmanager
 def writing(
     path: Path, remedy: str = "check free space and write permission, or name another folder"
@@ -124,25 +112,35 @@ def writing(
         raise UserError(f"{path} cannot be written ({error.strerror or error}): {remedy}") from error
 
 
-def _same_options(file: IO[str], out: Path, options: dict[str, Any]) -> None:
-    """Refuse a build with other options than those in `file`; without options in it, write these.
+def _require_free(out: Path) -> None:
+    """Refuse a folder that holds anything but an unfinished build."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file: name a folder with --out")
+    if (out / BUILDING).exists():
+        return
+    if (out / PAGE).exists():
+        raise UserError(f"{out} already holds a complete data set: name another --out, or remove that folder first")
+    if out.is_dir() and {*out.iterdir()} - {out / LOCK}:
+        raise UserError(f"{out} holds files that no build wrote: name a new or an empty folder with --out")
+
+
+def _same_options(out: Path, options: dict[str, Any]) -> None:
+    """Refuse a build with other options than those of the build in `out`; without any there, write these.
 
     A file torn by a crash means that a build had just begun: its records, if any, are deleted.
     """
-    file.seek(0)
+    path = out / BUILDING / OPTIONS
     text = json.dumps(options, indent=1, sort_keys=True, default=str)
     now = json.loads(text)
     try:
-        before = json.loads(file.read())
-    except ValueError:
+        before = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
         before = None
     if before is None:
-        for record in (out / BUILDING).glob("*.parquet"):
+        for record in path.parent.glob("*.parquet"):
             record.unlink()
-        file.truncate(0)
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+        with atomic(path, "w") as file:
+            file.write(text)
     elif before != now:
         changed = [f"{k} was {before.get(k)}, is {now.get(k)}" for k in sorted(now) if before.get(k) != now.get(k)]
         raise UserError(

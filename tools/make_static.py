@@ -8,7 +8,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -23,7 +23,9 @@ from viewstream.augment.recipes import views_of
 from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.engine import cores, prefetch
 from viewstream.shards.errors import UserError
+from viewstream.shards.files import partial_path, writing
 from viewstream.shards.info import JSON
+from viewstream.shards.locks import alone
 from viewstream.shards.manifest import Manifest
 
 BLOCK = 128  # images per task of a thread
@@ -128,19 +130,21 @@ def _move_into(folder: Path, shards: Path) -> Path:
 
 @contextmanager
 def _work_folder(out: Path) -> Iterator[Path]:
-    """A work folder beside `out`, removed at the end: `out` appears by a rename, so it is complete or absent."""
-    if out.exists():
-        raise UserError(f"{out} already exists: name another --out, or remove it first")
-    work = out.with_name(out.name + ".partial")
-    shutil.rmtree(work, ignore_errors=True)  # left by a run that was killed
-    try:
-        work.mkdir(parents=True)
-    except OSError as error:
-        raise UserError(f"{work} cannot be written ({error.strerror}): name another --out") from error
-    try:
+    """A work folder beside `out`, of one process at a time and removed at the end: `out` appears by a rename, so it is
+    complete or absent."""
+    work, lock = partial_path(out), out.with_name(out.name + ".lock")
+    with ExitStack() as stack:
+        with writing(work, "name another --out"):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            refusal = f"another process is making {out}: wait for it, or name another --out"
+            stack.enter_context(alone(lock, refusal))
+        if out.exists():
+            raise UserError(f"{out} already exists: name another --out, or remove it first")
+        stack.callback(shutil.rmtree, work, ignore_errors=True)
+        shutil.rmtree(work, ignore_errors=True)  # left by a run that was killed
+        with writing(work, "name another --out"):
+            work.mkdir()
         yield work
-    finally:
-        shutil.rmtree(work)
 
 
 def main() -> None:

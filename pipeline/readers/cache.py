@@ -14,14 +14,15 @@ A file without a lock may be removed.
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from threading import Event
 
 from ...shards.errors import UserError
 from ...shards.files import atomic
+from ...shards.locks import held
 from ...shards.sources.retry import Stopped
 
 LOCK, PARTIAL, ALONE = ".lock", ".partial", ".alone"
@@ -62,6 +63,7 @@ class Cache:
                 self._reserve(lock, length, stop)
                 with atomic(path) as written:
                     fill(Path(written.name))
+                    fcntl.flock(written, fcntl.LOCK_SH)  # its writer's lock, which a lease would wait for
                     return _lease(Path(written.name))  # before it gets its name, under which others may remove it
             finally:
                 Path(lock.name).unlink()
@@ -100,17 +102,6 @@ class Cache:
         return total
 
 
-@contextmanager
-def held(path: Path) -> Iterator[FileIO]:
-    """The file at `path`, created if it is missing and locked exclusively inside the block."""
-    while True:
-        with FileIO(path, "a+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            if os.fstat(file.fileno()).st_nlink:  # else another removed it between open and lock
-                yield file
-                return
-
-
 def _leased(path: Path, length: int) -> FileIO | None:
     """The file, open, locked and marked as just used; None if it is missing or has another length."""
     try:
@@ -135,7 +126,7 @@ def _lease(path: Path) -> FileIO:
 
 def _removed(path: Path) -> bool:
     """Remove a file, and the partial file of a lock, unless it is locked; whether it was removed."""
-    with suppress(OSError), FileIO(path, "r") as file:
+    with suppress(OSError), FileIO(path, "r+") as file:  # NFS locks alone what may be written
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if path.suffix == LOCK:
             path.with_suffix(PARTIAL).unlink(missing_ok=True)

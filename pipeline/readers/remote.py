@@ -9,11 +9,11 @@ from pathlib import Path
 from ...shards.columns import fault, write_columns
 from ...shards.errors import UserError
 from ...shards.files import PAGE, atomic, digest_of
+from ...shards.locks import LOCK, alone
 from ...shards.manifest import Manifest
 from ...shards.sources.local import Local
 from ...shards.sources.storage import Storage
 from ...shards.table import TABLE
-from .cache import held
 from .fetch import DEFAULT_RETRY, RemoteStore, RetryPolicy
 
 ORIGIN = "remote.json"  # next to a fetched manifest: the URL of its tars, and how many bytes of them may be cached
@@ -34,7 +34,7 @@ def open_remote(
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{root} cannot be written ({error.strerror}): name another cache folder") from error
-    with held(root / ".lock"), atomic(root / PAGE) as page:
+    with alone(root / LOCK), atomic(root / PAGE) as page:
         store.fetch(PAGE, Path(page.name), _page_fault, never)
         digest = json.loads(Path(page.name).read_bytes())["manifest"]
         samples = json.loads(Path(page.name).read_bytes())["samples"]

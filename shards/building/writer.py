@@ -12,6 +12,7 @@ from ..formats import beton
 from ..formats.folder import FolderWriter
 from ..formats.tar import TarWriter, index_path, wids_index
 from ..info import JSON
+from ..locks import LOCK
 from ..names import within
 from ..table import FIELDS, SCHEMA
 from .records import ROWS, Record, write
@@ -55,7 +56,10 @@ class SetWriter:
                 path.rename(partial)
             partials.add(partial)
         tars = [within(self.out, record.tar["file"]) for record in self.records if record.tar]
-        clear(self.out, {self.out / BUILDING, *tars, *map(index_path, tars), *(partials if self.records else ())})
+        clear(
+            self.out,
+            {self.out / BUILDING, self.out / LOCK, *tars, *map(index_path, tars), *(partials if self.records else ())},
+        )
 
     @contextmanager
     def unit(self, digest: str) -> Iterator[UnitWriter]:

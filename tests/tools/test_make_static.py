@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -16,7 +18,28 @@ from viewstream.shards.manifest import Manifest
 from viewstream.tools import make_static
 from viewstream.tools.make_static import Static, make
 
+from ..pairs import pairs
 from .frozen_views import SIZE, frozen
+
+MAKE = """
+from pathlib import Path
+from viewstream.tools import make_static
+from viewstream.tools.make_static import Static, make
+
+make_static.BLOCK = 2
+def work(number, process, data, root):
+    make(Static(data=Path(data), out=Path(root, str(number)), per_class=3, size={size}, workers=1))
+    return "done"
+"""
+HOLD = """
+import sys, time
+from pathlib import Path
+from viewstream.tools import make_static
+with make_static._work_folder(Path(sys.argv[1])) as work:
+    (work / "images").mkdir()
+    print("held", flush=True)
+    time.sleep(120)
+"""
 
 
 def contents(folder):
@@ -72,6 +95,31 @@ def test_a_set_that_a_killed_run_began_with_the_other_renderer_is_begun_again(bu
     assert [*tmp_path.glob("pets.partial/images/**/*.jpeg")]
     out = make(options)
     assert contents(out) == contents(static)
+    assert [p.name for p in tmp_path.iterdir()] == ["pets"]
+
+
+@pytest.mark.parametrize("rounds", [2, pytest.param(20, marks=pytest.mark.full)])
+def test_one_of_two_that_make_a_set_at_once_makes_it_whole_and_the_other_is_refused(built, static, rounds, tmp_path):
+    for number, answers in enumerate(pairs(MAKE.format(size=SIZE), rounds, built.root, tmp_path)):
+        out = tmp_path / str(number)
+        refused = {f"refused: another process is making {out}: wait for it, or name another --out"}
+        refused.add(f"refused: {out} already exists: name another --out, or remove it first")
+        assert "done" in answers
+        assert refused & {*answers}
+        assert contents(out) == contents(static)
+    assert {path.name for path in tmp_path.iterdir()} == {str(number) for number in range(rounds)}
+
+
+def test_a_set_is_refused_while_another_process_makes_it_and_begun_again_after_its_death(built, static, tmp_path):
+    options = Static(data=built.root, out=tmp_path / "pets", per_class=3, size=SIZE, workers=1)
+    with subprocess.Popen([sys.executable, "-c", HOLD, options.out], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(UserError, match="another process is making"):
+            make(options)
+        assert (tmp_path / "pets.partial" / "images").exists()
+        holder.kill()
+    assert contents(make(options)) == contents(static)
     assert [p.name for p in tmp_path.iterdir()] == ["pets"]
 
 

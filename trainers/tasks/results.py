@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ...shards.files import atomic
+from ...shards.files import append, atomic
 from .options import Evaluation
 
 # Options that distinguish results of the same task and checkpoint.
@@ -66,14 +66,13 @@ def report(name: str, results: dict[str, float], options: Evaluation, facts: dic
     path = Path(options.checkpoint)
     file = path.with_name("results.json")
     numbers = {key: None if math.isnan(value) else value for key, value in results.items()}  # JSON has no nan
-    saved: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
-    entry = entry_of(name, path, facts, saved)
-    saved[entry] = {"evaluation": name, **numbers, **facts, "options": dataclasses.asdict(options)}
     log = path.with_name("log.jsonl")
     with kept(file):
         with atomic(file, "w") as page:
+            saved: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+            entry = entry_of(name, path, facts, saved)
+            saved[entry] = {"evaluation": name, **numbers, **facts, "options": dataclasses.asdict(options)}
             json.dump(saved, page, indent=1, default=str)
         print(f"written to {file} as {entry!r}")
         if log.exists():
-            with log.open("a") as lines:
-                lines.write(json.dumps({"evaluation": name, "checkpoint": path.name, **numbers, **facts}) + "\n")
+            append(log, json.dumps({"evaluation": name, "checkpoint": path.name, **numbers, **facts}) + "\n")

@@ -1,12 +1,12 @@
 """The folder of a run: one trainer at a time."""
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from ...shards.errors import UserError
-from ...shards.files import lock, writing
+from ...shards.files import writing
+from ...shards.locks import LOCK, alone
 from ..ranks import rank, shared
 
 
@@ -31,21 +31,18 @@ def claimed(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Lock the log of the run, a file that is only ever appended to."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file: name a folder with --out")
-    path = folder / "log.jsonl"
-    with writing(path):
-        folder.mkdir(parents=True, exist_ok=True)
-        log = path.open("a")
-    with log:
-        lock(log, f"another process trains in {folder}: wait for it, or name another --out")
-        if not os.fstat(log.fileno()).st_nlink:  # it ended between opening and locking, without a line
-            raise UserError(f"another process has just left {folder}: start again")
-        try:
-            yield
-        finally:
-            with suppress(OSError):  # the folder is in use, or gone
-                if not path.stat().st_size:
-                    path.unlink()
-                    folder.rmdir()
+    with ExitStack() as stack:
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            refusal = f"another process trains in {folder}: wait for it, or name another --out"
+            stack.callback(_leave, folder)
+            stack.enter_context(alone(folder / LOCK, refusal))
+        yield
+
+
+def _leave(folder: Path) -> None:
+    """Remove a folder that is empty."""
+    with suppress(OSError):  # it is in use, or gone
+        folder.rmdir()

@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ...shards.errors import UserError
-from ...shards.files import writing
+from ...shards.files import atomic, writing
 from ..checkpoints.files import from_before
 from ..ranks import rank, world_size
 from .loggers import MetricLogger
@@ -35,6 +35,8 @@ class Log:
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)  # of a rank on another machine
             self._own = _lines(folder / f"rank-{rank()}.log")
+            if cut := 0 if rank() else _cut_back(folder / "log.jsonl", steps.start):
+                self.say(f"{cut} lines of log.jsonl are cut: steps after {steps.start} are taken again")
             self._file = None if rank() else _lines(folder / "log.jsonl")
         self._loggers = () if rank() else loggers
         self._bar = _progress_bar(steps)
@@ -118,6 +120,26 @@ class Log:
         self._bar.set_postfix_str(
             f"loss {row['loss']:.3f}, {row['img_s']:.0f} img/s, waiting for data {row['wait']:.0%}", refresh=False
         )
+
+
+def _cut_back(path: Path, step: int) -> int:
+    """Drop the lines of steps after `step` from a log, and what is no line; how many. A run that was killed has taken
+    more steps than its checkpoint; the lines of evaluations, which have no step, stay."""
+    if not path.exists():
+        return 0
+    with atomic(path, "w") as file, path.open() as old:
+        lines = list(old)
+        kept = [line for line in lines if _step(line) <= step]
+        file.writelines(kept)
+    return len(lines) - len(kept)
+
+
+def _step(line: str) -> float:
+    """The step of a line, -inf without one; inf for a line that a full disk or a killed run has left unfinished."""
+    try:
+        return json.loads(line).get("step", -math.inf)
+    except ValueError:
+        return math.inf
 
 
 def _lines(path: Path) -> IO[str]:

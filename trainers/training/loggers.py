@@ -16,12 +16,13 @@ class MetricLogger(Protocol):
 
 
 class TensorBoardLogger:
-    """Writes event files into the run's folder; `tensorboard --logdir runs` shows them."""
+    """Writes event files into the run's folder; `tensorboard --logdir runs` shows them, without what earlier files have
+    of steps after `step`."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, step: int):
         from torch.utils.tensorboard import SummaryWriter  # imports tensorboard itself
 
-        self._writer: Any = SummaryWriter(str(folder))
+        self._writer: Any = SummaryWriter(str(folder), purge_step=step + 1)
 
     def write(self, step: int, values: dict[str, float]) -> None:
         for name, value in values.items():
@@ -32,8 +33,8 @@ class TensorBoardLogger:
 
 
 class WandbLogger:
-    """Logs to a Weights & Biases project, one run per folder, which a resumed run continues. WANDB_MODE=offline keeps
-    it on disk."""
+    """Logs to a Weights & Biases project, one run per folder, which a resumed run continues. If a killed run has logged
+    a step already, its values stay. WANDB_MODE=offline keeps it on disk."""
 
     def __init__(self, folder: Path, project: str, config: dict[str, Any]):
         run_id = hashlib.sha1(str(folder.resolve()).encode()).hexdigest()[:12]

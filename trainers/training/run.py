@@ -77,7 +77,7 @@ def pretrain(
             _write_config(folder, recipe, run, data, device, threads)
             _announce(recipe, run, data, per_epoch, device, threads)
             print(f"{folder}: from step {step} of {total}")
-        loggers = setup.metric_loggers(run, folder, metadata)
+        loggers = setup.metric_loggers(run, folder, metadata, step)
         log = Log(folder, range(step, total), batch=recipe.batch_size, every=run.log_every, loggers=loggers)
         stack.enter_context(closing(log))
         received = stack.enter_context(stopping(log))

@@ -136,10 +136,10 @@ def require_loggers(run: Run) -> None:
             needs(package)
 
 
-def metric_loggers(run: Run, folder: Path, config: dict[str, Any]) -> tuple[MetricLogger, ...]:
-    """The loggers that `run` asks for; only rank 0 has any."""
+def metric_loggers(run: Run, folder: Path, config: dict[str, Any], step: int) -> tuple[MetricLogger, ...]:
+    """The loggers that `run` asks for, to go on after `step` steps; only rank 0 has any."""
     if rank():
         return ()
     with writing(folder):
-        board = (TensorBoardLogger(folder),) if run.tensorboard else ()
+        board = (TensorBoardLogger(folder, step),) if run.tensorboard else ()
     return (*board, *((WandbLogger(folder, run.wandb, config),) if run.wandb else ()))

@@ -15,6 +15,8 @@ from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import Manifest
 
+from ...pairs import pairs
+
 ALL = ("webdataset", "ffcv", "folder")
 PROGRAM = """
 import sys
@@ -22,6 +24,15 @@ from pathlib import Path
 from viewstream.shards.building.build import BuildOptions, build
 build(BuildOptions(source=sys.argv[1], out=Path(sys.argv[2]), workers=int(sys.argv[3]), shard_size="100KB",
                    format=("webdataset", "ffcv", "folder"), raw_fraction=0.2))
+"""
+
+BUILD = """
+from pathlib import Path
+from viewstream.shards.building.build import BuildOptions, build
+
+def work(number, process, source, root):
+    build(BuildOptions(source=source, out=Path(root, str(number)), workers=1, shard_size="100KB"))
+    return "done"
 """
 
 
@@ -59,6 +70,15 @@ def test_a_build_killed_at_any_moment_ends_byte_identical(kills, tmp_path, grow,
                 Manifest.open(out)
     assert digests(undisturbed(tree, out).root) == whole
     assert not (out / "building").exists()
+
+
+@pytest.mark.parametrize("rounds", [3, pytest.param(20, marks=pytest.mark.full)])
+def test_one_of_two_that_build_a_set_at_once_builds_it_and_the_other_is_refused(rounds, tree, tmp_path, digests):
+    build(BuildOptions(source=str(tree), out=tmp_path / "whole" / "0", workers=1, shard_size="100KB"))
+    (tmp_path / "sets").mkdir()
+    for number, answers in enumerate(pairs(BUILD, rounds, tree, tmp_path / "sets")):
+        assert sorted(answer.partition(":")[0] for answer in answers) == ["done", "refused"]
+        assert digests(tmp_path / "sets" / str(number)) == digests(tmp_path / "whole" / "0")
 
 
 def test_finished_shards_are_not_made_again(tmp_path, grow, digests, capsys):

@@ -14,6 +14,20 @@ from viewstream.trainers.tasks import results as results_module
 from viewstream.trainers.tasks.options import Knn
 from viewstream.trainers.tasks.run import evaluate
 
+from ...pairs import pairs
+from ..small_runs import rows
+
+REPORT = """
+from pathlib import Path
+from viewstream.trainers.tasks.options import Knn
+from viewstream.trainers.tasks.results import report
+
+def work(number, process, root):
+    options = Knn(checkpoint=str(Path(root, str(number), "last.pt")))
+    for turn in range(5):
+        report(f"knn {process} {turn}", {"top1": 0.5}, options, {"network": "online"})
+    return "done"
+"""
 COMMON = {"loader": "webdataset", "device": "cpu", "batch_size": 26, "k": 5, "max_k": 3}
 
 
@@ -63,6 +77,19 @@ def test_sets_of_one_name_and_other_images_are_two_entries(run, pets, sets, tmp_
         evaluate(Knn(checkpoint=str(run / "last.pt"), data=data, val=sets["val"], **COMMON))
     first, second = results(run)
     assert second.startswith(f"{first} {small.identity[:8]} ")
+
+
+@pytest.mark.parametrize("rounds", [3, pytest.param(20, marks=pytest.mark.full)])
+def test_two_evaluations_that_end_at_once_lose_no_result(rounds, tmp_path):
+    for number in range(rounds):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "log.jsonl").touch()
+    assert pairs(REPORT, rounds, tmp_path) == [("done", "done")] * rounds
+    names = {f"knn {process} {turn}" for process in (0, 1) for turn in range(5)}
+    for number in range(rounds):
+        assert results(tmp_path / str(number)).keys() == {f"{name} online" for name in names}
+        assert sorted(row["evaluation"] for row in rows(tmp_path / str(number))) == sorted(names)
+        assert {path.name for path in (tmp_path / str(number)).iterdir()} == {"results.json", "log.jsonl"}
 
 
 def full(*_):

@@ -1,6 +1,8 @@
 """One trainer per run folder, and disks that refuse: one line, and the last whole checkpoint stays."""
 
 import errno
+import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,15 +19,27 @@ from viewstream.trainers.training import log
 from viewstream.trainers.training.folder import claimed
 from viewstream.trainers.training.run import Run, pretrain
 
-from ..small_runs import SMALL, losses
+from ...pairs import pairs
+from ..small_runs import SMALL, losses, rows
 
 HOLD = """
 import sys, time
-from viewstream.shards.files import lock
-with open(sys.argv[1] + "/log.jsonl", "a") as file:
-    lock(file, "")
+from pathlib import Path
+from viewstream.trainers.training.folder import claimed
+with claimed(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(120)
+"""
+
+TRAIN = """
+from dataclasses import replace
+from tests.trainers.small_runs import SMALL
+from viewstream.trainers.training.run import Run, pretrain
+
+def work(number, process, data, root):
+    run = Run(data=data, loader="folder", out=f"{root}/{number}", device="cpu", log_every=1)
+    pretrain(replace(SMALL, epochs=1, seed=process), run)
+    return "done"
 """
 
 
@@ -48,6 +62,18 @@ def test_a_second_trainer_in_a_folder_is_refused_until_the_first_dies(small, set
     holder.kill()
     holder.wait()
     pretrain(replace(SMALL, epochs=1), replace(small, resume="auto"))
+
+
+@pytest.mark.parametrize("rounds", [1, pytest.param(20, marks=pytest.mark.full)])
+def test_one_of_two_that_train_into_a_folder_at_once_trains_and_the_other_is_refused(built, tmp_path, rounds):
+    for number, answers in enumerate(pairs(TRAIN, rounds, built.root, tmp_path)):
+        folder = tmp_path / str(number)
+        assert sorted(answer.partition(":")[0] for answer in answers) == ["done", "refused"]
+        seed = answers.index("done")
+        assert json.loads((folder / "config.json").read_text())["recipe"]["seed"] == seed
+        assert torch.load(folder / "last.pt", weights_only=True)["recipe"]["seed"] == seed
+        assert [row["step"] for row in rows(folder)] == [1, 2, 3, 4, 5, 6]
+        assert {path.name for path in folder.iterdir()} == {"config.json", "last.pt", "log.jsonl", "rank-0.log"}
 
 
 def _claim(folder):
@@ -77,16 +103,18 @@ def test_a_run_that_writes_nothing_leaves_no_folder(small, tmp_path):
         pretrain(SMALL, small)
 
 
-@pytest.mark.parametrize("name", ["log.jsonl", "config.json.partial", "rank-0.log"])
+@pytest.mark.parametrize("name", [".lock", "log.jsonl", "config.json.partial", "rank-0.log"])
 def test_a_file_of_a_run_that_cannot_be_written_is_one_line(small, tmp_path, monkeypatch, name):
-    own = Path.open
+    def refusing(own):
+        def call(path, *arguments, **options):
+            if getattr(path, "name", "") == name:
+                raise OSError(errno.EROFS, "Read-only file system", str(path))
+            return own(path, *arguments, **options)
 
-    def refusing(self, mode="r", *arguments, **options):
-        if self.name == name and mode != "r":
-            raise OSError(errno.EROFS, "Read-only file system", str(self))
-        return own(self, mode, *arguments, **options)
+        return call
 
-    monkeypatch.setattr(Path, "open", refusing)
+    monkeypatch.setattr(Path, "open", refusing(Path.open))
+    monkeypatch.setattr(os, "open", refusing(os.open))
     with pytest.raises(UserError, match=r"cannot be written \(Read-only file system\)"):
         pretrain(SMALL, small)
     assert not (tmp_path / "run" / "last.pt").exists()

@@ -21,7 +21,7 @@ from viewstream.trainers.training import signals
 from viewstream.trainers.training.epochs import objection
 from viewstream.trainers.training.run import Run, pretrain
 
-from ..small_runs import SMALL_WORDS, WORDS, losses
+from ..small_runs import SMALL_WORDS, WORDS, losses, rows
 
 ROOT = Path(__file__).parents[3]
 FULL = pytest.mark.full
@@ -58,7 +58,9 @@ def kill_at(step, folder, command, ranks=1):
 
 
 def assert_same(first, second):
-    """Two runs of 12 steps have the same losses and end with the same tensors."""
+    """Two runs of 12 steps have logged each step once, have the same losses and end with the same tensors."""
+    for folder in (first, second):
+        assert [row["step"] for row in rows(folder)] == [*range(1, 13)]
     assert losses(first) == losses(second)
     a, b = (torch.load(folder / "last.pt", weights_only=True) for folder in (first, second))
     assert a["step"] == b["step"] == 12
@@ -83,6 +85,28 @@ def test_a_method_stopped_in_mid_epoch_and_resumed_repeats_its_losses(words, tmp
     assert 2 < torch.load(stopped / "last.pt", weights_only=True)["step"] < 12
     train_here(words(name, "--out", stopped, "--resume", "auto"))
     assert_same(stopped, whole)
+
+
+@pytest.mark.parametrize("checkpoint", ["epoch-0001.pt", None])
+def test_a_log_is_cut_back_to_the_checkpoint_that_a_killed_run_left(words, tmp_path, checkpoint):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator", reason="no tensorboard")
+    folder = tmp_path / "run"
+    command = words("moco", "--keep-every", 1, "--tensorboard", "--out", folder)
+    train_here(command)
+    before, log = losses(folder), folder / "log.jsonl"
+    first, second = log.read_text().splitlines()[:6], log.read_text().splitlines()[6:9]
+    log.write_text("\n".join([*first, *second, '{"evaluation": "knn"}', '{"step": 10, "lo']))
+    (folder / "last.pt").unlink()
+    if checkpoint:
+        (folder / checkpoint).replace(folder / "last.pt")
+    train_here([*command, "--resume", "auto"])
+    kept = 6 if checkpoint else 0
+    assert [row.get("step") for row in rows(folder)] == [*range(1, kept + 1), None, *range(kept + 1, 13)]
+    assert losses(folder) == before
+    own = (folder / "rank-0.log").read_text()
+    assert f"{10 - kept} lines of log.jsonl are cut: steps after {kept} are taken again" in own
+    shown = events.EventAccumulator(str(folder)).Reload().Scalars("loss")
+    assert [event.step for event in shown] == [*range(1, 13)]
 
 
 def press_ctrl_c_at(step, folder):
