@@ -16,7 +16,7 @@ from typing import Literal
 from .errors import UserError
 
 UNSAFE = re.compile(r"\x00|(?:^|/)\.{0,2}(?:/|\Z)")  # a part that is empty, `.` or `..`; absolute paths begin with one
-REMEDY = {"set": "no build writes it, build or fetch the set again", "source": "rename what has that name"}
+REMEDY = {"set": "rename it at its source and build the set again, or fetch it again", "source": "rename it"}
 
 
 def safe(name: str, root: object, kind: Literal["set", "source"] = "source") -> str:

@@ -30,7 +30,7 @@ class Remote:
         return f"{self.url.rstrip('/')}/{path}" if path else self.url
 
     def inside(self, folder: str) -> "Remote":
-        return Remote(self.show(safe(folder, self.url))) if folder else self
+        return Remote(self.show(safe(folder, self.show()))) if folder else self
 
     def entries(self, folder: str = "") -> list[Entry]:
         with as_os_error(self.show(folder)):
@@ -88,7 +88,7 @@ class Remote:
             raise UserError(f"{self.url}: {error}: pip install 'viewstream[remote]' brings it") from error
         except ValueError as error:
             raise UserError(f"{self.url} is no address that can be read: {error}") from error
-        path = path and "/" + safe(path, self.url)
+        path = path and "/" + safe(path, self.show())
         return fs, root.rstrip("/") + (quote(path) if self._web else path)
 
 

@@ -191,6 +191,22 @@ def test_a_repair_writes_nothing_through_a_linked_folder(options, tmp_path, prog
     assert digests(tmp_path) == before
 
 
+def test_links_that_came_with_a_set_under_the_names_of_partial_files_are_not_written_through(options, tmp_path):
+    made = build(options(format=ALL))
+    mine = tmp_path / "mine"
+    mine.write_bytes(b"precious")
+    lost = [made.tars()[0], made.betons()[0], made.path(0), made.tars()[0].with_suffix(".idx")]
+    for path in lost:
+        path.unlink()
+    for path in (*lost, made.root / "manifest.columns", made.root / "dataset.json"):
+        path.with_name(f"{path.name}.partial").symlink_to(mine)
+    (made.root / "manifest.columns").unlink()
+    repair(made, verify(made), lambda: open_source(str(options().source), "train"))
+    assert mine.read_bytes() == b"precious"
+    assert not any(path.is_symlink() for path in lost)
+    assert verify(sound(made.root)) == []
+
+
 @pytest.mark.parametrize("form", ALL)
 def test_pipes_and_devices_in_place_of_files_are_refused_in_one_line(form, options, program):
     made = build(options(format=ALL))

@@ -1,6 +1,9 @@
 """Failing servers: requests are tried again, an error names the cause in one line, and no bad file is kept."""
 
+import json
+import shutil
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from viewstream.pipeline.readers.remote import open_remote
 from viewstream.pipeline.readers.remote_tar import RemoteTarReader
 from viewstream.shards.errors import UserError
 
+from ..server import FaultyHandler
 from .fetched import QUICK, assert_same, assert_sound, cached, opened
 
 
@@ -52,6 +56,18 @@ def test_a_permanent_fault_is_not_tried_again(server, many, tmp_path):
     with pytest.raises(UserError, match=r"gone.tar is not there: check that the whole set was uploaded"):
         reader.read(row)
     reader.close()
+
+
+@pytest.mark.parametrize("name", ["../secret.tar", "/secret.tar", "a/../../secret.tar"])
+def test_a_server_cannot_name_a_file_elsewhere(server, many, tmp_path, name):
+    page = json.loads((many.root / "dataset.json").read_text())
+    page["files"][0]["file"] = name
+    served = shutil.copytree(many.root, tmp_path / "served")
+    (served / "dataset.json").write_text(json.dumps(page))
+    server.RequestHandlerClass = partial(FaultyHandler, directory=str(served))
+    with pytest.raises(UserError, match="leads out of the set"):
+        open_remote(server.url, tmp_path / "cache", retry=QUICK)
+    assert server.asked == ["dataset.json", "manifest.parquet"]
 
 
 def test_a_manifest_that_does_not_match_its_page_is_refused(server, many, tmp_path):
