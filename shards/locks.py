@@ -4,6 +4,7 @@ Linux passes them on to an NFS server (flock(2)), so they hold between machines;
 a note.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from functools import cache
 from io import FileIO
 from pathlib import Path
+from stat import S_ISREG
 
 from .errors import UserError
 
@@ -36,8 +38,8 @@ def held(path: Path, refusal: str = "") -> Iterator[FileIO]:
             if not _names(path, stat):
                 if refusal:  # its holder has just left
                     raise UserError(refusal)
-            elif stat.st_nlink > 1 and stat.st_size:  # a second name of a file in place, left by a killed program
-                path.unlink()
+            elif not S_ISREG(stat.st_mode) or (stat.st_nlink > 1 and stat.st_size):
+                path.unlink()  # a pipe or a device; or a second name of a file in place, left by a killed program
             else:
                 yield file
                 return
@@ -55,8 +57,15 @@ def alone(lock: Path, refusal: str = "") -> Iterator[None]:
 
 
 def _opened(path: str, flags: int) -> int:
-    """No mode of Python makes a file, keeps what it holds and writes anywhere in it."""
-    return os.open(path, flags | os.O_CREAT, 0o666)
+    """No mode of Python makes a file, keeps what it holds and writes anywhere in it. A link, which may have come with a
+    set, is not followed but removed."""
+    try:
+        return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+    os.unlink(path)
+    return _opened(path, flags)
 
 
 def _lock(file: FileIO, refusal: str) -> None:

@@ -82,3 +82,15 @@ def test_a_file_system_without_locks_is_named_once_and_by_one_rank(tmp_path, mon
     with held(tmp_path / "sub" / "lock"):
         pass
     assert not capsys.readouterr().err
+
+
+def test_a_link_or_a_pipe_in_place_of_a_file_is_replaced_and_what_it_leads_to_stays(tmp_path):
+    mine, path = tmp_path / "mine", tmp_path / "file"
+    mine.write_text("precious")
+    for place in (lambda: path.symlink_to(mine), lambda: os.mkfifo(path)):
+        place()
+        with held(path) as file:
+            file.write(b"new")
+        assert path.read_text() == "new"
+        path.unlink()
+    assert mine.read_text() == "precious"
