@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...shards.files import atomic
+from ...shards.redaction import redacted
 from .options import Evaluation
 
 # Options that distinguish results of the same task and checkpoint.
@@ -72,7 +73,7 @@ def report(name: str, results: dict[str, float], options: Evaluation, facts: dic
     log = path.with_name("log.jsonl")
     with kept(file):
         with atomic(file, "w") as page:
-            json.dump(saved, page, indent=1, default=str)
+            page.write(redacted(json.dumps(saved, indent=1, default=str)))
         print(f"written to {file} as {entry!r}")
         if log.exists():
             with log.open("a") as lines:
