@@ -71,7 +71,8 @@ def read_info(root: Path) -> DatasetInfo:
     try:
         fields = json.loads(page.read_text())
         if fields["version"] != VERSION:
-            raise UserError(f"{page} has version {fields['version']}, this code reads {VERSION}: rebuild the set")
+            remedy = "read it with the version of viewstream that wrote it"
+            raise UserError(f"{page} has version {fields['version']}, this code reads {VERSION}: {remedy}")
         lists = {k: tuple(fields[k]) for k in ("classes", "counts", "formats", "files")}
         return DatasetInfo(**{**fields, **lists, "identity": fields["subset"].pop("identity", "")})
     except (ValueError, KeyError, TypeError) as error:
