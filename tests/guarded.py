@@ -3,6 +3,7 @@
 import base64
 import http.server
 import re
+import sys
 import threading
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -61,11 +62,19 @@ class Guarded(http.server.SimpleHTTPRequestHandler):
         pass
 
 
+class Server(http.server.ThreadingHTTPServer):
+    """A client that leaves before the end is no fault."""
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def guarded(folder, ask=True):
     """A server of `folder`: `url` has the secrets in it, `open` is the same without, `sent` counts endless bytes. It
     asks for the secrets if `ask`."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Guarded, directory=str(folder))) as server:
+    with Server(("127.0.0.1", 0), partial(Guarded, directory=str(folder))) as server:
         server.faults, server.sent, server.guarded = {}, 0, ask
         server.open = f"http://127.0.0.1:{server.server_port}"
         server.url = f"http://{LOGIN}@127.0.0.1:{server.server_port}"
