@@ -11,11 +11,14 @@ import os
 import select
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Annotated, Any, NoReturn, get_args, get_origin, get_type_hints
 
 from .errors import UserError, choose, missing
+from .redaction import redacted
 from .values import converter, metavar
 
 CLOSED = 141  # 128 + SIGPIPE
@@ -72,6 +75,7 @@ def run(main: Callable[[], None]) -> NoReturn:
     Once the reader of a pipe is gone (`| head`), it ends quietly with code 141, as programs do that SIGPIPE ends.
     VIEWSTREAM_TRACE=1 shows where an error was raised.
     """
+    sys.excepthook = _show
     code, words = outcome(main)
     if several := int(os.environ.get("WORLD_SIZE", "1")) > 1:
         words = words.replace("error", f"error on rank {os.environ['RANK']}", 1)
@@ -87,6 +91,11 @@ def run(main: Callable[[], None]) -> NoReturn:
     if several and code:
         os._exit(code)  # an orderly exit from the process group would wait for peers that wait for this rank
     sys.exit(code)
+
+
+def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print an error that is a fault of ours, without the passwords of addresses."""
+    sys.stderr.write(redacted("".join(traceback.format_exception(kind, error, trace))))
 
 
 def outcome(main: Callable[[], None]) -> tuple[int, str]:

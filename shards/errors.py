@@ -7,9 +7,16 @@ from collections.abc import Iterable
 from importlib.util import find_spec
 from types import ModuleType
 
+from .redaction import redacted
+
 
 class UserError(ValueError):
-    """An error that the user can fix; programs print it and exit with code 2, without a stack trace."""
+    """An error that the user can fix; programs print it and exit with code 2, without a stack trace.
+
+    Passwords and tokens of addresses in its message are hidden."""
+
+    def __init__(self, message: str = ""):
+        super().__init__(redacted(message))
 
 
 def choose(kind: str, name: str, options: Iterable[str]) -> str:

@@ -73,7 +73,8 @@ def read_info(root: Path) -> DatasetInfo:
         with open_file(page) as file:
             fields = json.loads(file.read())
         if fields["version"] != VERSION:
-            raise UserError(f"{page} has version {fields['version']}, this code reads {VERSION}: rebuild the set")
+            remedy = "read it with the version of viewstream that wrote it"
+            raise UserError(f"{page} has version {fields['version']}, this code reads {VERSION}: {remedy}")
         lists = {k: tuple(fields[k]) for k in ("classes", "counts", "formats", "files")}
         info = DatasetInfo(**{**fields, **lists, "identity": fields["subset"].pop("identity", "")})
         _check_names(info, root)

@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -54,6 +54,7 @@ class Manifest:
     beton: np.ndarray  # [N] int64
     mapped: Columns | None = None  # of the whole table, if its numbers are mapped
     text: dict[str, list[str]] | None = None  # string columns of a set that is only in memory (memory.py)
+    url: str = field(default="", repr=False)  # of a remote set, with its password: no file holds that
 
     @classmethod
     def open(cls, root: str | os.PathLike[str], *, by_table: bool = False) -> "Manifest":

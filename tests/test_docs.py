@@ -70,7 +70,9 @@ def test_snippets_of_the_readme_use_only_public_names():
         assert {alias.name for alias in node.names} <= set(importlib.import_module(node.module).__all__)
 
 
-@pytest.mark.parametrize("page", ["README.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))])
+@pytest.mark.parametrize(
+    "page", ["README.md", "SECURITY.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))]
+)
 def test_files_that_a_page_names_exist(page):
     text = (ROOT / page).read_text()
     tops = "|".join((*FACES, "tools", "tests", "docs", "examples"))

@@ -10,7 +10,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PLACES = ("shards", "augment", "pipeline", "trainers", "testing", "tools", "examples", "tests", "docs", "README.md")
+PLACES = (
+    "shards",
+    "augment",
+    "pipeline",
+    "trainers",
+    "testing",
+    "tools",
+    "examples",
+    "tests",
+    "docs",
+    "README.md",
+    "SECURITY.md",
+)
 SENTENCE = 3  # words from which on a string is taken for text; shorter ones may be keys or names
 UNITS = "second|minute|sample|image|class|view|batch|step|epoch|thread|core|rank|process|call|method|file|row|line|tar"
 COUNTED = r"samples|images|bytes|ms|us|px|files|rows|lines|steps|seconds|GB|MB|batches|calls|classes|views|img"

@@ -20,6 +20,7 @@ from typing import Any
 from ..shards.cli import outcome
 from ..shards.engine import follow_parent
 from ..shards.errors import UserError
+from ..shards.redaction import redacted
 
 STORE = "VIEWSTREAM_STORE"  # the variable that names the file
 
@@ -82,7 +83,7 @@ def _rank(task: bytes, words: Connection, environment: dict[str, str]) -> None:
     try:
         code, last = outcome(run)
     except BaseException:
-        code, last = 1, traceback.format_exc().rstrip()
+        code, last = 1, redacted(traceback.format_exc().rstrip())
     if code:
         words.send((code, last))
         follow_parent()  # it ends all ranks at once: none sees that another is gone and adds an error of its own

@@ -12,6 +12,7 @@ from ...shards.errors import UserError, needs
 from ...shards.formats.digest import Digest
 from ...shards.sources.remote import Remote, as_os_error
 from ...shards.sources.retry import PAUSES, Stopped, retry
+from ...shards.sources.web import session
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -33,13 +34,14 @@ class RemoteStore(Remote):
 
     retry: RetryPolicy = DEFAULT_RETRY
 
-    def fetch(self, name: str, to: Path, validate: Callable[[Path], str], stop: Event) -> None:
-        """Write file `name` to the file `to`. `validate(to)` returns what is wrong with it, "" for nothing. UserError
-        when no try brings a valid file; Stopped soon after `stop` is set."""
+    def fetch(self, name: str, to: Path, longest: int, validate: Callable[[Path], str], stop: Event) -> None:
+        """Write file `name`, of at most `longest` bytes, to the file `to`: what is longer is read no further than one
+        piece. `validate(to)` returns what is wrong with it, "" for nothing. UserError when no try brings a valid file;
+        Stopped soon after `stop` is set."""
         shown = self.show(name)
 
         def attempt() -> None:
-            self._get(name, to, stop)
+            self._get(name, to, longest, stop)
             if fault := validate(to):
                 raise OSError(fault)
 
@@ -58,14 +60,16 @@ class RemoteStore(Remote):
                 "try again later, and upload this file of the set again if that does not help"
             ) from error
 
-    def _get(self, name: str, to: Path, stop: Event) -> None:
+    def _get(self, name: str, to: Path, longest: int, stop: Event) -> None:
         """One try. OSError when it fails; UserError when the local disk is full; Stopped."""
 
-        def stop_if_requested(*_: Any, **__: Any) -> None:
+        def look(_: Any, received: int, **__: Any) -> None:
             if stop.is_set():
                 raise Stopped
+            if received > longest:
+                raise OSError(f"the server sends {received:,} or more bytes, not {longest:,}")
 
-        callback = needs("fsspec.callbacks").Callback(hooks={"stop": stop_if_requested})  # called for every piece
+        callback = needs("fsspec.callbacks").Callback(hooks={"look": look})  # called for every piece
         try:
             with as_os_error(self.show(name)):
                 fs, at = self._at(name)
@@ -82,7 +86,8 @@ class RemoteStore(Remote):
         if self._web:
             read_timeout = self.retry.read_timeout
             limits = needs("aiohttp").ClientTimeout(total=None, sock_connect=read_timeout, sock_read=read_timeout)
-            fs = type(fs)(client_kwargs={"timeout": limits})  # fsspec caches one file system per set of arguments
+            # fsspec caches one file system per set of arguments
+            fs = type(fs)(client_kwargs={"timeout": limits}, get_client=session)
         return fs, at
 
 

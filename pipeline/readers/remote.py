@@ -1,9 +1,11 @@
 """Sets at a URL: the manifest is fetched into a cache folder, the tars stay where they are."""
 
+import dataclasses
 import hashlib
 import json
 import os
 import threading
+from functools import partial
 from pathlib import Path
 
 from ...shards.columns import fault, write_columns
@@ -11,6 +13,7 @@ from ...shards.errors import UserError
 from ...shards.files import PAGE, atomic, digest_of
 from ...shards.locks import LOCK, alone
 from ...shards.manifest import Manifest
+from ...shards.redaction import HIDDEN, bare, redacted
 from ...shards.sources.local import Local
 from ...shards.sources.storage import Storage
 from ...shards.table import TABLE
@@ -18,35 +21,39 @@ from .fetch import DEFAULT_RETRY, RemoteStore, RetryPolicy
 
 ORIGIN = "remote.json"  # next to a fetched manifest: the URL of its tars, and how many bytes of them may be cached
 LIMIT = 100 * 10**9  # bytes
+PAGE_ROOM = 1 << 28  # bytes of a dataset.json: no server may fill the disk
+TABLE_ROOM, ROW = 1 << 26, 1 << 10  # bytes of a manifest.parquet, and more for each sample
 
 
 def open_remote(
     url: str, cache_folder: str | os.PathLike[str], limit: int = LIMIT, retry: RetryPolicy = DEFAULT_RETRY
 ) -> Manifest:
     """Fetch the manifest of the set at `url` into the cache folder and open it. At most `limit` bytes of tars of all
-    sets will be cached there too. UserError when the set is incomplete or does not match its dataset.json."""
+    sets will be cached there too. A user and a password in the URL, and a query, which every request repeats, stay in
+    memory. UserError when the set is incomplete or does not match its dataset.json."""
     if "://" not in url:
         raise UserError(f"{url} is no URL: a local set is opened as a folder")
     store = RemoteStore(url.rstrip("/"), retry)
-    name = f"{store.url.rpartition('/')[2]}-{hashlib.sha256(store.url.encode()).hexdigest()[:12]}"
+    place = bare(store.url).rstrip("/")
+    name = f"{place.rpartition('/')[2]}-{hashlib.sha256(place.encode()).hexdigest()[:12]}"
     root, never = Path(cache_folder) / name, threading.Event()
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{root} cannot be written ({error.strerror}): name another cache folder") from error
     with alone(root / LOCK), atomic(root / PAGE) as page:
-        store.fetch(PAGE, Path(page.name), _page_fault, never)
+        store.fetch(PAGE, Path(page.name), PAGE_ROOM, _page_fault, never)
         digest = json.loads(Path(page.name).read_bytes())["manifest"]
         samples = json.loads(Path(page.name).read_bytes())["samples"]
         if fault(root, samples, digest):
             if not (root / TABLE).exists() or digest_of(root / TABLE) != digest:
                 with atomic(root / TABLE) as table:
-                    other = f"its sha256 is not what {PAGE} says"
-                    store.fetch(TABLE, Path(table.name), lambda path: "" if digest_of(path) == digest else other, never)
+                    room = TABLE_ROOM + ROW * samples
+                    store.fetch(TABLE, Path(table.name), room, partial(_table_fault, digest=digest), never)
             write_columns(root)
         with atomic(root / ORIGIN, "w") as origin:
-            json.dump({"url": store.url, "limit": limit}, origin)
-    return Manifest.open(root)
+            json.dump({"url": redacted(store.url), "limit": limit}, origin)
+    return dataclasses.replace(Manifest.open(root), url=store.url)
 
 
 def _page_fault(page: Path) -> str:
@@ -55,7 +62,13 @@ def _page_fault(page: Path) -> str:
         fields = json.loads(page.read_bytes())
     except ValueError as error:
         return f"it is damaged: {error}"
-    return "" if isinstance(fields, dict) and fields.get("manifest") else "it describes no set"
+    described = isinstance(fields, dict) and fields.get("manifest") and type(fields.get("samples")) is int
+    return "" if described else "it describes no set"
+
+
+def _table_fault(table: Path, digest: str) -> str:
+    """What is wrong with a manifest.parquet, "" for nothing."""
+    return "" if digest_of(table) == digest else f"its sha256 is not what {PAGE} says"
 
 
 def is_remote(manifest: Manifest) -> bool:
@@ -67,4 +80,14 @@ def tar_storage(manifest: Manifest) -> Storage:
     """The folder that holds the tars of a set: its own, or the remote folder that it was fetched from."""
     if not is_remote(manifest):
         return Local(manifest.root)
-    return RemoteStore(json.loads((manifest.root / ORIGIN).read_text())["url"])
+    return RemoteStore(origin_of(manifest)[0])
+
+
+def origin_of(manifest: Manifest) -> tuple[str, int]:
+    """The URL of a set that `open_remote` fetched, and how many bytes of tars may be cached. UserError if the set was
+    opened by its cache folder and the URL had a password."""
+    origin = json.loads((manifest.root / ORIGIN).read_text())
+    url = manifest.url or origin["url"]
+    if HIDDEN in url and not manifest.url:
+        raise UserError(f"{manifest.root} is of a set at {url}, and no file holds what is hidden: open it by its URL")
+    return url, origin["limit"]

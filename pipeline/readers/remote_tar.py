@@ -4,7 +4,6 @@ A cache that holds the whole set allows any order; `WindowShuffle` needs only th
 """
 
 import hashlib
-import json
 import os
 import threading
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from ...shards.sources.retry import Stopped
 from ..batch import SampleReader
 from .cache import Cache
 from .fetch import DEFAULT_RETRY, RemoteStore, RetryPolicy, altered
-from .remote import ORIGIN, is_remote
+from .remote import is_remote, origin_of
 from .shard_prefetch import ShardPrefetcher
 from .shard_use import peak_bytes, shard_use
 
@@ -37,10 +36,10 @@ class RemoteTarReader(SampleReader):
         manifest.require("webdataset")
         if not is_remote(manifest):
             raise UserError(f"{manifest.root} is a local set: choose the loader webdataset")
-        origin = json.loads((manifest.root / ORIGIN).read_text())
+        url, limit = origin_of(manifest)
         self.manifest, self.ahead, self.fields = manifest, ahead, Fields(manifest)
-        self.store = RemoteStore(origin["url"], retry)
-        self.cache = Cache(manifest.root.parent / TARS, origin["limit"])
+        self.store = RemoteStore(url, retry)
+        self.cache = Cache(manifest.root.parent / TARS, limit)
         self.lines = [line for line in manifest.info.files if line["file"].endswith(".tar")]
         digests = [f"{line['digest']} {line['file']}" for line in self.lines]  # others after the set is built again
         self.names = [hashlib.sha256(digest.encode()).hexdigest() for digest in digests]  # in the cache
@@ -73,7 +72,7 @@ class RemoteTarReader(SampleReader):
             with self._tar(shard, self._closed) as file:
                 return os.pread(file.fileno(), size, first)
         except Stopped as error:
-            raise UserError(f"the loader of {self.store.url} was closed while sample {row} was read") from error
+            raise UserError(f"the loader of {self.store.show()} was closed while sample {row} was read") from error
 
     def locate(self, row: int) -> str:
         return f"{self.store.show(self.lines[self.manifest.shard[row]]['file'])} at byte {self.manifest.offset[row]}"
@@ -91,7 +90,7 @@ class RemoteTarReader(SampleReader):
         def fill(path: Path) -> None:
             own = tar_spans(self.manifest, shard)
             spans = [*zip(own.start.tolist(), own.length.tolist(), strict=True)]
-            self.store.fetch(name, path, lambda path: altered(path, length, digest, spans), stop)
+            self.store.fetch(name, path, length, lambda path: altered(path, length, digest, spans), stop)
 
         return self.cache.get(self.names[shard], length, fill, stop)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import UserError
 from ..names import safe
+from ..redaction import bare
 from .images import SUFFIXES
 from .passed import PassedOver
 from .readers import Ranges
@@ -70,7 +71,7 @@ def _shown(source: Source, row: int) -> str:
 
 def name_of(where: str) -> str:
     """A source's name: the last part of its path, without `{000..012}` and the suffix of a file."""
-    name = re.sub(r"[-_.]?\{[^{}]*\}", "", where.rstrip("/")).rpartition("/")[2]
+    name = re.sub(r"[-_.]?\{[^{}]*\}", "", bare(where).rstrip("/")).rpartition("/")[2]
     if not name.strip("."):  # `.` and `..` are folders with names of their own
         name = Path(where).resolve().name
     return re.sub(r"\.(tar|tsv|txt|csv|parquet)$", "", name, flags=re.IGNORECASE)

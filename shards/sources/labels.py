@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UserError
+from ..redaction import redacted
 from .classes import MAX_CLASSES, numbered
 
 LABELS = (  # names of a column, member or field that holds labels; the first that is there
@@ -75,8 +76,8 @@ def labels_by_folder(folders: list[str], where: str) -> tuple[np.ndarray, tuple[
     classes, label = numbered(names)
     shown = ", ".join(classes[:3]) + (", ..." if len(classes) > 3 else "")
     print(
-        f"note: no image in {where} has a label: the {len(classes):,} folders of their names are taken for classes "
-        f"({shown}), --label-column none leaves them out",
+        f"note: no image in {redacted(where)} has a label: the {len(classes):,} folders of their names are taken for "
+        f"classes ({shown}), --label-column none leaves them out",
         file=sys.stderr,
     )
     return label, classes

@@ -1,21 +1,23 @@
 """A folder at a URL as a storage, through any file system that fsspec knows.
 
-Each protocol raises its own errors; all of them become OSError here. Failed reads are tried again, because an image
-lost to a network failure would otherwise count as damaged.
+Each protocol raises its own errors; all of them become OSError here, without the passwords of addresses. Failed reads
+are tried again, because an image lost to a network failure would otherwise count as damaged.
 """
 
 import html
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO, cast
 from urllib.parse import quote, unquote
 
 from ..errors import UserError, needs
 from ..names import safe
+from ..redaction import Redacted, redacted
 from .local import Entry, whole
 from .retry import PAUSES, Stopped, retry
+from .web import check, is_web, joined, session
 
 BUFFER = 1 << 16  # bytes
 
@@ -24,18 +26,21 @@ BUFFER = 1 << 16  # bytes
 class Remote:
     """The methods of Local for a URL. Holds no connection, so each process and thread opens its own."""
 
-    url: str
+    url: str = field(repr=False)  # with its password and query; `show` hides them
+
+    def __post_init__(self) -> None:
+        check(self.url)
 
     def show(self, path: str = "") -> str:
-        return f"{self.url.rstrip('/')}/{path}" if path else self.url
+        return self._below(redacted(self.url), path)
 
     def inside(self, folder: str) -> "Remote":
-        return Remote(self.show(safe(folder, self.show()))) if folder else self
+        return Remote(self._below(self.url, safe(folder, self.show()))) if folder else self
 
     def entries(self, folder: str = "") -> list[Entry]:
         with as_os_error(self.show(folder)):
             fs, path = self._at(folder)
-            found = fs.ls(f"{path}/" if self._web else path, detail=True)
+            found = fs.ls(joined(path, "") if self._web else path, detail=True)
         listed = {e["name"].rstrip("/"): e["type"] == "directory" for e in found}
         entries = [Entry(name.rpartition("/")[2], is_dir) for name, is_dir in listed.items() if name != path]
         if self._web:  # links of an index page; those with "?" sort it differently
@@ -77,19 +82,24 @@ class Remote:
 
     @property
     def _web(self) -> bool:
-        return self.url.startswith(("http://", "https://"))
+        return is_web(self.url)
+
+    def _below(self, url: str, path: str) -> str:
+        if not path:
+            return url
+        return joined(url, path) if self._web else f"{url.rstrip('/')}/{path}"
 
     def _at(self, path: str) -> tuple[Any, str]:
         """The file system, which fsspec caches, and its name for a path."""
         core = needs("fsspec.core")
         try:
-            fs, root = core.url_to_fs(self.url)
+            fs, root = core.url_to_fs(self.url, **({"get_client": session} if self._web else {}))
         except ImportError as error:
             raise UserError(f"{self.url}: {error}: pip install 'viewstream[remote]' brings it") from error
         except ValueError as error:
             raise UserError(f"{self.url} is no address that can be read: {error}") from error
-        path = path and "/" + safe(path, self.show())
-        return fs, root.rstrip("/") + (quote(path) if self._web else path)
+        path = path and safe(path, self.show())
+        return fs, self._below(root.rstrip("/"), quote(path) if self._web else path)
 
 
 class _File(io.RawIOBase):
@@ -130,14 +140,17 @@ class _File(io.RawIOBase):
 
 @contextmanager
 def as_os_error(name: str) -> Iterator[None]:
-    """Turn the errors of any protocol into OSError with the file's name; 401 and 403 become PermissionError.
-    UserError, MemoryError and Stopped pass."""
+    """Turn the errors of any protocol into OSError with the file's name; 401 and 403 become PermissionError. `name` is
+    from `show`. UserError, MemoryError and Stopped pass, and an OSError that shows no address with a password."""
     try:
         yield
     except FileNotFoundError as error:
-        raise FileNotFoundError(2, "there is no such file", name) from error
-    except (OSError, UserError, MemoryError, Stopped):
+        raise FileNotFoundError(2, "there is no such file", name) from Redacted(error)
+    except (UserError, MemoryError, Stopped):
         raise
     except Exception as error:  # there is no list of what a protocol raises
+        text = redacted(str(error))
+        if isinstance(error, OSError) and text == str(error):
+            raise
         refused = getattr(error, "status", None) in (401, 403)
-        raise (PermissionError if refused else OSError)(f"{name}: {type(error).__name__}: {error}") from error
+        raise (PermissionError if refused else OSError)(f"{name}: {type(error).__name__}: {text}") from Redacted(error)

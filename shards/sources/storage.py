@@ -7,6 +7,7 @@ from pathlib import Path
 from ..errors import UserError
 from .local import Local
 from .remote import Remote
+from .web import is_web
 
 Storage = Local | Remote
 
@@ -22,8 +23,9 @@ def beside(where: str) -> tuple[Storage, str]:
         path = Path(where).expanduser()
         return Local(path.parent), path.name
     scheme, _, path = where.partition("://")
+    path, mark, query = path.partition("?") if is_web(where) else (path, "", "")
     folder, _, name = path.rpartition("/")
-    return Remote(f"{scheme}://{folder}"), name
+    return Remote(f"{scheme}://{folder}{mark}{query}"), name
 
 
 @contextmanager

@@ -1,19 +1,27 @@
 """Published lists as text: from a folder, or fetched once from their authors, and always checked by content."""
 
+import base64
 import hashlib
 import http.client
 import os
+import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
 from ..errors import UserError
 from ..files import atomic
 from ..lists import class_names, parse, read
+from ..redaction import Redacted, redacted
 from ..sources.source import Source
+from ..sources.web import WEB, check, joined
 from .lists import Listing
 from .published import CLASSES, CLASSSETS, PUBLISHED, Published
+
+LONGEST = 1 << 26  # bytes of a list; the longest published one has 4 MB
 
 
 def listing(name: str, folder: Path | None, source: Source) -> Listing:
@@ -84,19 +92,43 @@ def _cached(published: Published) -> bytes:
     if cache.exists() and blob(text := cache.read_bytes()) == published.blob:
         return text
     mirror = os.environ.get("VIEWSTREAM_LISTS_URL")  # one folder for all lists, under our names
-    url = f"{mirror}/{file}" if mirror else f"{published.base}/{published.original or file}"
+    url = joined(mirror, file) if mirror else f"{published.base}/{published.original or file}"
     remedy = f"name a folder that has {file} with --lists DIR, or {published.remedy}"
     try:
-        with urllib.request.urlopen(url, timeout=30) as reply:
-            text = reply.read()
+        text = _fetched(url)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise UserError(f"cannot fetch {url} ({error}): {remedy}") from error
+        raise UserError(f"cannot fetch {url} ({redacted(str(error))}): {remedy}") from Redacted(error)
     if blob(text) != published.blob:
         raise UserError(f"{url} sent another file (git blob {blob(text)}, not {published.blob}): {remedy}")
     cache.parent.mkdir(parents=True, exist_ok=True)
     with atomic(cache) as output:
         output.write(text)
     return text
+
+
+def _fetched(url: str) -> bytes:
+    """What the server sends for an address, which may begin with a login. OSError if that is longer than any list."""
+    check(url)
+    address = urlsplit(url)
+    login, _, host = address.netloc.rpartition("@")
+    request = urllib.request.Request(address._replace(netloc=host).geturl())
+    if login:
+        encoded = base64.b64encode(unquote(login).encode()).decode()
+        request.add_unredirected_header("Authorization", f"Basic {encoded}")
+    with urllib.request.build_opener(_WebOnly).open(request, timeout=30) as reply:
+        text = reply.read(LONGEST + 1)
+    if len(text) > LONGEST:
+        raise OSError(f"the server sends more than {LONGEST:,} bytes")
+    return text
+
+
+class _WebOnly(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect from the web to another scheme, as ftp."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        if not newurl.startswith(WEB):
+            raise urllib.error.HTTPError(req.full_url, code, f"a redirect to {newurl}", headers, fp)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def blob(text: bytes) -> str:

@@ -145,3 +145,11 @@ def test_help_names_positional_words_choices_and_defaults(capsys):
     assert "DIR                   a folder, 100 % of it" in shown
     assert "--draw-subset [release|paper]" in shown
     assert "any text (pets)" in shown
+
+
+def test_the_traceback_of_a_fault_shows_no_password():
+    program = "import sys; from viewstream.shards.cli import run; run(lambda: {}['http://u:' + 'pw@h/a?sig=' + 'pw'])"
+    done = subprocess.run([sys.executable, "-c", program], text=True, capture_output=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.endswith("KeyError: 'http://***@h/a?***'\n")
+    assert "Traceback" in done.stderr

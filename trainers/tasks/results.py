@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...shards.files import append, atomic
+from ...shards.redaction import redacted
 from .options import Evaluation
 
 # Options that distinguish results of the same task and checkpoint.
@@ -72,7 +73,7 @@ def report(name: str, results: dict[str, float], options: Evaluation, facts: dic
             saved: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
             entry = entry_of(name, path, facts, saved)
             saved[entry] = {"evaluation": name, **numbers, **facts, "options": dataclasses.asdict(options)}
-            json.dump(saved, page, indent=1, default=str)
+            page.write(redacted(json.dumps(saved, indent=1, default=str)))
         print(f"written to {file} as {entry!r}")
         if log.exists():
             append(log, json.dumps({"evaluation": name, "checkpoint": path.name, **numbers, **facts}) + "\n")

@@ -14,6 +14,7 @@ from ...pipeline.batch import SampleReader
 from ...shards.errors import command
 from ...shards.files import atomic, writing
 from ...shards.manifest import Manifest
+from ...shards.redaction import redacted
 from ..checkpoints.manager import CheckpointManager
 from ..checkpoints.rules import followed
 from ..ranks import process_group, rank, shared, world_size
@@ -99,7 +100,7 @@ def _write_config(
     config["precision"] = precision.resolved(recipe, device)  # what the recipe's own word means here
     config["threads"] = threads.number
     with writing(folder / "config.json"), atomic(folder / "config.json", "w") as file:
-        json.dump(config, file, indent=1, default=str)
+        file.write(redacted(json.dumps(config, indent=1, default=str)))
 
 
 def _announce(recipe: Recipe, run: Run, data: Manifest, per_epoch: int, device: torch.device, threads: Threads) -> None:

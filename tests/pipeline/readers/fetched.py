@@ -2,6 +2,8 @@
 
 import hashlib
 
+import numpy as np
+
 from viewstream.pipeline.readers.fetch import RetryPolicy
 from viewstream.pipeline.readers.remote import open_remote
 from viewstream.pipeline.readers.remote_tar import AHEAD, RemoteTarReader
@@ -12,6 +14,12 @@ QUICK = RetryPolicy(pauses=(0.01, 0.02, 0.04), read_timeout=0.3)
 
 def opened(server, folder, limit=10**9, ahead=AHEAD):
     return RemoteTarReader(open_remote(server.url, folder, limit, QUICK), ahead, QUICK)
+
+
+def first_of(url, folder):
+    """A sample of the first tar of a set."""
+    reader = RemoteTarReader(open_remote(url, folder, retry=QUICK), retry=QUICK)
+    return reader.read(int(np.flatnonzero(reader.manifest.shard == 0)[0]))
 
 
 def assert_same(reader, manifest, rows=None):

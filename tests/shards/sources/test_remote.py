@@ -1,13 +1,18 @@
 """Sources at a URL: failing reads are tried again, other faults of a server are errors."""
 
 import io
+import traceback
 
 import pytest
 
+from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.errors import UserError
-from viewstream.shards.sources import remote
+from viewstream.shards.redaction import HIDDEN
+from viewstream.shards.sources import remote, web
 from viewstream.shards.sources.detect import open_source
+from viewstream.shards.sources.remote import Remote
 
+from ...guarded import MOST, QUERY, assert_no_secret, assert_no_secret_below, guarded
 from .server import Ranged, Whole
 
 
@@ -69,3 +74,71 @@ def test_an_index_page_leads_nowhere_else(serve, link):
 
     with pytest.raises(UserError, match="leads out of the source"):
         open_source(f"{serve(Listing)}/imagefolder", "train")
+
+
+@pytest.fixture
+def asking(packed, monkeypatch):
+    """A server of the packed folder that asks for a login and a token."""
+    monkeypatch.setattr(remote, "PAUSES", ())
+    with guarded(packed[0]) as server:
+        yield server
+
+
+@pytest.mark.parametrize("kind", ["imagefolder", "webdataset", "parquet", "tsv", "list"])
+def test_a_source_that_asks_for_login_and_token_is_built_and_nothing_shows_them(
+    asking, packed, tmp_path, monkeypatch, capfd, kind
+):
+    monkeypatch.chdir(tmp_path)  # the set has the name that it gets by itself
+    source = asking.url + "/" + packed[1][kind].replace("#", "%23") + QUERY
+    more = {"source_type": "list"} if kind == "list" else {}
+    if kind == "imagefolder":
+        lost = open_source(source, "train")
+        asking.faults = {lost.paths[0].rpartition("/")[2]: "500"}
+    made = build(BuildOptions(source=source, workers=1, on_error="skip", **more))
+    assert len(made.info.report["skipped"]) == (kind == "imagefolder")
+    assert HIDDEN in str(made.info.report) or kind != "imagefolder"
+    assert_no_secret(made.info, made.root, *capfd.readouterr())
+    assert_no_secret_below(tmp_path)
+
+
+@pytest.mark.parametrize("fault", ["401", "403", "500", f"gopher://h/{QUERY}"])
+def test_no_fault_of_a_source_shows_login_or_token(asking, fault):
+    files = Remote(f"{asking.url}/webdataset{QUERY}")
+    assert_no_secret(files, files.show("a.tar"), files.inside("b").show())
+    asking.faults = {"a.tar": fault, "": fault}
+    for read in (
+        lambda: files.read("a.tar"),
+        lambda: files.read("a.tar", 0, 512),
+        lambda: files.size("a.tar"),
+        lambda: files.open("a.tar").read(),
+    ):
+        with pytest.raises(OSError, match=r"127\.0\.0\.1") as caught:
+            read()
+        assert_no_secret(*traceback.format_exception(caught.value))
+    with pytest.raises(UserError) as caught:
+        open_source(f"{asking.url}/nowhere{QUERY}", "train")
+    assert_no_secret(*traceback.format_exception(caught.value))
+
+
+def test_a_body_without_end_stops_at_the_range_or_at_a_limit(packed, monkeypatch):
+    monkeypatch.setattr(remote, "PAUSES", ())
+    monkeypatch.setattr(web, "WHOLE", 1 << 20)
+    with guarded(packed[0], ask=False) as server:
+        files = Remote(server.open)
+        server.faults = dict.fromkeys(("a.jpg", "folder"), "endless")
+        with pytest.raises(OSError, match=r"a\.jpg: ClientPayloadError: the server sends more than 512 bytes"):
+            files.read("a.jpg", 100, 512)
+        with pytest.raises(OSError, match="the server sends more than 1,048,576 bytes"):
+            files.read("a.jpg")
+        with pytest.raises(OSError, match="the server sends more than 1,048,576 bytes"):
+            files.entries("folder")
+        assert server.sent < 1 << 25 < MOST
+
+
+@pytest.mark.parametrize("scheme", ["file", "ftp", "gopher"])
+def test_a_redirect_to_another_scheme_is_refused(packed, monkeypatch, scheme):
+    monkeypatch.setattr(remote, "PAUSES", ())
+    with guarded(packed[0], ask=False) as server:
+        server.faults = {"a.jpg": f"{scheme}:///etc/hostname"}
+        with pytest.raises(OSError, match=f"a.jpg: NonHttpUrlRedirectClientError: .*{scheme}"):
+            Remote(server.open).read("a.jpg")

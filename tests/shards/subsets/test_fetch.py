@@ -4,16 +4,20 @@ import gzip
 import hashlib
 import http.server
 import threading
+import traceback
 from types import SimpleNamespace
 
 import pytest
 
 from viewstream.shards.errors import UserError
 from viewstream.shards.lists import parse
+from viewstream.shards.redaction import HIDDEN
 from viewstream.shards.sources.source import Source
+from viewstream.shards.subsets import fetch
 from viewstream.shards.subsets.fetch import blob, class_listing, listing, text_of
 from viewstream.shards.subsets.published import CLASSES, CLASSSETS, PUBLISHED
 
+from ...guarded import MOST, QUERY, assert_no_secret, assert_no_secret_below, guarded
 from .named import named
 
 WNIDS = [f"n{c:08d}" for c in range(CLASSES)]
@@ -119,6 +123,41 @@ def test_a_failed_fetch_names_both_remedies(small_list, server, monkeypatch, tmp
     with pytest.raises(UserError, match=r"cannot fetch.*--lists DIR.*--split val"):
         text_of(PUBLISHED["lt-test"], None)
     assert not list((tmp_path / "cache").rglob("*.txt*"))
+
+
+def test_a_list_that_asks_for_login_and_token_is_fetched_and_no_error_shows_them(small_list, tmp_path, monkeypatch):
+    (tmp_path / small_list.file).write_bytes(TEXT)
+    with guarded(tmp_path) as server:
+        monkeypatch.setenv("VIEWSTREAM_LISTS_URL", f"{server.url}{QUERY}")
+        for kind in ("500", f"ftp://h/{QUERY}"):
+            server.faults = {small_list.file: kind}
+            with pytest.raises(UserError, match="cannot fetch") as caught:
+                listing("lt6", None, NAMED)
+            assert HIDDEN in str(caught.value)
+            assert_no_secret(*traceback.format_exception(caught.value))
+        server.faults = {}
+        assert listing("lt6", None, NAMED).sha256 == hashlib.sha256(TEXT).hexdigest()
+    assert_no_secret_below(tmp_path / "cache")
+
+
+def test_a_list_without_end_stops_at_a_limit(small_list, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetch, "LONGEST", 1 << 20)
+    with guarded(tmp_path, ask=False) as server:
+        monkeypatch.setenv("VIEWSTREAM_LISTS_URL", server.open)
+        server.faults = {small_list.file: "endless"}
+        with pytest.raises(UserError, match="the server sends more than 1,048,576 bytes"):
+            listing("lt6", None, NAMED)
+        assert server.sent < 1 << 24 < MOST
+
+
+@pytest.mark.parametrize("scheme", ["file", "ftp", "gopher"])
+def test_a_list_that_moved_to_another_scheme_is_refused(small_list, tmp_path, monkeypatch, scheme):
+    (tmp_path / small_list.file).write_bytes(TEXT)
+    with guarded(tmp_path, ask=False) as server:
+        monkeypatch.setenv("VIEWSTREAM_LISTS_URL", server.open)
+        server.faults = {small_list.file: f"{scheme}://{tmp_path}/{small_list.file}"}
+        with pytest.raises(UserError, match=rf"cannot fetch .*302.*{scheme}://"):
+            listing("lt6", None, NAMED)
 
 
 def test_a_list_for_other_classes_is_refused_with_a_remedy(small_list, tmp_path):

@@ -1,0 +1,58 @@
+"""Web servers through fsspec: a body is read up to a limit, because it may be without end."""
+
+import re
+from collections.abc import AsyncIterator
+from functools import cache
+from typing import Any
+
+from ..errors import UserError, needs
+
+WEB = ("http://", "https://")
+ADDRESS = re.compile(r"https?://([^/?#]*@)?(\[[^]]*\]|[^/?#:]*)(:\d*)?([/?#].*)?", re.DOTALL)
+WHOLE = 1 << 30  # bytes of a file that is read at once, not in ranges: no image and no list is larger
+
+
+def is_web(url: str) -> bool:
+    """Whether a web server has it."""
+    return url.startswith(WEB)
+
+
+def check(url: str) -> None:
+    """UserError for an address of a web server that libraries would read otherwise, and show parts of its password."""
+    if is_web(url) and not ADDRESS.fullmatch(url):
+        raise UserError(f"{url} is no address: write / ? and # in a password as %2F %3F and %23")
+
+
+def joined(url: str, path: str) -> str:
+    """The address of a file or folder below the one at `url`, whose query comes last."""
+    folder, mark, query = url.partition("?")
+    return f"{folder.rstrip('/')}/{path}{mark}{query}"
+
+
+async def session(**options: Any) -> Any:
+    """A session of aiohttp, for fsspec, which gives its options; its answers end at a limit."""
+    return needs("aiohttp").ClientSession(response_class=_limited(), **options)
+
+
+@cache
+def _limited() -> Any:
+    aiohttp = needs("aiohttp")
+
+    class Limited(aiohttp.ClientResponse):
+        """An answer whose body has at most the bytes of the range that was asked for, or WHOLE."""
+
+        async def read(self) -> bytes:
+            if self._body is None:
+                self._body = b"" if self.status >= 400 else b"".join([piece async for piece in self._pieces()])
+            return self._body
+
+        async def _pieces(self) -> AsyncIterator[bytes]:
+            asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.request_info.headers.get("Range", ""))
+            limit = int(asked[2]) - int(asked[1]) + 1 if asked else WHOLE
+            left = limit
+            async for piece in self.content.iter_any():
+                if (left := left - len(piece)) < 0:
+                    raise aiohttp.ClientPayloadError(f"the server sends more than {limit:,} bytes")
+                yield piece
+
+    return Limited
