@@ -72,7 +72,11 @@ def run(main: Callable[[], None]) -> NoReturn:
     Once the reader of a pipe is gone (`| head`), it ends quietly with code 141, as programs do that SIGPIPE ends.
     VIEWSTREAM_TRACE=1 shows where an error was raised.
     """
-    code, words = outcome(main)
+    conclude(*outcome(main))
+
+
+def conclude(code: int, words: str) -> NoReturn:
+    """End the program with an exit code and its last words, which go where the launcher of several ranks looks too."""
     if several := int(os.environ.get("WORLD_SIZE", "1")) > 1:
         words = words.replace("error", f"error on rank {os.environ['RANK']}", 1)
     if several and code:
