@@ -11,8 +11,17 @@ import sys
 from viewstream.shards.cli import run
 from viewstream.shards.errors import UserError
 
+ABOUT = """torchrun for train.py and evaluate.py, which ends in one line where they do.
+
+  python trainers/torchrun.py --nnodes 2 --node-rank 0 --nproc-per-node 8 --master-addr HOST trainers/train.py ...
+
+The options before the program are those of `torchrun --help`."""
+
 
 def main() -> None:
+    if sys.argv[1:] in ([], ["-h"], ["--help"]):
+        print(ABOUT)
+        return
     from torch.distributed import run as torchrun
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError

@@ -14,9 +14,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch.distributed.rendezvous import rendezvous
@@ -40,6 +41,7 @@ class Beat(NamedTuple):
     idle: int = 0
     doing: str = ""
     state: str = "works"  # later `left`, or `dumped` and `ends`
+    gone: Sequence[int] = ()  # the ranks that it misses
 
 
 class Watchdog:
@@ -100,8 +102,9 @@ class Watchdog:
 
     @property
     def gone(self) -> list[int]:
-        """The ranks that are silent."""
-        return [rank for rank, turns in self.silent.items() if turns >= TURNS]
+        """The ranks that are silent for this rank or for another one."""
+        missed = {rank for beat in self.beats.values() for rank in beat.gone}
+        return [rank for rank, turns in self.silent.items() if turns >= TURNS or rank in missed]
 
     @property
     def hangs(self) -> bool:
@@ -115,25 +118,25 @@ class Watchdog:
         left theirs."""
         gone = self.gone
         _dump(self.rank)
-        self._beat(state="dumped")
-        others = [rank for rank, beat in self.beats.items() if rank not in (*gone, self.rank) and beat.state != "left"]
-        if self.rank < min(others, default=self.rank + 1):
-            self._wait(others, ("dumped", "left"), turns=2)  # in two turns every rank has looked once
-            words = self.words(gone)
-            self._beat(state="ends")
-            end(CODE, f"error: {words}")
-        self._wait(others[:1], ("ends",), turns=4)
-        time.sleep(PATIENCE)  # its launcher ends this process too
-        os._exit(CODE)
+        self._beat(state="dumped", gone=gone)
+        here = [rank for rank, beat in self.beats.items() if rank not in gone and beat.state != "left"]
+        first = min(here, default=self.rank)
+        if first != self.rank and self._wait([first], ("ends",), turns=4):
+            time.sleep(PATIENCE)  # its launcher ends this process too
+            os._exit(CODE)
+        self._wait(here, ("dumped", "left"), turns=2)  # in two turns every rank has looked once
+        self._beat(state="ends")
+        end(CODE, f"error: {self.words(gone)}")
 
-    def _wait(self, ranks: list[int], states: tuple[str, ...], turns: int) -> None:
-        """Until all `ranks` are in one of `states`, for some turns at most."""
+    def _wait(self, ranks: list[int], states: tuple[str, ...], turns: int) -> bool:
+        """Whether all `ranks` are in one of `states` within some turns."""
         since = time.monotonic()
         while self.store and time.monotonic() - since < turns * self.turn + PATIENCE:
             self._listen()
             if all(self.beats[rank].state in states for rank in ranks):
-                return
+                return True
             time.sleep(min(self.turn, 1.0))
+        return False
 
     def words(self, gone: list[int]) -> str:
         """The hang in one line."""
@@ -195,8 +198,14 @@ def _dump(rank: int) -> None:
         text = f"rank {rank}, at {progress.doing or 'its beginning or end'}:\n{file.read().decode()}"
     sys.stderr.write(f"\n{text}\n")
     sys.stderr.flush()
-    folder = progress.folder
-    if folder:
-        write = threading.Thread(target=(folder / f"stacks-rank-{rank}.txt").write_text, args=(text,), daemon=True)
+    if progress.folder:
+        write = threading.Thread(target=_keep, args=(progress.folder / f"stacks-rank-{rank}.txt", text), daemon=True)
         write.start()
         write.join(PATIENCE)
+
+
+def _keep(path: Path, text: str) -> None:
+    try:
+        path.write_text(text)
+    except OSError as error:
+        print(f"note: {path} cannot be written ({error.strerror})", file=sys.stderr)

@@ -118,6 +118,15 @@ def test_the_odd_rank_is_named_first():
     assert dog.words([2]).startswith("rank 2 has been silent for 600 s (stopped, or gone): ranks 0, 1, 3 at step 5; ")
 
 
+def test_ranks_miss_what_one_of_them_misses():
+    """So they agree on who speaks, whichever looks first."""
+    dog = Watchdog(seconds=600)
+    dog.silent = dict.fromkeys(range(3), 0)
+    dog.beats = {0: Beat(5, 3, "step 5"), 1: Beat(9, 4, "step 5"), 2: Beat(9, 4, "step 5", "dumped", [0])}
+    assert dog.hangs
+    assert dog.gone == [0]
+
+
 def test_a_rank_that_has_left_is_not_missed():
     dog = Watchdog(seconds=600)
     dog.beats = {0: Beat(9, 3, "step 5"), 1: Beat(7, 0, "", "left")}

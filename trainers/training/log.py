@@ -33,6 +33,7 @@ class Log:
 
     def __init__(self, folder: Path, steps: range, *, batch: int, every: int, loggers: tuple[MetricLogger, ...] = ()):
         self.folder, self.every, self.batch, self.stop, self.stopped = folder, every, batch, False, False
+        self.failed = False
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)  # of a rank on another machine
             self._own = _lines(folder / f"rank-{rank()}.log")
@@ -46,22 +47,22 @@ class Log:
         """Write a line into this rank's own file."""
         self._append(self._own, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}")
 
-    def step(self, step: int, epoch: int, lr: float, taken: Taken, *, write: bool = False) -> bool:
+    def step(self, step: int, epoch: int, lr: float, taken: Taken, *, write: bool = False) -> None:
         """Count an optimizer step, numbered from 1; write a line every `every` steps, and always if `write`.
 
-        Returns whether all is well: False, instead of a line, if a loss or gradient of `interval` is not finite on some
-        rank. So a checkpoint may follow a line.
+        If a loss or gradient of `interval` is not finite on some rank, `failed` is set on all, and no line is written.
+        So a checkpoint may follow a line.
         """
         self._count(taken)
         if step % self.every and not write:
-            return True
+            return
         progress.at(f"the log line of step {step}, which waits for the device and all ranks")
         means = self._average(("loss", *taken.stats, "gradient"))
-        if not math.isfinite(means["loss"] + means.pop("gradient")):
-            return False
+        self.failed = not math.isfinite(means["loss"] + means.pop("gradient"))
+        if self.failed:
+            return
         self._write(step, epoch, lr, means)
         self._begin_interval()
-        return True
 
     def note(self, step: int, epoch: int, values: dict[str, float]) -> None:
         """Write a separate line for `values` measured between epochs; the time since the last line is not counted."""

@@ -63,7 +63,8 @@ def train(
             if not step % per_epoch and epoch + 1 < recipe.epochs:  # the next epoch is read during the save
                 batches.close()  # a reader serves one epoch at a time
                 batches = _timed(loader, epoch + 1, 0, log)
-            if not log.step(step, epoch, stepper.lr(step - 1), taken, write=saving):
+            log.step(step, epoch, stepper.lr(step - 1), taken, write=saving)
+            if log.failed:
                 checkpoints.finish()
                 raise UserError(report(checkpoints.folder, log.interval, step, stepper.lr, epoch))
             if log.stopped:
