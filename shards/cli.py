@@ -76,7 +76,11 @@ def run(main: Callable[[], None]) -> NoReturn:
     VIEWSTREAM_TRACE=1 shows where an error was raised.
     """
     sys.excepthook = _show
-    code, words = outcome(main)
+    conclude(*outcome(main))
+
+
+def conclude(code: int, words: str) -> NoReturn:
+    """End the program with an exit code and its last words, which go where the launcher of several ranks looks too."""
     if several := int(os.environ.get("WORLD_SIZE", "1")) > 1:
         words = words.replace("error", f"error on rank {os.environ['RANK']}", 1)
     if several and code:

@@ -15,14 +15,15 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from ..shards.cli import outcome
+from ..shards.cli import conclude, outcome
 from ..shards.engine import follow_parent
 from ..shards.errors import UserError
 from ..shards.redaction import redacted
 
 STORE = "VIEWSTREAM_STORE"  # the variable that names the file
+_to_launcher: list[Connection] = []  # of a rank that `launch` has started: the pipe of its last words
 
 
 def launch(work: Callable[..., Any], *arguments: Any, ranks: int) -> None:
@@ -68,6 +69,7 @@ def _start(task: bytes, rank: int, ranks: int, store: Path) -> dict[Any, BasePro
 
 def _rank(task: bytes, words: Connection, environment: dict[str, str]) -> None:
     """The life of one rank."""
+    _to_launcher.append(words)
     os.setpgrp()  # so that Ctrl-C arrives once, from the process that started this one
     signal.signal(signal.SIGINT, signal.default_int_handler)
     multiprocessing.set_start_method(None, force=True)  # locks of spawned processes outlive a kill, with a warning
@@ -85,8 +87,18 @@ def _rank(task: bytes, words: Connection, environment: dict[str, str]) -> None:
     except BaseException:
         code, last = 1, redacted(traceback.format_exc().rstrip())
     if code:
-        words.send((code, last))
+        end(code, last)
+
+
+def end(code: int, words: str) -> NoReturn:
+    """End this process, from any of its threads, and with it the job: `code` is an error, `words` come last."""
+    for pipe in _to_launcher:
+        pipe.send((code, words))
         follow_parent()  # it ends all ranks at once: none sees that another is gone and adds an error of its own
+    try:
+        conclude(code, words)
+    finally:
+        os._exit(code)  # the main thread may be what hangs
 
 
 def _first_failure(ranks: dict[Any, BaseProcess]) -> tuple[int, str]:

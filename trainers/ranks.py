@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..shards.errors import UserError
 from .launch import STORE
+from .watchdog import time_out, watched
 
 SHARED = 48  # bits of a seed
 _all_gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor  # its name before torch 2.14
@@ -31,9 +32,9 @@ def own_seed(seed: int) -> int:
 
 
 @contextmanager
-def process_group(device: str = "auto") -> Iterator[torch.device]:
-    """Yield the device of this process; if several were started, inside a process group (nccl on GPUs, gloo on
-    CPUs)."""
+def process_group(device: str = "auto", watchdog: int = 0) -> Iterator[torch.device]:
+    """Yield the device of this process; if several were started, inside a process group (nccl on GPUs, gloo on CPUs).
+    `watchdog`: seconds after which a job that hangs is ended; 0: never."""
     kind = device if device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if kind == "cuda" and local >= torch.cuda.device_count():
@@ -47,11 +48,14 @@ def process_group(device: str = "auto") -> Iterator[torch.device]:
     if dist.is_initialized():  # a probe trains within an evaluation
         yield chosen
         return
-    if (size := int(os.environ.get("WORLD_SIZE", "1"))) > 1:
-        backend, bound = ("nccl", chosen) if kind == "cuda" else ("gloo", None)
-        meeting = {"init_method": os.environ.get(STORE), "world_size": size, "rank": int(os.environ["RANK"])}
-        dist.init_process_group(backend, **meeting, device_id=bound)
-    yield chosen
+    size, number = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    with watched(watchdog, number, size) as begin:
+        if size > 1:
+            backend, bound = ("nccl", chosen) if kind == "cuda" else ("gloo", None)
+            meeting = {"init_method": os.environ.get(STORE), "world_size": size, "rank": number}
+            dist.init_process_group(backend, **meeting, timeout=time_out(watchdog), device_id=bound)
+        begin()  # all ranks are there
+        yield chosen
     if dist.is_initialized():  # not after an error: peers may be inside a collective, and nccl would wait for them
         dist.destroy_process_group()
 

@@ -142,17 +142,21 @@ def test_under_torchrun_the_words_of_the_program_are_the_last(program, words, tm
 
 
 @pytest.mark.full
-def test_ctrl_c_saves_a_run_of_two_ranks_before_they_end(words, tmp_path):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_a_signal_saves_a_run_of_two_ranks_before_they_end_with_one_line(words, tmp_path, number, code):
     out = tmp_path / "run"
     command = [sys.executable, *words("moco", "--out", out, "--epochs", 500, "--ranks", 2)]
-    process = subprocess.Popen(list(map(str, command)), cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(list(map(str, command)), cwd=ROOT, start_new_session=True, **pipes)
     try:
         while not (out / "log.jsonl").exists() or not rows(out):
             assert process.poll() is None, process.communicate()
             time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-        process.communicate(timeout=120)
+        os.killpg(process.pid, number)  # as a terminal does, and a scheduler
+        output, errors = process.communicate(timeout=120)
     finally:
         process.kill()
-    assert process.returncode == 130
+    assert process.returncode == code, errors
+    assert output.splitlines()[-1].endswith("--resume auto continues")
+    assert "Traceback" not in errors
     assert torch.load(out / "last.pt", weights_only=True)["step"] == rows(out)[-1]["step"]

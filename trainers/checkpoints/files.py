@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...shards.errors import UserError, needs
 from ...shards.files import atomic, digest_of, partial_path
+from ..marks import progress
 
 State = dict[str, Tensor]  # entries of a network by name
 
@@ -73,12 +74,23 @@ def _obstacle(start: bytes, error: Exception) -> str:
 def save(content: Any, file: IO[bytes]) -> None:
     """Write what torch.save writes. OSError if the file system refuses, which torch shows as an error of its own."""
     try:
-        torch.save(content, file)
+        torch.save(content, _Marked(file))  # pyright: ignore[reportArgumentType]
     except RuntimeError as error:
         cause = error.__context__
         if isinstance(cause, OSError):
             raise OSError(cause.errno, cause.strerror) from error
         raise
+
+
+class _Marked:
+    """A file whose writes are marks, so that a slow disk is no hang."""
+
+    def __init__(self, file: IO[bytes]):
+        self.flush, self._file = file.flush, file
+
+    def write(self, data: bytes) -> int:
+        progress.moved()
+        return self._file.write(data)
 
 
 def from_before(folder: Path) -> str:

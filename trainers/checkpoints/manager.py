@@ -12,8 +12,9 @@ import torch
 
 from ...shards.errors import UserError
 from ...shards.files import atomic, writing
+from ..marks import progress
 from ..methods.method import Method
-from ..ranks import gather, rank, world_size
+from ..ranks import gather, rank, shared, world_size
 from .files import from_before, link, save
 from .restore import load_all, read
 from .rules import VERSIONS, kept, note_older_rules
@@ -27,6 +28,8 @@ from .same import (
 )
 from .snapshot import Snapshot, Snapshots
 from .writer import Writer
+
+TOGETHER = 1.0  # seconds in which a rank may be alone with a disk
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,7 @@ class CheckpointManager:
 
         UserError, on every rank, if the weights are not finite: the loss was checked before the step that made them.
         UserError too if the checkpoint before could not be written."""
+        progress.at(f"the checkpoint of step {step}")
         self.finish()  # its memory is used again
         if not torch.stack([p.detach().sum() for p in self.state.method.parameters()]).isfinite().all():
             raise UserError(f"the weights are not finite after step {step}: lower --lr{from_before(self.folder)}")
@@ -111,7 +115,9 @@ class CheckpointManager:
             self._writer.start(partial(self._write, self._snapshots.take(self._content(step)), step, improved))
 
     def finish(self) -> None:
-        """Wait until the last checkpoint is on disk. UserError if it cannot be written."""
+        """Wait, all ranks together, until the last checkpoint is on disk. UserError if it cannot be written."""
+        while shared("" if self._writer.idle(TOGETHER) else "writes"):
+            pass  # the other ranks do not wait for a slow disk in a collective, whose time is limited
         self._writer.finish()
 
     def _write(self, snapshot: Snapshot, step: int, improved: bool) -> None:

@@ -16,6 +16,10 @@ class Writer:
         self.finish()
         self._task = self._thread.submit(task)
 
+    def idle(self, seconds: float) -> bool:
+        """Whether the task, if there is one, ends within `seconds`."""
+        return not self._task or not wait([self._task], seconds).not_done
+
     def finish(self) -> None:
         """Wait until the task has ended; raise its error, once."""
         if self._task:

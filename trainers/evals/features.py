@@ -1,9 +1,12 @@
 """Features of a whole data set: a network applied to a loader, each image exactly once over all ranks."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
-from ...pipeline.batch import Loader
+from ...pipeline.batch import Batch, Loader
+from ..marks import progress
 from ..precision import without_tf32
 from ..ranks import complete, gather
 from .checks import require_finite
@@ -29,7 +32,7 @@ def view_features(
     device = next(net.parameters()).device
     cast = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
     x, y = torch.zeros(samples, views, 0, device=device), torch.zeros(samples, dtype=torch.long, device=device)
-    for batch in loader.epoch(0):
+    for batch in _marked(loader):
         index = batch.index.to(device)
         y[index] = batch.target.to(device)
         if not len(index):  # a rank's share of the last batch may be empty
@@ -40,10 +43,20 @@ def view_features(
             if not x.shape[2]:
                 x = x.new_zeros(samples, views, rows.shape[1])  # in place, since several copies may not fit
             x[index, number] = rows.float()
+    progress.at("the features of all ranks")
     width = int(gather(torch.tensor([x.shape[2]], device=device)).max())
     if x.shape[2] < width:  # of a rank without any image
         x = x.new_zeros(samples, views, width)
     complete(x)
     complete(y)
+    progress.rest()  # what is computed from them may take long
     require_finite(x.flatten(1), dtype=dtype)  # of all ranks, so that all of them stop
     return x.unbind(dim=1), y
+
+
+def _marked(loader: Loader) -> Iterator[Batch]:
+    """The batches of an evaluation, each a mark."""
+    progress.at("the loader's first batch of images to evaluate")
+    for number, batch in enumerate(loader.epoch(0), 1):
+        progress.at(f"batch {number} of the images to evaluate")
+        yield batch

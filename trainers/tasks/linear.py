@@ -44,6 +44,7 @@ def measure(options: Linear, model: EvaluatedModel) -> Results:
         eval_every=options.eval_every or TESTED_EVERY.get(options.name, 1),
         on_error=options.on_error,
         threads=options.threads,
+        watchdog=options.watchdog,
     )
     last = pretrain(recipe, run) / "last.pt"
     steps = len(training_plan(recipe, train)) // recipe.accumulate * recipe.epochs

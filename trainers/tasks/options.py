@@ -30,6 +30,7 @@ class Evaluation(Loading):
     ] = "fp32"
     device: Annotated[Literal["auto", "cuda", "cpu"], "auto: a GPU if there is one"] = "auto"
     threads: Annotated[int | Literal["auto"], "torch's threads; auto: the cores, divided by the ranks", 1] = "auto"
+    watchdog: Annotated[int, "seconds without progress after which a job that hangs is ended; 0: never", 0] = 600
 
 
 @dataclass(frozen=True, kw_only=True)

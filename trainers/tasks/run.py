@@ -1,8 +1,10 @@
 """One evaluation, from options to results."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from ..marks import progress
 from ..precision import without_tf32
 from ..ranks import process_group, rank
 from ..threads import all_cores, asked, taken
@@ -27,7 +29,8 @@ def evaluate(options: Evaluation) -> dict[str, float]:
     """Run the evaluation and return its numbers; rank 0 prints them and adds them to results.json."""
     name = next(name for name, task in TASKS.items() if type(options) is task)
     threads = asked(options.threads) or all_cores()
-    with process_group(options.device) as device, without_tf32(), taken(threads):
+    with process_group(options.device, options.watchdog) as device, without_tf32(), taken(threads):
+        progress.folder = Path(options.checkpoint).parent
         model = EvaluatedModel(options, device)
         if not rank():
             print(f"precision: {options.precision}, TF32 off")

@@ -6,6 +6,7 @@ from torch import nn
 
 from ...augment.renderers import compiler
 from ...shards.errors import UserError
+from ..marks import progress
 from ..nets.encoder import Encoder
 from .options import Run
 
@@ -37,6 +38,7 @@ def compile_encoders(method: nn.Module) -> None:
     before is forgotten: all networks share the eight graphs that torch makes of one function before it gives up.
     """
     torch.compiler.reset()
+    progress.spare_compiling()
     if hasattr(functorch, "backward_pass_autocast"):
         functorch.backward_pass_autocast = "off"  # the loop runs the backward outside of autocast
     for net in method.modules():

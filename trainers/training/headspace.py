@@ -41,7 +41,7 @@ def profile(recipe: Recipe, run: Run) -> Headspace:
     if run.trace:
         _writable(Path(run.trace))
     kernels.reserve_workspace(run)
-    with process_group(run.device) as device, kernels.kernels(run, device):
+    with process_group(run.device, run.watchdog) as device, kernels.kernels(run, device):
         compiles, data = compiling.compiled(run, device), run.training()
         errors = device_errors(recipe, device, None, partial(setup.takes_parts, recipe, data, None))
         with errors, closing(setup.training_loader(recipe, run, data, device)) as loader:

@@ -14,10 +14,11 @@ import torch.distributed as dist
 from torch import Tensor
 from tqdm import tqdm
 
-from ...shards.errors import UserError
 from ...shards.files import atomic, writing
 from ..checkpoints.files import from_before
+from ..marks import progress
 from ..ranks import rank, world_size
+from .failure import Taken
 from .loggers import MetricLogger
 
 
@@ -32,6 +33,7 @@ class Log:
 
     def __init__(self, folder: Path, steps: range, *, batch: int, every: int, loggers: tuple[MetricLogger, ...] = ()):
         self.folder, self.every, self.batch, self.stop, self.stopped = folder, every, batch, False, False
+        self.failed = False
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)  # of a rank on another machine
             self._own = _lines(folder / f"rank-{rank()}.log")
@@ -47,22 +49,20 @@ class Log:
         """Write a line into this rank's own file."""
         self._append(self._own, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}")
 
-    def step(
-        self, step: int, epoch: int, lr: float, loss: Tensor, stats: dict[str, Tensor], *, write: bool = False
-    ) -> None:
+    def step(self, step: int, epoch: int, lr: float, taken: Taken, *, write: bool = False) -> None:
         """Count an optimizer step, numbered from 1; write a line every `every` steps, and always if `write`.
 
-        UserError if the average loss of a line is not finite. So a checkpoint may follow a line.
+        If a loss or gradient of `interval` is not finite on some rank, `failed` is set on all, and no line is written.
+        So a checkpoint may follow a line.
         """
-        self._count((loss, *stats.values()))
+        self._count(taken)
         if step % self.every and not write:
             return
-        means = self._average(("loss", *stats))
-        if not math.isfinite(means["loss"]):
-            raise UserError(
-                f"the loss is {means['loss']} by step {step} (epoch {epoch}, lr {lr:.3g}): "
-                f"lower --lr{from_before(self.folder)}"
-            )
+        progress.at(f"the log line of step {step}, which waits for the device and all ranks")
+        means = self._average(("loss", *taken.stats, "gradient"))
+        self.failed = not math.isfinite(means["loss"] + means.pop("gradient"))
+        if self.failed:
+            return
         self._write(step, epoch, lr, means)
         self._begin_interval()
 
@@ -92,9 +92,12 @@ class Log:
     def _begin_interval(self) -> None:
         self.waited, self.steps, self.since = 0.0, 0, time.perf_counter()
         self._sum: Tensor | float = 0.0
+        self.interval: list[Taken] = []  # the steps since the last line
 
-    def _count(self, values: tuple[Tensor, ...]) -> None:
+    def _count(self, taken: Taken) -> None:
         """Add a step's scalars to the sums of the interval, on the device."""
+        self.interval.append(taken._replace(stats={}))  # which may hold what a backward needs
+        values = (taken.loss, *taken.stats.values(), taken.gradient)
         self.steps += 1
         self._bar.update(1)
         self._sum = torch.stack([v.detach().float() for v in values]) + self._sum

@@ -14,12 +14,15 @@ from torch.nn.parallel import DistributedDataParallel
 from ...augment.draw import hashed
 from ...pipeline.batch import Batch, Loader
 from ...shards.engine import begun
+from ...shards.errors import UserError
 from ...shards.keyed import Purpose
 from ..checkpoints.manager import CheckpointManager, TrainState
+from ..marks import progress
 from ..methods.method import Now, Stats
 from ..nets.dropout import begin_step
 from ..ranks import own_seed
 from ..recipes.options import Recipe
+from .failure import Taken, magnitude, report
 from .log import Log
 from .optim import schedule
 from .precision import precision
@@ -54,13 +57,16 @@ def train(
     batches = _timed(loader, step // per_epoch, step % per_epoch * recipe.accumulate, log)
     for epoch in range(step // per_epoch, recipe.epochs):
         for _ in range(step % per_epoch, per_epoch):
-            loss, stats = stepper.step(step, batches)
+            taken = stepper.step(step, batches)
             step += 1
             saving = checkpoints.due(step)
             if not step % per_epoch and epoch + 1 < recipe.epochs:  # the next epoch is read during the save
                 batches.close()  # a reader serves one epoch at a time
                 batches = _timed(loader, epoch + 1, 0, log)
-            log.step(step, epoch, stepper.lr(step - 1), loss, stats, write=saving)
+            log.step(step, epoch, stepper.lr(step - 1), taken, write=saving)
+            if log.failed:
+                checkpoints.finish()
+                raise UserError(report(checkpoints.folder, log.interval, step, stepper.lr, epoch))
             if log.stopped:
                 checkpoints.save(step)
                 return step
@@ -90,6 +96,7 @@ class Stepper:
         if dist.is_initialized():
             # Gradients are views of the buckets that are exchanged, which takes their memory once instead of twice.
             self.net = _arranged(DistributedDataParallel(state.method, gradient_as_bucket_view=True, **_NO_BUFFERS))
+        self.parameters = [p for p in state.method.parameters() if p.requires_grad]
         dtype = precision(recipe, state.device)
         self.cast = torch.autocast(state.device.type, dtype, enabled=dtype != torch.float32)
 
@@ -100,14 +107,15 @@ class Stepper:
             return
         batches = loader.epoch(-1)
         for step in range(-count, 0):
+            progress.at("batches that fill the queue")
             batch = next(batches)  # views are rendered in fp32: outside of autocast
             begin_step(self.method, self.recipe.seed, step)
             with torch.no_grad(), self.cast:
                 self.method.fill(batch, Now(step, self.total, self.recipe.seed))
         batches.close()  # pyright: ignore
 
-    def step(self, step: int, batches: Iterator[Batch]) -> tuple[Tensor, Stats]:
-        """Take step `step`, counted from 0, with the next `accumulate` batches: their mean loss, and the last stats."""
+    def step(self, step: int, batches: Iterator[Batch]) -> Taken:
+        """Take step `step`, counted from 0, with the next `accumulate` batches."""
         now, optimizer, scaler = Now(step, self.total, self.recipe.seed), self.state.optimizer, self.state.scaler
         for group in optimizer.param_groups:
             group["lr"] = self.lr(step)
@@ -115,24 +123,30 @@ class Stepper:
         begin_step(self.method, now.seed, step)
         self.method.before_step(now)
         optimizer.zero_grad(set_to_none=True)
-        losses, stats = [], {}
+        losses, stats, ids = [], {}, []
         for part in range(self.recipe.accumulate):
-            loss, stats = self._backward(batches, now, sync=part + 1 == self.recipe.accumulate)
+            loss, stats, index = self._backward(batches, now, sync=part + 1 == self.recipe.accumulate)
             losses.append(loss)
+            ids.append(index)
+        loss = torch.stack(losses).mean()
+        # A scaler skips the step of a gradient that overflows, and scales less from there on: that is no failure.
+        gradient = torch.zeros_like(loss) if scaler.is_enabled() else magnitude(self.parameters)
         scaler.step(optimizer)
         scaler.update()
         self.method.after_step(now)
-        return torch.stack(losses).mean(), stats
+        return Taken(loss, stats, gradient, tuple(ids))
 
-    def _backward(self, batches: Iterator[Batch], now: Now, *, sync: bool) -> tuple[Tensor, Stats]:
-        """Add the gradients of the next batch; `sync`: exchange the sum with the other ranks."""
+    def _backward(self, batches: Iterator[Batch], now: Now, *, sync: bool) -> tuple[Tensor, Stats, Tensor]:
+        """Add the gradients of the next batch; `sync`: exchange the sum with the other ranks. Loss, stats, rows."""
+        progress.at(f"the loader's batch for step {now.step + 1}")
         batch = next(batches)  # views are rendered in fp32: outside of autocast
+        progress.at(f"step {now.step + 1}")
         ranks = self.net if isinstance(self.net, DistributedDataParallel) else None
         with ranks.no_sync() if ranks and not sync else nullcontext():
             with self.cast:  # the forward alone: a backward has the precision of its forward
                 loss, stats = self.net(batch, now)
             self.state.scaler.scale(loss / self.recipe.accumulate).backward()
-        return loss.detach(), stats
+        return loss.detach(), stats, batch.index
 
 
 def _arranged(ranks: DistributedDataParallel) -> DistributedDataParallel:

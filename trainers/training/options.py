@@ -27,6 +27,7 @@ class Run(Sets):
     deterministic: Annotated[bool, "on a GPU take only kernels that repeat their results to the last bit"] = False
     save_every: Annotated[int, "steps between checkpoints, besides the one after each epoch", 0] = 0
     keep_every: Annotated[int, "epochs between checkpoints that are kept as epoch-NNNN.pt; 0: none", 0] = 0
+    watchdog: Annotated[int, "seconds without progress after which a job that hangs is ended; 0: never", 0] = 600
     profile: Annotated[int, "steps of each kind to time instead of training: what limits the speed", 0] = 0
     trace: Annotated[str, "with --profile: file for a trace of ten steps, for ui.perfetto.dev"] = ""
     log_every: Annotated[int, "steps between log lines", 1] = 10

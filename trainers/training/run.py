@@ -17,6 +17,7 @@ from ...shards.manifest import Manifest
 from ...shards.redaction import redacted
 from ..checkpoints.manager import CheckpointManager
 from ..checkpoints.rules import followed
+from ..marks import progress
 from ..ranks import process_group, rank, shared, world_size
 from ..recipes.options import Recipe
 from ..threads import Threads, taken
@@ -48,11 +49,12 @@ def pretrain(
     """
     setup.require_loggers(run)
     kernels.reserve_workspace(run)
-    with process_group(run.device) as device, ExitStack() as stack:
+    with process_group(run.device, run.watchdog) as device, ExitStack() as stack:
         compiles = compiling.compiled(run, device)
         data = data or run.training()
         folder = Path(run.out or f"runs/{recipe.method}-{data.info.name}")
         stack.enter_context(claimed(folder))
+        progress.folder = folder
         stack.enter_context(kernels.kernels(run, device))
         stack.enter_context(device_errors(recipe, device, folder, partial(setup.takes_parts, recipe, data, views)))
         last = setup.checkpoint_to_resume(run.resume, folder)
@@ -84,10 +86,12 @@ def pretrain(
         received = stack.enter_context(stopping(log))
         stack.enter_context(checkpoints)
         step = train(recipe, loader, checkpoints, log, validator, step=step)
+        progress.at("the last checkpoint, on its way to disk")
         checkpoints.finish()
         if not rank():
             _conclude(folder, step, total)
         shared("saved")  # rank 0 writes the checkpoint, and the first rank that fails or is stopped ends the others
+        progress.rest()
     if signal.SIGINT in received:
         raise KeyboardInterrupt
     return folder

@@ -193,4 +193,4 @@ def test_on_a_gpu_an_interval_waits_once_for_its_line_of_the_log(monkeypatch, tm
             train(recipe, OnGpu(), checkpoints, log)
         log.close()
     assert not crossings.seen
-    assert read == [3, 3]  # loss, acc1 and the wish to stop, once an epoch
+    assert read == [4, 4]  # loss, acc1, gradient and the wish to stop, once an epoch

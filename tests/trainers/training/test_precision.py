@@ -10,10 +10,10 @@ from viewstream.shards.cli import parse
 from viewstream.shards.errors import UserError
 from viewstream.trainers.precision import tf32
 from viewstream.trainers.recipes import recipe_named
-from viewstream.trainers.recipes.options import MoCo
+from viewstream.trainers.recipes.options import BYOL, MoCo, Supervised
 from viewstream.trainers.training.precision import described, precision
 
-from ..small_runs import SMALL, losses, words
+from ..small_runs import COMMON, SMALL, losses, words
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)  # naming a GPU needs none
 
@@ -81,3 +81,25 @@ def test_a_resume_compares_the_precision_of_the_recipe_and_takes_a_run_without_l
     monkeypatch.setattr(torch.amp, "GradScaler", lambda device, enabled: scaler(device, enabled=True))  # as on a GPU
     run("run", half, resume="auto")
     assert losses(folder).keys() == set(range(1, 7))
+
+
+LONG = COMMON | {"epochs": 17}
+# Recipe, and how far means of ten losses may differ from those in fp32.
+BANDS = {
+    "moco": (MoCo(**LONG, queue=64, dim=16, key_momentum=0.99, bn_groups=2), 0.01),
+    "supervised": (Supervised(**LONG, views="supervised", bn_groups=2), 0.1),
+    "byol": (BYOL(**LONG, views="byol", dim=16, hidden=32), 0.2),
+}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", BANDS)
+def test_a_hundred_losses_in_bf16_stay_within_a_band_of_those_in_fp32(run, name):
+    recipe, band = BANDS[name]
+    full, half = (
+        torch.tensor([*losses(run(dtype, replace(recipe, precision=dtype))).values()][:100])
+        for dtype in ("fp32", "bf16")
+    )
+    assert not torch.equal(full, half)
+    assert abs(half[0] / full[0] - 1) < 0.01
+    assert (half.view(10, 10).mean(1) / full.view(10, 10).mean(1) - 1).abs().max() < band

@@ -1,0 +1,211 @@
+"""The end of a job that hangs: which rank is silent or where all of them stand, and everybody's stacks.
+
+Each rank has a thread that writes a beat into a store that all ranks share, and reads those of the others. There are
+two signs of a hang: a rank whose beats stop (its process was stopped, or is gone with its machine), and ranks of which
+none leaves a mark (marks.py) for as long. A rank that is slow alone, at a checkpoint or in a compiler, is no hang: the
+others wait for it, and it moves. Time is counted in turns of the thread, so a job that was stopped as a whole and goes
+on later has lost nothing.
+"""
+
+import faulthandler
+import json
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch.distributed.rendezvous import rendezvous
+
+from .launch import STORE, end
+from .marks import progress
+
+CODE = 124  # of the job, as of the program `timeout`
+KEY = "viewstream-beat-{}"  # of a rank, in the store
+TURNS = 20  # of the thread in the seconds of --watchdog
+PATIENCE = 3.0  # seconds for a file system that may be what hangs
+
+
+_watching: "list[Watchdog]" = []
+
+
+class Beat(NamedTuple):
+    """What a rank says about itself. `number` grows with each beat, `idle` is in turns."""
+
+    number: int = 0
+    idle: int = 0
+    doing: str = ""
+    state: str = "works"  # later `left`, or `dumped` and `ends`
+    gone: Sequence[int] = ()  # the ranks that it misses
+
+
+class Watchdog:
+    """Watches from `start`, at which all ranks have made theirs, to `stop`; `rank` is one of `ranks`. It ends the
+    process, and so the job, after `seconds` without a sign of life or progress."""
+
+    def __init__(self, seconds: int, rank: int = 0, ranks: int = 1):
+        self.seconds, self.rank, self.turn = seconds, rank, seconds / TURNS
+        self.store = _store(rank, ranks) if ranks > 1 else None
+        self.beats: dict[int, Beat] = dict.fromkeys(range(ranks), Beat())
+        self.silent = dict.fromkeys(range(ranks), 0)  # turns since a rank's last beat
+        self._moves, self._stopped = 0, threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="viewstream-watchdog", daemon=True)
+        self._beat()
+
+    def start(self) -> None:
+        progress.rest()
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        if self._thread.ident:
+            self._thread.join()
+        self._beat(state="left")
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(self.turn):
+            idle = self.beats[self.rank].idle + 1
+            if not progress.limited or progress.moves != self._moves:
+                idle, self._moves = 0, progress.moves
+            self._beat(idle=idle, doing=progress.doing)
+            self._listen()
+            if self.hangs:
+                self._end()
+
+    def _beat(self, **now: Any) -> None:
+        own = self.beats[self.rank]
+        self.beats[self.rank] = own._replace(number=own.number + 1, **now)
+        if self.store:
+            try:
+                self.store.set(KEY.format(self.rank), json.dumps(self.beats[self.rank]))
+            except RuntimeError:  # the process that keeps the store is gone: so all others are silent from now on
+                self.store = None
+
+    def _listen(self) -> None:
+        """Read the beats of the other ranks."""
+        for rank in self.silent.keys() - {self.rank}:
+            self.silent[rank] += 1
+            try:
+                now = Beat(*json.loads(self.store.get(KEY.format(rank)))) if self.store else self.beats[rank]
+            except RuntimeError:
+                self.store = None
+                continue
+            if now != self.beats[rank]:
+                self.beats[rank], self.silent[rank] = now, 0
+            if now.state == "left":
+                self.silent[rank] = 0
+
+    @property
+    def gone(self) -> list[int]:
+        """The ranks that are silent for this rank or for another one."""
+        missed = {rank for beat in self.beats.values() for rank in beat.gone}
+        return [rank for rank, turns in self.silent.items() if turns >= TURNS or rank in missed]
+
+    @property
+    def hangs(self) -> bool:
+        """Whether the job has come to its end: also if another rank says so."""
+        here = [beat for beat in self.beats.values() if beat.state != "left"]
+        ending = any(beat.state in ("dumped", "ends") for beat in here)
+        return bool(self.gone) or ending or all(beat.idle >= TURNS for beat in here)
+
+    def _end(self) -> None:
+        """Leave the stacks of this process and end it. The first rank that still can speaks for all, once they have
+        left theirs."""
+        gone = self.gone
+        _dump(self.rank)
+        self._beat(state="dumped", gone=gone)
+        here = [rank for rank, beat in self.beats.items() if rank not in gone and beat.state != "left"]
+        first = min(here, default=self.rank)
+        if first != self.rank and self._wait([first], ("ends",), turns=4):
+            time.sleep(PATIENCE)  # its launcher ends this process too
+            os._exit(CODE)
+        self._wait(here, ("dumped", "left"), turns=2)  # in two turns every rank has looked once
+        self._beat(state="ends")
+        end(CODE, f"error: {self.words(gone)}")
+
+    def _wait(self, ranks: list[int], states: tuple[str, ...], turns: int) -> bool:
+        """Whether all `ranks` are in one of `states` within some turns."""
+        since = time.monotonic()
+        while self.store and time.monotonic() - since < turns * self.turn + PATIENCE:
+            self._listen()
+            if all(self.beats[rank].state in states for rank in ranks):
+                return True
+            time.sleep(min(self.turn, 1.0))
+        return False
+
+    def words(self, gone: list[int]) -> str:
+        """The hang in one line."""
+        places: dict[str, list[int]] = {}
+        for rank, beat in self.beats.items():
+            if rank not in gone and beat.state != "left":
+                places.setdefault(beat.doing or "its beginning or end", []).append(rank)
+        rarest = sorted(places.items(), key=lambda place: len(place[1]))
+        stand = ", ".join(f"{_ranks(ranks)} at {doing}" for doing, ranks in rarest)
+        kept = f" and in {progress.folder}/stacks-rank-*.txt" if progress.folder else ""
+        fact = f"no process has moved for {self.seconds} s: {stand}"
+        if gone:
+            verb = "has" if len(gone) == 1 else "have"
+            fact = f"{_ranks(gone)} {verb} been silent for {self.seconds} s (stopped, or gone): {stand}"
+        return (
+            f"{fact}; the stacks above{kept} say where: mend that and start again with --resume auto (a training), or "
+            f"wait longer with --watchdog {2 * self.seconds}"
+        )
+
+
+@contextmanager
+def watched(seconds: int, rank: int, ranks: int) -> Iterator[Callable[[], None]]:
+    """Watch this process until the end of the block; yields what begins it. 0 `seconds`: not at all; a block within
+    another is watched already."""
+    if not seconds or _watching:
+        yield lambda: None
+        return
+    dog = Watchdog(seconds, rank, ranks)
+    _watching.append(dog)
+    try:
+        yield dog.start
+    finally:
+        _watching.remove(dog)
+        dog.stop()
+
+
+def time_out(seconds: int) -> timedelta | None:
+    """The time-out of collectives under a watchdog of `seconds`, 0: none. It comes last, since it cannot know whether
+    the rank that it waits for is busy."""
+    return timedelta(seconds=3 * seconds) if seconds else None
+
+
+def _store(rank: int, ranks: int) -> Any:
+    """The store of the beats. It has a connection of its own: that of the process group is held while it waits."""
+    file = os.environ.get(STORE)
+    store, *_ = next(rendezvous(f"{file}-beats" if file else "env://", rank, ranks))
+    return store
+
+
+def _ranks(numbers: list[int]) -> str:
+    return f"rank{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
+
+
+def _dump(rank: int) -> None:
+    """Write the stacks of all threads of this process to standard error and, if that can be written, to the folder."""
+    with tempfile.TemporaryFile() as file:
+        faulthandler.dump_traceback(file)
+        file.seek(0)
+        text = f"rank {rank}, at {progress.doing or 'its beginning or end'}:\n{file.read().decode()}"
+    sys.stderr.write(f"\n{text}\n")
+    sys.stderr.flush()
+    if progress.folder:
+        write = threading.Thread(target=_keep, args=(progress.folder / f"stacks-rank-{rank}.txt", text), daemon=True)
+        write.start()
+        write.join(PATIENCE)
+
+
+def _keep(path: Path, text: str) -> None:
+    try:
+        path.write_text(text)
+    except OSError as error:
+        print(f"note: {path} cannot be written ({error.strerror})", file=sys.stderr)
