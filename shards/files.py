@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from .errors import UserError
+from .unpack import parsed_json
 
 try:
     import fcntl
@@ -132,7 +133,7 @@ def _same_options(file: IO[str], out: Path, options: dict[str, Any]) -> None:
     text = json.dumps(options, indent=1, sort_keys=True, default=str)
     now = json.loads(text)
     try:
-        before = json.loads(file.read())
+        before = parsed_json(file.read())
     except ValueError:
         before = None
     if before is None:

@@ -17,6 +17,7 @@ from ..files import atomic
 from ..formats.tar import index_path
 from ..info import JSON
 from ..table import FIELDS, SCHEMA
+from ..unpack import parsed_json
 
 NOTE = b"viewstream"
 ROWS = pa.schema(  # SCHEMA, and what the .beton needs to continue: where its bytes are, how many, decoded or not
@@ -83,7 +84,7 @@ def _read(path: Path) -> Record | None:
     try:
         with pq.ParquetFile(path) as file:
             schema, samples = file.schema_arrow, file.metadata.num_rows
-        note = json.loads(schema.metadata[NOTE])
+        note = parsed_json(schema.metadata[NOTE])
         note |= {name: tuple(note[name]) for name in ("beton", "suspect", "skipped")}
         if schema.names != ROWS.names:  # of another version
             return None
