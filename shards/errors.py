@@ -11,6 +11,9 @@ from types import ModuleType
 class UserError(ValueError):
     """An error that the user can fix; programs print it and exit with code 2, without a stack trace."""
 
+    def __init__(self, message: object):
+        super().__init__(" ".join(str(message).splitlines()))  # libraries, whose messages it may hold, write several
+
 
 def choose(kind: str, name: str, options: Iterable[str]) -> str:
     """Return `name` if it is one of `options`; otherwise raise UserError with the nearest names and the whole list."""
