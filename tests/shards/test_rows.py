@@ -20,7 +20,9 @@ from viewstream.shards.care.verify import sound, verify
 from viewstream.shards.columns import FILE, write_columns
 from viewstream.shards.errors import UserError
 from viewstream.shards.files import PAGE, digest_of
+from viewstream.shards.formats.reader import SampleReader
 from viewstream.shards.manifest import Manifest
+from viewstream.shards.memory import in_memory
 from viewstream.shards.table import SCHEMA, TABLE
 
 ROW = 5  # the hostile one
@@ -144,3 +146,28 @@ def test_a_set_of_any_size_opens_without_looking_at_its_rows(changed, monkeypatc
     root = changed("label", 77)
     monkeypatch.setattr(Manifest, "check", lambda *_: pytest.fail("a row was looked at"))
     Manifest.open(root)
+
+
+class Unread(SampleReader):
+    """Has nothing."""
+
+    def read(self, row: int) -> bytes:
+        raise AssertionError("no sample is read")
+
+    def locate(self, row: int) -> str:
+        return "nowhere"
+
+
+def test_a_batch_of_images_that_memory_does_not_hold_is_one_line():
+    sides = np.full((1024, 2), 13_000)
+    data = in_memory("large", [f"a/{n}" for n in range(1024)], np.zeros(1024, int), sides, ["a"])
+    loader = open_loader(Unread(), data, Plan(1024, 1024), moco_v2(32), threads=1, crops="device")
+    with closing(loader):
+        assert "519.2 GB" in refusal(lambda: next(iter(loader.epoch(0))))
+
+
+def test_verify_ends_with_one_line_and_code_2(changed, program):
+    done = program("tools/verify_shards.py", changed("height", -5))
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "-5" in done.stderr
