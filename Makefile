@@ -7,7 +7,7 @@ BIN := .venv/bin
 READY := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all bench bench-check gpu lint format clean
+.PHONY: help setup demo test test-all fuzz bench bench-check gpu lint format clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ test: lint ## Lint, types, one case per law (GPU tests run where a GPU is)
 
 test-all: lint ## Lint, types and every test, the long ones too
 	$(BIN)/pytest $(ARGS)
+
+fuzz: $(READY) ## Mutated files for every parser, by atheris: RUNS=1000000, SEED=, PARSER=
+	$(BIN)/python tests/hostile/fuzz.py --runs $(or $(RUNS),1000000) --seed $(or $(SEED),0) --parser "$(PARSER)"
 
 bench: $(READY) ## Speed beside floors and other programs, in parts: PART=loader, ...; none: all in turn
 	$(BIN)/python tools/bench/suite.py $(if $(PART),--part $(PART)) $(ARGS)

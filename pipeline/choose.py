@@ -11,6 +11,7 @@ from ..augment.spec import Views
 from ..shards.errors import UserError, choose, command
 from ..shards.files import PAGE
 from ..shards.manifest import Manifest
+from ..shards.unpack import MAX_PIXELS
 from .batch import SampleReader
 from .loader import ViewLoader
 from .memory.loader import MemoryLoader
@@ -30,19 +31,21 @@ LOADERS = (*READERS, "memory", "dali")
 CACHE = Path("data/cache")
 
 
-def open_set(where: str, split: str = "train", cache: Path = CACHE, limit: int = 100 * 10**9) -> Manifest:
+def open_set(
+    where: str, split: str = "train", cache: Path = CACHE, limit: int = 100 * 10**9, max_pixels: int = MAX_PIXELS
+) -> Manifest:
     """A built set, local or at a URL (`cache` keeps up to `limit` bytes of its tars), or class folders of images.
-    UserError if `where` is none of these."""
+    UserError if `where` is none of these, or has an image of more than `max_pixels`."""
     if "://" in where:
         from .readers.remote import open_remote
 
-        return open_remote(where, cache, limit)
+        return open_remote(where, cache, limit, max_pixels=max_pixels)
     folder = Path(where)
     if folder.is_dir() and not (folder / PAGE).exists() and _has_classes(folder, split):
         from ..shards.plain import plain
 
-        return plain(folder, split)
-    return Manifest.open(folder)
+        return plain(folder, split, max_pixels)
+    return Manifest.open(folder, max_pixels=max_pixels)
 
 
 def _has_classes(folder: Path, split: str) -> bool:

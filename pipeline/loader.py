@@ -14,6 +14,7 @@ from ..augment.crops import on_device
 from ..augment.renderers.user_ops import apply_user_ops
 from ..augment.spec import Views, size_of
 from ..shards.engine import begun, prefetch
+from ..shards.errors import UserError
 from ..shards.manifest import Manifest
 from .batch import Batch, SampleReader
 from .copy import copied_ahead, side_stream
@@ -26,8 +27,10 @@ from .options import DEFAULTS, LoaderOptions, usable
 from .plan.order import Plan
 from .plan.params import BatchParams, batch_params, batch_params_ahead
 from .plan.step import Step
+from .readers.row_prefetch import free_memory
 from .tasks import Task
 
+LARGE = 1 << 32  # bytes of a batch for which memory is looked at before it is asked for
 AHEAD, AHEAD_CUDA = 2, 4  # batches that are read, decoded and cropped while one is consumed
 
 
@@ -136,6 +139,11 @@ class ViewLoader:
         hw = self.manifest.hw[params.rows]
         decoded = int(3 * hw.astype(np.int64).prod(axis=1).sum())
         length = decoded if self.crop_on_device else self.executor.bytes_for(len(hw))
+        if length > LARGE and length > (free := free_memory()):
+            raise UserError(
+                f"the {len(hw)} decoded images of a batch take {length / 1e9:.1f} GB, {free / 1e9:.1f} GB are free: "
+                "choose a smaller batch, or --crops host"
+            )
         buffer = self._buffers.take(length)
         if self.crop_on_device:
             pixels = DecodedImages(buffer[:length], hw, torch.from_numpy(params.boxes), self.sizes, self.compiled)

@@ -25,11 +25,12 @@ from .errors import UserError, command
 from .files import atomic, digest_of
 from .names import open_file
 from .table import TABLE, Table, stamp
+from .unpack import parsed_json
 
 FILE = "manifest.columns"
 VERSION = 1  # of what follows
 HEAD = 4096  # bytes
-HEADED = ("version", "rows", "table", "stamp", "uids", "largest")
+HEADED = {"version": int, "rows": int, "table": str, "stamp": str, "uids": str, "largest": int}
 NUMBERS = {  # the widest first, so that each column is aligned
     "uid": np.dtype("<u8"),
     "bytes": np.dtype("<i8"),
@@ -63,7 +64,7 @@ class Columns:
     def open(cls, path: Path) -> "Columns":
         """Map a file that `fault` finds whole."""
         with pa.memory_map(os.fspath(path)) as file:  # Python's mmap would keep the file open
-            head, data = json.loads(file.read(HEAD)), file.read_buffer(file.size() - HEAD)
+            head, data = parsed_json(file.read(HEAD)), file.read_buffer(file.size() - HEAD)
         places, rows = _places(head["rows"])[0], head["rows"]
         arrays = {name: np.ndarray(rows, kind, data, places[name] - HEAD) for name, kind in TYPES.items()}
         return cls(path, **arrays, uids=head["uids"], largest=head["largest"])
@@ -135,7 +136,9 @@ def fault(root: Path, rows: int, digest: str) -> str:
     path = root / FILE
     try:
         with open_file(path) as file:
-            head, size = json.loads(file.read(HEAD)), path.stat().st_size
+            head, size = parsed_json(file.read(HEAD)), path.stat().st_size
+        if other := [name for name, kind in HEADED.items() if type(head[name]) is not kind]:
+            raise ValueError(f"its {other[0]} is {str(head[other[0]])[:40]}")
         version, held, table, mark, _, _ = (head[name] for name in HEADED)
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"is absent or damaged ({error})"

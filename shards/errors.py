@@ -15,8 +15,8 @@ class UserError(ValueError):
 
     Passwords and tokens of addresses in its message are hidden."""
 
-    def __init__(self, message: str = ""):
-        super().__init__(redacted(message))
+    def __init__(self, message: object = ""):
+        super().__init__(redacted(" ".join(str(message).splitlines())))  # it may hold a library's, of several lines
 
 
 def choose(kind: str, name: str, options: Iterable[str]) -> str:

@@ -12,6 +12,7 @@ from typing import IO, Any
 from .errors import UserError
 from .locks import LOCK, alone, held
 from .names import open_file
+from .unpack import parsed_json
 
 PAGE = "dataset.json"  # written last: a folder that has it is a complete set
 BUILDING = "building"  # present while a build runs; it marks the folder as ours, so leftovers may be deleted
@@ -133,7 +134,7 @@ def _same_options(out: Path, options: dict[str, Any]) -> None:
     text = json.dumps(options, indent=1, sort_keys=True, default=str)
     now = json.loads(text)
     try:
-        before = json.loads(path.read_bytes())
+        before = parsed_json(path.read_bytes())
     except (FileNotFoundError, ValueError):
         before = None
     if before is None:

@@ -1,7 +1,7 @@
 """`dataset.json`: what holds for a whole data set. It is written last and atomically: its presence means complete."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.metadata import version
@@ -13,9 +13,12 @@ import numpy as np
 from .errors import UserError, command
 from .files import PAGE, atomic
 from .names import open_file, safe
+from .unpack import parsed_json
 
 VERSION = 1
 JSON = dict[str, Any]
+ENDS = {"webdataset": ".tar", "ffcv": ".beton"}  # of the files of a format
+LARGEST = 1 << 62  # no count and no size reaches it: sums stay within 64 bits
 
 
 @cache
@@ -58,9 +61,15 @@ class DatasetInfo:
         return "kept" if self.encoding.get("keep") else "encoded"
 
 
+def first_twice(names: Sequence[str]) -> str:
+    """The first of `names` that is among them twice; "" without one."""
+    seen: set[str] = set()
+    return next((name for name in names if name in seen or seen.add(name)), "")
+
+
 def class_counts(label: np.ndarray, classes: Sequence[str]) -> tuple[int, ...]:
     """[N] labels -> samples of each class, [C]; unlabeled samples (-1) belong to none."""
-    return tuple(np.bincount(label[label >= 0], minlength=len(classes)).tolist())
+    return tuple(np.bincount(label[label >= 0], minlength=len(classes)).tolist())  # labels are checked, or it grows
 
 
 def read_info(root: Path) -> DatasetInfo:
@@ -71,15 +80,17 @@ def read_info(root: Path) -> DatasetInfo:
         raise UserError(f"{root} {state}: `{command('python tools/build_shards.py', '--out', root)}` builds it")
     try:
         with open_file(page) as file:
-            fields = json.loads(file.read())
+            fields = parsed_json(file.read())
         if fields["version"] != VERSION:
             remedy = "read it with the version of viewstream that wrote it"
-            raise UserError(f"{page} has version {fields['version']}, this code reads {VERSION}: {remedy}")
+            raise UserError(f"{page} has version {str(fields['version'])[:40]}, this code reads {VERSION}: {remedy}")
         lists = {k: tuple(fields[k]) for k in ("classes", "counts", "formats", "files")}
         info = DatasetInfo(**{**fields, **lists, "identity": fields["subset"].pop("identity", "")})
+        if fault := next(_faults(info), ""):
+            raise ValueError(fault)
         _check_names(info, root)
         return info
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{page} is damaged or cannot be read ({error}): rebuild the set") from error
@@ -92,6 +103,36 @@ def _check_names(info: DatasetInfo, root: Path) -> None:
             raise ValueError(f"{line['file']!r} is neither a tar nor a .beton")
     if "/" in safe(f"{info.name}.wids.json", root, "set"):
         raise ValueError(f"{info.name!r} is no name of a set")
+
+
+def _faults(info: DatasetInfo) -> Iterator[str]:
+    """What is wrong with values that a `dataset.json` can hold; the first one goes into the message."""
+    words = (info.name, info.split, info.tool, info.manifest, info.identity, *info.classes, *info.formats)
+    if not all(isinstance(word, str) for word in words):
+        yield "a name is no text"
+    if not all(isinstance(page, dict) for page in (info.subset, info.encoding, info.report, *info.files)):
+        yield "subset, encoding, report or a file is no object"
+    numbers = [
+        info.samples,
+        *info.counts,
+        *(line["bytes"] for line in info.files),
+        *(line["samples"] for line in info.files),
+    ]
+    if not all(type(number) is int and 0 <= number < LARGEST for number in numbers):
+        yield "a count or a size is no whole number, or is too large"
+    if not all(isinstance(line[key], str) for line in info.files for key in ("file", "digest")):
+        yield "a file has no name or no digest"
+    if len(info.counts) != len(info.classes) or sum(info.counts) > info.samples:
+        yield f"{len(info.classes)} classes and {info.samples} samples do not fit its counts"
+    if len(set(info.classes)) < len(info.classes):
+        yield f"class {first_twice(info.classes)!r} is there twice"
+    for form, end in ENDS.items():
+        if form in info.formats and not any(line["file"].endswith(end) for line in info.files):
+            yield f"format {form} has no file"
+    if not all(isinstance(name, str) for name in info.fields):
+        yield "fields are no names"
+    if not isinstance(info.report["normalised"], dict):
+        yield "its report is no report"
 
 
 def write_info(root: Path, info: DatasetInfo) -> None:

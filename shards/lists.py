@@ -1,6 +1,5 @@
 """List files: one line per image with its label, or one per class. Every line is checked, in published lists too."""
 
-import gzip
 import hashlib
 import re
 import zlib
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import UserError, choose
+from .unpack import gunzip
 
 LARGEST_LABEL = 10_000_000  # a larger number is no label: a size or a hash
 SPLIT = re.compile("^(train|val)/")
@@ -96,8 +96,8 @@ def read(path: Path) -> tuple[bytes, str]:
     """(text, its sha256) of a list, plain or gzipped."""
     try:
         text = path.read_bytes()
-        text = gzip.decompress(text) if path.suffix == ".gz" else text
-    except (OSError, EOFError, zlib.error) as error:
+        text = gunzip(text) if path.suffix == ".gz" else text
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise UserError(f"{path} is damaged or cannot be read ({error}): fetch it again") from error
     return text, hashlib.sha256(text).hexdigest()
 

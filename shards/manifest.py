@@ -23,7 +23,11 @@ from .files import PAGE, digest_of
 from .identity import identity_of
 from .info import DatasetInfo, class_counts, read_info, write_info
 from .names import safe
+from .rows import Bounds
 from .table import FIELDS, SCHEMA, TABLE, Table, write_table
+from .unpack import MAX_PIXELS
+
+TOGETHER = 1 << 20  # rows that are checked at once
 
 
 def uid_of(key: str) -> int:
@@ -55,20 +59,29 @@ class Manifest:
     mapped: Columns | None = None  # of the whole table, if its numbers are mapped
     text: dict[str, list[str]] | None = None  # string columns of a set that is only in memory (memory.py)
     url: str = field(default="", repr=False)  # of a remote set, with its password: no file holds that
+    max_pixels: int = MAX_PIXELS  # px, of an image that is read
 
     @classmethod
-    def open(cls, root: str | os.PathLike[str], *, by_table: bool = False) -> "Manifest":
-        """Open the set in folder `root`; `by_table` reads its numbers, as for a set that was built before there were
-        columns to map. UserError when it is absent, half-built, damaged or of another version."""
+    def open(cls, root: str | os.PathLike[str], *, by_table: bool = False, max_pixels: int = MAX_PIXELS) -> "Manifest":
+        """Open the set in folder `root`; `by_table` reads and checks its numbers, as for a set that was built before
+        there were columns to map. UserError when it is absent, half-built, damaged, of another version, or has an image
+        of more than `max_pixels`."""
         root = Path(root)
         info = read_info(root)
         table = Table(root / TABLE)
         if len(table) != info.samples:
             raise UserError(f"{root / TABLE} has {len(table)} rows, {PAGE} says {info.samples}: rebuild the set")
         if by_table or not (root / FILE).exists():
-            return cls(root, info, None, **numbers_of(table.columns(*IN_TABLE)))
+            whole = cls(root, info, None, **numbers_of(table.columns(*IN_TABLE)), max_pixels=max_pixels)
+            whole.check_all()
+            return whole
         mapped = opened(root, info.samples, info.manifest)
-        return cls(root, info, None, **mapped.numbers(), mapped=mapped)
+        if not 0 <= mapped.largest <= max_pixels:
+            raise UserError(
+                f"{root} has an image of {mapped.largest:,} px, more than the {max_pixels:,} that are read: raise "
+                "--max-pixels if you know its images, they take three bytes a pixel"
+            )
+        return cls(root, info, None, **mapped.numbers(), mapped=mapped, max_pixels=max_pixels)
 
     def __len__(self) -> int:
         return len(self.uid)
@@ -114,6 +127,25 @@ class Manifest:
     def largest(self) -> int:
         """Area of the largest image, px."""
         return self.mapped.largest if self.mapped and self.hw is self.mapped.hw else area(self.hw)
+
+    @cached_property
+    def bounds(self) -> Bounds:
+        """What the numbers of a row may be."""
+        return Bounds.of(self.info, self.max_pixels, self.largest)
+
+    def check(self, rows: np.ndarray) -> None:
+        """UserError if a number of one of `rows` [N] is out of bounds. Every reader and loader asks before it reads."""
+        self.bounds.check(self.root, rows, {name: getattr(self, name)[rows] for name in NUMBERS})
+
+    def check_labels(self) -> None:
+        """UserError for a label beyond the classes: asked before all labels are used at once."""
+        if len(self) and not -1 <= self.label.min() <= self.label.max() < max(1, len(self.info.classes)):
+            self.check_all()
+
+    def check_all(self) -> None:
+        """`check` of all rows, a part at a time."""
+        for at in range(0, len(self), TOGETHER):
+            self.check(np.arange(at, min(at + TOGETHER, len(self))))
 
     @cached_property
     def counts(self) -> tuple[int, ...]:
@@ -179,9 +211,16 @@ class Manifest:
             held = f"image, label and {', '.join(names)}" if names else "image and label only"
             raise UserError(f"{self.root} holds {held}: build or index it with --fields {name}")
         table = Table(self.root / TABLE).columns(*FIELDS.names)
-        first, size = (table[c].combine_chunks().flatten().to_numpy().reshape(-1, len(names)) for c in FIELDS.names)
+        first, size = (self._field_column(table[c]) for c in FIELDS.names)
         rows = slice(None) if self.chosen is None else self.chosen
         return first[rows, names.index(name)], size[rows, names.index(name)]
+
+    def _field_column(self, column: pa.ChunkedArray) -> np.ndarray:
+        """[N, F] int64 of a column of FIELDS."""
+        values, each = column.combine_chunks().flatten(), len(self.info.fields)
+        if len(values) != len(column) * each or values.null_count:
+            raise UserError(f"{self.root / TABLE} has not {each} fields in every row: rebuild the set")
+        return values.to_numpy().reshape(-1, each)
 
     def take(self, rows: np.ndarray, label: np.ndarray, classes: tuple[str, ...]) -> Self:
         """The samples `rows` [M], with labels [M] among `classes`, over the same files."""
@@ -221,6 +260,7 @@ class Manifest:
 
     def require_labels(self, purpose: str) -> None:
         """UserError unless every sample has a label; `purpose` names what needs the labels."""
+        self.check_labels()
         if bare := len(self) - sum(self.counts):
             raise UserError(
                 f"{bare:,} of the {len(self):,} samples of {self.root} are unlabeled: {purpose} needs labels, "
@@ -236,14 +276,16 @@ class Manifest:
             )
 
 
-def write(root: Path, info: DatasetInfo, parts: Iterable[pa.Table]) -> Manifest:
+def write(root: Path, info: DatasetInfo, parts: Iterable[pa.Table], max_pixels: int = MAX_PIXELS) -> Manifest:
     """Write `manifest.parquet` from tables of SCHEMA, and FIELDS if there are any, then `manifest.columns`, then
-    `dataset.json` with what follows from them (samples, counts, digest, identity), each under a partial name first."""
+    `dataset.json` with what follows from them (samples, counts, digest, identity), each under a partial name first.
+    UserError for a row that no loader would read."""
     write_table(root / TABLE, pa.schema([*SCHEMA, *(FIELDS if info.fields else ())]), parts)
     write_columns(root)
     mapped, digest = Columns.open(root / FILE), digest_of(root / TABLE)
+    Manifest(root, info, None, **mapped.numbers(), mapped=mapped, max_pixels=max_pixels).check_all()
     identity = identity_of(info.classes, mapped.uid, mapped.label, mapped.sha256.reshape(-1))
     counts = class_counts(mapped.label, info.classes)
     found = {"samples": len(mapped.uid), "counts": counts, "manifest": digest, "identity": identity}
     write_info(root, dataclasses.replace(info, **found))
-    return Manifest.open(root)
+    return Manifest.open(root, max_pixels=max_pixels)

@@ -29,6 +29,7 @@ from .sources.local import Local
 from .sources.passed import PassedOver, sentences
 from .sources.readers import Files
 from .sources.source import key_of
+from .unpack import MAX_PIXELS
 
 KEPT = Encoding(keep=True, max_side=0, short_side=0, quality=BuildOptions.quality, check="headers")
 KINDS = ("imagefolder", "flat")
@@ -56,10 +57,10 @@ class Look(NamedTuple):
     suspect: str  # a decoder's complaint
 
 
-def plain(root: str | os.PathLike[str], split: str = "train") -> Plain:
+def plain(root: str | os.PathLike[str], split: str = "train", max_pixels: int = MAX_PIXELS) -> Plain:
     """Describe the images of `root/split/<class>/` (or `root/<class>/`, or unlabeled ones in `root`); writes nothing.
 
-    UserError when there are no images, or for the first one that is damaged.
+    UserError when there are no images, or for the first one that is damaged or has more than `max_pixels`.
     """
     where = os.fspath(root)
     kind = "remote" if "://" in where else kind_of(where, split)
@@ -78,7 +79,7 @@ def plain(root: str | os.PathLike[str], split: str = "train") -> Plain:
     order = shuffled(source.uids(np.arange(len(source))), BuildOptions.seed, "storage")
     paths = [source.paths[row] for row in order.tolist()]
     places = [str(source.places[row]) for row in order.tolist()]
-    looks, stamps = zip(*threaded(lambda path: (look(files, path), files.stamp(path)), places), strict=True)
+    looks, stamps = zip(*threaded(lambda path: (look(files, path, max_pixels), files.stamp(path)), places), strict=True)
     described = in_memory(
         f"{source.name}-plain-{source.split}",
         list(map(key_of, paths)),
@@ -97,16 +98,19 @@ def plain(root: str | os.PathLike[str], split: str = "train") -> Plain:
         report=_report(paths, looks, source.passed),
         identity=identity_of(source.classes, described.uid, described.label, np.array(stamps, "<i8")),
     )
-    return Plain(**{**vars(described), "info": info}, odd=np.array([one.odd for one in looks], bool))
+    return Plain(
+        **{**vars(described), "info": info, "max_pixels": max_pixels}, odd=np.array([one.odd for one in looks], bool)
+    )
 
 
-def look(files: Local, path: str) -> Look:
+def look(files: Local, path: str, max_pixels: int = MAX_PIXELS) -> Look:
     """Examine an image as a build does; UserError names a damaged one.
 
     Reads the first 16 KB and the end marker of a plain JPEG, and all of any other file.
     """
     try:
-        return _at_ends(files, path) or _at_all(files.read(path))
+        encoding = replace(KEPT, max_pixels=max_pixels)
+        return _at_ends(files, path, encoding) or _at_all(files.read(path), encoding)
     except (Damaged, OSError, ValueError, MemoryError) as error:
         raise damaged(files, path, error) from error
 
@@ -120,7 +124,7 @@ def damaged(files: Local, path: str, error: Exception) -> UserError:
     )
 
 
-def _at_ends(files: Local, path: str) -> Look | None:
+def _at_ends(files: Local, path: str, encoding: Encoding) -> Look | None:
     """What the ends of a file show; None unless the file would be kept as it is."""
     with files.open(path) as file:
         size = os.fstat(file.fileno()).st_size
@@ -128,14 +132,14 @@ def _at_ends(files: Local, path: str) -> Look | None:
             return None
         ends = os.pread(file.fileno(), HEAD, 0) + os.pread(file.fileno(), 2, size - 2)
     try:
-        found = _at_all(ends)
+        found = _at_all(ends, encoding)
     except Damaged:  # longer headers or another format: the whole file has to be read
         return None
     return None if found.odd else found._replace(bytes=size)
 
 
-def _at_all(data: bytes) -> Look:
-    stored = encode(data, KEPT)
+def _at_all(data: bytes, encoding: Encoding) -> Look:
+    stored = encode(data, encoding)
     odd = stored.jpeg != data
     return Look(stored.height, stored.width, len(stored.jpeg), odd, stored.kinds, stored.suspect)
 

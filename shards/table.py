@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 from .errors import UserError
 from .files import atomic
 from .names import open_file
+from .unpack import check_table
 
 TABLE = "manifest.parquet"
 SCHEMA = pa.schema(
@@ -65,15 +67,18 @@ def _groups(parts: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
 class Table:
     """A table on the disk, of which only the columns and row groups that are asked for are read.
 
-    UserError when it is absent or damaged."""
+    UserError when it is absent, damaged, of another schema, or would unpack to more than it may."""
 
     def __init__(self, path: Path):
-        try:
+        self.path, self._lock = path, Lock()
+        with self._reading():
             open_file(path).close()  # a pipe is refused, where mapping it would wait
             self.file = pq.ParquetFile(path, memory_map=True)
-        except (OSError, pa.ArrowException) as error:
-            raise UserError(f"{path} is absent or damaged ({error}): rebuild the set") from error
-        self.path, self._lock = path, Lock()
+            check_table(self.file.metadata, path.stat().st_size)
+            kinds = {field.name: field.type for field in self.file.schema_arrow}
+            for field in (*SCHEMA, *(FIELDS if kinds.keys() & set(FIELDS.names) else ())):
+                if kinds.get(field.name) != field.type:
+                    raise ValueError(f"its column {field.name} is {kinds.get(field.name)}, not {field.type}")
         self._last = "", -1, pa.table({})  # column, number and content of the row group that `values` read last
 
     def __len__(self) -> int:
@@ -87,14 +92,18 @@ class Table:
 
     def columns(self, *names: str) -> pa.Table:
         """Whole columns. UserError when they are damaged."""
-        try:
-            return self.file.read([*names])
-        except (OSError, pa.ArrowException) as error:
-            raise UserError(f"{self.path} is absent or damaged ({error}): rebuild the set") from error
+        with self._reading():
+            return _whole(self.file.read([*names]))
 
     def parts(self, *names: str) -> Iterator[pa.Table]:
-        """Columns in tables of at most GROUP rows, one after the other."""
-        return (pa.Table.from_batches([batch]) for batch in self.file.iter_batches(GROUP, columns=[*names]))
+        """Columns in tables of at most GROUP rows, one after the other. UserError when they are damaged."""
+        batches = self.file.iter_batches(GROUP, columns=[*names])
+        while True:
+            with self._reading():
+                if (batch := next(batches, None)) is None:
+                    return
+                part = _whole(pa.Table.from_batches([batch]))
+            yield part
 
     def values(self, column: str, at: np.ndarray) -> list[Any]:
         """The values of a column in rows `at` [n], from any thread; one row group is in memory at a time."""
@@ -108,8 +117,27 @@ class Table:
     def _group(self, column: str, number: int) -> pa.Table:
         with self._lock:
             if self._last[:2] != (column, number):
-                self._last = column, number, self.file.read_row_group(number, [column])
+                with self._reading():
+                    self._last = column, number, _whole(self.file.read_row_group(number, [column]))
             return self._last[2]
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError, KeyError, pa.ArrowException, MemoryError) as error:
+            cause = str(error).replace("\n", " ")
+            raise UserError(f"{self.path} is absent or damaged ({cause}): rebuild the set") from error
+
+
+def _whole(table: pa.Table) -> pa.Table:
+    """The table; ValueError for a row without a value, or a name that is not UTF-8."""
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if column.null_count:
+            raise ValueError(f"its column {name} lacks {column.null_count} values")
+        if pa.types.is_string(column.type):
+            column.validate(full=True)
+    return table
 
 
 def stamp(path: Path) -> str:

@@ -11,6 +11,7 @@ from viewstream.shards.care.index import index
 from viewstream.shards.care.summary import summary
 from viewstream.shards.cli import Positional, parse, run
 from viewstream.shards.sources.wanted import Wanted
+from viewstream.shards.unpack import MAX_PIXELS
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,9 @@ class Options:
     fields: Annotated[tuple[str, ...], "tars: suffixes of further members that readers find, as txt,mask.png"] = ()
     label_field: Annotated[str, "field of the labels in a .beton; none: leave labels out"] = ""
     workers: Annotated[int, "processes; 0 = one per core", 0] = 0
+    max_pixels: Annotated[
+        int, "largest image that loaders shall read, px: decoded, it takes three bytes for each", 1
+    ] = MAX_PIXELS
 
 
 def main() -> None:
@@ -38,6 +42,7 @@ def main() -> None:
         strict=options.strict,
         wanted=Wanted(member=options.member, label=options.label_column, fields=options.fields),
         label_field=options.label_field,
+        max_pixels=options.max_pixels,
     )
     print(summary(made))
 

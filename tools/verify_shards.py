@@ -16,6 +16,7 @@ from viewstream.shards.manifest import Manifest
 from viewstream.shards.sources.detect import open_source
 from viewstream.shards.sources.source import Source
 from viewstream.shards.sources.wanted import NONE, Wanted
+from viewstream.shards.unpack import MAX_PIXELS
 
 SHOWN = 3  # sample names per damaged file
 
@@ -32,11 +33,14 @@ class Options:
     ] = ""
     root: Annotated[str, "folder of the images of a list file (the folder of the list)"] = ""
     workers: Annotated[int, "threads; 0 = one per core", 0] = 0
+    max_pixels: Annotated[
+        int, "largest image that loaders shall read, px: decoded, it takes three bytes for each", 1
+    ] = MAX_PIXELS
 
 
 def main() -> None:
     (options,) = parse(Options(), description=__doc__ or "")
-    manifest = sound(options.dir)
+    manifest = sound(options.dir, options.max_pixels)
     damages = verify(manifest, options.workers)
     for damage in damages:
         names = ", ".join(manifest.key(row) for row in damage.rows[:SHOWN])
@@ -47,7 +51,7 @@ def main() -> None:
         for file in repair(manifest, mendable, lambda: _source(manifest, options)):
             print(f"{file}: rebuilt")
         if mendable:
-            damages = verify(sound(options.dir), options.workers)
+            damages = verify(sound(options.dir, options.max_pixels), options.workers)
             mendable = [damage for damage in damages if not damage.stored]
     if damages:
         files = len({damage.file for damage in damages})

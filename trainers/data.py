@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from ..shards.info import newest
 from ..shards.manifest import Manifest
 from ..shards.subsets.classsets import only
+from ..shards.unpack import MAX_PIXELS
 
 SHARDS = Path("data/shards")
 GB = 10**9
@@ -42,6 +43,7 @@ class Loading:
         "what renders after the crop, from the same draws; auto: host on a CPU, device on a GPU",
     ] = "auto"
     source: Annotated[str, "folder that a --keep set was built from, for --loader folder"] = ""
+    max_pixels: Annotated[int, "largest image that is read, px: decoded, it takes three bytes for each", 1] = MAX_PIXELS
     cache: Annotated[Path, "folder for downloaded tars of a remote set"] = Path("data/cache")
     cache_gb: Annotated[float, "maximum size of that folder, GB", 0] = 100.0
 
@@ -56,7 +58,7 @@ def open_data(data: str, split: str, options: Loading, classes: str = "") -> Man
         data = str(newest(SHARDS, split))
         if not rank():
             print(f"data: {data}, the newest {split} set (--{'data' if split == 'train' else 'val'} names another)")
-    whole = open_set(data, split, options.cache, int(options.cache_gb * GB))
+    whole = open_set(data, split, options.cache, int(options.cache_gb * GB), options.max_pixels)
     return only(whole, classes) if classes else whole
 
 

@@ -98,6 +98,7 @@ class DaliLoader:
 
     def _start(self, jpegs: Jpegs, epoch: int) -> Pending:
         (rows, occurrence), m = jpegs.step, self.manifest
+        m.check(rows)
         with self.times.spent("draw"):
             uid, hw, key = m.uid[rows], m.hw[rows], {"seed": self.plan.seed, "epoch": epoch, "occurrence": occurrence}
             draws = [draw(view, uid, hw, number=i, **key) for i, view in enumerate(self.views)]

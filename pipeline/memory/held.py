@@ -65,6 +65,7 @@ def hold(
 ) -> HeldReader:
     """Decode images `rows` [M] into memory of `device`. UserError for more than SHARE of what is free, and for a
     damaged image unless `replacer` may replace it."""
+    manifest.check(rows)
     ends = np.concatenate([[0], np.cumsum(3 * manifest.hw[rows].astype(np.int64).prod(axis=1))])
     refuse_large(manifest.info.name, len(rows), int(ends[-1]), device)
     first, failed = np.full(len(manifest), -1), {}

@@ -33,7 +33,9 @@ class BatchParams(NamedTuple):
 def batch_params(
     manifest: Manifest, views: Views, rows: np.ndarray, seed: int, epoch: int, occurrence: int | np.ndarray = 0
 ) -> BatchParams:
-    """Crops, parameters and targets of samples `rows` [N] in an epoch; `occurrence`, a number or [N], as of `Step`."""
+    """Crops, parameters and targets of samples `rows` [N] in an epoch; `occurrence`, a number or [N], as of `Step`.
+    UserError for a row whose numbers are out of bounds: machine code reads and writes by them."""
+    manifest.check(rows)
     uid, hw, occurrence = manifest.uid[rows], manifest.hw[rows], np.broadcast_to(occurrence, len(rows))
     key = {"seed": seed, "epoch": epoch, "occurrence": occurrence}
     draws = [draw(view, uid, hw, number=i, **key) for i, view in enumerate(views)]

@@ -5,6 +5,7 @@ class folders of images without a build.
 """
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,7 @@ class PlainFolderReader(SampleReader):
 
     def __init__(self, manifest: Plain):
         self.files, self.names, self.odd = Local(manifest.root), manifest.strings("source"), manifest.odd
+        self.encoding = replace(KEPT, max_pixels=manifest.max_pixels)
 
     def read(self, row: int) -> bytes:
         """The JPEG that a build with `--keep` would store."""
@@ -46,7 +48,7 @@ class PlainFolderReader(SampleReader):
             data = self.files.read(self.names[row])
             if not self.odd[row]:
                 return data
-            return encode(data, KEPT).jpeg
+            return encode(data, self.encoding).jpeg
         except (Damaged, OSError, ValueError, MemoryError) as error:
             raise damaged(self.files, self.names[row], error) from error
 

@@ -8,7 +8,7 @@ import threading
 from functools import partial
 from pathlib import Path
 
-from ...shards.columns import fault, write_columns
+from ...shards.columns import FILE, fault, write_columns
 from ...shards.errors import UserError
 from ...shards.files import PAGE, atomic, digest_of
 from ...shards.locks import LOCK, alone
@@ -17,6 +17,7 @@ from ...shards.redaction import HIDDEN, bare, redacted
 from ...shards.sources.local import Local
 from ...shards.sources.storage import Storage
 from ...shards.table import TABLE
+from ...shards.unpack import MAX_PIXELS, parsed_json
 from .fetch import DEFAULT_RETRY, RemoteStore, RetryPolicy
 
 ORIGIN = "remote.json"  # next to a fetched manifest: the URL of its tars, and how many bytes of them may be cached
@@ -26,11 +27,17 @@ TABLE_ROOM, ROW = 1 << 26, 1 << 10  # bytes of a manifest.parquet, and more for 
 
 
 def open_remote(
-    url: str, cache_folder: str | os.PathLike[str], limit: int = LIMIT, retry: RetryPolicy = DEFAULT_RETRY
+    url: str,
+    cache_folder: str | os.PathLike[str],
+    limit: int = LIMIT,
+    retry: RetryPolicy = DEFAULT_RETRY,
+    *,
+    max_pixels: int = MAX_PIXELS,
 ) -> Manifest:
-    """Fetch the manifest of the set at `url` into the cache folder and open it. At most `limit` bytes of tars of all
-    sets will be cached there too. A user and a password in the URL, and a query, which every request repeats, stay in
-    memory. UserError when the set is incomplete or does not match its dataset.json."""
+    """Fetch the manifest of the set at `url` into the cache folder, check all rows once, and open it. At most `limit`
+    bytes of tars of all sets will be cached there too. A user and a password in the URL, and a query, which every
+    request repeats, stay in memory. UserError when the set is incomplete, does not match its dataset.json, or has a row
+    that no loader would read."""
     if "://" not in url:
         raise UserError(f"{url} is no URL: a local set is opened as a folder")
     store = RemoteStore(url.rstrip("/"), retry)
@@ -43,9 +50,9 @@ def open_remote(
         raise UserError(f"{root} cannot be written ({error.strerror}): name another cache folder") from error
     with alone(root / LOCK), atomic(root / PAGE) as page:
         store.fetch(PAGE, Path(page.name), PAGE_ROOM, _page_fault, never)
-        digest = json.loads(Path(page.name).read_bytes())["manifest"]
-        samples = json.loads(Path(page.name).read_bytes())["samples"]
-        if fault(root, samples, digest):
+        fields = parsed_json(Path(page.name).read_bytes())
+        digest, samples = fields["manifest"], fields["samples"]
+        if new := bool(fault(root, samples, digest)):
             if not (root / TABLE).exists() or digest_of(root / TABLE) != digest:
                 with atomic(root / TABLE) as table:
                     room = TABLE_ROOM + ROW * samples
@@ -53,17 +60,24 @@ def open_remote(
             write_columns(root)
         with atomic(root / ORIGIN, "w") as origin:
             json.dump({"url": redacted(store.url), "limit": limit}, origin)
-    return dataclasses.replace(Manifest.open(root), url=store.url)
+    made = dataclasses.replace(Manifest.open(root, max_pixels=max_pixels), url=store.url)
+    try:
+        if new:
+            made.check_all()
+    except UserError:
+        (root / FILE).unlink()  # else the next start would take the rows for checked
+        raise
+    return made
 
 
 def _page_fault(page: Path) -> str:
     """What is wrong with a dataset.json, "" for nothing."""
     try:
-        fields = json.loads(page.read_bytes())
+        fields = parsed_json(page.read_bytes())
     except ValueError as error:
         return f"it is damaged: {error}"
-    described = isinstance(fields, dict) and fields.get("manifest") and type(fields.get("samples")) is int
-    return "" if described else "it describes no set"
+    known = isinstance(fields, dict) and isinstance(fields.get("manifest"), str) and type(fields.get("samples")) is int
+    return "" if known and fields["manifest"] else "it describes no set"
 
 
 def _table_fault(table: Path, digest: str) -> str:

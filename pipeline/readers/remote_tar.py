@@ -66,6 +66,11 @@ class RemoteTarReader(SampleReader):
         """JPEG of a row, or another member of the sample as TarReader reads it; UserError when its tar cannot be
         fetched."""
         shard, (first, size) = int(self.manifest.shard[row]), self.fields.span(row, field)
+        self.manifest.check(np.array([row]))
+        if not 0 <= first <= first + size <= self.sizes[shard]:  # of a field
+            raise UserError(
+                f".{field} of sample {row} of {self.store.url} lies outside of its tar: build the set again"
+            )
         if prefetcher := self._prefetcher:
             prefetcher.reached(shard)
         try:

@@ -79,6 +79,7 @@ class SequentialTarReader(SampleReader):
         """The samples of each turn; UserError for one that is missing or has another length."""
         for turn in order:
             rows = np.array([*turn.times])
+            self.manifest.check(rows)
             rows = rows[np.argsort(self.manifest.offset[rows], kind="stable")]
             yield turn.times, self._of_tar(self.tars[turn.shard]["file"], rows)
 

@@ -17,6 +17,7 @@ from ...augment.crops import crop_params
 from ...augment.recipes import evaluation
 from ...augment.renderers.host import threaded
 from ...augment.spec import Normalize
+from ...shards.encoding.headers import JPEGS, cause_of
 from ...shards.engine import cores, prefetch
 from ...shards.errors import UserError, choose, command
 from ...shards.names import open_file
@@ -138,7 +139,7 @@ def _items(folder: Path, label: int, numbers: tuple[int, ...], mode: str) -> Ite
 def _pixels(file: Path) -> np.ndarray:
     """The image in any kind of JPEG, [H, W, 3] uint8."""
     try:
-        with open_file(file) as data, Image.open(data) as image:
+        with open_file(file) as data, Image.open(data, formats=JPEGS) as image:
             return np.asarray(image.convert("RGB"))
-    except OSError as error:
-        raise UserError(f"{file} is damaged ({error}): make the set again") from error
+    except Exception as error:  # decoders raise anything on hostile bytes
+        raise UserError(f"{file} is damaged ({cause_of(error)}): make the set again") from error

@@ -23,7 +23,7 @@ from ...shards.manifest import Manifest
 from ...shards.names import safe
 from ..batch import SampleReader
 from ..cut.resize import resized_crop
-from ..damage import damaged
+from ..damage import check_size, damaged
 from ..plan.params import batch_params
 
 EPOCH = 0
@@ -135,9 +135,12 @@ def one_thread() -> Iterator[None]:
 def _decoded(manifest: Manifest, reader: SampleReader, row: int) -> np.ndarray:
     data = reader.read(row)
     try:
-        return data if isinstance(data, np.ndarray) else simplejpeg.decode_jpeg(data)
+        image = data if isinstance(data, np.ndarray) else simplejpeg.decode_jpeg(data)
     except ValueError as error:
         raise damaged(manifest, reader, row, str(error), data) from error
+    height, width = image.shape[:2]
+    check_size(manifest, reader, row, height, width, data)
+    return image
 
 
 def _rendered(

@@ -55,7 +55,7 @@ def build(options: BuildOptions, choice: SubsetOptions | None = None) -> Manifes
     fixed = {f.name: getattr(options, f.name) for f in fields(options) if f.name not in FREE}
     with build_folder(out, {**fixed, **asdict(choice), **_versions()}) as building:
         if (out / PAGE).exists():  # an earlier run was killed after it wrote its last file
-            return Manifest.open(out)
+            return Manifest.open(out, max_pixels=options.max_pixels)
         if source.stage:
             source = source.stage(source, building, part.rows)
         units = layout(source, part, encoding, bytes_of(options.shard_size), options.seed)
@@ -80,7 +80,7 @@ def build(options: BuildOptions, choice: SubsetOptions | None = None) -> Manifes
             files=files,
             report=_report(writer.records, part.missing, source.passed, "decode" if encoding.thorough() else "headers"),
         )
-        return write(out, info, tables)
+        return write(out, info, tables, options.max_pixels)
 
 
 def _versions() -> JSON:

@@ -8,6 +8,7 @@ from ..encoding.encode import Encoding
 from ..errors import UserError
 from ..info import JSON
 from ..sources.wanted import Wanted
+from ..unpack import MAX_PIXELS
 
 # Options that do not decide the bytes of a finished unit: an interrupted build may continue with other ones.
 FREE = {"out", "workers", "on_error", "source", "root", "strict"}
@@ -52,6 +53,7 @@ class BuildOptions:
     shard_size: Annotated[str, "approximate size of a tar"] = "256MB"
     workers: Annotated[int, "processes; 0 = one per core", 0] = 0
     seed: Annotated[int, "seed of the storage order and of --draw-subset"] = 0
+    max_pixels: Annotated[int, "largest image that is read, px: decoded, it takes three bytes for each", 1] = MAX_PIXELS
 
 
 def encoding_of(options: BuildOptions) -> Encoding:
@@ -67,7 +69,10 @@ def encoding_of(options: BuildOptions) -> Encoding:
     if not 0 <= options.raw_fraction <= 1:
         raise UserError(f"--raw-fraction {options.raw_fraction} is not a share: take 0 to 1")
     max_side = 0 if options.short_side else options.max_side
-    return Encoding(options.keep, max_side, options.short_side, options.quality, options.check, options.subsampling)
+    sides = max_side, options.short_side
+    return Encoding(
+        options.keep, *sides, options.quality, options.check, options.subsampling, max_pixels=options.max_pixels
+    )
 
 
 def described(options: BuildOptions) -> JSON:

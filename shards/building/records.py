@@ -18,6 +18,7 @@ from ..formats.tar import index_path
 from ..info import JSON
 from ..names import within
 from ..table import FIELDS, SCHEMA
+from ..unpack import parsed_json
 
 NOTE = b"viewstream"
 ROWS = pa.schema(  # SCHEMA, and what the .beton needs to continue: where its bytes are, how many, decoded or not
@@ -67,7 +68,7 @@ def read(folder: Path, digests: Sequence[str]) -> tuple[list[Record], int]:
 
 def forget(folder: Path, first: int = 0) -> int:
     """Delete the records of units `first` and later; how many there were."""
-    paths = [path for path in folder.glob("*.parquet") if int(path.stem) >= first]
+    paths = [path for path in folder.glob("*.parquet") if path.stem.isdecimal() and int(path.stem) >= first]
     for path in paths:
         path.unlink()
     return len(paths)
@@ -84,13 +85,21 @@ def _read(path: Path) -> Record | None:
     try:
         with pq.ParquetFile(path) as file:
             schema, samples = file.schema_arrow, file.metadata.num_rows
-        note = json.loads(schema.metadata[NOTE])
+        note = parsed_json(schema.metadata[NOTE])
         note |= {name: tuple(note[name]) for name in ("beton", "suspect", "skipped")}
-        if schema.names != ROWS.names:  # of another version
+        if schema.names != ROWS.names or not _sound(**note):  # of another version, or damaged
             return None
         return Record(path, samples, **note)
-    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError):
+    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError, AttributeError):
         return None  # absent or torn: the unit is made again
+
+
+def _sound(digest: Any, tar: Any, beton: Any, kinds: Any, suspect: Any, skipped: Any) -> bool:
+    """Whether the values are of the kinds that `write` takes."""
+    named = all(isinstance(row, dict) and row.keys() == {"source", "cause"} for row in (*suspect, *skipped))
+    line = tar is None or (isinstance(tar["file"], str) and type(tar["bytes"]) is type(tar["samples"]) is int)
+    counted = all(type(number) is int and number >= 0 for number in (*beton, *kinds.values()))
+    return isinstance(digest, str) and named and line and counted and len(beton) == 2
 
 
 def _path(folder: Path, number: int) -> Path:

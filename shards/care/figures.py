@@ -5,12 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from ..info import DatasetInfo
+from ..info import ENDS, DatasetInfo
 from ..manifest import Manifest
 from ..sources.passed import sentences
 
 SHOTS = (("many", "> 100"), ("medium", "20..100"), ("few", "< 20"))  # training images per class (ImageNet-LT)
-ENDS = {"webdataset": ".tar", "ffcv": ".beton"}
 WORDS = {"keep": "plain JPEGs kept as they were", "indexed": "as the files were when they were indexed"}
 POINTS = (5, 25, 50, 75, 95)  # percentiles
 Row = tuple[str, str]

@@ -23,6 +23,7 @@ from ..sources.passed import PassedOver
 from ..sources.split import archives
 from ..sources.wanted import ANY, NONE, Wanted
 from ..table import SCHEMA
+from ..unpack import MAX_PIXELS
 from .samples import Samples, beton_samples, tar_samples
 
 
@@ -35,25 +36,27 @@ def index(
     strict: bool = False,
     wanted: Wanted = ANY,
     label_field: str = "",
+    max_pixels: int = MAX_PIXELS,
 ) -> Manifest:
     """Describe the tars, or the `.beton`, or both, of folder `root`; `skip` leaves out what loaders cannot read.
 
-    `strict` refuses what is passed over; `wanted`: what to take of tars; `label_field`: the labels of a .beton.
+    `strict` refuses what is passed over; `wanted`: what to take of tars; `label_field`: the labels of a .beton;
+    `max_pixels`: of the largest image that loaders shall read.
     UserError when the folder has a description already, or nothing to describe.
     """
     passed = PassedOver()
     tars, betons = _files(root, split, passed)
     if tars:
-        samples = tar_samples(root, split, workers, wanted)
+        samples = tar_samples(root, split, workers, wanted, max_pixels)
     else:
-        samples = beton_samples(betons, workers, label_field, passed)
+        samples = beton_samples(betons, workers, label_field, max_pixels, passed)
     if strict:
         samples.passed.refuse(root)
     keep = np.array([not header.cause for header in samples.headers])
     skipped = _skipped(samples, keep, skip)
     table = samples.table().filter(pa.array(keep))
     if tars and betons:
-        table = _with_beton(table, beton_samples(betons, workers, NONE), betons[0])
+        table = _with_beton(table, beton_samples(betons, workers, NONE, max_pixels), betons[0])
     turned = sum(header.turned for header in samples.headers)
     info = DatasetInfo(
         name=root.resolve().name,
@@ -70,7 +73,7 @@ def index(
         report={"check": "headers", "normalised": {}, "suspect": [], "skipped": skipped}
         | ({"passed_over": samples.passed.report()} if samples.passed else {}),
     )
-    return write(root, info, [table])
+    return write(root, info, [table], max_pixels)
 
 
 def _files(root: Path, split: str, passed: PassedOver) -> tuple[list[Path], list[Path]]:

@@ -34,7 +34,7 @@ def repair(manifest: Manifest, damages: Sequence[Damage], source: Callable[[], S
         refuse_links(manifest.root, within(manifest.root, damage.file))
     if not (manifest.root / FILE).exists() or any(damage.file == FILE for damage in damages):
         write_columns(manifest.root)
-        manifest, names = Manifest.open(manifest.root), [FILE]
+        manifest, names = Manifest.open(manifest.root, max_pixels=manifest.max_pixels), [FILE]
     damages = [damage for damage in damages if damage.file != FILE]
     if damages and manifest.info.kind == "indexed":
         raise UserError(f"{manifest.root} indexes files that were made elsewhere: fetch those again")

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from ..encoding.headers import too_large
 from ..formats.beton import RAW, Layout
 from ..manifest import uid_of
 from ..sources.classes import classes_of
@@ -13,7 +14,7 @@ from ..sources.local import Local
 from ..sources.passed import PassedOver
 from ..sources.readers import Ranges
 from ..sources.source import key_of
-from ..sources.wanted import ANY, Wanted
+from ..sources.wanted import Wanted
 from ..sources.webdataset import webdataset
 from ..table import FIELDS, SCHEMA
 from .beton_label import label_field, labels_of
@@ -58,7 +59,7 @@ class Samples:
         return pa.table(columns, schema=pa.schema([*SCHEMA, *FIELDS]))
 
 
-def tar_samples(root: Path, split: str, workers: int, wanted: Wanted = ANY) -> Samples:
+def tar_samples(root: Path, split: str, workers: int, wanted: Wanted, max_pixels: int) -> Samples:
     """The samples of the tars in folder `root`; unlabeled or labeled as webdataset reads them."""
     source = webdataset(str(root), split, wanted)
     assert isinstance(source.reader, Ranges)
@@ -76,13 +77,15 @@ def tar_samples(root: Path, split: str, workers: int, wanted: Wanted = ANY) -> S
         shard=places[:, 0].astype(np.int32),
         offset=places[:, 1],
         beton=np.full(len(places), -1),
-        headers=read_headers(source.reader, places[:, :3], np.zeros(len(places), bool), workers),
+        headers=read_headers(source.reader, places[:, :3], np.zeros(len(places), bool), workers, max_pixels),
         fields=places[:, 3:],
         passed=source.passed,
     )
 
 
-def beton_samples(paths: list[Path], workers: int, wanted: str = "", passed: PassedOver | None = None) -> Samples:
+def beton_samples(
+    paths: list[Path], workers: int, wanted: str, max_pixels: int, passed: PassedOver | None = None
+) -> Samples:
     """The samples of one or more .beton files, which have numbers for names; `wanted`: the field of their labels."""
     layout, passed, path = Layout.of(*paths), passed or PassedOver(), paths[0]
     count, raw = len(layout.where), layout.mode == RAW
@@ -92,9 +95,12 @@ def beton_samples(paths: list[Path], workers: int, wanted: str = "", passed: Pas
             passed.add("fields other than image and label", name)
     label = labels_of(layout, path, field)
     places = np.stack([column.astype(np.int64) for column in (layout.file, layout.where, layout.size)], 1)
-    headers = read_headers(Ranges(Local(path.parent), tuple(p.name for p in paths)), places, raw, workers)
+    reader = Ranges(Local(path.parent), tuple(p.name for p in paths))
+    headers = read_headers(reader, places, raw, workers, max_pixels)
     for n in np.flatnonzero(raw).tolist():
-        headers[n] = headers[n]._replace(height=int(layout.height[n]), width=int(layout.width[n]))
+        size = int(layout.height[n]), int(layout.width[n])
+        cause = headers[n].cause or too_large(*size, max_pixels)
+        headers[n] = headers[n]._replace(height=size[0], width=size[1], cause=cause)
     first = np.searchsorted(layout.file, layout.file)  # of each sample's file
     keys = [f"{paths[file].stem}/{n:08d}" for file, n in zip(layout.file, np.arange(count) - first, strict=True)]
     return Samples(

@@ -15,14 +15,15 @@ from ..columns import FILE, differs, fault
 from ..encoding.headers import fault_of
 from ..engine import cores
 from ..errors import UserError
-from ..files import digest_of
+from ..files import PAGE, digest_of
 from ..formats.beton import RAW, Layout
 from ..formats.digest import Digest
 from ..formats.tar import dali_index, index_path, wids_index
-from ..info import read_info
+from ..info import class_counts, read_info
 from ..manifest import Manifest, file_of
 from ..names import open_file, safe, within
 from ..table import TABLE, Table
+from ..unpack import MAX_PIXELS
 
 TOGETHER = 1000  # files of a folder that one task reads
 
@@ -45,11 +46,11 @@ class Spans(NamedTuple):
     whole: np.ndarray  # [n] bool: the bytes are the JPEG whose digest the manifest has, not pixels
 
 
-def sound(root: Path) -> Manifest:
+def sound(root: Path, max_pixels: int = MAX_PIXELS) -> Manifest:
     """The set in folder `root`; by its table, which is slower, if its columns say that they are not those of the table.
     `verify` then tells why."""
     info = read_info(root)
-    return Manifest.open(root, by_table=bool(fault(root, info.samples, info.manifest)))
+    return Manifest.open(root, by_table=bool(fault(root, info.samples, info.manifest)), max_pixels=max_pixels)
 
 
 def verify(manifest: Manifest, workers: int = 0) -> list[Damage]:
@@ -63,7 +64,8 @@ def verify(manifest: Manifest, workers: int = 0) -> list[Damage]:
         raise UserError(f"{root / TABLE} is not as it was built: build the set again, the same command does")
     if (root / FILE).exists() and (cause := differs(root, len(manifest), info.manifest)):
         found.append(Damage(FILE, cause, ()))
-        manifest = Manifest.open(root, by_table=True)
+        manifest = Manifest.open(root, by_table=True, max_pixels=manifest.max_pixels)
+    _check_numbers(manifest)
     total, names = len(manifest) * len(info.formats), Table(root / TABLE)
     _check_names(names, root)
     with ThreadPoolExecutor(workers or cores()) as pool, tqdm(total=total, unit="sample", disable=None) as bar:
@@ -84,6 +86,18 @@ def _check_names(table: Table, root: Path) -> None:
                 safe(name, root, "set")
 
 
+def _check_numbers(manifest: Manifest) -> None:
+    """UserError for a row that no loader would read, or counts that are not those of the labels."""
+    manifest.check_all()
+    counts = class_counts(manifest.label, manifest.info.classes)
+    if counts != manifest.info.counts:
+        wrong = next(c for c, pair in enumerate(zip(manifest.info.counts, counts, strict=True)) if len({*pair}) > 1)
+        raise UserError(
+            f"{manifest.root / PAGE} counts {manifest.info.counts[wrong]:,} samples of class "
+            f"{manifest.info.classes[wrong]}, {TABLE} has {counts[wrong]:,}: fetch or build the set again"
+        )
+
+
 def _archive(manifest: Manifest, number: int, bar: "tqdm[Any]") -> Iterator[Damage]:
     """Check a tar or .beton, read once from end to end."""
     line = manifest.info.files[number]
@@ -92,7 +106,7 @@ def _archive(manifest: Manifest, number: int, bar: "tqdm[Any]") -> Iterator[Dama
         spans = tar_spans(manifest, number) if path.suffix == ".tar" else beton_spans(manifest, path)
         with open_file(path) as file:
             digest, broken, faults = _read_through(file, spans, manifest.sha256, bar)
-    except (OSError, UserError) as error:
+    except (OSError, ValueError) as error:
         yield Damage(line["file"], str(error), ())
         return
     if broken or digest != line["digest"]:
@@ -132,10 +146,13 @@ def beton_spans(manifest: Manifest, path: Path) -> Spans:
     """The samples of a .beton that the manifest has."""
     paths = manifest.betons()
     layout = Layout.of(*paths)
-    row_of = np.full(max(len(layout.where), manifest.beton.max(initial=-1) + 1), -1)
-    held = np.flatnonzero(manifest.beton >= 0)
+    row_of, held = np.full(len(layout.where), -1), np.flatnonzero(manifest.beton >= 0)
+    if len(held) and (last := int(manifest.beton.max())) >= len(row_of):
+        raise ValueError(f"it holds {len(row_of):,} samples, the manifest names number {last:,}")
     row_of[manifest.beton[held]] = held
-    own = np.flatnonzero((layout.file == paths.index(path)) & (row_of[: len(layout.where)] >= 0))
+    if (row_of >= 0).sum() < len(held):
+        raise ValueError("two samples of the manifest have one number in it")
+    own = np.flatnonzero((layout.file == paths.index(path)) & (row_of >= 0))
     own = own[np.argsort(layout.where[own])]
     return Spans(row_of[own], layout.where[own].astype(np.int64), layout.size[own], layout.mode[own] != RAW)
 

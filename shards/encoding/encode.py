@@ -12,7 +12,19 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from .headers import END, JPEGS, ODD_SAMPLING, TURNS, Damaged, cause_of, fault_of, opened, orientation, plain_size
+from ..unpack import MAX_PIXELS
+from .headers import (
+    END,
+    JPEGS,
+    ODD_SAMPLING,
+    TURNS,
+    Damaged,
+    cause_of,
+    fault_of,
+    opened,
+    orientation,
+    plain_size,
+)
 from .shrink import shrink
 
 
@@ -31,6 +43,7 @@ class Encoding:
     quality: int  # 1-100
     check: Literal["headers", "decode"]
     subsampling: Literal["420", "444"] = "420"  # colors at half the resolution, or at the full one
+    max_pixels: int = MAX_PIXELS  # px, of an image that is read
 
     def thorough(self) -> bool:
         """Whether every image is decoded."""
@@ -54,9 +67,9 @@ def encode(data: bytes, encoding: Encoding) -> Encoded:
     Garbled pixels between sound headers are found by decoding only: always when images are encoded, with `keep` when
     `check` asks for it. Shrinking is PIL's antialiased bicubic.
     """
-    if not encoding.thorough() and (size := plain_size(data)):
+    if not encoding.thorough() and (size := plain_size(data, encoding.max_pixels)):
         return _stored(data, *size)
-    image, kinds = opened(data)
+    image, kinds = opened(data, encoding.max_pixels)
     if not encoding.thorough() and not kinds and data.endswith(END) and not fault_of(data):
         return _stored(data, image.height, image.width)
     pixels, suspect = _decode(data, image, kinds)

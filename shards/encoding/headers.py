@@ -10,6 +10,8 @@ from importlib.util import find_spec
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
+from ..unpack import MAX_PIXELS
+
 END = b"\xff\xd9"  # a JPEG's last marker
 APP1, SCAN = 0xE1, 0xDA  # markers before EXIF and before the pixels
 FRAMES = {  # the marker of a frame -> its process; only of those that the decoders here cannot read
@@ -42,7 +44,6 @@ TURNS = {
 }
 MODES = {"L": "grey", "LA": "grey", "P": "palette", "RGBA": "alpha", "1": "bilevel", "I;16": "16-bit grey"}
 ODD_SAMPLING = "odd sampling"
-MAX_PIXELS = 89_478_485  # PIL's limit, above which it warns; it refuses twice as many: small files can claim any size
 JPEGS = ("JPEG", "MPO")  # MPO: a JPEG with more images after the first
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # PIL would start other programs for some others
 if find_spec("PIL.AvifImagePlugin"):  # from Pillow 11.3 on
@@ -59,7 +60,7 @@ def cause_of(error: Exception) -> str:
     return str(error).replace("\n", " ") or type(error).__name__
 
 
-def plain_size(data: bytes) -> tuple[int, int] | None:
+def plain_size(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[int, int] | None:
     """Height and width, in px, of a whole color JPEG without EXIF, by its headers; None when `opened` has to look."""
     if not data.endswith(END) or may_turn(data) or fault_of(data):
         return None
@@ -68,7 +69,7 @@ def plain_size(data: bytes) -> tuple[int, int] | None:
     except ValueError:
         return None
     size = int(height), int(width)
-    return size if color == "YCbCr" and size[0] * size[1] <= MAX_PIXELS else None
+    return size if color == "YCbCr" and size[0] * size[1] <= max_pixels else None
 
 
 def may_turn(data: bytes) -> bool:
@@ -100,8 +101,15 @@ def fault_of(data: bytes) -> str:
     return "it is cut off, it has no pixels" if data.startswith(b"\xff\xd8") else ""
 
 
-def opened(data: bytes) -> tuple[Image.Image, tuple[str, ...]]:
-    """The image, opened but not decoded, and in which ways it is no plain JPEG; Damaged when it is no image."""
+def too_large(height: int, width: int, max_pixels: int) -> str:
+    """Why an image is not read, "" if it is: its decoded pixels would take too much memory."""
+    more = f"it has {width:,} x {height:,} px, more than {max_pixels:,} in all (--max-pixels)"
+    return more if height * width > max_pixels else ""
+
+
+def opened(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Image.Image, tuple[str, ...]]:
+    """The image, opened but not decoded, and in which ways it is no plain JPEG; Damaged when it is no image, or a
+    larger one."""
     if not data:
         raise Damaged("the file is empty")
     try:
@@ -111,6 +119,8 @@ def opened(data: bytes) -> tuple[Image.Image, tuple[str, ...]]:
         raise Damaged(fault_of(data) or "it is no image of a known format") from error
     except Exception as error:  # decoders raise anything on hostile bytes
         raise Damaged(cause_of(error)) from error
+    if fault := too_large(image.height, image.width, max_pixels):
+        raise Damaged(fault)
     kinds = []
     if image.format not in JPEGS:
         kinds.append((image.format or "unknown").lower())
@@ -144,7 +154,11 @@ def _unusual(data: bytes) -> str:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Silence warnings about odd metadata: only the pixels matter. One thread at a time, because each restores the
-    process's warning filters."""
+    """Silence warnings about odd metadata: only the pixels matter; and Pillow's own limit, which is not the one in use.
+    One thread at a time, because each restores what holds for the process."""
     with _FILTERS, warnings.catch_warnings(action="ignore"):
-        yield
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit

@@ -74,14 +74,20 @@ class Layout:
         """Read the tables at both ends of a file; UserError when it is no .beton, truncated, or has no image field."""
         try:
             with open_file(path) as file:
+                end = os.fstat(file.fileno()).st_size
                 head = np.frombuffer(file.read(HEADER.itemsize), HEADER)[0]
                 if head["version"] != 2:
                     raise ValueError(f"version {head['version']}, not 2")
                 described = np.frombuffer(file.read(FIELD.itemsize * int(head["fields"])), FIELD)
                 types, names = described["type"].tolist(), [name.decode() for name in described["name"].tolist()]
                 sample = np.dtype([(f"f{n}", VALUES.get(t, "<u8,<u8")) for n, t in enumerate(types)], align=True)
-                rows = np.frombuffer(file.read(sample.itemsize * int(head["samples"])), sample)
-                file.seek(int(head["allocations"]))
+                samples, tables = int(head["samples"]), int(head["allocations"])
+                if file.tell() + sample.itemsize * samples > end or tables > end:
+                    raise ValueError(f"its {end} bytes do not hold the {samples} samples that it claims")
+                if end - tables > ALLOCATION.itemsize * samples * len(types):
+                    raise ValueError("its last table begins too early")
+                rows = np.frombuffer(file.read(sample.itemsize * samples), sample)
+                file.seek(tables)
                 table = np.frombuffer(file.read(), ALLOCATION)
             images = [n for n, kind in enumerate(types) if kind == IMAGE]
             image_field = next((n for n in images if names[n] == "image"), images[0])
@@ -94,9 +100,15 @@ class Layout:
                 at = np.searchsorted(table["where"], image["where"])
             if len(rows) != head["samples"] or (table["where"][at] != image["where"]).any():
                 raise ValueError("its tables do not fit each other")
+            size = table["bytes"][at].copy()
+            if (size > end).any() or (image["where"] > end - size).any():
+                raise ValueError("a sample lies outside of it")
+            pixels = 3 * image["height"].astype(np.int64) * image["width"]
+            if (pixels != size)[image["mode"] == RAW].any():
+                raise ValueError("pixels of a sample are not as many as its sides say")
         except (ValueError, IndexError, OSError) as error:
             raise UserError(f"{path} is truncated or no .beton ({error}): repair or rebuild the set") from error
-        size, file = table["bytes"][at].copy(), np.broadcast_to(number, len(rows))
+        file = np.broadcast_to(number, len(rows))
         return cls(file, image["mode"], image["height"], image["width"], image["where"], size, numbers, others)
 
 

@@ -18,9 +18,14 @@ class Digest:
         self.file, self.total, self.see = file, hashlib.sha256(), see  # `see` gets the bytes of each image
 
     def images(self, spans: Iterable[tuple[int, int]]) -> Iterator[bytes]:
-        """Yield the sha256 of each (start, length), in ascending order; of fewer bytes where the file ends early."""
+        """Yield the sha256 of each (start, length), in ascending order; of fewer bytes where the file ends early.
+        ValueError for one that begins within the one before."""
         for start, length in spans:
-            self.total.update(self.file.read(start - self.file.tell()))
+            if (gap := start - self.file.tell()) < 0 < length:
+                raise ValueError(f"a sample at byte {start} begins within the one before")
+            while gap > 0 and (piece := self.file.read(min(PIECE, gap))):
+                self.total.update(piece)
+                gap -= len(piece)
             image = self.file.read(length)
             if self.see:
                 self.see(image)

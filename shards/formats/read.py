@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import UserError
 from ..manifest import Manifest, file_of
 from ..names import regular
+from ..rows import DEPTH
 from .beton import RAW, Layout
 from .reader import Extents, SampleReader
 
@@ -23,14 +24,30 @@ class OpenFiles:
     Not mmap: truncating a mapped file kills the process, while a short read is an error that names the file.
     """
 
-    def __init__(self, paths: list[Path], repair: str):
-        self.paths, self.repair = paths, repair  # `repair`: what helps, for messages
-        self._files = [_open(path, repair) for path in paths]
+    def __init__(self, paths: list[Path], manifest: Manifest):
+        self.paths, self.repair = paths, manifest.repair()  # what helps, for messages
+        self._files = [_open(path, self.repair) for path in paths]
         self.descriptors = np.array([file.fileno() for file in self._files], np.int64)
+        self.sizes = np.array([os.fstat(file.fileno()).st_size for file in self._files], np.int64)
+        self.most = DEPTH * manifest.max_pixels  # bytes of a sample
+
+    def extents(self, file: np.ndarray, first: np.ndarray, size: np.ndarray) -> Extents:
+        """`size` [N] bytes at `first` [N] of files number `file` [N]; 0 bytes of what is not in its file or too large:
+        `read` names it."""
+        known = (file >= 0) & (file < len(self.paths))
+        file = np.where(known, file, 0)
+        inside = known & (first >= 0) & (size >= 0) & (size <= self.most) & (first <= self.sizes[file] - size)
+        return Extents(self.descriptors[file], np.where(inside, first, 0), np.where(inside, size, 0))
 
     def read(self, file: int, offset: int, length: int) -> bytes:
-        """`length` bytes at `offset` of file number `file`; UserError when the file ends before."""
-        data = os.pread(self._files[file].fileno(), length, offset)
+        """`length` bytes at `offset` of file number `file`; UserError when the file ends before, or for more than a
+        sample may have."""
+        if not 0 <= file < len(self.paths) or offset < 0 or not 0 <= length <= self.most:
+            raise UserError(
+                f"a sample of {length:,} bytes at byte {offset:,} of file {file} of {len(self.paths)} is out of "
+                f"bounds, the manifest is damaged: {self.repair}"
+            )
+        data = os.pread(self._files[file].fileno(), min(length, max(0, int(self.sizes[file]) - offset)), offset)
         if len(data) < length:
             raise UserError(
                 f"{self.paths[file]} ends at byte {offset + len(data)}, inside a sample: the file is truncated, "
@@ -69,7 +86,7 @@ class Fields:
         if field not in self._columns:
             self._columns[field] = self.manifest.field(field)
         first, size = self._columns[field]
-        return max(0, int(first[row])), max(0, int(size[row]))
+        return (0, 0) if field and first[row] < 0 else (int(first[row]), int(size[row]))  # some samples lack it
 
 
 def image_only(field: str, what: str) -> None:
@@ -83,7 +100,7 @@ class TarReader(SampleReader):
 
     def __init__(self, manifest: Manifest):
         manifest.require("webdataset")
-        self.manifest, self.files = manifest, OpenFiles(manifest.tars(), manifest.repair())
+        self.manifest, self.files = manifest, OpenFiles(manifest.tars(), manifest)
         self.fields = Fields(manifest)
 
     def read(self, row: int, field: str = "") -> bytes:
@@ -94,8 +111,7 @@ class TarReader(SampleReader):
 
     def extents(self, rows: np.ndarray) -> Extents:
         m = self.manifest
-        first, size = (np.maximum(column[rows].astype(np.int64), 0) for column in (m.offset, m.bytes))
-        return Extents(self.files.descriptors[m.shard[rows]], first, size)
+        return self.files.extents(*(column[rows].astype(np.int64) for column in (m.shard, m.offset, m.bytes)))
 
     def locate(self, row: int) -> str:
         return f"{self.files.paths[self.manifest.shard[row]]} at byte {self.manifest.offset[row]}"
@@ -110,7 +126,7 @@ class BetonReader(SampleReader):
     def __init__(self, manifest: Manifest):
         manifest.require("ffcv")
         paths = manifest.betons()
-        self.rows, self.files = manifest.beton, OpenFiles(paths, manifest.repair())
+        self.rows, self.files = manifest.beton, OpenFiles(paths, manifest)
         self.layout = Layout.of(*paths)
         if len(self.layout.where) < len(manifest):
             held = f"{paths[0]} holds {len(self.layout.where)} samples"
@@ -119,20 +135,30 @@ class BetonReader(SampleReader):
     def read(self, row: int, field: str = "") -> bytes | np.ndarray:
         """JPEG bytes, or [H, W, 3] uint8 of a sample that is stored decoded. UserError for any `field`."""
         image_only(field, "a .beton")
-        at, layout = self.rows[row], self.layout
+        at, layout = self._number(row), self.layout
         data = self.files.read(int(layout.file[at]), int(layout.where[at]), int(layout.size[at]))
         if layout.mode[at] != RAW:
             return data
         return np.frombuffer(data, np.uint8).reshape(int(layout.height[at]), int(layout.width[at]), 3)
 
+    def _number(self, row: int) -> int:
+        """The number of a sample in the .beton; UserError if there is none."""
+        if 0 <= (at := int(self.rows[row])) < len(self.layout.where):
+            return at
+        raise UserError(
+            f"sample {row} has number {at} of the {len(self.layout.where)} in {self.files.paths[0]}: "
+            f"{self.files.repair}"
+        )
+
     def extents(self, rows: np.ndarray) -> Extents | None:
         at, layout = self.rows[rows], self.layout
-        size = np.where(layout.mode[at] == RAW, 0, layout.size[at])
-        first = layout.where[at].astype(np.int64)
-        return Extents(self.files.descriptors[layout.file[at]], first, size.astype(np.int64))
+        known = (at >= 0) & (at < len(layout.where))
+        at = np.where(known, at, 0)
+        size = np.where(known & (layout.mode[at] != RAW), layout.size[at], 0).astype(np.int64)
+        return self.files.extents(layout.file[at], layout.where[at].astype(np.int64), size)
 
     def locate(self, row: int) -> str:
-        at = int(self.rows[row])
+        at = self._number(row)
         file = int(self.layout.file[at])
         return f"{self.files.paths[file]}, its sample {at - int(np.searchsorted(self.layout.file, file))}"
 

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from ..errors import UserError
+from ..info import first_twice
 from ..lists import shown
 
 MAX_CLASSES = 10_000_000  # a larger label is no class number
+FEW, GAPS = 100_000, 10  # numbers name at most so many classes, or so many for each image
 
 
 def labeled(label: np.ndarray, where: str) -> bool:
@@ -31,13 +33,25 @@ def classes_of(
     """
     if not labeled(label, where):
         return ()
+    if twice := first_twice(listed):
+        raise UserError(f"{listed_in} of {where} names class {twice!r} twice: give each label a name of its own")
     by_folder = filter(None, (named_by(label, names) for names in folders))
-    classes = tuple(listed) or next(by_folder, None) or tuple(map(str, range(int(label.max()) + 1)))
+    classes = tuple(listed) or next(by_folder, None) or _numbers(label, where)
     if label.max() >= len(classes):
         raise UserError(
             f"{where} has a label {label.max()}, {listed_in} names {len(classes)} classes: correct one of them"
         )
     return classes
+
+
+def _numbers(label: np.ndarray, where: str) -> tuple[str, ...]:
+    """The classes 0, 1, ...; UserError for a label that would make far more of them than there are images."""
+    if (largest := int(label.max())) >= max(FEW, GAPS * len(label)):
+        raise UserError(
+            f"{where} has a label {largest} among {len(label):,} images: a label is the number of a class, number "
+            "them from 0"
+        )
+    return tuple(map(str, range(largest + 1)))
 
 
 def named_by(label: np.ndarray, names: Iterable[str]) -> tuple[str, ...] | None:

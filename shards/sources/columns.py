@@ -1,12 +1,12 @@
 """Columns of a table of the Hugging Face hub: which one has the images, which one the labels."""
 
-import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from ..errors import UserError, choose
+from ..unpack import parsed_json
 from .labels import ALIKE, label_name
 from .wanted import NONE, Wanted
 
@@ -109,7 +109,7 @@ def _class_names(schema: pa.Schema, label: str | None) -> tuple[str, ...]:
 def _features(schema: pa.Schema) -> dict[Any, Any]:
     """The description of columns that the `datasets` library writes into the schema, {} without a valid one."""
     try:
-        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-    except (KeyError, ValueError, TypeError, RecursionError):
+        features = parsed_json((schema.metadata or {})[b"huggingface"])["info"]["features"]
+    except (KeyError, ValueError, TypeError):
         return {}
     return features if isinstance(features, dict) else {}

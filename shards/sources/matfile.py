@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ..unpack import inflate
+
 COMPRESSED, MATRIX = 15, 14
 NUMBERS = {1: "i1", 2: "u1", 3: "<i2", 4: "<u2", 5: "<i4", 6: "<u4", 7: "<f4", 9: "<f8", 12: "<i8", 13: "<u8"}
 CELL, STRUCT, TEXT = 1, 2, 4  # classes of a matrix; the others hold numbers
@@ -19,7 +21,7 @@ def load(data: bytes) -> dict[str, Any]:
         raise ValueError("this is no MATLAB 5 file of a little-endian machine")
     try:
         return dict(_matrix(body) for kind, body in _elements(data[128:]) if kind == MATRIX)
-    except (RuntimeError, struct.error, zlib.error, KeyError, IndexError) as error:  # RuntimeError: a part is missing
+    except (RuntimeError, struct.error, zlib.error, KeyError, IndexError) as error:  # a part is missing, or too deep
         raise ValueError(f"this MATLAB file is damaged ({error!r})") from error
 
 
@@ -37,7 +39,7 @@ def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
             raise ValueError("this MATLAB file is cut off")
         at += 8 + size
         if kind == COMPRESSED:
-            yield from _elements(zlib.decompress(body))
+            yield from _elements(inflate(body))
         else:
             at += -size % 8
             yield kind, body

@@ -1,8 +1,8 @@
 """The label in a small member of a tar: `.cls` and the like as text, or a field of a `.json`."""
 
-import json
 from typing import Any
 
+from ..unpack import parsed_json
 from .images import SUFFIXES
 from .labels import ALIKE, LABELS, Label, label_name, label_of
 from .wanted import NONE, Wanted
@@ -20,8 +20,8 @@ def note(suffix: str, data: bytes, wanted: Wanted) -> Note:
     """What a member tells about the label of its sample."""
     if is_note(suffix, wanted):
         try:
-            return _in_json(json.loads(data), wanted) if _is_json(suffix) else (_in_text(data, wanted), "", True)
-        except (ValueError, RecursionError) as error:
+            return _in_json(parsed_json(data), wanted) if _is_json(suffix) else (_in_text(data, wanted), "", True)
+        except ValueError as error:
             return ValueError(str(error)), "", not _is_json(suffix)
     alike = not wanted.label and ALIKE.search(suffix) and f".{suffix.rpartition('.')[2]}" not in SUFFIXES
     return None, suffix if alike else "", False

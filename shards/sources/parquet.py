@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import UserError
+from ..unpack import check_table
 from .arrange import arranged
 from .classes import classes_of, labeled, numbered
 from .columns import Columns, columns_of
@@ -74,11 +75,14 @@ def _rows(
     for number, name in enumerate(tables):
         try:
             with files.open(name) as file, pq.ParquetFile(file) as table:
+                check_table(table.metadata, file.seek(0, 2))
                 columns = columns or columns_of(table.schema_arrow, files.show(name), wanted)
                 rows = table.metadata.num_rows
                 needed = [c for c in (columns.label, columns.path) if c]
                 read = table.read(columns=needed) if needed else None
-        except (pa.ArrowException, UnicodeDecodeError) as error:
+        except UserError:
+            raise
+        except (pa.ArrowException, ValueError, MemoryError) as error:
             raise UserError(f"{files.show(name)} is damaged or has other columns ({error}): fetch it again") from error
         try:
             labels += _labels(read[columns.label]) if read and columns.label else [None] * rows

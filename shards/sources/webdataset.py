@@ -1,7 +1,6 @@
 """WebDataset's tars as a source: a folder of them, one tar, or a range of names."""
 
 import itertools
-import json
 import os
 import re
 from array import array
@@ -13,6 +12,7 @@ import numpy as np
 
 from ..errors import UserError
 from ..files import PAGE
+from ..unpack import parsed_json
 from .arrange import arranged
 from .classes import classes_of
 from .labels import labels_by_folder, numbered_labels
@@ -114,10 +114,10 @@ def _info(files: Storage) -> dict[str, Any]:
     if not files.exists(PAGE):
         return {}
     try:
-        info = json.loads(files.read(PAGE))
+        info = parsed_json(files.read(PAGE))
         names = [*info.get("classes", []), *(str(line.get("file")) for line in info.get("files", []))]
         if isinstance(info.get("classes"), str) or "\0" in "".join(names):
             raise TypeError("it lists no names of classes or files")
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{files.show(PAGE)} is damaged ({error}): remove it to read the tars without") from error
     return info

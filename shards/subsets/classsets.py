@@ -43,6 +43,7 @@ def only(data: Manifest, name: str) -> Manifest:
     """The samples of a class set (a file or one of the published four) over the files of `data`, labels from 0."""
     if not data.info.classes:
         raise UserError(f"{data.root} has no classes to choose from: leave out --class-subset")
+    data.check_labels()
     names, _ = class_set(name, data.info.classes, None, compute=True)
     label, classes = remap(data.label, data.info.classes, names, name)
     rows = np.flatnonzero(label >= 0)

@@ -1,0 +1,213 @@
+"""Every parser of files that others wrote, as a function of bytes: it returns, or raises what its callers turn into one
+line. Anything else is a fault."""
+
+import gzip
+import io
+import json
+import shutil
+import struct
+import tarfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from viewstream.pipeline.static.read import _pixels
+from viewstream.shards.building import records
+from viewstream.shards.columns import FILE
+from viewstream.shards.encoding.encode import Encoding, encode
+from viewstream.shards.encoding.headers import Damaged, fault_of, may_turn, plain_size
+from viewstream.shards.errors import UserError
+from viewstream.shards.files import PAGE
+from viewstream.shards.formats.beton import BetonWriter, Layout
+from viewstream.shards.info import DatasetInfo, read_info
+from viewstream.shards.lists import class_names, parse, read
+from viewstream.shards.manifest import Manifest, uid_of, write
+from viewstream.shards.sources.devkit import kaggle
+from viewstream.shards.sources.local import Local
+from viewstream.shards.sources.matfile import load
+from viewstream.shards.sources.notes import note
+from viewstream.shards.sources.parquet import parquet
+from viewstream.shards.sources.samples import samples
+from viewstream.shards.sources.tsv import tsv
+from viewstream.shards.sources.wanted import ANY, Wanted
+from viewstream.shards.table import FIELDS, SCHEMA, TABLE
+
+KEEP = Encoding(keep=True, max_side=0, short_side=0, quality=90, check="headers", max_pixels=1 << 20)
+SHRUNK = Encoding(keep=False, max_side=16, short_side=0, quality=90, check="decode", max_pixels=1 << 20)
+Parser = Callable[[bytes], None]
+
+
+def make_set(root: Path) -> Manifest:
+    """A set of four samples with a field, without its tar."""
+    keys, none = [f"{c}/{n}" for c in "ab" for n in range(2)], np.full(4, -1)
+    numbers = {
+        "height": [8] * 4,
+        "width": [9] * 4,
+        "bytes": [300] * 4,
+        "shard": [0] * 4,
+        "offset": [512, 2048, 4096, 8192],
+    }
+    columns = {"uid": list(map(uid_of, keys)), "key": keys, "label": [0, 0, 1, 1], "source": keys, **numbers}
+    columns |= {"sha256": [bytes([n] * 32) for n in range(4)], "beton": none}
+    columns |= {"field_offset": [[1024]] * 4, "field_bytes": [[5]] * 4}
+    info = DatasetInfo(
+        name="tiny",
+        split="train",
+        subset={"name": "full", "split": "train"},
+        classes=("a", "b"),
+        counts=(),
+        samples=0,
+        encoding={"quality": 90, "max_side": 9, "fields": ["txt"]},
+        formats=("webdataset",),
+        files=({"file": "tiny-000000.tar", "bytes": 10240, "samples": 4, "digest": "0" * 64},),
+        report={"check": "headers", "normalised": {}, "suspect": [], "skipped": []},
+    )
+    root.mkdir(parents=True)
+    return write(root, info, [pa.table(columns, schema=pa.schema([*SCHEMA, *FIELDS]))])
+
+
+def parsers(folder: Path) -> dict[str, Parser]:
+    """Each parser by its name; those of files read them in `folder`."""
+    root, bare = folder / "set", folder / "bare"
+    make_set(root)
+    shutil.copytree(root, bare)
+    (bare / FILE).unlink()
+    for name in ("tsv", "building"):
+        (folder / name).mkdir()
+
+    def written(path: Path, data: bytes) -> Path:
+        path.write_bytes(data)
+        return path
+
+    def page(data: bytes) -> None:
+        written(folder / PAGE, data)
+        read_info(folder)
+
+    def columns(data: bytes) -> None:
+        written(root / FILE, data)
+        Manifest.open(root).check_all()
+
+    def table(data: bytes) -> None:
+        written(bare / TABLE, data)
+        made = Manifest.open(bare)
+        _ = made.keys, made.key(3), made.sha256, made.counts, made.packed("source"), made.field("txt")
+
+    def record(data: bytes) -> None:
+        written(folder / "building" / "000000.parquet", data)
+        records.read(folder / "building", [""])
+
+    def tar(data: bytes) -> None:
+        written(folder / "x.tar", data)
+        for wanted in (ANY, Wanted(fields=("txt",))):
+            list(samples(Local(folder), ["x.tar"], wanted))
+
+    def table_of_images(data: bytes) -> None:
+        parquet(written(folder / "x.parquet", data), "train")
+
+    def rows(data: bytes) -> None:
+        (folder / "tsv" / "x.lineidx").unlink(missing_ok=True)
+        tsv(written(folder / "tsv" / "x.tsv", data), "train")
+
+    def index(data: bytes) -> None:
+        written(folder / "tsv" / "x.tsv", b"a\t0\tAAAA\nb\t1\tAAAA\n")
+        written(folder / "tsv" / "x.lineidx", data)
+        tsv(folder / "tsv" / "x.tsv", "train")
+
+    def image(encoding: Encoding, data: bytes) -> None:
+        fault_of(data), may_turn(data), plain_size(data)
+        encode(data, encoding)
+
+    def notes(data: bytes) -> None:
+        for suffix in ("cls", "json"):
+            note(suffix, data, ANY)
+            note(suffix, data, Wanted(label="a.b"))
+
+    found: dict[str, tuple[Parser, tuple[type[Exception], ...]]] = {
+        "page": (page, (UserError,)),
+        "columns": (columns, (UserError,)),
+        "table": (table, (UserError,)),
+        "beton": (lambda data: Layout.of(written(folder / "x.beton", data)) and None, (UserError,)),
+        "tar": (tar, (UserError,)),
+        "list": (lambda data: parse(data, "list") and None, (UserError,)),
+        "classes": (lambda data: class_names(data, "list") and None, (UserError,)),
+        "packed-list": (lambda data: read(written(folder / "x.gz", data)) and None, (UserError,)),
+        "record": (record, ()),
+        "jpeg": (partial(image, KEEP), (Damaged,)),
+        "image": (partial(image, SHRUNK), (Damaged,)),
+        "static-image": (lambda data: _pixels(written(folder / "x.jpeg", data)) is None and None, (UserError,)),
+        "tsv": (rows, (UserError,)),
+        "line-index": (index, (UserError,)),
+        "images-table": (table_of_images, (UserError,)),
+        "note": (notes, ()),
+        "matlab": (lambda data: load(data) and None, (ValueError,)),
+        "kaggle": (lambda data: kaggle(data, "table") and None, (UserError,)),
+    }
+    return {name: partial(_allowed, parser, errors) for name, (parser, errors) in found.items()}
+
+
+def _allowed(parser: Parser, errors: tuple[type[Exception], ...], data: bytes) -> None:
+    try:
+        parser(data)
+    except errors as error:
+        if UserError in errors and "\n" in str(error):
+            raise AssertionError(f"more than one line: {error}") from error
+
+
+def seeds(folder: Path) -> dict[str, list[bytes]]:
+    """Whole files of each kind, which mutations begin with."""
+    make_set(folder / "seed")
+    jpeg, png, tar, beton, images, record, packed = (io.BytesIO() for _ in range(7))
+    image = Image.fromarray(np.arange(8 * 9 * 3, dtype=np.uint8).reshape(8, 9, 3))
+    image.save(jpeg, "JPEG")
+    image.save(png, "PNG")
+    _pack(tar, {"a/0.jpg": jpeg.getvalue(), "a/0.cls": b"0", "a/0.json": b'{"label": 0}', "a/0.txt": b"x"})
+    writer = BetonWriter(beton, 2)  # pyright: ignore
+    for label in range(2):
+        writer.add(jpeg.getvalue(), bytes(32), 8, 9, label)
+    writer.end()
+    pq.write_table(pa.table({"image": [{"bytes": jpeg.getvalue(), "path": "a.jpg"}] * 2, "label": [0, 1]}), images)
+    text = {"digest": "", "tar": None, "beton": [0, 0], "kinds": {}, "suspect": [], "skipped": []}
+    pq.write_table(records.ROWS.empty_table().replace_schema_metadata({records.NOTE: json.dumps(text)}), record)
+    packed.write(gzip.compress(b"a/b.jpg 1\n", mtime=0))
+    lines = b'c/b.jpg 0\nc/d e.jpg, 1\n"x y" 2\n# none\n'
+    return {
+        "page": [(folder / "seed" / PAGE).read_bytes()],
+        "columns": [(folder / "seed" / FILE).read_bytes()],
+        "table": [(folder / "seed" / TABLE).read_bytes()],
+        "beton": [beton.getvalue()],
+        "tar": [tar.getvalue()],
+        "list": [lines],
+        "classes": [b"cat\ndog\n"],
+        "packed-list": [packed.getvalue()],
+        "record": [record.getvalue()],
+        "jpeg": [jpeg.getvalue()],
+        "image": [jpeg.getvalue(), png.getvalue()],
+        "static-image": [jpeg.getvalue()],
+        "tsv": [b"a\t0\tAAAA\nb\t1\tAAAA\n"],
+        "line-index": [b"0\n9\n"],
+        "images-table": [images.getvalue()],
+        "note": [b"3", b'{"label": 3, "a": {"b": 1}}'],
+        "matlab": [bytes(126) + b"IM" + _element(14, MATRIX)],
+        "kaggle": [b"ImageId,PredictionString\nx_1,n01440764 1 2 3 4 \n"],
+    }
+
+
+def _element(kind: int, data: bytes) -> bytes:
+    """An element of a MATLAB file."""
+    return struct.pack("<II", kind, len(data)) + data + bytes(-len(data) % 8)
+
+
+MATRIX = b"".join((_element(6, bytes([6, *bytes(7)])), _element(5, bytes(8)), _element(1, b"a"), _element(2, b"5")))
+
+
+def _pack(file: io.BytesIO, members: dict[str, bytes]) -> None:
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
