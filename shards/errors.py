@@ -16,7 +16,7 @@ class UserError(ValueError):
     Passwords and tokens of addresses in its message are hidden."""
 
     def __init__(self, message: object = ""):
-        super().__init__(redacted(" ".join(str(message).splitlines())))  # it may hold a library's, of several lines
+        super().__init__(redacted(" ".join(str(message).splitlines())))  # libraries write several lines
 
 
 def choose(kind: str, name: str, options: Iterable[str]) -> str:

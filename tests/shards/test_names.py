@@ -135,7 +135,10 @@ def test_a_file_of_dataset_json_is_in_the_folder_of_the_set(number, options, tmp
         ({"name": "../../planted"}, "leads out of the set"),
         ({"name": "/planted"}, "leads out of the set"),
         ({"name": "a/b"}, "is damaged"),
-        ({"files": [{"file": "manifest.parquet"}]}, "neither a tar nor a .beton"),
+        (
+            {"files": [{"file": "manifest.parquet", "digest": "", "bytes": 0, "samples": 0}]},
+            "is damaged",
+        ),
         ({"files": [{"file": 5}]}, "is damaged"),
         ({"files": ["x.tar"]}, "is damaged"),
     ],
