@@ -8,6 +8,7 @@ of the set from the kernel's cache first. Images are not needed, so there are no
   python tools/bench/manifest.py --rows 1.28M,10M,100M --scratch /tmp --out docs/results/scale_cpu.json
 """
 
+import dataclasses
 import json
 import os
 import shutil
@@ -39,6 +40,7 @@ from viewstream.shards.table import GROUP, SCHEMA, TABLE
 
 ROWS = 1_281_167  # training images of ImageNet
 CASES = {"mapped": (False, False), "mapped, cold": (False, True), "by the table": (True, False)}  # by table, cold
+PER_TAR, MOST = 5000, 60_000  # images of a tar, and bytes of an image
 MOST_BY_TABLE = 10**7  # rows: more take all memory
 
 
@@ -57,7 +59,12 @@ class Options:
 def synthetic(folder: Path, info: DatasetInfo, rows: int) -> None:
     """Write the manifest of a set of `rows` images that do not exist into the new `folder`."""
     folder.mkdir()
-    write(folder, info, _tables(rows, max(1, len(info.classes))))
+    tar = {"bytes": PER_TAR * MOST, "samples": PER_TAR, "digest": ""}
+    files = [tar | {"file": f"synthetic-{number:06d}.tar"} for number in range(-(-rows // PER_TAR))]
+    files += [{"file": "synthetic.beton", "bytes": rows * MOST, "samples": rows, "digest": ""}]
+    classes = info.classes or ("class0",)
+    info = dataclasses.replace(info, formats=("webdataset", "ffcv"), files=tuple(files), classes=classes)
+    write(folder, info, _tables(rows, len(classes)))
 
 
 def _tables(rows: int, classes: int) -> Iterator[pa.Table]:
@@ -69,7 +76,7 @@ def _tables(rows: int, classes: int) -> Iterator[pa.Table]:
         name = pc.binary_join_element_wise(name, pa.array(n).cast("string"), "")  # pyright: ignore
         columns: dict[str, Any] = {"uid": uid, "key": name, "label": n % classes, "source": name}
         columns |= {"height": rng.integers(300, 500, len(n)), "width": np.full(len(n), 400)}
-        columns |= {"bytes": rng.integers(20_000, 60_000, len(n)), "shard": n // 5000, "offset": n % 5000 * 60_000}
+        columns |= {"bytes": rng.integers(20_000, MOST, len(n)), "shard": n // PER_TAR, "offset": n % PER_TAR * MOST}
         digests = pa.py_buffer(np.repeat(uid, 4).tobytes())
         columns |= {"beton": n, "sha256": pa.FixedSizeBinaryArray.from_buffers(pa.binary(32), len(n), [None, digests])}
         yield pa.table({f.name: pa.array(columns[f.name]).cast(f.type) for f in SCHEMA}, schema=SCHEMA)
@@ -131,7 +138,7 @@ def measure(rows: int, runs: int, scratch: Path) -> dict[str, Any]:
         {},
         ("webdataset",),
         (),
-        {},
+        {"normalised": {}},
     )
     start = time.perf_counter()
     synthetic(scratch / "set", info, rows)
