@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import UserError
 from ..lists import parse
+from ..names import safe
 from .arrange import arranged
 from .classes import classes_of, numbered
 from .devkit import HEADER, kaggle
@@ -36,6 +37,9 @@ def listing(where: str | os.PathLike[str], split: str, root: str | None = None) 
         if text.removeprefix(b"\xef\xbb\xbf").startswith(HEADER):
             return _kaggle(text, where, split, images)
         paths, label = parse(text, where)
+        for path in paths:
+            if "\0" in path:  # before it is looked for in folders, whose error would not name the list
+                safe(path, where)
         categories = _categories(files)
         folder = _folder(images, paths, _parts(split))
         if folder is None and ABSOLUTE.search(text) and isinstance(images, Local):
