@@ -39,8 +39,9 @@ def _note_slower_path(planes: bool) -> None:
     first = os.environ.get("RANK", "0") == "0"
     if first and share_of_cores() >= MANY and not has_turbojpeg():
         print(
-            "note: there is no libturbojpeg, so each image is decoded by a call of its own, and many threads wait for "
-            "the interpreter; apt-get install libturbojpeg0 or pip install 'viewstream[planes]' brings it",
+            "note: no libturbojpeg makes the pixels of simplejpeg here, so each image is decoded by a call of its own, "
+            "and many threads wait for the interpreter; apt-get install libturbojpeg0 or pip install "
+            "'viewstream[planes]' brings it",
             file=sys.stderr,
         )
     if first and not cpu_has_picks():

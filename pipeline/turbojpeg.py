@@ -17,6 +17,7 @@ from typing import Any
 
 import llvmlite.binding
 import numpy as np
+import simplejpeg
 from numba import types
 
 from ..shards.errors import UserError
@@ -53,16 +54,34 @@ def room(height: np.ndarray, width: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def has_turbojpeg() -> bool:
-    """Whether there is a libturbojpeg, of the system or else of the wheel `turbojpeg`. The machine code below is bound
-    to it."""
+    """Whether there is a libturbojpeg that makes the pixels of simplejpeg, of the system or else of the wheel
+    `turbojpeg`. The machine code below is bound to it."""
     for name in filter(None, (find_library("turbojpeg"), _in_wheel())):
         with suppress(OSError, AttributeError):  # not for this machine, or older
             library = ctypes.CDLL(name)
             places = {name: ctypes.cast(getattr(library, name), ctypes.c_void_p).value for name in _TYPES}
+            if not _agrees(library):
+                continue
             for function, place in places.items():
                 llvmlite.binding.add_symbol(f"viewstream_{function}", place)
             return True
     return False
+
+
+def _agrees(library: ctypes.CDLL) -> bool:
+    """Whether a library decodes as simplejpeg does: a system can have any version, and pixels may not depend on it."""
+    place, whole = ctypes.c_void_p, ctypes.c_int
+    library.tjInitDecompress.restype, library.tjDestroy.argtypes = place, [place]
+    library.tjDecompress2.argtypes = [place, ctypes.c_char_p, ctypes.c_ulong, place, *[whole] * 5]
+    pixels = np.random.default_rng(0).integers(0, 256, (37, 51, 3), np.uint8)
+    for sampling in ("444", "422", "420"):
+        jpeg = simplejpeg.encode_jpeg(pixels, 90, "RGB", sampling)
+        made, handle = np.empty_like(pixels), library.tjInitDecompress()
+        library.tjDecompress2(handle, jpeg, len(jpeg), made.ctypes.data, 51, 0, 37, 0, 0)
+        library.tjDestroy(handle)
+        if not np.array_equal(made, simplejpeg.decode_jpeg(jpeg)):
+            return False
+    return True
 
 
 def needs_turbojpeg() -> None:
@@ -70,7 +89,7 @@ def needs_turbojpeg() -> None:
     if not has_turbojpeg():
         raise UserError(
             "--decode planes finds no libturbojpeg: apt-get install libturbojpeg0 or pip install 'viewstream[planes]' "
-            "brings it, or choose --decode cpu"
+            "brings one with the pixels of simplejpeg, or choose --decode cpu"
         )
 
 

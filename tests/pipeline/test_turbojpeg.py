@@ -197,6 +197,17 @@ def test_without_a_library_the_error_says_what_brings_it(bare, monkeypatch):
         turbojpeg.needs_turbojpeg()
 
 
+def test_a_library_that_makes_other_pixels_is_passed_over(bare, monkeypatch):
+    own = ctypes.util.find_library("turbojpeg") or turbojpeg._in_wheel()
+    monkeypatch.setattr(turbojpeg, "find_library", lambda name: own)
+    right = turbojpeg.simplejpeg.decode_jpeg
+    monkeypatch.setattr(turbojpeg.simplejpeg, "decode_jpeg", lambda jpeg: right(jpeg) ^ 1)
+    assert not turbojpeg.has_turbojpeg()
+    monkeypatch.setattr(turbojpeg.simplejpeg, "decode_jpeg", right)
+    turbojpeg.has_turbojpeg.cache_clear()
+    assert turbojpeg.has_turbojpeg()
+
+
 def test_the_library_of_the_wheel_serves_where_the_system_has_none(bare, image):
     own = ctypes.util.find_library("turbojpeg")
     if own is None:
