@@ -7,6 +7,7 @@ name is given, and the folder afterwards.
 import errno
 import hashlib
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -98,6 +99,16 @@ def writing(path: Path, remedy: str = f"{SPACE}, or name another folder") -> Ite
         yield
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror or error}): {remedy}") from error
+
+
+@contextmanager
+def spared(path: Path) -> Iterator[None]:
+    """Within the block, an error of the file system is a note: what would lie at `path` saves time and no more."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        print(f"note: {path} cannot be kept ({reason}), so it is made again next time", file=sys.stderr)
 
 
 def named(error: BaseException, path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ...shards.columns import FILE, fault, write_columns
 from ...shards.errors import UserError
-from ...shards.files import PAGE, atomic, digest_of
+from ...shards.files import PAGE, atomic, digest_of, make_folder
 from ...shards.locks import LOCK, alone
 from ...shards.manifest import Manifest
 from ...shards.redaction import HIDDEN, bare, redacted
@@ -45,7 +45,7 @@ def open_remote(
     name = f"{place.rpartition('/')[2]}-{hashlib.sha256(place.encode()).hexdigest()[:12]}"
     root, never = Path(cache_folder) / name, threading.Event()
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        make_folder(root)
     except OSError as error:
         raise UserError(f"{root} cannot be written ({error.strerror}): name another cache folder") from error
     with alone(root / LOCK), atomic(root / PAGE) as page:

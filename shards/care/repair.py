@@ -12,7 +12,7 @@ import simplejpeg
 from ..building.blocks import is_raw
 from ..columns import FILE, write_columns
 from ..errors import UserError
-from ..files import atomic
+from ..files import atomic, make_folder
 from ..formats.beton import JPEG, RAW, BetonWriter
 from ..formats.tar import TarWriter, around
 from ..info import write_info
@@ -52,7 +52,7 @@ def repair(manifest: Manifest, damages: Sequence[Damage], source: Callable[[], S
                 _beton(manifest, path, copies)
             else:
                 copies.fetch(damage.rows)
-                path.parent.mkdir(parents=True, exist_ok=True)
+                make_folder(path.parent)
                 with atomic(path) as file:
                     file.write(copies.jpeg(damage.rows[0]))
             names.append(damage.file)

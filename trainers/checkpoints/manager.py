@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ...shards.errors import UserError
-from ...shards.files import atomic, writing
+from ...shards.files import atomic, sync, writing
 from ..marks import progress
 from ..methods.method import Method
 from ..ranks import gather, rank, shared, world_size
@@ -124,6 +124,8 @@ class CheckpointManager:
         last, best, epoch = self.folder / "last.pt", self.folder / "best.pt", step // self.per_epoch
         remedy = f"check free space and write permission, then --resume auto continues{from_before(self.folder)}"
         with writing(last, remedy if last.exists() else "check free space and write permission, then start again"):
+            if (log := self.folder / "log.jsonl").exists():
+                sync(log)  # the lines up to this step, which a resumed run does not write again
             with atomic(best if improved else last) as file:  # a killed run leaves the previous checkpoint whole
                 save(snapshot.wait(), file)
             if improved:  # best.pt first: a run killed here measures these weights again, and finds them better again

@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor
 from tqdm import tqdm
 
-from ...shards.files import atomic, writing
+from ...shards.files import atomic, make_folder, sync, writing
 from ..checkpoints.files import from_before
 from ..marks import progress
 from ..ranks import rank, world_size
@@ -35,11 +35,12 @@ class Log:
         self.folder, self.every, self.batch, self.stop, self.stopped = folder, every, batch, False, False
         self.failed = False
         with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)  # of a rank on another machine
+            make_folder(folder)  # of a rank on another machine
             self._own = _lines(folder / f"rank-{rank()}.log")
             if cut := 0 if rank() else _cut_back(folder / "log.jsonl", steps.start):
                 self.say(f"{cut} lines of log.jsonl are cut: steps after {steps.start} are taken again")
             self._file = None if rank() else _lines(folder / "log.jsonl")
+            sync(folder)
         self._loggers = () if rank() else loggers
         self._bar = _progress_bar(steps)
         self._begin_interval()

@@ -1,0 +1,83 @@
+"""The programs that write, on tiny data: what a folder holds before, and the commands that are tried in it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+TIMED = ("img_s", "wait")  # values of a log that no two runs share
+SET = ["--loader", "webdataset", "--data", "sets/train", "--val", "sets/val"]
+TRAIN = ["trainers/train.py", "--method", "supervised", "--arch", "test_resnet", "--size", "32", "--device", "cpu"]
+TRAIN += [
+    "--epochs",
+    "2",
+    "--batch-size",
+    "4",
+    "--bn-groups",
+    "2",
+    "--save-every",
+    "2",
+    "--keep-every",
+    "1",
+    "--log-every",
+    "1",
+    *SET,
+]
+EVALUATE = ["trainers/evaluate.py", "--checkpoint", "runs/tiny/last.pt", "--device", "cpu", "--batch-size", "8", *SET]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command, after those of the cases in `after`; what it writes lies in `out`."""
+
+    argv: list[str]
+    out: tuple[str, ...]
+    after: tuple[str, ...] = ()
+
+
+def built(split: str, formats: str) -> list[str]:
+    argv = ["tools/build_shards.py", "--source", "pets", "--split", split, "--out", f"sets/{split}", "--workers", "1"]
+    return [*argv, "--shard-size", "10KB", "--format", formats, "--raw-fraction", "0.3"]
+
+
+STATIC = ["tools/make_static.py", "--data", "sets/train", "--per-class", "1", "--size", "32", "--workers", "1"]
+CASES = {
+    "build": Case(built("train", "webdataset,ffcv,folder"), ("sets",)),
+    "val": Case(built("val", "webdataset"), ("sets",)),
+    "train": Case(
+        [*TRAIN, "--eval-every", "1", "--knn-k", "2", "--resume", "auto", "--out", "runs/tiny"],
+        ("runs",),
+        ("build", "val"),
+    ),
+    "static": Case([*STATIC, "--format", "folder,ffcv", "--out", "static/tiny"], ("static",), ("build",)),
+    "convert": Case(
+        ["tools/convert_checkpoint.py", "runs/tiny/last.pt", "converted/net.pth", "--to", "moco"],
+        ("converted",),
+        ("build", "val", "train"),
+    ),
+    "knn": Case(
+        [*EVALUATE, "--task", "knn", "--k", "2", "--max-k", "3", "--features", "kept"], ("runs", "kept"), ("build", "val", "train")
+    ),
+    "shots": Case([*EVALUATE, "--task", "shots"], ("runs",), ("build", "val", "train")),
+}
+
+
+def images(root: Path) -> None:
+    """A source of two classes."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 4), ("val", 2)):
+        for name in ("cat", "dog"):
+            (root / "pets" / split / name).mkdir(parents=True)
+            for n in range(count):
+                pixels = rng.integers(0, 256, (40 + 5 * n, 48, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(root / "pets" / split / name / f"{n}.JPEG")
+
+
+def compared(name: str, data: bytes | None) -> bytes | None:
+    """What of a file two runs of a command share; None if nothing has to be."""
+    if name.endswith(".jsonl"):
+        rows = [json.loads(line) for line in (data or b"").splitlines()]
+        return json.dumps([{k: v for k, v in row.items() if k not in TIMED} for row in rows]).encode()
+    return data
