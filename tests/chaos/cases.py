@@ -1,10 +1,13 @@
 """The programs that write, on tiny data: what a folder holds before, and the commands that are tried in it."""
 
+import io
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 TIMED = ("img_s", "wait")  # values of a log that no two runs share
@@ -53,12 +56,14 @@ CASES = {
     ),
     "static": Case([*STATIC, "--format", "folder,ffcv", "--out", "static/tiny"], ("static",), ("build",)),
     "convert": Case(
-        ["tools/convert_checkpoint.py", "runs/tiny/last.pt", "converted/net.pth", "--to", "moco"],
-        ("converted",),
+        ["tools/convert_checkpoint.py", "runs/tiny/last.pt", "net.pth", "--to", "moco"],
+        ("net.pth",),
         ("build", "val", "train"),
     ),
     "knn": Case(
-        [*EVALUATE, "--task", "knn", "--k", "2", "--max-k", "3", "--features", "kept"], ("runs", "kept"), ("build", "val", "train")
+        [*EVALUATE, "--task", "knn", "--k", "2", "--max-k", "3", "--features", "kept"],
+        ("runs", "kept"),
+        ("build", "val", "train"),
     ),
     "shots": Case([*EVALUATE, "--task", "shots"], ("runs",), ("build", "val", "train")),
 }
@@ -75,9 +80,24 @@ def images(root: Path) -> None:
                 Image.fromarray(pixels).save(root / "pets" / split / name / f"{n}.JPEG")
 
 
-def compared(name: str, data: bytes | None) -> bytes | None:
-    """What of a file two runs of a command share; None if nothing has to be."""
-    if name.endswith(".jsonl"):
-        rows = [json.loads(line) for line in (data or b"").splitlines()]
-        return json.dumps([{k: v for k, v in row.items() if k not in TIMED} for row in rows]).encode()
+def shared(name: str, data: bytes | None) -> object:
+    """What of a file an undisturbed and a resumed run share: all of it, but for the times in a log, the number of
+    times that an evaluation is in it, and the order in which a checkpoint holds its values."""
+    if data and name.endswith(".jsonl"):
+        rows = [json.loads(line) for line in data.splitlines()]
+        lines = (json.dumps({k: v for k, v in row.items() if k not in TIMED}) for row in rows)
+        return [*dict.fromkeys(lines)]
+    if data and name.endswith(".pt"):
+        return dict(values(torch.load(io.BytesIO(data), weights_only=True)))
     return data
+
+
+def values(content: object, name: str = "") -> Iterator[tuple[str, object]]:
+    """(name, value) of each value in nested dictionaries and lists."""
+    if isinstance(content, torch.Tensor):
+        yield name, (content.dtype, content.shape, content.numpy().tobytes())
+    elif isinstance(content, dict | list | tuple):
+        for key, value in content.items() if isinstance(content, dict) else enumerate(content):
+            yield from values(value, f"{name}.{key}")
+    else:
+        yield name, content

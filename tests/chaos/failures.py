@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from .cases import CASES, Case, compared, images
+from .cases import CASES, Case, images, shared
 from .disk import Answer, Disk, Operation, disk, restore, tree
 from .memory import Memory
 from .results import Row, keep, show
@@ -52,9 +52,11 @@ class Tried:
     def differing(self) -> list[str]:
         """Final names that differ from an undisturbed run."""
         found, known = tree(self.disk.root), self.after
-        names = [name for name in found.keys() | known.keys() if not name.endswith(".log")]
-        pairs = ((name, found.get(name, b"absent"), known.get(name, b"absent")) for name in names)
-        return [name for name, is_now, was in pairs if compared(name, is_now) != compared(name, was)]
+        names = [name for name in found.keys() | known.keys() if not name.endswith((".log", ".lock"))]
+        return [name for name in names if name not in found or name not in known or self._differs(name, found[name])]
+
+    def _differs(self, name: str, data: bytes | None) -> bool:
+        return data != self.after[name] and shared(name, data) != shared(name, self.after[name])
 
     def continued(self) -> str:
         """Run the command on a sound disk; what is wrong then, empty if nothing is."""
@@ -67,8 +69,14 @@ class Tried:
         known = self.whole.get(name, [])
         if name.endswith(".jsonl"):  # lines are added, and what is no line is cut when the run goes on
             lines = data[: data.rfind(b"\n") + 1]
-            return any((compared(name, more) or b"").startswith((compared(name, lines) or b"")[:-1]) for more in known)
+            return not lines or any(_first(name, more, lines) for more in known)
         return self.unseen(name) or data in known
+
+
+def _first(name: str, more: bytes, lines: bytes) -> bool:
+    """Whether `lines` are the first of a log, but for their times."""
+    rows, own = shared(name, more), shared(name, lines)
+    return isinstance(rows, list) and isinstance(own, list) and rows[: len(own)] == own
 
 
 def _whole(root: Path, before: dict[str, bytes | None], trace: list[Operation]) -> dict[str, list[bytes]]:

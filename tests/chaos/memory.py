@@ -16,6 +16,7 @@ class Node:
     is_folder: bool
     data: bytearray = field(default_factory=bytearray)
     safe: bytes = b""
+    since: list[tuple[int, bytes | None]] = field(default_factory=list)  # what was written after
     names: dict[str, int] = field(default_factory=dict)
     kept: dict[str, int] = field(default_factory=dict)
 
@@ -67,17 +68,15 @@ class Memory:
             own = [change for change in self.pending if change[-1][0] == number]
             self._keep(own)
         elif kind == "s":
-            node.safe = bytes(node.data)
-        elif kind == "t":
-            node.data = bytearray(node.data[:offset].ljust(offset, b"\0"))
+            node.safe, node.since = bytes(node.data), []
         else:
-            node.data[len(node.data) :] = bytes(max(0, offset - len(node.data)))
-            node.data[offset : offset + len(data)] = data
+            node.since.append((offset, None if kind == "t" else data))
+            _write(node.data, *node.since[-1])
 
     def _sync_all(self) -> None:
         self._keep(self.pending)
         for node in self.nodes:
-            node.safe = bytes(node.data)
+            node.safe, node.since = bytes(node.data), []
 
     def _keep(self, changes: list[Change]) -> None:
         for change in changes:
@@ -125,9 +124,17 @@ def _apply(change: Change, names: dict[int, dict[str, int]]) -> None:
 
 
 def _left(node: Node, part: random.Random | bool) -> bytes:
-    data = bytes(node.data)
-    if part is True or data == node.safe:
-        return data
-    if part is False:
-        return node.safe
-    return part.choice((node.safe, data, data[: part.randrange(len(data) + 1)], bytes(len(data))))
+    if isinstance(part, bool):
+        return bytes(node.data) if part else node.safe
+    left = bytearray(node.safe)
+    for offset, data in node.since:  # in full, in part, as zeros, or not at all
+        size = len(data or b"")
+        for kept in part.choice(([data], [data and data[: part.randrange(size + 1)]], [data and bytes(size)], [])):
+            _write(left, offset, kept)
+    return bytes(left)
+
+
+def _write(data: bytearray, offset: int, new: bytes | None) -> None:
+    """Write `new` at an offset; None: the file has this length now."""
+    data[len(data) :] = bytes(max(0, offset - len(data)))
+    data[offset : offset + len(new) if new is not None else None] = new or b""

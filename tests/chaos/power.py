@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from .cases import CASES
+from .disk import Disk, restore
 from .failures import GOOD, Tried, asked, numbers, printed
-from .disk import Disk, disk, restore
 from .memory import Memory
 from .results import Row
 

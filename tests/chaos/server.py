@@ -45,9 +45,9 @@ def work(job: dict, state: State) -> None:
     for stream in (1, 2):
         os.dup2(output, stream)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    if job.get("trace"):
-        state.trace = os.open(job["trace"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    state.fail, state.error, state.sticky = job.get("fail", 0), job.get("error", 0), job.get("sticky", 0)
+    trace = job["trace"]
+    state.trace = os.open(trace, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) if trace else -1
+    state.fail, state.error, state.sticky = job["fail"], job["error"], job["sticky"]
     state.count, state.root = 0, job["root"].encode()
     sys.argv = job["argv"]
     runpy.run_path(str(ROOT / job["argv"][0]), run_name="__main__")

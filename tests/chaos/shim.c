@@ -37,9 +37,10 @@ static pthread_mutex_t order = PTHREAD_MUTEX_INITIALIZER;
 struct state *chaos_state(void) { return now; }
 
 __attribute__((constructor)) static void begin(void) {
-    const char *root = getenv("CHAOS_ROOT"), *fail = getenv("CHAOS_FAIL");
+    const char *root = getenv("CHAOS_ROOT"), *fail = getenv("CHAOS_FAIL"), *trace = getenv("CHAOS_TRACE");
     now = mmap(NULL, sizeof *now, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     now->trace = -1;
+    if (trace) now->trace = open(trace, O_WRONLY | O_CREAT | O_APPEND, 0666);
     if (root) strncpy(now->root, root, PATH_MAX - 1);
     if (fail) sscanf(fail, "%ld:%d:%d", &now->fail, &now->error, &now->sticky);
 }
@@ -76,7 +77,7 @@ static const char *file(int descriptor, char *out) {
     out[0] = 0;
     snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
     ssize_t got = readlink(link, path, PATH_MAX - 1);
-    if (got <= 0) return out;
+    if (got <= 0 || path[0] != '/') return out; /* a pipe */
     path[got] = 0;
     return below(AT_FDCWD, path, out);
 }

@@ -101,7 +101,9 @@ def test_a_disk_that_refuses_the_results_costs_no_number(run, sets, monkeypatch,
     monkeypatch.setattr(results_module, "atomic", full)
     found, show = {}, results_module.show
     monkeypatch.setattr(run_module, "show", lambda name, results: found.update(results) or show(name, results))
-    with pytest.raises(UserError, match=r"results.json cannot be written \(No space left on device\): check free space"):
+    with pytest.raises(
+        UserError, match=r"results.json cannot be written \(No space left on device\): check free space"
+    ):
         evaluate(Knn(checkpoint=str(run / "last.pt"), **sets, **COMMON))
     shown = capsys.readouterr().out
     assert found
