@@ -7,6 +7,8 @@ import pytest
 
 from viewstream.shards.zips import damaged_member
 
+from ..flipping import flipped
+
 
 @pytest.fixture
 def archive(tmp_path):
@@ -14,13 +16,6 @@ def archive(tmp_path):
     file = tmp_path / "features.npz"
     np.savez(file, features=np.arange(12, dtype=np.float32).reshape(4, 3), labels=np.arange(4))
     return file
-
-
-def flipped(data, bit):
-    """The bytes `data` with one other bit."""
-    changed = bytearray(data)
-    changed[bit // 8] ^= 1 << bit % 8
-    return changed
 
 
 def content(file):
