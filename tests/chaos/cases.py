@@ -81,7 +81,7 @@ def images(root: Path) -> None:
 
 
 def shared(name: str, data: bytes | None) -> object:
-    """What of a file an undisturbed and a resumed run share: all of it, but for the times in a log, the number of
+    """What resumed and undisturbed runs share in a file: all of it, but for the times in a log, the number of
     times that an evaluation is in it, and the order in which a checkpoint holds its values."""
     if data and name.endswith(".jsonl"):
         rows = [json.loads(line) for line in data.splitlines()]
