@@ -75,9 +75,9 @@ def test_an_error_of_the_disk_names_the_file_and_leaves_what_was_there(tmp_path,
     monkeypatch.setattr(os, "fsync", refused)
     with pytest.raises(OSError, match=str(path)), atomic(path, "w") as file:
         file.write("after")
-    with pytest.raises(UserError, match=r"file cannot be written \(Input/output error\): check free space"):
-        with writing(path), atomic(path, "w") as file:
-            file.write("after")
+    said = r"file cannot be written \(Input/output error\): check free space"
+    with pytest.raises(UserError, match=said), writing(path), atomic(path, "w") as file:
+        file.write("after")
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "before")]
 
 
