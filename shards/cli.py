@@ -11,6 +11,7 @@ import json
 import os
 import select
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -124,8 +125,18 @@ def _show(kind: type[BaseException], error: BaseException, trace: TracebackType 
     sys.stderr.write(redacted("".join(traceback.format_exception(kind, error, trace))))
 
 
+def _show_of_thread(failed: threading.ExceptHookArgs) -> None:
+    """The same for a thread, as those of libraries; what a disk refuses is one line there too."""
+    error = failed.exc_value
+    if isinstance(error, OSError) and error.errno in REFUSED and not os.environ.get("VIEWSTREAM_TRACE"):
+        sys.stderr.write(f"note: {refusal(error)}\n")
+    elif error is not None:
+        _show(failed.exc_type, error, failed.exc_traceback)
+
+
 def outcome(main: Callable[[], None]) -> tuple[int, str]:
     """Run `main`; returns the exit code and the last words, which are empty if all is well."""
+    threading.excepthook = _show_of_thread
     try:
         main()
     except SystemExit as end:  # after --help, and after the ranks of `--ranks` have ended
@@ -150,7 +161,7 @@ def outcome(main: Callable[[], None]) -> tuple[int, str]:
 
 def refusal(error: OSError) -> str:
     """What a file system refused, in one line."""
-    file = "a file, or standard output," if error.filename is None else redacted(str(error.filename))
+    file = "a file, or standard output," if error.filename is None else redacted(os.fsdecode(error.filename))
     remedy = REFUSED.get(error.errno or 0, "mend that")
     return f"{file} cannot be read or written ({error.strerror or error}): {remedy}, then start again"
 

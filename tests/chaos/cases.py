@@ -2,7 +2,8 @@
 
 import io
 import json
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,11 +34,11 @@ EVALUATE = ["trainers/evaluate.py", "--checkpoint", "runs/tiny/last.pt", "--devi
 
 @dataclass(frozen=True)
 class Case:
-    """A command, after those of the cases in `after`; what it writes lies in `out`."""
+    """A command, after those of the cases in `after`, and after what `prepare` does to their folder."""
 
     argv: list[str]
-    out: tuple[str, ...]
     after: tuple[str, ...] = ()
+    prepare: Callable[[Path], object] = bool
 
 
 def built(split: str, formats: str) -> list[str]:
@@ -46,26 +47,39 @@ def built(split: str, formats: str) -> list[str]:
 
 
 STATIC = ["tools/make_static.py", "--data", "sets/train", "--per-class", "1", "--size", "32", "--workers", "1"]
+RUN = [*TRAIN, "--eval-every", "1", "--knn-k", "2", "--resume", "auto"]
+SETS, ALL = ("build", "val"), ("build", "val", "train")
+
+
+def tars(root: Path) -> None:
+    """A folder with tars alone."""
+    (root / "tars").mkdir()
+    for path in (root / "sets/train").glob("*.tar"):
+        shutil.copyfile(path, root / "tars" / path.name)
+
+
+def damage(root: Path) -> None:
+    """A set with a damaged tar, a damaged .beton and without an index."""
+    for path in (min((root / "sets/train").glob("*.tar")), *(root / "sets/train").glob("*.beton")):
+        data = bytearray(path.read_bytes())
+        data[-len(data) // 3] ^= 1
+        path.write_bytes(data)
+    min((root / "sets/train").glob("*.idx")).unlink()
+
+
 CASES = {
-    "build": Case(built("train", "webdataset,ffcv,folder"), ("sets",)),
-    "val": Case(built("val", "webdataset"), ("sets",)),
-    "train": Case(
-        [*TRAIN, "--eval-every", "1", "--knn-k", "2", "--resume", "auto", "--out", "runs/tiny"],
-        ("runs",),
-        ("build", "val"),
-    ),
-    "static": Case([*STATIC, "--format", "folder,ffcv", "--out", "static/tiny"], ("static",), ("build",)),
-    "convert": Case(
-        ["tools/convert_checkpoint.py", "runs/tiny/last.pt", "net.pth", "--to", "moco"],
-        ("net.pth",),
-        ("build", "val", "train"),
-    ),
-    "knn": Case(
-        [*EVALUATE, "--task", "knn", "--k", "2", "--max-k", "3", "--features", "kept"],
-        ("runs", "kept"),
-        ("build", "val", "train"),
-    ),
-    "shots": Case([*EVALUATE, "--task", "shots"], ("runs",), ("build", "val", "train")),
+    "build": Case(built("train", "webdataset,ffcv,folder")),
+    "val": Case(built("val", "webdataset")),
+    "train": Case([*RUN, "--out", "runs/tiny"], SETS),
+    "tensorboard": Case([*RUN, "--tensorboard", "--out", "runs/shown"], SETS),
+    "static": Case([*STATIC, "--format", "folder,ffcv", "--out", "static/tiny"], ("build",)),
+    "convert": Case(["tools/convert_checkpoint.py", "runs/tiny/last.pt", "net.pth", "--to", "moco"], ALL),
+    "knn": Case([*EVALUATE, "--task", "knn", "--k", "2", "--max-k", "3", "--features", "kept"], ALL),
+    "shots": Case([*EVALUATE, "--task", "shots"], ALL),
+    "index": Case(["tools/index_shards.py", "tars", "--workers", "1"], ("build",), tars),
+    "repair": Case(["tools/verify_shards.py", "sets/train", "--repair"], ("build",), damage),
+    "figure": Case(["tools/inspect_shards.py", "sets/train"], ("build",)),
+    "look": Case(["tools/look.py", "--data", "sets/train", "--size", "32", "--ids", "0", "--out", "seen/a.png"], SETS),
 }
 
 
@@ -84,7 +98,7 @@ def shared(name: str, data: bytes | None) -> object:
     """What resumed and undisturbed runs share in a file: all of it, but for the times in a log, the number of
     times that an evaluation is in it, and the order in which a checkpoint holds its values."""
     if data and name.endswith(".jsonl"):
-        rows = [json.loads(line) for line in data.splitlines()]
+        rows = [json.loads(line) for line in data[: data.rfind(b"\n") + 1].splitlines()]  # half a line is none
         lines = (json.dumps({k: v for k, v in row.items() if k not in TIMED}) for row in rows)
         return [*dict.fromkeys(lines)]
     if data and name.endswith(".pt"):

@@ -42,9 +42,9 @@ class Log:
             self._file = None if rank() else _lines(folder / "log.jsonl")
             sync(folder)
         self._loggers = () if rank() else loggers
-        self._bar = _progress_bar(steps)
         self._begin_interval()
         self.say(f"from step {steps.start} of {steps.stop}, rank {rank()} of {world_size()}")
+        self._bar = _progress_bar(steps)
 
     def say(self, text: str) -> None:
         """Write a line into this rank's own file."""
@@ -77,8 +77,10 @@ class Log:
 
     def close(self) -> None:
         self._bar.close()
+        failed = sys.exception() is not None
         for part in (self._own, *self._loggers, *((self._file,) if self._file else ())):
-            with suppress(OSError):  # of a line that could not be written, which was an error already
+            # after an error this may be of the line that could not be written
+            with suppress(OSError) if failed else writing(self.folder):
                 part.close()
 
     def _append(self, file: IO[str], line: str) -> None:
