@@ -13,19 +13,22 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
+from PIL import Image
 
 from viewstream.pipeline.kernels import warm_up
-from viewstream.shards.building import build  # noqa: F401  # what programs import late
 from viewstream.shards.encoding import shrink
-from viewstream.trainers.checkpoints import layouts  # noqa: F401
-from viewstream.trainers.tasks import run as tasks  # noqa: F401
-from viewstream.trainers.training import run as training  # noqa: F401
 
 ROOT = Path(__file__).parents[2]
+LATE = """viewstream.shards.building.build viewstream.trainers.checkpoints.manager viewstream.trainers.tasks.run
+viewstream.trainers.training.run viewstream.pipeline.static.write viewstream.pipeline.static.describe
+viewstream.tools.look_sheet viewstream.tools.look_views viewstream.tools.inspect_figure timm torch._dynamo
+torch.utils.tensorboard matplotlib.figure matplotlib.backends.backend_agg pyarrow.compute"""  # programs import these late
 
 
 class State(ctypes.Structure):
@@ -74,6 +77,10 @@ def main() -> None:
     shim = ctypes.CDLL(None)
     shim.chaos_state.restype = ctypes.POINTER(State)
     state = shim.chaos_state().contents
+    for name in LATE.split():
+        with suppress(ModuleNotFoundError):
+            import_module(name)
+    Image.init()
     warm_up(rendering=True)
     shrink.warm_up()
     assert torch.get_num_threads() == 1
