@@ -21,8 +21,8 @@ from .results import Row
 DRAWN = 2  # mixtures at each point
 
 
-def states(tried: Tried, seed: int, runs: int) -> Iterator[tuple[str, dict[str, bytes | None], bool]]:
-    """`POINT,PART`, what a cut leaves there, and whether the program had ended; each content once."""
+def states(tried: Tried, seed: int, runs: int, only: str = "") -> Iterator[tuple[str, dict[str, bytes | None], bool]]:
+    """`POINT,PART`, what a cut leaves there, and whether the program had ended; each content once. `only` this one."""
     memory, seen = Memory(tried.disk.root, tried.before), set()
     points = {*numbers(len(tried.trace), runs), len(tried.trace)}
     for point, operation in enumerate(tried.trace, 1):
@@ -30,6 +30,8 @@ def states(tried: Tried, seed: int, runs: int) -> Iterator[tuple[str, dict[str, 
         if point not in points:
             continue
         for part in ("none", "all", *map(str, range(DRAWN))):
+            if only not in ("", f"{point},{part}"):
+                continue
             drawn: Any = {"none": False, "all": True}.get(part)
             if drawn is None:
                 drawn = random.Random(f"{seed} {point} {part}")
@@ -51,9 +53,7 @@ def outcome(tried: Tried, left: dict[str, bytes | None], ended: bool) -> str:
 
 def rows(one: Disk, name: str, only: str, seed: int, runs: int) -> list[Row]:
     tried, outcomes = Tried(one, CASES[name]), Counter()
-    for at, left, ended in states(tried, seed, runs):
-        if only and at != only:
-            continue
+    for at, left, ended in states(tried, seed, runs, only):
         text = outcome(tried, left, ended)
         outcomes[text.partition(":")[0]] += 1
         printed("power", f"{name},{at}", text)
