@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 LATE = """viewstream.shards.building.build viewstream.trainers.checkpoints.manager viewstream.trainers.tasks.run
 viewstream.trainers.training.run viewstream.pipeline.static.write viewstream.pipeline.static.describe
 viewstream.tools.look_sheet viewstream.tools.look_views viewstream.tools.inspect_figure timm torch._dynamo
-torch.utils.tensorboard matplotlib.figure matplotlib.backends.backend_agg pyarrow.compute"""  # imported late by programs
+torch.utils.tensorboard matplotlib.figure matplotlib.backends.backend_agg pyarrow.compute"""  # imported late
 
 
 class State(ctypes.Structure):
