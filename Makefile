@@ -7,7 +7,7 @@ BIN := .venv/bin
 READY := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all fuzz bench bench-check gpu lint format clean
+.PHONY: help setup demo test test-all fuzz chaos bench bench-check gpu lint format clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,11 @@ test-all: lint ## Lint, types and every test, the long ones too
 
 fuzz: $(READY) ## Mutated files for every parser, by atheris: RUNS=1000000, SEED=, PARSER=
 	$(BIN)/python tests/hostile/fuzz.py --runs $(or $(RUNS),1000000) --seed $(or $(SEED),0) --parser "$(PARSER)"
+
+chaos: $(READY) ## Processes killed, disks that fail: PART=kills, failures or power, SEED=, RUNS=; none: all
+	@code=0; for part in $(or $(PART),kills failures power); do \
+	  $(BIN)/python -m tests.chaos.$$part --seed $(or $(SEED),0) $(if $(RUNS),--runs $(RUNS)) $(ARGS) || code=1; \
+	done; exit $$code
 
 bench: $(READY) ## Speed beside floors and other programs, in parts: PART=loader, ...; none: all in turn
 	$(BIN)/python tools/bench/suite.py $(if $(PART),--part $(PART)) $(ARGS)

@@ -6,22 +6,36 @@ a flag that is true alone and may take the word; one of type `int | Literal["aut
 
 import argparse
 import dataclasses
+import errno
 import json
 import os
 import select
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Any, NoReturn, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, NoReturn, TextIO, get_args, get_origin, get_type_hints
 
 from .errors import UserError, choose, missing
 from .redaction import redacted
 from .values import converter, metavar
 
 CLOSED = 141  # 128 + SIGPIPE
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+REFUSED = {  # what a file system refuses for reasons of its own, and the remedy
+    **dict.fromkeys(FULL, "free some space"),
+    errno.EIO: "check the disk or the network disk (`dmesg`)",
+    errno.ESTALE: "check the disk or the network disk (`dmesg`)",
+    errno.EROFS: "name a place that may be written",
+    errno.EACCES: "check its permissions, or name another place",
+    errno.EPERM: "check its permissions, or name another place",
+    errno.EMFILE: "raise the limit of open files (`ulimit -n`)",
+    errno.ENFILE: "raise the limit of open files (`ulimit -n`)",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,16 +99,25 @@ def conclude(code: int, words: str) -> NoReturn:
         words = words.replace("error", f"error on rank {os.environ['RANK']}", 1)
     if several and code:
         _record(words)
-    for stream, text in ((sys.stdout, ""), (sys.stderr, words and f"{words}\n")):
-        try:
-            stream.write(text)
-            stream.flush()  # at shutdown a closed pipe would show a trace
-        except BrokenPipeError:
-            code = code or CLOSED
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    if error := _flushed(sys.stdout):
+        closed = isinstance(error, BrokenPipeError)
+        code, words = code or (CLOSED if closed else 2), words or ("" if closed else f"error: {refusal(error)}")
+    if _flushed(sys.stderr, words and f"{words}\n"):
+        code = code or CLOSED
     if several and code:
         os._exit(code)  # an orderly exit from the process group would wait for peers that wait for this rank
     sys.exit(code)
+
+
+def _flushed(stream: TextIO, text: str = "") -> OSError | None:
+    """Write `text` and what waits to be written; the error if there is one, which a shutdown would show as a trace."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except OSError as error:  # of a closed pipe, or a full disk
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return error
+    return None
 
 
 def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -102,8 +125,18 @@ def _show(kind: type[BaseException], error: BaseException, trace: TracebackType 
     sys.stderr.write(redacted("".join(traceback.format_exception(kind, error, trace))))
 
 
+def _show_of_thread(failed: threading.ExceptHookArgs) -> None:
+    """The same for a thread, as those of libraries; what a disk refuses is one line there too."""
+    error = failed.exc_value
+    if isinstance(error, OSError) and error.errno in REFUSED and not os.environ.get("VIEWSTREAM_TRACE"):
+        sys.stderr.write(f"note: {refusal(error)}\n")
+    elif error is not None:
+        _show(failed.exc_type, error, failed.exc_traceback)
+
+
 def outcome(main: Callable[[], None]) -> tuple[int, str]:
     """Run `main`; returns the exit code and the last words, which are empty if all is well."""
+    threading.excepthook = _show_of_thread
     try:
         main()
     except SystemExit as end:  # after --help, and after the ranks of `--ranks` have ended
@@ -117,9 +150,20 @@ def outcome(main: Callable[[], None]) -> tuple[int, str]:
         if not _reader_gone():
             raise
         return CLOSED, ""
+    except OSError as error:
+        if error.errno not in REFUSED or os.environ.get("VIEWSTREAM_TRACE"):
+            raise
+        return 2, f"error: {refusal(error)}"
     except KeyboardInterrupt:
         return 130, "interrupted"
     return 0, ""
+
+
+def refusal(error: OSError) -> str:
+    """What a file system refused, in one line."""
+    file = "a file, or standard output," if error.filename is None else redacted(os.fsdecode(error.filename))
+    remedy = REFUSED.get(error.errno or 0, "mend that")
+    return f"{file} cannot be read or written ({error.strerror or error}): {remedy}, then start again"
 
 
 def _reader_gone() -> bool:
@@ -135,7 +179,8 @@ def _record(words: str) -> None:
     file = os.environ.get("TORCHELASTIC_ERROR_FILE")
     if file:
         extra = {"py_callstack": words, "timestamp": str(int(time.time()))}
-        Path(file).write_text(json.dumps({"message": {"message": words, "extraInfo": extra}}))
+        with suppress(OSError):
+            Path(file).write_text(json.dumps({"message": {"message": words, "extraInfo": extra}}))
 
 
 def _flags(options: Any) -> list[dataclasses.Field[Any]]:

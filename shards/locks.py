@@ -8,7 +8,7 @@ import errno
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from io import FileIO
 from pathlib import Path
@@ -53,7 +53,8 @@ def alone(lock: Path, refusal: str = "") -> Iterator[None]:
         try:
             yield
         finally:
-            lock.unlink(missing_ok=True)
+            with suppress(OSError):  # a file that stays locks nothing, and the error before is the one to show
+                lock.unlink()
 
 
 def _opened(path: str, flags: int) -> int:

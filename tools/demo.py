@@ -16,6 +16,7 @@ from typing import Annotated
 
 from viewstream.shards.cli import parse, run
 from viewstream.shards.errors import UserError, command, installed, needs
+from viewstream.shards.files import atomic
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,8 @@ def call(*words: object, **flags: object) -> None:
 
 
 def make_images(work: Path) -> None:
-    partial = work / "textures.partial"
     if not (work / "textures").exists():
-        shutil.rmtree(partial, ignore_errors=True)
-        call("tools/textures.py", out=partial, train=250, val=50)
-        partial.rename(work / "textures")
+        call("tools/textures.py", out=work / "textures", train=250, val=50)
 
 
 def build_sets(work: Path) -> None:
@@ -94,7 +92,8 @@ def plot_curves(folder: Path, untrained: float, chance: float) -> Path:
     right.axhline(chance, color="lightgray", linestyle=":", label="chance")
     right.set(title="weighted kNN top-1 on held-out images", xlabel="optimizer step", ylim=(0, 1))
     right.legend(loc="lower right")
-    figure.savefig(folder / "curves.png", dpi=110)
+    with atomic(folder / "curves.png") as file:
+        figure.savefig(file, format="png", dpi=110)
     return folder / "curves.png"
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from viewstream.shards.care.figures import SHOTS, counted, number_of_classes, shots
 from viewstream.shards.errors import UserError, needs
-from viewstream.shards.files import atomic
+from viewstream.shards.files import atomic, make_folder
 from viewstream.shards.formats.read import open_beton, open_folder, open_tar
 from viewstream.shards.keyed import shuffled
 from viewstream.shards.manifest import Manifest
@@ -38,7 +38,7 @@ def draw_figure(manifest: Manifest, png: Path) -> None:
     _size_panel(right, manifest)
     _sheet_panel(lower.subplots(), manifest, rows, counts)
     try:
-        png.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(png.parent)
         with atomic(png) as file:  # which replaces a link of that name: a set may come with one
             figure.savefig(file, format="png", dpi=120)
     except OSError as error:

@@ -16,6 +16,7 @@ import numpy as np
 from viewstream.augment.recipes import VIEWS, views_of
 from viewstream.augment.spec import Op, built_in_ops
 from viewstream.shards.errors import UserError, installed
+from viewstream.shards.files import atomic, make_folder
 from viewstream.shards.manifest import Manifest
 
 USUAL = ("ratio", "filter", "mean", "std", "threshold")  # fields that a listing leaves out at their defaults
@@ -101,8 +102,9 @@ def main() -> None:
 
     renderers = options.renderers or tuple(name for name in RENDERERS if name != "dali" or installed("nvidia.dali"))
     page = draw_sheet(load(manifest, options.loader, rows, views, options.seed, options.epoch), renderers, options.size)
-    Path(options.out).parent.mkdir(parents=True, exist_ok=True)
-    page.save(options.out)
+    make_folder(Path(options.out).parent)
+    with atomic(Path(options.out)) as file:
+        page.save(file, "PNG")
     print(f"written to {options.out}, {page.width} x {page.height} px")
 
 

@@ -8,6 +8,7 @@ patterns.
 """
 
 import math
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from tqdm import tqdm
 
 from viewstream.shards.engine import cores
 from viewstream.shards.errors import UserError
+from viewstream.shards.files import partial_path, place
 
 CLASSES = (
     "bricks",
@@ -119,7 +121,7 @@ def write(options: Textures, job: tuple[str, str, int]) -> None:
     """Write one JPEG, a pure function of the seed and of the job: split, class and number."""
     split, name, number = job
     rng = np.random.default_rng([options.seed, split == "val", CLASSES.index(name), number])
-    path = Path(options.out) / split / name / f"{name}_{number:05d}.JPEG"
+    path = partial_path(Path(options.out)) / split / name / f"{name}_{number:05d}.JPEG"
     path.write_bytes(simplejpeg.encode_jpeg(texture(name, rng), quality=90))
 
 
@@ -134,13 +136,15 @@ def main() -> None:
     (options,) = parse(Textures(), description=__doc__ or "")
     if Path(options.out).exists():
         raise UserError(f"{options.out} already exists: name another --out, or remove it first")
-    todo = list(jobs(options))
+    work, todo = partial_path(Path(options.out)), list(jobs(options))
+    shutil.rmtree(work, ignore_errors=True)  # left by a run that was killed
     for split, name in sorted({(split, name) for split, name, _ in todo}):
-        (Path(options.out) / split / name).mkdir(parents=True)
+        (work / split / name).mkdir(parents=True)
     with ProcessPoolExecutor(cores()) as pool:
         written = pool.map(partial(write, options), todo, chunksize=32)
         for _ in tqdm(written, total=len(todo), desc="images", unit="img", disable=None):
             continue
+    place(work, Path(options.out))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from pathlib import Path
 from threading import Event
 
 from ...shards.errors import UserError
-from ...shards.files import atomic
+from ...shards.files import atomic, make_folder
 from ...shards.locks import held
 from ...shards.sources.retry import Stopped
 
@@ -36,7 +36,7 @@ class Cache:
     def __init__(self, folder: Path, limit: int, timeout: float = 600.0):
         self.folder, self.limit, self.timeout = folder, limit, timeout
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
         except OSError as error:
             raise UserError(f"{folder} cannot be made ({error.strerror}): name another cache folder") from error
         if not os.access(folder, os.W_OK):

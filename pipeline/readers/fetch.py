@@ -14,7 +14,7 @@ from ...shards.sources.remote import Remote, as_os_error
 from ...shards.sources.retry import PAUSES, Stopped, retry
 from ...shards.sources.web import session
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)  # by the disk of the cache
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,9 @@ class RemoteStore(Remote):
                 fs, at = self._at(name)
                 fs.get_file(at, str(to), callback=callback)
         except OSError as error:
-            if error.errno in NO_ROOM:
-                raise UserError(f"no room for {to}: free some space, or lower the limit of the cache") from error
+            if error.errno in REFUSED:
+                remedy = "free some space, lower the limit of the cache, or name another cache folder"
+                raise UserError(f"{to} cannot be written ({error.strerror}): {remedy}") from error
             raise
 
     def _at(self, path: str) -> tuple[Any, str]:

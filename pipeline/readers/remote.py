@@ -10,7 +10,8 @@ from pathlib import Path
 
 from ...shards.columns import FILE, fault, write_columns
 from ...shards.errors import UserError
-from ...shards.files import PAGE, atomic, digest_of
+from ...shards.files import PAGE, atomic, digest_of, make_folder
+from ...shards.info import JSON
 from ...shards.locks import LOCK, alone
 from ...shards.manifest import Manifest
 from ...shards.redaction import HIDDEN, bare, redacted
@@ -21,6 +22,7 @@ from ...shards.table import TABLE
 from ...shards.unpack import MAX_PIXELS, parsed_json
 from .fetch import DEFAULT_RETRY, RemoteStore, RetryPolicy
 
+TARS = "tars"  # the folder for the tars of all sets, next to the folders of the manifests
 ORIGIN = "remote.json"  # next to a fetched manifest: the URL of its tars, and how many bytes of them may be cached
 LIMIT = 100 * 10**9  # bytes
 PAGE_ROOM = 1 << 28  # bytes of a dataset.json: no server may fill the disk
@@ -46,7 +48,7 @@ def open_remote(
     name = f"{place.rpartition('/')[2]}-{hashlib.sha256(place.encode()).hexdigest()[:12]}"
     root, never = Path(cache_folder) / name, threading.Event()
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        make_folder(root)
     except OSError as error:
         raise UserError(f"{root} cannot be written ({error.strerror}): name another cache folder") from error
     with alone(root / LOCK), atomic(root / PAGE) as page:
@@ -84,6 +86,11 @@ def _page_fault(page: Path) -> str:
 def _table_fault(table: Path, digest: str) -> str:
     """What is wrong with a manifest.parquet, "" for nothing."""
     return "" if digest_of(table) == digest else f"its sha256 is not what {PAGE} says"
+
+
+def name_in_cache(line: JSON) -> str:
+    """The name, among TARS, of a tar that `dataset.json` describes in `line`; another after the set is built again."""
+    return hashlib.sha256(f"{line['digest']} {line['file']}".encode()).hexdigest()
 
 
 def is_remote(manifest: Manifest) -> bool:

@@ -12,7 +12,7 @@ import simplejpeg
 from ..building.blocks import is_raw
 from ..columns import FILE, write_columns
 from ..errors import UserError
-from ..files import atomic
+from ..files import atomic, make_folder
 from ..formats.beton import JPEG, RAW, BetonWriter
 from ..formats.tar import TarWriter, around
 from ..info import write_info
@@ -20,7 +20,9 @@ from ..manifest import Manifest
 from ..names import refuse_links, within
 from ..sources.source import Source
 from .copies import Copies
-from .verify import Damage, index_texts, tar_spans
+from .damage import Damage
+from .indices import index_texts
+from .spans import tar_spans
 
 
 def repair(manifest: Manifest, damages: Sequence[Damage], source: Callable[[], Source]) -> list[str]:
@@ -52,7 +54,7 @@ def repair(manifest: Manifest, damages: Sequence[Damage], source: Callable[[], S
                 _beton(manifest, path, copies)
             else:
                 copies.fetch(damage.rows)
-                path.parent.mkdir(parents=True, exist_ok=True)
+                make_folder(path.parent)
                 with atomic(path) as file:
                     file.write(copies.jpeg(damage.rows[0]))
             names.append(damage.file)

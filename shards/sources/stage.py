@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from ..errors import UserError
-from ..files import atomic
+from ..files import atomic, make_folder
 from .local import Local
 from .readers import Ranges
 from .source import Source
@@ -51,7 +51,7 @@ def stage(source: Source, folder: Path, rows: np.ndarray) -> Source:
     index, digest = folder / INDEX, _digest(reader, places)
     ranges = _complete(index, folder / BYTES, digest)
     if ranges is None:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         index.unlink(missing_ok=True)  # an index must not outlive its images
         ranges = np.zeros((len(rows), 2), np.int64)
         order = np.lexsort((places[:, 1], places[:, 0]))

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 
 from ..errors import UserError
-from ..files import atomic
+from ..files import atomic, make_folder, spared
 from ..lists import class_names, parse, read
 from ..redaction import Redacted, redacted
 from ..sources.source import Source
@@ -100,9 +100,10 @@ def _cached(published: Published) -> bytes:
         raise UserError(f"cannot fetch {url} ({redacted(str(error))}): {remedy}") from Redacted(error)
     if blob(text) != published.blob:
         raise UserError(f"{url} sent another file (git blob {blob(text)}, not {published.blob}): {remedy}")
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(cache) as output:
-        output.write(text)
+    with spared(cache):
+        make_folder(cache.parent)
+        with atomic(cache) as output:
+            output.write(text)
     return text
 
 

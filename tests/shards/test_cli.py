@@ -1,5 +1,6 @@
 """Command lines: the builder as users run it, in a process of its own; and fields of every type, from words."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from typing import Annotated, Literal
 
 import pytest
 
-from viewstream.shards.cli import Positional, Renamed, parse
+from viewstream.shards.cli import Positional, Renamed, outcome, parse
 from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import Manifest
 
@@ -153,3 +154,37 @@ def test_the_traceback_of_a_fault_shows_no_password():
     assert done.returncode == 1
     assert done.stderr.endswith("KeyError: 'http://***@h/a?***'\n")
     assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES])
+def test_what_a_disk_refuses_is_one_line_with_the_file_the_reason_and_a_remedy(code, monkeypatch):
+    def main():
+        raise OSError(code, os.strerror(code), "https://me:secret@host/runs/last.pt")
+
+    ended, words = outcome(main)
+    assert ended == 2
+    assert words.startswith(f"error: https://***@host/runs/last.pt cannot be read or written ({os.strerror(code)}): ")
+    assert "\n" not in words
+    monkeypatch.setenv("VIEWSTREAM_TRACE", "1")
+    with pytest.raises(OSError, match=os.strerror(code)):
+        outcome(main)
+
+
+def test_a_fault_of_ours_keeps_its_trace():
+    def main():
+        Path("/nowhere/at/all").read_bytes()
+
+    with pytest.raises(FileNotFoundError):
+        outcome(main)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_output_into_a_full_disk_is_one_line_and_exit_code_2(tree, tmp_path):
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, str(SCRIPT), "--source", str(tree), "--out", str(tmp_path / "set"), "--workers", "1"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.splitlines()[-1].startswith(
+        "error: a file, or standard output, cannot be read or written (No sp"
+    )
+    assert "Traceback" not in done.stderr

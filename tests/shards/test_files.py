@@ -1,8 +1,12 @@
 """Files that several processes write at once are whole, and nothing is lost."""
 
+import errno
+import os
+
 import pytest
 
-from viewstream.shards.files import append, atomic
+from viewstream.shards.errors import UserError
+from viewstream.shards.files import append, atomic, make_folder, place, spared, writing
 
 from ..pairs import pairs
 
@@ -60,3 +64,44 @@ def test_what_a_killed_program_left_is_written_over_and_an_error_leaves_nothing(
     append(path, "\n")
     assert path.read_text() == "whole\n"
     assert not partial.exists()
+
+
+def test_an_error_of_the_disk_names_the_file_and_leaves_what_was_there(tmp_path, monkeypatch):
+    def refused(_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    path = tmp_path / "file"
+    path.write_text("before")
+    monkeypatch.setattr(os, "fsync", refused)
+    with pytest.raises(OSError, match=str(path)), atomic(path, "w") as file:
+        file.write("after")
+    said = r"file cannot be written \(Input/output error\): check free space"
+    with pytest.raises(UserError, match=said), writing(path), atomic(path, "w") as file:
+        file.write("after")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "before")]
+
+
+def test_a_cache_that_cannot_be_kept_is_a_note(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    with spared(tmp_path / "file" / "cache"):
+        make_folder(tmp_path / "file" / "cache")
+    assert f"note: {tmp_path / 'file' / 'cache'} cannot be kept (Not a directory)" in capsys.readouterr().err
+
+
+def test_new_names_are_synced_in_every_folder_that_has_them(tmp_path, monkeypatch):
+    synced, own = [], os.fsync
+
+    def seen(descriptor):
+        synced.append(os.readlink(f"/dev/fd/{descriptor}"))
+        own(descriptor)
+
+    monkeypatch.setattr(os, "fsync", seen)
+    make_folder(tmp_path / "a" / "b" / "c")
+    assert sorted(synced) == [str(tmp_path), str(tmp_path / "a"), str(tmp_path / "a" / "b")]
+    synced.clear()
+    (tmp_path / "work").mkdir()
+    place(tmp_path / "work", tmp_path / "a" / "done")
+    assert synced == [str(tmp_path / "a")]
+    with atomic(tmp_path / "a" / "file"):
+        pass
+    assert synced[1:] == [str(tmp_path / "a" / "file.partial"), str(tmp_path / "a")]

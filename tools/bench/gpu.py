@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 
 from viewstream.shards.cli import parse, run
 from viewstream.shards.errors import UserError
-from viewstream.shards.files import PAGE
+from viewstream.shards.files import PAGE, atomic, make_folder
 from viewstream.tools.bench.measuring.apart import Case
 from viewstream.tools.bench.measuring.part import run_part
 from viewstream.tools.bench.on_gpu.table import PLAIN, table
@@ -106,11 +106,12 @@ def main() -> None:
         raise UserError("torch finds no GPU: run this on a machine with one; `make test` checks GPU code without one")
     name = re.sub(r"\W+", "-", torch.cuda.get_device_name()).strip("-").lower()
     out = ROOT / "docs" / "results" / name
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     todo, whole = cases(built(options.work.resolve())), True
     for part in todo if options.part == "all" else (options.part,):
         whole &= run_part(todo[part], out / f"{part}.json", options.minutes)
-        (out / "table.md").write_text(table(out))
+        with atomic(out / "table.md", "w") as file:
+            file.write(table(out))
     if not whole:
         raise UserError(f"cases failed or are missing: {out / 'table.md'} lists them")
 

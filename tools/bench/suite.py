@@ -31,6 +31,7 @@ from viewstream.shards.cli import parse, run
 
 # isort: split
 from viewstream.shards.errors import UserError, needs
+from viewstream.shards.files import make_folder
 from viewstream.tools.bench.figures.check import compare
 from viewstream.tools.bench.figures.pages import write_pages
 from viewstream.tools.bench.measuring.apart import Case
@@ -125,7 +126,7 @@ def main() -> None:
     if options.check:
         return check(options)
     out = options.work / "quick" if options.quick and options.out == RESULTS else options.out
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     todo = [] if options.write else [*PARTS, "check"] if options.part == "all" else [options.part]
     results = [measure(options, part, out) for part in todo]
     write_pages(out, ROOT if out == RESULTS else None)

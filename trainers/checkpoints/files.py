@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ...shards.errors import UserError, needs
-from ...shards.files import atomic, digest_of, partial_path
+from ...shards.files import atomic, digest_of, partial_path, place
 from ..marks import progress
 from .whole import require_digest, require_whole
 
@@ -129,4 +129,4 @@ def link(source: Path, name: Path) -> None:
         with source.open("rb") as content, atomic(name) as copy:
             shutil.copyfileobj(content, copy)
     else:
-        new.replace(name)
+        place(new, name)

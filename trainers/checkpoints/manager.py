@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ...shards.errors import UserError
-from ...shards.files import atomic, writing
+from ...shards.files import atomic, sync, writing
 from ..marks import progress
 from ..methods.method import Method
 from ..ranks import gather, rank, shared, world_size
@@ -122,14 +122,18 @@ class CheckpointManager:
 
     def _write(self, snapshot: Snapshot, step: int, improved: bool) -> None:
         last, best, epoch = self.folder / "last.pt", self.folder / "best.pt", step // self.per_epoch
+        keeps = self.keep_every and not step % self.per_epoch and not epoch % self.keep_every
+        names = [self.folder / f"epoch-{epoch:04d}.pt"] if keeps else []
+        # last.pt last: a run that is killed before takes these steps again, and measures and keeps them again
+        names += [best, last] if improved else [last]
         remedy = f"check free space and write permission, then --resume auto continues{from_before(self.folder)}"
         with writing(last, remedy if last.exists() else "check free space and write permission, then start again"):
-            with atomic(best if improved else last) as file:  # a killed run leaves the previous checkpoint whole
+            if (log := self.folder / "log.jsonl").exists():
+                sync(log)  # the lines up to this step, which a resumed run does not write again
+            with atomic(names[0]) as file:  # a killed run leaves the previous checkpoint whole
                 save(snapshot.wait(), file)
-            if improved:  # best.pt first: a run killed here measures these weights again, and finds them better again
-                link(best, last)
-            if self.keep_every and not step % self.per_epoch and not epoch % self.keep_every:
-                link(last, self.folder / f"epoch-{epoch:04d}.pt")
+            for name in names[1:]:
+                link(names[0], name)
 
     def _content(self, step: int) -> dict[str, Any]:
         return {

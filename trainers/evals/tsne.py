@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...shards.errors import UserError, needs
-from ...shards.files import atomic
+from ...shards.files import atomic, make_folder
 from .checks import require_finite, spread
 
 COMPONENTS = 50
@@ -44,7 +44,7 @@ def tsne(
     rows = [int(row) for name in names for row in (labels == name).nonzero()[:per_class, 0]]
     y, loss = coordinates(tuple(x[rows] for x in views), perplexity=perplexity, seed=seed)
     shown = labels[rows].cpu().numpy()
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     save(y, shown, np.array(rows), folder / "tsne.parquet")
     paint_classes(y[0], shown, folder / "tsne_classes.png")
     if len(y) > 2:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ...pipeline.batch import Loader
 from ...pipeline.static.read import StaticSet
 from ...shards.errors import UserError
-from ...shards.files import atomic, writing
+from ...shards.files import atomic, make_folder, writing
 from ...shards.manifest import Manifest
 from ...shards.names import open_file
 from ...shards.zips import damaged_member
@@ -129,7 +129,7 @@ class EvaluatedModel:
         x, y = features(self.net, loader, samples, self.dtype)
         if not rank():
             with writing(file):
-                file.parent.mkdir(parents=True, exist_ok=True)
+                make_folder(file.parent)
                 with atomic(file) as out:
                     np.savez(out, features=x.cpu().numpy(), labels=y.cpu().numpy())
         return x, y

@@ -3,14 +3,11 @@
 import dataclasses
 import json
 import math
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ...shards.errors import UserError
-from ...shards.files import append, atomic
+from ...shards.files import SPACE, append, atomic, writing
 from ...shards.redaction import redacted
 from ...shards.unpack import parsed_json
 from .options import Evaluation
@@ -20,6 +17,8 @@ DISTINCT = (
     *("protocol", "dataset", "finetune", "class_subset", "other_classes", "ema", "mode", "dataset_mode", "untrained"),
     *("size", "views", "test_views", "precision", "epochs", "lr", "bias", "frozen_bn", "bn_groups", "rule"),
 )
+
+AGAIN = f"{SPACE}, then the same command writes it; its numbers are above"
 
 
 def title(task: str, options: Evaluation) -> str:
@@ -64,27 +63,22 @@ def entries(file: Path) -> dict[str, Any]:
     return saved
 
 
-@contextmanager
-def kept(file: Path) -> Iterator[None]:
-    """Within the block, a disk that refuses is a warning: the numbers are printed, and took long to compute."""
-    try:
-        yield
-    except OSError as error:
-        print(f"warning: {file} cannot be written ({error.strerror or error}), so it lacks them", file=sys.stderr)
-
-
-def report(name: str, results: dict[str, float], options: Evaluation, facts: dict[str, Any]) -> None:
-    """Print the results as a table, add them to results.json beside the checkpoint and to the log of its run, with the
-    `facts` that they depend on."""
-    width = max(map(len, results))
+def show(name: str, results: dict[str, float]) -> None:
+    """Print the results as a table."""
+    width = max(map(len, results), default=0)
     for key, value in results.items():
         shown = f"{value:.4f}" if isinstance(value, float) else value
         print(f"{name:>14}  {key:<{width}}  {shown}")
+
+
+def report(name: str, results: dict[str, float], options: Evaluation, facts: dict[str, Any]) -> None:
+    """Add the results to results.json beside the checkpoint and to the log of its run, with the `facts` that they
+    depend on."""
     path = Path(options.checkpoint)
     file = path.with_name("results.json")
     numbers = {key: None if math.isnan(value) else value for key, value in results.items()}  # JSON has no nan
     log = path.with_name("log.jsonl")
-    with kept(file):
+    with writing(file, AGAIN):
         with atomic(file, "w") as page:
             saved = entries(file)
             entry = entry_of(name, path, facts, saved)

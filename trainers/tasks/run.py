@@ -12,7 +12,7 @@ from ..threads import all_cores, asked, taken
 from . import knn, linear, shots, static_sets
 from .model import EvaluatedModel, Results
 from .options import TASKS, Evaluation
-from .results import entries, report, title
+from .results import entries, report, show, title
 
 # Each yields (name, value) for every number of the evaluation; every rank calls it.
 MEASURES: dict[str, Callable[[Any, EvaluatedModel], Results]] = {
@@ -37,7 +37,12 @@ def evaluate(options: Evaluation) -> dict[str, float]:
             print(f"precision: {options.precision}, TF32 off")
             print(threads)
         _require_results(model.path.with_name("results.json"))
-        results = dict(MEASURES[name](options, model))
+        results: dict[str, float] = {}
+        try:
+            results.update(MEASURES[name](options, model))
+        finally:  # numbers took long, and a file beside them may be refused
+            if not rank():
+                show(title(name, options), results)
         if not rank():
             report(title(name, options), results, options, model.facts)
     return results

@@ -8,14 +8,14 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor, nn
 
-from ...shards.files import atomic
+from ...shards.files import atomic, writing
 from ..evals import classify, shots, tau
 from ..evals.checks import require_finite
 from ..ranks import rank
 from .classes import compare_classes
 from .model import EvaluatedModel, Results
 from .options import Shots
-from .results import kept
+from .results import AGAIN
 
 
 def measure(options: Shots, model: EvaluatedModel) -> Results:
@@ -30,11 +30,11 @@ def measure(options: Shots, model: EvaluatedModel) -> Results:
     require_finite(scores, "scores")
     yield from classify.accuracy(scores, labels)
     yield from shots.shots(scores, labels, counts, rule=options.rule)
-    if not rank():
-        accuracy = classify.per_class(scores, labels, len(counts))
-        _write(Path(options.checkpoint).with_name("per_class.parquet"), train.info.classes, counts, accuracy)
     if options.tau:
         yield from _tau_norm(head, x, labels, counts, options.rule)
+    if not rank():  # when all numbers are out
+        accuracy = classify.per_class(scores, labels, len(counts))
+        _write(Path(options.checkpoint).with_name("per_class.parquet"), train.info.classes, counts, accuracy)
 
 
 @torch.no_grad()
@@ -49,5 +49,5 @@ def _tau_norm(head: nn.Module, x: Tensor, labels: Tensor, counts: Tensor, rule: 
 def _write(path: Path, names: tuple[str, ...], counts: Tensor, accuracy: Tensor) -> None:
     """Write a table with one row per class."""
     table = pa.table({"class": list(names), "train_images": counts.numpy(), "top1": accuracy.numpy()})
-    with kept(path), atomic(path) as file:
+    with writing(path, AGAIN), atomic(path) as file:
         pq.write_table(table, file)

@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from ...shards.errors import UserError
-from ...shards.files import writing
+from ...shards.files import make_folder, writing
 from ...shards.locks import LOCK, alone
 from ..ranks import rank, shared
 
@@ -35,7 +35,7 @@ def _locked(folder: Path) -> Iterator[None]:
         raise UserError(f"{folder} is a file: name a folder with --out")
     with ExitStack() as stack:
         with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             refusal = f"another process trains in {folder}: wait for it, or name another --out"
             stack.callback(_leave, folder)
             stack.enter_context(alone(folder / LOCK, refusal))

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ...pipeline.batch import Batch, Loader
 from ...pipeline.loader import ViewLoader
-from ...shards.files import partial_path, writing
+from ...shards.files import partial_path, place, writing
 from ..ranks import process_group, rank
 from ..recipes.options import Recipe
 from ..threads import taken
@@ -159,4 +159,6 @@ def traced(stepper: Stepper, loader: Loader, steps: int, path: Path) -> None:
             stepper.step(number, batches)
         _wait(stepper.state.device)
     if profiler:
-        profiler.export_chrome_trace(str(path))
+        with writing(path):
+            profiler.export_chrome_trace(str(partial_path(path)))
+            place(partial_path(path), path)

@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor
 from tqdm import tqdm
 
-from ...shards.files import atomic, writing
+from ...shards.files import atomic, make_folder, sync, writing
 from ...shards.unpack import parsed_json
 from ..checkpoints.files import from_before
 from ..marks import progress
@@ -36,15 +36,16 @@ class Log:
         self.folder, self.every, self.batch, self.stop, self.stopped = folder, every, batch, False, False
         self.failed = False
         with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)  # of a rank on another machine
+            make_folder(folder)  # of a rank on another machine
             self._own = _lines(folder / f"rank-{rank()}.log")
             if cut := 0 if rank() else _cut_back(folder / "log.jsonl", steps.start):
                 self.say(f"{cut} lines of log.jsonl are cut: steps after {steps.start} are taken again")
             self._file = None if rank() else _lines(folder / "log.jsonl")
+            sync(folder)
         self._loggers = () if rank() else loggers
-        self._bar = _progress_bar(steps)
         self._begin_interval()
         self.say(f"from step {steps.start} of {steps.stop}, rank {rank()} of {world_size()}")
+        self._bar = _progress_bar(steps)
 
     def say(self, text: str) -> None:
         """Write a line into this rank's own file."""
@@ -77,8 +78,10 @@ class Log:
 
     def close(self) -> None:
         self._bar.close()
+        failed = sys.exception() is not None
         for part in (self._own, *self._loggers, *((self._file,) if self._file else ())):
-            with suppress(OSError):  # of a line that could not be written, which was an error already
+            # after an error this may be of the line that could not be written
+            with suppress(OSError) if failed else writing(self.folder):
                 part.close()
 
     def _append(self, file: IO[str], line: str) -> None:

@@ -11,6 +11,7 @@ from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.errors import UserError
 from viewstream.trainers.tasks import model as model_module
 from viewstream.trainers.tasks import results as results_module
+from viewstream.trainers.tasks import run as run_module
 from viewstream.trainers.tasks.options import Knn
 from viewstream.trainers.tasks.run import evaluate
 
@@ -107,10 +108,15 @@ def test_a_damaged_results_file_is_refused_before_anything_is_computed(content, 
 
 def test_a_disk_that_refuses_the_results_costs_no_number(run, sets, monkeypatch, capsys):
     monkeypatch.setattr(results_module, "atomic", full)
-    found = evaluate(Knn(checkpoint=str(run / "last.pt"), **sets, **COMMON))
-    shown = capsys.readouterr()
-    assert all(f"{value:.4f}" in shown.out for value in found.values() if isinstance(value, float))
-    assert f"warning: {run / 'results.json'} cannot be written (No space left on device)" in shown.err
+    found, show = {}, results_module.show
+    monkeypatch.setattr(run_module, "show", lambda name, results: found.update(results) or show(name, results))
+    with pytest.raises(
+        UserError, match=r"results.json cannot be written \(No space left on device\): check free space"
+    ):
+        evaluate(Knn(checkpoint=str(run / "last.pt"), **sets, **COMMON))
+    shown = capsys.readouterr().out
+    assert found
+    assert all(f"{value:.4f}" in shown for value in found.values() if isinstance(value, float))
 
 
 def test_features_that_cannot_be_kept_are_an_error(run, sets, tmp_path, monkeypatch):

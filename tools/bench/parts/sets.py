@@ -9,7 +9,7 @@ from pathlib import Path
 
 from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.errors import UserError
-from viewstream.shards.files import PAGE
+from viewstream.shards.files import PAGE, place
 from viewstream.shards.manifest import Manifest
 from viewstream.tools.bench.build import copy_images
 from viewstream.tools.bench.measuring.machine import ROOT
@@ -47,13 +47,11 @@ class Setting:
         """The folder of the images, generated on first use."""
         if self.images is not None:
             return self.images
-        out, partial = self.folder / "images", self.folder / "images.partial"
+        out = self.folder / "images"
         if not out.exists():
-            shutil.rmtree(partial, ignore_errors=True)
-            command = [sys.executable, str(ROOT / "tools/textures.py"), "--out", str(partial), "--val", "0"]
+            command = [sys.executable, str(ROOT / "tools/textures.py"), "--out", str(out), "--val", "0"]
             if subprocess.run([*command, "--train", str(PER_CLASS)], check=False).returncode:
                 raise UserError("tools/textures.py has failed: its message above names the reason")
-            partial.rename(out)
         return out
 
     def set(self, side: int = 400, copies: int = 2) -> Manifest:
@@ -64,6 +62,6 @@ class Setting:
             if not source.exists():
                 shutil.rmtree(partial, ignore_errors=True)
                 copy_images(self.originals(), copies, partial)
-                partial.rename(source)
+                place(partial, source)
             build(BuildOptions(source=source, out=out, max_side=side, format=FORMATS))
         return Manifest.open(out)
