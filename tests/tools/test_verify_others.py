@@ -49,7 +49,7 @@ def test_a_whole_run_says_what_was_compared_and_what_was_only_read(run, verified
         ("linear-pets/last.pt", ("is damaged", "copy or download it again")),
         ("0123456789abcdef.npz", ("is damaged", "the evaluation makes it again")),
         ("config.json", ("is damaged", "the next start of the run writes it again")),
-        ("results.json", ("is damaged", "evaluations write their results again")),
+        ("results.json", ("is damaged", "move it away, then evaluate again")),
         ("failure.json", ("is damaged", "remove it")),
         ("log.jsonl", ("is damaged (line 6", "remove that line")),
     ],
