@@ -19,6 +19,7 @@ from viewstream.shards.manifest import Manifest
 from viewstream.tools.make_static import Static, make
 
 from ..flipping import flipped, flips
+from ..pages import change_page
 from .frozen_views import SIZE
 
 V1 = Path(__file__).parents[1] / "compat" / "v1" / "static"
@@ -67,6 +68,15 @@ def test_every_flipped_bit_of_a_static_set_is_found_and_the_file_named(copied):
         for bit in flips(file, 1, seed):
             assert damaged(copied) == [str(file.relative_to(copied))], bit
     assert damaged(copied) == []
+
+
+def test_the_record_of_what_decided_the_pixels_is_compared_too_and_mended(copied, verified):
+    file = copied / "static.json"
+    whole = file.read_bytes()
+    file.write_bytes(whole.replace(b'"size": 48', b'"size": 49'))
+    assert damaged(copied) == ["static.json"]
+    assert verified(copied, "--repair").code == 0
+    assert file.read_bytes() == whole
 
 
 def test_files_that_are_missing_added_or_renamed_are_named(copied, verified):
@@ -142,8 +152,7 @@ def test_a_set_without_digests_is_decoded_and_says_what_to_do(verified, tmp_path
 
 def test_class_folders_beside_shards_of_an_earlier_version_are_decoded(static, verified, tmp_path):
     old = Path(shutil.copytree(static, tmp_path / "old"))
-    page = (old / "dataset.json").read_text()
-    (old / "dataset.json").write_text(page.replace('"folder",\n', "").replace(',\n  "static": true', ""))
+    change_page(old, lambda page: (page["formats"].remove("folder"), page["encoding"].pop("static")))
     assert not Manifest.open(old).info.static
     done = verified(old)
     assert (done.code, done.error) == (0, "")
