@@ -11,6 +11,7 @@ from pathlib import Path
 from ...shards.columns import FILE, fault, write_columns
 from ...shards.errors import UserError
 from ...shards.files import PAGE, atomic, digest_of
+from ...shards.info import JSON
 from ...shards.locks import LOCK, alone
 from ...shards.manifest import Manifest
 from ...shards.redaction import HIDDEN, bare, redacted
@@ -20,6 +21,7 @@ from ...shards.table import TABLE
 from ...shards.unpack import MAX_PIXELS, parsed_json
 from .fetch import DEFAULT_RETRY, RemoteStore, RetryPolicy
 
+TARS = "tars"  # the folder for the tars of all sets, next to the folders of the manifests
 ORIGIN = "remote.json"  # next to a fetched manifest: the URL of its tars, and how many bytes of them may be cached
 LIMIT = 100 * 10**9  # bytes
 PAGE_ROOM = 1 << 28  # bytes of a dataset.json: no server may fill the disk
@@ -83,6 +85,11 @@ def _page_fault(page: Path) -> str:
 def _table_fault(table: Path, digest: str) -> str:
     """What is wrong with a manifest.parquet, "" for nothing."""
     return "" if digest_of(table) == digest else f"its sha256 is not what {PAGE} says"
+
+
+def name_in_cache(line: JSON) -> str:
+    """The name, among TARS, of a tar that `dataset.json` describes in `line`; another after the set is built again."""
+    return hashlib.sha256(f"{line['digest']} {line['file']}".encode()).hexdigest()
 
 
 def is_remote(manifest: Manifest) -> bool:
