@@ -15,6 +15,7 @@ from ...shards.info import JSON
 from ...shards.locks import LOCK, alone
 from ...shards.manifest import Manifest
 from ...shards.redaction import HIDDEN, bare, redacted
+from ...shards.seals import opened
 from ...shards.sources.local import Local
 from ...shards.sources.storage import Storage
 from ...shards.table import TABLE
@@ -75,7 +76,7 @@ def open_remote(
 def _page_fault(page: Path) -> str:
     """What is wrong with a dataset.json, "" for nothing."""
     try:
-        fields = parsed_json(page.read_bytes())
+        fields = opened(parsed_json(page.read_bytes()))
     except ValueError as error:
         return f"it is damaged: {error}"
     known = isinstance(fields, dict) and isinstance(fields.get("manifest"), str) and type(fields.get("samples")) is int

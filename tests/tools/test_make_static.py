@@ -21,6 +21,7 @@ from viewstream.shards.manifest import Manifest
 from viewstream.tools import make_static
 from viewstream.tools.make_static import Static, make
 
+from ..pages import change_page
 from ..pairs import pairs
 from .frozen_views import SIZE, frozen
 
@@ -164,9 +165,8 @@ def test_what_cannot_be_written_is_rejected_and_leaves_nothing(built, options, r
 @pytest.mark.parametrize("name", ["../../../planted", "/planted", "..", "a/../../../planted"])
 def test_a_class_whose_folder_would_be_elsewhere_is_refused_before_anything_is_written(built, name, tmp_path):
     root = shutil.copytree(built.root, tmp_path / "set")
-    page = json.loads((root / "dataset.json").read_text())
-    page["classes"][1] = name if name[0] == "." else f"{tmp_path}{name}"
-    (root / "dataset.json").write_text(json.dumps(page))
+    elsewhere = name if name[0] == "." else f"{tmp_path}{name}"
+    change_page(root, lambda page: page["classes"].__setitem__(1, elsewhere))
     with pytest.raises(UserError, match="leads out of the set"):
         make(Static(data=root, out=tmp_path / "deep" / "static", per_class=1, size=SIZE, workers=1))
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
