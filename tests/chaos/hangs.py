@@ -95,6 +95,7 @@ def main() -> int:
     options = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory(prefix="hangs-") as folder:
+        tempfile.tempdir = folder  # of the programs too: a launcher that is killed leaves a folder there
         room = Room(Path(folder))
         try:
             for name, hang in hangs(room).items():

@@ -39,6 +39,7 @@ def main() -> int:
     seed = options.seed or int(time.time())
     print(f"seed {seed}: make chaos PART=kills RUNS={options.runs} SEED={seed} does the same again", flush=True)
     with tempfile.TemporaryDirectory(prefix="kills-") as folder:
+        tempfile.tempdir = folder  # of the programs too: a launcher that is killed leaves a folder there
         room = Room(Path(folder))
         try:
             rows = list(all_rows(room, seed, options, Path(folder) / "work"))

@@ -29,7 +29,12 @@ HEAD = """# Reliability
 
 Written by `python -m tests.chaos.report` from [docs/results/reliability](results/reliability); edit that program.
 
-What is promised, and what the tables below count. {total}
+Programs of this project were killed, stopped, starved of disk space, cut off from power and fed damaged and hostile
+files; what came of each is counted here.
+
+{summary}
+
+## What is promised
 
 * **Whole or absent.** A set, a static set, a checkpoint, a converted file, kept features, `results.json` and
   `config.json` are written under a partial name, synced, and renamed; then their folder is synced. So a file or folder
@@ -66,10 +71,13 @@ What is promised, and what the tables below count. {total}
 def page(results: Path = RESULTS) -> str:
     """The page, of the files SUITE.json in the folder."""
     found = {name: json.loads((results / f"{name}.json").read_text()) for name in SUITES if _has(results, name)}
-    faults = sum(row["tries"] for suite in found.values() for row in suite["rows"])
-    bad = sum(row["bad"] for suite in found.values() for row in suite["rows"])
-    total = f"In all, {faults:,} faults were tried: {bad:,} had an outcome that must not be." if found else ""
-    return HEAD.format(total=total) + "".join(_section(name, suite, results) for name, suite in found.items())
+    lines = ["| suite | tried | outcomes that must not be |", "|---|---:|---:|"]
+    for name, suite in found.items():
+        tried, bad = (sum(row[key] for row in suite["rows"]) for key in ("tries", "bad"))
+        lines.append(f"| {SUITES[name]} | {tried:,} | {bad:,} |")
+    return HEAD.format(summary="\n".join(lines)) + "".join(
+        _section(name, suite, results) for name, suite in found.items()
+    )
 
 
 def _has(results: Path, name: str) -> bool:
