@@ -15,7 +15,7 @@ from pathlib import Path
 
 from viewstream.shards.cli import run
 
-POLL = 0.004  # seconds
+POLL = 0.002  # seconds
 PATIENCE = 120  # seconds after which a program hangs
 TICK = os.sysconf("SC_CLK_TCK")
 ARROW = "jemalloc_bg_thd"  # the thread of an allocator that looks after itself in forked processes
@@ -62,10 +62,10 @@ class Program:
             ticks += sum(map(int, fields[11:15]))
         return ticks / TICK
 
-    def reach(self, seconds: float, more: float) -> bool:
-        """Wait until that much processor time is spent, and `more` seconds; whether the program still runs then."""
+    def reach(self, moment: Callable[[], bool], more: float) -> bool:
+        """Wait for a moment and `more` seconds; whether the program still runs then."""
         until = time.monotonic() + PATIENCE
-        while self.process.is_alive() and self.spent() < seconds and time.monotonic() < until:
+        while self.process.is_alive() and not moment() and time.monotonic() < until:
             time.sleep(POLL)
         self.process.join(more)
         return self.process.is_alive()

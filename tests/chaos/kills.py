@@ -1,12 +1,12 @@
 """Programs are killed at random moments and started again until they end: the result is that of a run without a kill.
 
-    make chaos PART=kills RUNS=300 SEED=7
+    make chaos PART=kills RUNS=200 SEED=7
     python -m tests.chaos.kills --seed 7 --only 'build*,index'      some parts
     python -m tests.chaos.kills --seed 7 --only build --number 3    one trial of a part again, as a bad outcome says
 
-A moment is a share of the processor time that an undisturbed run takes, so it depends little on other programs. After
-each signal what has its final name is that of the undisturbed run, or whole where it changes on the way; at the end all
-content is the same, and no file, lock, process or shared memory is left.
+A moment is a share of the processor time that an undisturbed run takes, so it depends little on other programs, or the
+first change of its folder. After each signal what has its final name is that of the undisturbed run, or whole where it
+changes on the way; at the end all content is the same, and no file, lock, process or shared memory is left.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from .rivals import RIVALS, rivals
 from .trials import STATES, Trial, Whole, undisturbed
 
 TEST = "tests/chaos/test_kills.py::test_programs_that_are_killed_end_as_if_nothing_had_happened"
-RUNS = 300  # signals, of all parts together
+RUNS = 200  # signals, of all parts together
 
 
 def main() -> int:
@@ -62,7 +62,7 @@ def all_rows(room: Room, seed: int, options: argparse.Namespace, folder: Path) -
             yield row_of(part, undisturbed(part.case, folder), seed, runs, options.number, folder)
     for name in RIVALS:
         if wanted(name):
-            yield rivals(room, name, max(1, options.runs // 15), folder)
+            yield rivals(room, name, max(1, options.runs // 10), folder)
 
 
 def row_of(part: Part, whole: Whole, seed: int, runs: int, number: int | None, folder: Path) -> Row:

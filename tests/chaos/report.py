@@ -16,8 +16,9 @@ SUITES = {
     "hangs": "Jobs that hang, and numbers that are not finite",
 }
 NOTES = {
-    "kills": """A moment is a share of the processor time of an undisturbed run, drawn from the seed, in a process that
-has imported all packages before, so every signal hits the work of a program. The state after the signal comes first:
+    "kills": """A moment is a share of the processor time of an undisturbed run, or just after the first change of its
+folder, drawn from the seed, in a process that has imported all packages before, so every signal hits the work of a
+program. The state after the signal comes first:
 `nothing written` yet, `unfinished` (what has its final name is whole), or `complete` (it ended in its last lines, or
 went on). Then the same command ran again, up to twice more with a signal, until it ended: files, losses, weights and
 results were those of the undisturbed run, `log.jsonl` had each step once, and no file, lock, process or shared memory

@@ -1,10 +1,12 @@
 """One program that gets signals at random moments, and what it leaves after each and at the end."""
 
+import os
 import random
 import resource
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,7 +80,7 @@ class Trial:
 
     def _strike(self, turn: int, rng: random.Random) -> None:
         done, program = self._complete(), self._start(self.case.words(turn))
-        if not program.reach(rng.uniform(0, self.whole.seconds), rng.uniform(0, 0.02)):
+        if not program.reach(self._moment(program, rng), rng.uniform(0, 0.02)):
             if (code := program.end()) and not (done and code == 2):
                 self._bad(f"code {code} without a signal", program)
             return
@@ -90,6 +92,14 @@ class Trial:
         if (code := program.end()) not in codes and not (done and code == 2):
             self._bad(f"code {code}", program)
         self._look()
+
+    def _moment(self, program: Program, rng: random.Random) -> Callable[[], bool]:
+        """Two of three times a share of the processor time of an undisturbed run, else the first change of the folder,
+        which a program that writes for a few milliseconds alone would seldom be hit at."""
+        seconds, before = rng.uniform(0, self.whole.seconds), names(self.folder)
+        if rng.random() < 2 / 3:
+            return lambda: program.spent() >= seconds
+        return lambda: names(self.folder) != before
 
     def _targets(self, program: Program, rng: random.Random) -> list[int]:
         """Who gets the signal; Ctrl-C goes to the group of a terminal, which ranks have left."""
@@ -135,7 +145,7 @@ def fresh(case: Case, folder: Path) -> None:
 
 
 def names(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+    return {f"{where}/{name}" for where, inner, files in os.walk(folder) for name in (*inner, *files)}
 
 
 def _well(program: Program) -> None:
