@@ -112,7 +112,9 @@ def main() -> int:
                 print(f"{name}: {dict(outcomes)}", flush=True)
         finally:
             room.close()
-    return (show(rows) if options.only else keep("hangs", "make chaos PART=hangs", options.seed, rows)) > 0
+    return (
+        show(rows) if options.only else keep("hangs", f"make chaos PART=hangs RUNS={options.runs}", options.seed, rows)
+    ) > 0
 
 
 if __name__ == "__main__":
