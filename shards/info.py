@@ -51,6 +51,11 @@ class DatasetInfo:
         return tuple(self.encoding.get("fields", ()))
 
     @property
+    def static(self) -> bool:
+        """Whether this is a static set, whose class folders lie in the set's folder itself."""
+        return bool(self.encoding.get("static"))
+
+    @property
     def kind(self) -> Literal["encoded", "kept", "indexed", "plain"]:
         """How the images got their bytes: encoded by a build, kept by a build (`--keep`), in shards of other writers
         that were indexed, or without a build."""

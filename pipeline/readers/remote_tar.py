@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...shards.care.verify import tar_spans
+from ...shards.care.spans import tar_spans
 from ...shards.errors import UserError
 from ...shards.formats.read import Fields
 from ...shards.manifest import Manifest

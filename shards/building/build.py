@@ -22,7 +22,7 @@ from tqdm import tqdm
 from ..encoding.shrink import warm_up
 from ..engine import cores, in_order
 from ..errors import UserError
-from ..files import BUILDING, PAGE, build_folder
+from ..files import PAGE
 from ..info import JSON, DatasetInfo
 from ..manifest import Manifest, write
 from ..sources.detect import open_source
@@ -31,6 +31,7 @@ from ..subsets.choose import split_of, subset
 from ..subsets.options import SubsetOptions
 from . import records
 from .blocks import BlockEncoder
+from .folder import BUILDING, build_folder
 from .layout import Unit, bytes_of, layout
 from .options import FREE, BuildOptions, described, encoding_of, wanted_of
 from .records import Record
@@ -64,7 +65,8 @@ def build(options: BuildOptions, choice: SubsetOptions | None = None) -> Manifes
         with ExitStack() as stack:
             done, stale = records.read(building, [unit.digest() for unit in units])
             if stale:
-                print(f"the source or a shard has changed: {stale} finished shards are made again", file=sys.stderr)
+                changed = "the source, a shard or its record has changed"
+                print(f"{changed}: {stale} finished shards are made again", file=sys.stderr)
             writer = SetWriter(out, name, options.format, sum(map(len, units)), done, source.fields, stack)
             _write_units(writer, units, encoder, options)
             tables, files = writer.finish()

@@ -20,7 +20,9 @@ from ..manifest import Manifest
 from ..names import refuse_links, within
 from ..sources.source import Source
 from .copies import Copies
-from .verify import Damage, index_texts, tar_spans
+from .damage import Damage
+from .indices import index_texts
+from .spans import tar_spans
 
 
 def repair(manifest: Manifest, damages: Sequence[Damage], source: Callable[[], Source]) -> list[str]:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from viewstream.pipeline.choose import open_reader
 from viewstream.pipeline.cut import VERSION
-from viewstream.pipeline.static.write import chosen, names_of
+from viewstream.pipeline.static.images import chosen, names_of
 from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import Manifest
 from viewstream.tools import make_static
@@ -50,23 +50,24 @@ def contents(folder):
 def test_the_folder_holds_the_first_images_of_each_class_by_name(built, static):
     rows = chosen(built, 3)
     by_class = {}
-    for name in sorted(names_of(built)):
+    for name in sorted(names_of(built, np.arange(len(built))).values()):
         by_class.setdefault(name.partition("/")[0], []).append(name)
     expected = sorted(name for names in by_class.values() for name in names[:3])
-    assert sorted(names_of(built)[row] for row in rows) == expected
+    assert sorted(names_of(built, rows).values()) == expected
     files = sorted(str(p.relative_to(static)) for p in static.rglob("*.jpeg"))
     assert files == sorted(f"{name}-{i}.jpeg" for name in expected for i in range(3))
-    original, row = Image.open(static / f"{expected[0]}-0.jpeg"), names_of(built).index(expected[0])
+    rows_of = {name: row for row, name in names_of(built, rows).items()}
+    original, row = Image.open(static / f"{expected[0]}-0.jpeg"), rows_of[expected[0]]
     assert original.size == (built.width[row], built.height[row])
     assert Image.open(static / f"{expected[0]}-2.jpeg").size == (SIZE, SIZE)
 
 
 def test_files_are_what_pil_writes_at_quality_75(built, static, tmp_path):
-    row = chosen(built, 1)[0]
+    row, *_ = rows = chosen(built, 1)
     (files,) = frozen(built, np.array([row]))
     for number, pixels in enumerate(files):
         Image.fromarray(pixels).save(tmp_path / "pil.jpeg")
-        ours = (static / f"{names_of(built)[row]}-{number}.jpeg").read_bytes()
+        ours = (static / f"{names_of(built, rows)[row]}-{number}.jpeg").read_bytes()
         assert ours == (tmp_path / "pil.jpeg").read_bytes()
 
 
