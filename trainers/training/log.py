@@ -130,19 +130,21 @@ def _cut_back(path: Path, step: int) -> int:
     more steps than its checkpoint; the lines of evaluations, which have no step, stay."""
     if not path.exists():
         return 0
-    with atomic(path, "w") as file, path.open() as old:
+    with atomic(path) as file, path.open("rb") as old:
         lines = list(old)
         kept = [line for line in lines if _step(line) <= step]
         file.writelines(kept)
     return len(lines) - len(kept)
 
 
-def _step(line: str) -> float:
-    """The step of a line, -inf without one; inf for a line that a full disk or a killed run has left unfinished."""
+def _step(line: bytes) -> float:
+    """The step of a line, -inf without one; inf for a line that a full disk or a killed run has left unfinished, or a
+    disk has damaged."""
     try:
-        return json.loads(line).get("step", -math.inf)
-    except ValueError:
+        step = json.loads(line).get("step", -math.inf)
+    except (ValueError, AttributeError):
         return math.inf
+    return step if isinstance(step, int | float) else math.inf
 
 
 def _lines(path: Path) -> IO[str]:
