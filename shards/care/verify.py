@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -39,8 +39,9 @@ def sound(root: Path, max_pixels: int = MAX_PIXELS) -> Manifest:
     return Manifest.open(root, by_table=bool(fault(root, info.samples, info.manifest)), max_pixels=max_pixels)
 
 
-def verify(manifest: Manifest, workers: int = 0) -> list[Damage]:
-    """All files that are damaged or absent, in the order of `dataset.json`.
+def verify(manifest: Manifest, workers: int = 0, cached: Mapping[str, Path] | None = None) -> list[Damage]:
+    """All files that are damaged or absent, in the order of `dataset.json`. `cached`: the set is at a URL, and these of
+    its tars, by name, are here.
 
     Reads everything once and shows samples per second. UserError when the manifest itself is damaged.
     """
@@ -52,16 +53,25 @@ def verify(manifest: Manifest, workers: int = 0) -> list[Damage]:
         found.append(Damage(FILE, cause))
         manifest = Manifest.open(root, by_table=True, max_pixels=manifest.max_pixels)
     _check_numbers(manifest)
-    total, names = len(manifest) * len(info.formats), Table(root / TABLE)
+    names = Table(root / TABLE)
     _check_names(names, root)
+    places = {line["file"]: within(root, line["file"]) for line in info.files} if cached is None else cached
+    folder = cached is None and "folder" in info.formats
+    total = sum(line["samples"] for line in info.files if line["file"] in places) + len(manifest) * folder
     with ThreadPoolExecutor(workers or cores()) as pool, tqdm(total=total, unit="sample", disable=None) as bar:
-        tasks = [partial(_archive, manifest, number, bar) for number in range(len(info.files))]
-        if "folder" in info.formats:
+        tasks = [
+            partial(_archive, manifest, number, places[line["file"]], bar)
+            for number, line in enumerate(info.files)
+            if line["file"] in places
+        ]
+        if folder:
             parts = (range(at, min(at + TOGETHER, len(manifest))) for at in range(0, len(manifest), TOGETHER))
             tasks += [partial(_folder, manifest, names, part, bar) for part in parts]
         for damages in pool.map(lambda task: list(task()), tasks):  # hashing and reading release the interpreter's lock
             found += damages
-    return [*found, *damaged_indices(manifest), *(added(manifest) if info.static else ())]
+    if cached is None:
+        found += [*damaged_indices(manifest), *(added(manifest) if info.static else ())]
+    return found
 
 
 def _check_names(table: Table, root: Path) -> None:
@@ -84,10 +94,9 @@ def _check_numbers(manifest: Manifest) -> None:
         )
 
 
-def _archive(manifest: Manifest, number: int, bar: "tqdm[Any]") -> Iterator[Damage]:
+def _archive(manifest: Manifest, number: int, path: Path, bar: "tqdm[Any]") -> Iterator[Damage]:
     """Check a tar or .beton, read once from end to end."""
     line = manifest.info.files[number]
-    path = within(manifest.root, line["file"])
     try:
         spans = tar_spans(manifest, number) if path.suffix == ".tar" else beton_spans(manifest, path)
         with open_file(path) as file:
