@@ -70,23 +70,33 @@ def _sets(url: str) -> Iterator[Kind]:
     yield Kind("static set", ("static/*/*",), (static, *frozen), "no pixel depends on it")
     notes = ("static/static.json", "static/dataset.json", "static/manifest.*")
     yield Kind("static set's description", notes, (static, *frozen))
-    far = Check("reading", r.remote(url), writes=True), Check("--check digest", r.remote(url, **DIGEST), writes=True)
+    far = (
+        Check("verify", r.checked("cache", r.remote(url)), writes=True),
+        Check("webdataset", r.remote(url), claimed=False, writes=True),
+        Check("webdataset --check digest", r.remote(url, **DIGEST), writes=True),
+    )
     yield Kind("cache of a remote set", ("cache/tars/*", "cache/set-*/*"), far, "fetched again")
 
 
 def _runs() -> Iterator[Kind]:
     for name in ("last.pt", "best.pt", "epoch-0001.pt"):
         path = f"run/{name}"
-        checks = Check("resume", r.resumed(name)), Check("evaluate", r.evaluated(path))
+        whole = Check("verify", r.checked("run", r.files_of(path)))
+        checks = whole, Check("resume", r.resumed(name)), Check("evaluate", r.evaluated(path))
         if name == "last.pt":
             checks += Check("--teacher", r.taught(path)), Check("--pretrained", r.begun(path))
         yield Kind(name, (path,), checks, "padding, or of no use to this reading")
     for name in ("pth", "safetensors"):
         path = f"converted/net.{name}"
-        checks = Check("evaluate", r.evaluated(path)), Check("--pretrained", r.begun(path))
+        whole = Check("verify", r.checked(path, r.files_of(path)))
+        checks = whole, Check("evaluate", r.evaluated(path)), Check("--pretrained", r.begun(path))
         yield Kind(f"converted .{name}", (path,), checks, "padding, or of no use to this reading")
-    yield Kind("features", ("features/*",), (Check("evaluate", r.features, writes=True),), "made again")
-    yield Kind("results.json", ("run/results.json",), (Check("evaluate", r.results, claimed=False, writes=True),))
-    again = (Check("resume", r.continued, claimed=False, writes=True),)
-    yield Kind("config.json", ("run/config.json",), again, "written again")
-    yield Kind("log.jsonl", ("run/log.jsonl",), again)
+    whole = Check("verify", r.checked("features", r.files_of("features/*")))
+    yield Kind("features", ("features/*",), (whole, Check("evaluate", r.features, writes=True)), "made again")
+    for name, reading, harmless in (
+        ("results.json", Check("evaluate", r.results, claimed=False, writes=True), "not read"),
+        ("config.json", Check("resume", r.continued, claimed=False, writes=True), "written again"),
+        ("log.jsonl", Check("resume", r.continued, claimed=False, writes=True), "not read"),
+    ):
+        whole = Check("verify", r.checked("run", r.files_of(f"run/{name}")), claimed=False)
+        yield Kind(name, (f"run/{name}",), (whole, reading), harmless)

@@ -15,7 +15,7 @@ SHARE = 0.05  # of the memory, over the epochs that are looked at
 
 
 class Use(NamedTuple):
-    """Of a process and its children."""
+    """What a process and its children use."""
 
     rss: float  # MB of all memory, pages of files too
     own: float  # MB that no other process shares

@@ -22,6 +22,8 @@ from viewstream.shards.building.build import build
 from viewstream.shards.manifest import Manifest
 from viewstream.tools import verify_shards
 from viewstream.tools.make_static import RECORD
+from viewstream.trainers.care import CHECKPOINTS
+from viewstream.trainers.checkpoints.files import load_file
 from viewstream.trainers.checkpoints.manager import CheckpointManager
 from viewstream.trainers.checkpoints.pretrained import load_pretrained
 from viewstream.trainers.methods.build import build as build_method
@@ -80,15 +82,9 @@ def read_content(name: str) -> Reading:
     return lambda zoo: content(zoo / name)
 
 
-@cache
 def verified(name: str) -> Reading:
     """`verify_shards.py`, and what a set holds that it passes."""
-
-    def read(zoo: Path) -> str:
-        called(verify_shards.main, zoo / name, "--workers", 1)
-        return content(zoo / name)
-
-    return read
+    return checked(name, read_content(name))
 
 
 @cache
@@ -193,9 +189,34 @@ def continued(zoo: Path) -> str:
     return digest((zoo / "run" / name).read_bytes() for name in ("config.json", "log.jsonl"))
 
 
+@cache
 def remote(url: str, **options: Any) -> Reading:
     """An epoch of a set at a URL, through its cache."""
     return lambda zoo: epoch(open_set(f"{url}/set", cache=zoo / "cache"), "webdataset", **options)
+
+
+@cache
+def checked(name: str, then: Reading) -> Reading:
+    """`verify_shards.py` of a folder or file, and what `then` reads of what it passes."""
+
+    def read(zoo: Path) -> str:
+        called(verify_shards.main, zoo / name, "--workers", 1)
+        return then(zoo)
+
+    return read
+
+
+@cache
+def files_of(pattern: str) -> Reading:
+    """The content of checkpoints, features and pages."""
+
+    def one(path: Path) -> Iterable[Any]:
+        if path.suffix == ".npz":
+            with np.load(path) as arrays:
+                return [*tensors(dict(arrays))]
+        return tensors(load_file(path)) if path.suffix in CHECKPOINTS else [path.read_bytes()]
+
+    return lambda zoo: digest(part for path in sorted(zoo.glob(pattern)) for part in one(path))
 
 
 def called(main: Callable[[], None], *words: object) -> None:
