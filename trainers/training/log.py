@@ -15,6 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ...shards.files import atomic, writing
+from ...shards.unpack import parsed_json
 from ..checkpoints.files import from_before
 from ..marks import progress
 from ..ranks import rank, world_size
@@ -138,12 +139,13 @@ def _cut_back(path: Path, step: int) -> int:
 
 
 def _step(line: bytes) -> float:
-    """The step of a line, -inf without one; inf for a line that a full disk or a killed run has left unfinished, or a
-    disk has damaged."""
+    """The step of a line, -inf without one; inf for one that is damaged, or that a full disk or a killed run has left
+    unfinished."""
     try:
-        step = json.loads(line).get("step", -math.inf)
-    except (ValueError, AttributeError):
+        row = parsed_json(line)
+    except ValueError:
         return math.inf
+    step = row.get("step", -math.inf) if isinstance(row, dict) else math.inf
     return step if isinstance(step, int | float) else math.inf
 
 
