@@ -31,7 +31,9 @@ class Kind:
 
     def files(self, zoo: Path) -> list[Path]:
         """The files, relative to the zoo."""
-        found = sorted(path for pattern in self.patterns for path in zoo.glob(pattern) if path.stat().st_size)
+        found = sorted(
+            path for pattern in self.patterns for path in zoo.glob(pattern) if path.is_file() and path.stat().st_size
+        )
         return [path.relative_to(zoo) for path in found]
 
 

@@ -19,9 +19,9 @@ from viewstream.pipeline.choose import READERS, open_loader, open_reader, open_s
 from viewstream.pipeline.plan.order import Plan
 from viewstream.pipeline.static.read import StaticSet
 from viewstream.shards.building.build import build
+from viewstream.shards.formats.static import RECORD
 from viewstream.shards.manifest import Manifest
 from viewstream.tools import verify_shards
-from viewstream.tools.make_static import RECORD
 from viewstream.trainers.care import CHECKPOINTS
 from viewstream.trainers.checkpoints.files import load_file
 from viewstream.trainers.checkpoints.manager import CheckpointManager
