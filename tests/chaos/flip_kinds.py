@@ -52,8 +52,8 @@ def _sets(url: str) -> Iterator[Kind]:
     content = Check("reading", r.read_content("set"), claimed=False)
     yield Kind("tar", ("set/*.tar",), (verify, *_loading("set", "webdataset", "webdataset-stream")), "headers, padding")
     yield Kind("beton", ("set/*.beton",), (verify, *_loading("set", "ffcv")), "what ffcv alone reads")
-    raw = Check("verify", r.verified("raw"))
-    yield Kind("beton of pixels", ("raw/*.beton",), (raw, *_loading("raw", "ffcv")), "what ffcv alone reads")
+    pixels = Check("verify", r.verified("raw")), Check("ffcv", r.loaded("raw", "ffcv"), claimed=False)
+    yield Kind("beton of pixels", ("raw/*.beton",), pixels, "what ffcv alone reads")  # pixels have no digests
     yield Kind("folder", ("set/folder/*/*",), (verify, *_loading("set", "folder")), "no pixel depends on it")
     yield Kind("idx", ("set/*.idx",), (verify, Check("webdataset", r.loaded("set", "webdataset"), claimed=False)))
     yield Kind(
