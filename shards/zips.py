@@ -9,12 +9,10 @@ from pathlib import Path
 from .names import open_file
 
 PIECE = 1 << 20  # bytes that are read at once
-METHODS = (
-    zipfile.ZIP_STORED,
-    zipfile.ZIP_DEFLATED,
-)  # others unpack to any size in one piece, and no writer here has one
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others, which no writer here has, unpack to any size at once
 FOLDER = 0x10  # the attribute by which torch takes a member for a folder, which has no bytes
-MANY = 0xFFFF  # members, and more: the end of a file says no higher number
+FAULTS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, OverflowError, RuntimeError)
+MANY = 0xFFFF  # what the end of a file says for so many members and more, and that of a file with zip64 may say
 END = 22  # bytes of the end of a file, before its comment
 
 
@@ -26,7 +24,7 @@ def damaged_member(path: Path) -> str:
         try:
             with zipfile.ZipFile(file) as archive:
                 members = archive.infolist()
-                if _count(file, len(archive.comment)) != min(len(members), MANY):
+                if _count(file, len(archive.comment)) not in (len(members), MANY):
                     return name  # a member that claims to be longer hides the next ones
                 for member in members:
                     name = member.filename
@@ -35,14 +33,7 @@ def damaged_member(path: Path) -> str:
                     with archive.open(member) as content:
                         while content.read(PIECE):  # compared with the CRC-32 at the end
                             pass
-        except (
-            zipfile.BadZipFile,
-            zlib.error,
-            OSError,
-            EOFError,
-            ValueError,
-            RuntimeError,
-        ):  # RuntimeError: no password
+        except FAULTS:
             return name
     return ""
 
