@@ -8,14 +8,14 @@ from ..shards.errors import UserError
 from ..shards.names import open_file
 from ..shards.unpack import parsed_json
 from ..shards.zips import damaged_member
+from .tasks.results import entries
 
 CHECKPOINTS = (".pt", ".pth", ".safetensors")
 PAGES = {
     "config.json": "the next start of the run writes it again",
-    "results.json": "mend it by hand, or remove it: evaluations write their results again",
     "failure.json": "it only tells why a run ended, remove it",
 }
-LOG = "log.jsonl"
+LOG, RESULTS = "log.jsonl", "results.json"
 WHERE = ("*", "*/*", "*/*/*")  # of runs/RUN/PROBE/
 HEADER = 1 << 27  # bytes that the names of a safetensors file take at most
 Check = Callable[[Path], str]  # a file -> what is wrong with it and what to do, "" when it is whole
@@ -35,8 +35,8 @@ def _check_of(name: str) -> Check | None:
     read."""
     if name in PAGES:
         return _page
-    if name == LOG:
-        return _log
+    if name in (LOG, RESULTS):
+        return _log if name == LOG else _results
     return {".npz": _features, **dict.fromkeys(CHECKPOINTS, _checkpoint)}.get(Path(name).suffix)
 
 
@@ -71,6 +71,14 @@ def _features(file: Path) -> str:
     return f"{file} is damaged ({member}): remove it, the evaluation makes it again" if member else ""
 
 
+def _results(file: Path) -> str:
+    try:
+        entries(file)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
 def _page(file: Path) -> str:
     try:
         with open_file(file) as data:
@@ -101,5 +109,5 @@ def _log(file: Path) -> str:
                 if not data.endswith(b"\n"):
                     raise ValueError("it has no end")
     except (OSError, ValueError, AttributeError, TypeError) as error:
-        return f"{file} is damaged ({line}: {error}): remove that line; --resume auto cuts off an unfinished last one"
+        return f"{file} is damaged ({line}: {error}): remove that line, as --resume auto does"
     return ""

@@ -38,7 +38,7 @@ def listed(root: Path, mode: str) -> tuple[tuple[str, ...], list[Item]]:
 def digests(root: Path) -> dict[Path, bytes]:
     """The sha256 of each file. UserError for a set without digests."""
     if not has_manifest(root):
-        raise UserError(f"{root} has no digests to check: make the set again, or leave the check out")
+        raise UserError(f"{root} has no digests to check: make the set again, or leave out --check digest")
     manifest = Manifest.open(root)
     files = (Path(file_of(root, key, static=True)) for key in manifest.keys)
     return dict(zip(files, manifest.strings("sha256"), strict=True))

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -26,7 +25,7 @@ from ...shards.names import open_file
 from ..batch import Batch
 from ..cut.resize import resized_crop
 from ..kernels import warm_up
-from ..options import usable
+from ..options import Check, usable
 from ..plan.order import Plan
 from ..workers import share_of_cores
 from .listing import Item, digests, listed
@@ -37,8 +36,8 @@ AHEAD = 2  # batches that are read while one is consumed
 class StaticSet:
     """A Loader whose views are the original's center crop and two stored views, normalized, [N, 3, S, S].
 
-    Each image comes once, in the order of the paths. `batch` is global; `check`: compare the digest of each file that
-    is read with that of the manifest.
+    Each image comes once, in the order of the paths. `batch` is global; `check` "digest": compare the digest of each
+    file that is read with that of the manifest.
 
     UserError names a file that is missing, not an image, of another size than the first, or not as it was made.
     """
@@ -52,12 +51,12 @@ class StaticSet:
         world_size: int = 1,
         rank: int = 0,
         device: torch.device | str = "cpu",
-        check: Literal["", "digest"] = "",
+        check: Check = "decode",
     ) -> None:
         self.root, self.device = root, usable(device)
         self.classes, self.items = listed(root, mode)
         self.plan = Plan(len(self.items), batch, world_size, rank, tail="exact")
-        self._digests = digests(root) if check else {}
+        self._digests = digests(root) if check == "digest" else {}
         self.size = self._pixels(self.items[0].files[1]).shape[0]  # px, of every view
         self._pool = ThreadPoolExecutor(cores(), thread_name_prefix="static")
         warm_up(rendering=True)

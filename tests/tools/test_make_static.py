@@ -221,9 +221,8 @@ def test_an_error_of_the_disk_at_any_step_is_one_line(built, name, tmp_path, mon
 
 def test_an_error_of_the_disk_that_holds_the_images_names_them_and_not_the_static_set(built, tmp_path, monkeypatch):
     root = shutil.copytree(built.root, tmp_path / "set", ignore=shutil.ignore_patterns("folder", "*.beton"))
-    page = json.loads((root / "dataset.json").read_text())
-    page |= {"formats": ["webdataset"], "files": [line for line in page["files"] if line["file"].endswith(".tar")]}
-    (root / "dataset.json").write_text(json.dumps(page))
+    tars = [line for line in built.info.files if line["file"].endswith(".tar")]
+    change_page(root, lambda page: page.update(formats=["webdataset"], files=tars))
 
     def refuse(*_):
         raise OSError(errno.EIO, "Input/output error")

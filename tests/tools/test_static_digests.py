@@ -1,7 +1,6 @@
 """A static set is a set with a digest of each file: what is not as it was made is found, and never read unnoticed."""
 
 import hashlib
-import json
 import random
 import shutil
 from pathlib import Path
@@ -20,6 +19,7 @@ from viewstream.shards.manifest import Manifest
 from viewstream.tools.make_static import Static, make
 
 from ..flipping import flipped, flips
+from ..pages import change_page
 from .frozen_views import SIZE
 
 V1 = Path(__file__).parents[1] / "compat" / "v1" / "static"
@@ -152,10 +152,7 @@ def test_a_set_without_digests_is_decoded_and_says_what_to_do(verified, tmp_path
 
 def test_class_folders_beside_shards_of_an_earlier_version_are_decoded(static, verified, tmp_path):
     old = Path(shutil.copytree(static, tmp_path / "old"))
-    page = json.loads((old / "dataset.json").read_text())
-    page["formats"].remove("folder")
-    del page["encoding"]["static"]
-    (old / "dataset.json").write_text(json.dumps(page))
+    change_page(old, lambda page: (page["formats"].remove("folder"), page["encoding"].pop("static")))
     assert not Manifest.open(old).info.static
     done = verified(old)
     assert (done.code, done.error) == (0, "")

@@ -40,6 +40,20 @@ def test_a_whole_run_says_what_was_compared_and_what_was_only_read(run, verified
     assert "is whole: 5 files" in verified(run.parent).out
 
 
+def test_nothing_is_written(run, static, verified):
+    roots = (run, static, V1 / "static")
+
+    def state():
+        return {path: path.stat().st_mtime_ns for root in roots for path in (root, *root.rglob("*"))}
+
+    before = state()
+    assert [verified(root).code for root in roots] == [0, 0, 0]
+    (run / "config.json").write_bytes(b"{")
+    before[run / "config.json"] = (run / "config.json").stat().st_mtime_ns
+    assert verified(run).code == 2
+    assert state() == before
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -49,7 +63,7 @@ def test_a_whole_run_says_what_was_compared_and_what_was_only_read(run, verified
         ("linear-pets/last.pt", ("is damaged", "copy or download it again")),
         ("0123456789abcdef.npz", ("is damaged", "the evaluation makes it again")),
         ("config.json", ("is damaged", "the next start of the run writes it again")),
-        ("results.json", ("is damaged", "evaluations write their results again")),
+        ("results.json", ("is damaged", "move it away, then evaluate again")),
         ("failure.json", ("is damaged", "remove it")),
         ("log.jsonl", ("is damaged (line 6", "remove that line")),
     ],

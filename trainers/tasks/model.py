@@ -92,8 +92,9 @@ class EvaluatedModel:
                 "no static set to evaluate on: `python tools/make_static.py` makes one, name it with --static"
             )
         self.facts["data"] = {"name": Path(static).resolve().name}
-        batch, device = self.options.batch_size, self.device
-        loader = StaticSet(Path(static), mode, batch=batch, world_size=world_size(), rank=rank(), device=device)
+        batch, device, check = self.options.batch_size, self.device, self.options.check
+        ranks = {"world_size": world_size(), "rank": rank()}
+        loader = StaticSet(Path(static), mode, batch=batch, **ranks, device=device, check=check)
         with closing(loader):
             views, labels = view_features(self.net, loader, len(loader.items), 3, self.dtype)
         self._warn_if_constant(views[0])

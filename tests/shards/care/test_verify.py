@@ -1,6 +1,5 @@
 """Files that differ from what was built are found and made again, byte by byte."""
 
-import json
 import random
 import re
 import shutil
@@ -13,9 +12,11 @@ from viewstream.shards.building.build import build
 from viewstream.shards.care.verify import STORED, sound, verify
 from viewstream.shards.columns import FILE
 from viewstream.shards.errors import UserError
-from viewstream.shards.files import PAGE, digest_of
+from viewstream.shards.files import digest_of
 from viewstream.shards.manifest import Manifest
 from viewstream.shards.table import TABLE
+
+from ...pages import change_page
 
 ALL = ("webdataset", "ffcv", "folder")
 SCRIPT = "tools/verify_shards.py"
@@ -133,9 +134,7 @@ def edited(made, **columns):
         table = table.set_column(table.column_names.index(name), name, pa.array(values, table.schema.field(name).type))
     (made.root / FILE).unlink()
     pq.write_table(table, made.root / TABLE)
-    page = json.loads((made.root / PAGE).read_text())
-    page["manifest"] = digest_of(made.root / TABLE)
-    (made.root / PAGE).write_text(json.dumps(page))
+    change_page(made.root, lambda page: page.update(manifest=digest_of(made.root / TABLE)))
     return Manifest.open(made.root)
 
 
@@ -153,15 +152,15 @@ def test_a_size_that_is_not_the_one_in_the_jpeg_is_found(form, options):
 
 def test_fewer_classes_than_labels_doubled_names_and_changed_counts_are_found(options):
     made = build(options())
-    page = json.loads((made.root / PAGE).read_text())
-    classes, counts = page["classes"], page["counts"]
+    classes, counts = list(made.info.classes), list(made.info.counts)
+    whole = {"classes": classes, "counts": counts, "samples": len(made)}
     for change, words in (
         ({"classes": classes[:-1], "counts": counts[:-1]}, "has a label beyond its 3 classes"),
         ({"classes": [*classes[:-1], classes[0]]}, f"class '{classes[0]}' is there twice"),
         ({"counts": [counts[0] + 1, counts[1] - 1, *counts[2:]]}, f"counts {counts[0] + 1} samples of class"),
         ({"counts": [*counts, 1]}, "do not fit its counts"),
-        ({"samples": page["samples"] + 1}, "rows, dataset.json says"),
+        ({"samples": len(made) + 1}, "rows, dataset.json says"),
     ):
-        (made.root / PAGE).write_text(json.dumps(page | change))
+        change_page(made.root, lambda page, change=change: page.update(whole | change))
         with pytest.raises(UserError, match=re.escape(words)):
             verify(sound(made.root))

@@ -1,6 +1,7 @@
 """Every evaluation task through the library and the command line, and the mistakes that it reports."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 
 from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.errors import UserError
@@ -205,6 +207,18 @@ def test_a_static_set_of_either_renderer_measures_the_same(runs, built, static, 
         measured.append((instdisc.accuracies(ranks, 5, 24, ties=ties).tolist(), hits.tolist(), torch.stack(parts)))
     assert measured[0][:2] == measured[1][:2]
     torch.testing.assert_close(measured[0][2], measured[1][2], rtol=0, atol=1e-4)
+
+
+def test_an_evaluation_with_check_digest_names_a_file_of_a_static_set_that_was_changed(runs, static, tmp_path):
+    changed = Path(shutil.copytree(static, tmp_path / "static"))
+    file = sorted(changed.glob("*/*-2.jpeg"))[0]
+    Image.open(file).save(file, quality=50)
+    options = Instdisc(checkpoint=str(runs / "moco/last.pt"), static=str(changed), samples_per_chunk=24, **COMMON)
+    assert evaluate(options)
+    checked = replace(options, check="digest")
+    assert evaluate(replace(checked, static=str(static)))
+    with pytest.raises(UserError, match=f"{file.name} is damaged .its bytes are not those that were written"):
+        evaluate(checked)
 
 
 @FULL
