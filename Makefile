@@ -28,10 +28,10 @@ test-all: lint ## Lint, types and every test, the long ones too
 	$(BIN)/pytest $(ARGS)
 
 fuzz: $(READY) ## Mutated files for every parser, by atheris: RUNS=1000000, SEED=, PARSER=
-	$(BIN)/python tests/hostile/fuzz.py --runs $(or $(RUNS),1000000) --seed $(or $(SEED),0) --parser "$(PARSER)"
+	$(BIN)/python -m tests.hostile.fuzz --runs $(or $(RUNS),1000000) --seed $(or $(SEED),0) --parser "$(PARSER)"
 
-chaos: $(READY) ## Processes killed, disks that fail: PART=kills, failures or power, SEED=, RUNS=; none: all
-	@code=0; for part in $(or $(PART),kills failures power); do \
+chaos: $(READY) ## Processes killed, disks that fail: PART=kills, hangs, failures or power, SEED=, RUNS=
+	@code=0; for part in $(or $(PART),kills hangs failures power); do \
 	  $(BIN)/python -m tests.chaos.$$part --seed $(or $(SEED),0) $(if $(RUNS),--runs $(RUNS)) $(ARGS) || code=1; \
 	done; exit $$code
 

@@ -72,6 +72,7 @@ def _rank(task: bytes, words: Connection, environment: dict[str, str]) -> None:
     _to_launcher.append(words)
     os.setpgrp()  # so that Ctrl-C arrives once, from the process that started this one
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _ended)  # until training can save
     multiprocessing.set_start_method(None, force=True)  # locks of spawned processes outlive a kill, with a warning
     threading.Thread(target=follow_parent, daemon=True).start()
     os.environ.update(environment)
@@ -88,6 +89,11 @@ def _rank(task: bytes, words: Connection, environment: dict[str, str]) -> None:
         code, last = 1, redacted(traceback.format_exc().rstrip())
     if code:
         end(code, last)
+
+
+def _ended(number: int, _: Any) -> None:
+    """End at a signal, but not before the launcher ends all: a rank that is gone lets others fail in a collective."""
+    end(128 + number, f"error: ended by {signal.Signals(number).name}")
 
 
 def end(code: int, words: str) -> NoReturn:

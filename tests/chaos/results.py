@@ -30,13 +30,17 @@ class Row:
 
 
 def keep(suite: str, command: str, seed: int, rows: Iterable[Row]) -> int:
-    """Write docs/results/reliability/SUITE.json and print the rows; returns how many outcomes are bad."""
+    """Write docs/results/reliability/SUITE.json and the page made of it, and print the rows; returns how many outcomes
+    are bad."""
+    from .report import write  # which reads RESULTS
+
     rows, on = list(rows), stamp()
     machine = f"{on['cores']} cores of {on['cpu']}, {on['memory_gb']} GB, Python {on['python']}"
     content = {"suite": suite, "command": command, "seed": seed, "machine": machine, "commit": on["commit"]}
     content["rows"] = [dataclasses.asdict(row) for row in rows]
     RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / f"{suite}.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write(RESULTS)
     return show(rows)
 
 

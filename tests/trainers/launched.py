@@ -29,8 +29,21 @@ def work(what: str, folder: Path) -> None:
         number, waits = os.environ.get("OMP_NUM_THREADS"), os.environ["OMP_WAIT_POLICY"]
         (folder / f"{rank}.got").write_text(f"{number} of {os.environ['WORLD_SIZE']}, {waits}{late}")
         return
+    if what == "collective":
+        collective(rank, folder)
     with lock:
         fail(rank, what, folder)
+
+
+def collective(rank: int, folder: Path) -> None:
+    """Rank 1 waits for rank 0 in machine code, which no signal handler interrupts, and fails if that is gone."""
+    if rank == 1:
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    (folder / f"{rank}.pid").write_text(str(os.getpid()))
+    peer = folder / "0.pid"
+    while rank == 0 or not peer.exists() or not peer.read_text() or Path("/proc", peer.read_text()).exists():
+        time.sleep(0.01)
+    raise RuntimeError("connection closed by peer")
 
 
 def fail(rank: int, what: str, folder: Path) -> None:

@@ -87,6 +87,15 @@ def test_a_signal_reaches_every_rank_once_and_the_program_ends_as_they_do(start,
     assert [file.read_text() for file in tmp_path.glob("*.got")] == [str([int(number)])] * 2
 
 
+def test_ranks_that_are_ended_while_one_waits_for_another_are_one_line(start, tmp_path):
+    process = start("collective")
+    pids(tmp_path, 2)
+    time.sleep(0.2)  # both are in their loop
+    process.terminate()
+    assert process.communicate(timeout=120) == ("", "error: ended by SIGTERM\n")
+    assert process.returncode == 128 + signal.SIGTERM
+
+
 def test_ranks_end_with_the_program_that_started_them(start, tmp_path):
     process = start("signals")
     ranks = pids(tmp_path, 2)

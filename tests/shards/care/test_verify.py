@@ -3,12 +3,14 @@
 import random
 import re
 import shutil
+from unittest.mock import Mock
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from viewstream.shards.building.build import build
+from viewstream.shards.care.repair import repair
 from viewstream.shards.care.verify import STORED, sound, verify
 from viewstream.shards.columns import FILE
 from viewstream.shards.errors import UserError
@@ -93,6 +95,16 @@ def test_repair_makes_damaged_files_again_and_nothing_else(keep, options, progra
     assert done.returncode == 0, done.stderr
     assert digests(made.root) == before
     assert tars[1].stat().st_mtime_ns == untouched
+
+
+def test_a_repair_leaves_nothing_of_itself_or_of_one_that_was_killed(options, digests):
+    made = build(options(format=ALL))
+    before = digests(made.root)
+    flip(next(made.root.glob("*.tar")), 700)
+    (made.root / "repair").mkdir()
+    (made.root / "repair" / "half").write_bytes(b"half")
+    assert repair(made, verify(made), Mock(side_effect=AssertionError)) == ["pets-full-train-000000.tar"]
+    assert digests(made.root) == before
 
 
 def test_images_that_no_format_has_whole_come_from_the_source(options, program, digests, tree):
