@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from .measures import Use, grown, slope_of
 
-COLUMNS = 4
+COLUMNS = 5
 TOTAL, OWN, LIMIT = "#1f5f99", "#d9822b", "#999999"
 
 
@@ -24,16 +24,10 @@ def draw(series: dict[str, list[Use]], out: Path) -> None:
         half, last = uses[len(uses) // 2 :], uses[-1]
         words = "grows" if grown(uses) else "flat"
         axes.set_title(name, fontsize=10, loc="left", fontweight="bold")
-        axes.set_title(f"{words}: {10 * slope_of(half, 'rss'):+.2f} MB / 10 epochs", fontsize=8, loc="right")
+        slope = f"{words}, {10 * slope_of(half, 'rss'):+.2f} MB in ten epochs"
         axes.text(
-            0.98,
-            0.03,
-            f"{last.threads} threads, {last.descriptors} files open",
-            transform=axes.transAxes,
-            ha="right",
-            va="bottom",
-            fontsize=7.5,
-            color="#555555",
+            *(0.98, 0.04, f"{slope}\n{last.threads} threads, {last.descriptors} files open"),
+            **{"transform": axes.transAxes, "ha": "right", "va": "bottom", "fontsize": 8, "color": "#444444"},
         )
         axes.tick_params(labelsize=8)
         axes.spines[["top", "right"]].set_visible(False)
