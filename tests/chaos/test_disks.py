@@ -13,6 +13,7 @@ from .disk import HERE, compiled, restore
 from .failures import said
 
 pytestmark = pytest.mark.full
+FOLDERS = {"train": "runs", "static": "static", "look": "seen", "knn": "kept"}  # where they write
 
 
 @contextmanager
@@ -28,11 +29,9 @@ def mounted(folder, options):
 
 
 @pytest.mark.parametrize("options", ["size=60k", "size=4m", "size=9m,ro"])
-@pytest.mark.parametrize(
-    ("name", "folder"), [("train", "runs"), ("static", "static"), ("look", "seen"), ("knn", "kept")]
-)
+@pytest.mark.parametrize("name", FOLDERS)
 def test_a_full_or_read_only_disk_is_one_line_and_with_room_the_same_command_completes(name, options, tried):
-    case, folder = tried(name), {"train": "runs", "static": "static", "look": "seen", "knn": "kept"}[name]
+    case, folder = tried(name), FOLDERS[name]
     restore(case.disk.root, case.before)
     (case.disk.root / folder).mkdir()
     with mounted(case.disk.root / folder, options) as again:
