@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -98,12 +99,19 @@ def shared(name: str, data: bytes | None) -> object:
     """What resumed and undisturbed runs share in a file: all of it, but for the times in a log, the number of
     times that an evaluation is in it, and the order in which a checkpoint holds its values."""
     if data and name.endswith(".jsonl"):
-        rows = [json.loads(line) for line in data[: data.rfind(b"\n") + 1].splitlines()]  # half a line is none
-        lines = (json.dumps({k: v for k, v in row.items() if k not in TIMED}) for row in rows)
-        return [*dict.fromkeys(lines)]
+        lines = filter(None, map(row_of, data.split(b"\n")))
+        return [*dict.fromkeys(json.dumps({k: v for k, v in row.items() if k not in TIMED}) for row in lines)]
     if data and name.endswith(".pt"):
         return dict(values(torch.load(io.BytesIO(data), weights_only=True)))
     return data
+
+
+def row_of(line: bytes) -> dict[str, Any]:
+    """A line of a log; empty for what a crash has left of one, which is cut when the run goes on."""
+    try:
+        return json.loads(line)
+    except ValueError:
+        return {}
 
 
 def values(content: object, name: str = "") -> Iterator[tuple[str, object]]:
