@@ -17,6 +17,7 @@ from ..files import atomic
 from ..formats.tar import index_path
 from ..info import JSON
 from ..names import within
+from ..pages import check_pages
 from ..table import FIELDS, SCHEMA
 from ..unpack import parsed_json
 
@@ -83,7 +84,8 @@ def _has_tar(out: Path, record: Record) -> bool:
 
 def _read(path: Path) -> Record | None:
     try:
-        with pq.ParquetFile(path) as file:
+        with pa.memory_map(str(path)) as mapped, pq.ParquetFile(mapped) as file:
+            check_pages(mapped, file, range(file.num_row_groups))
             schema, samples = file.schema_arrow, file.metadata.num_rows
         note = parsed_json(schema.metadata[NOTE])
         note |= {name: tuple(note[name]) for name in ("beton", "suspect", "skipped")}
