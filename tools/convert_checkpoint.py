@@ -144,7 +144,10 @@ def dump(content: dict[str, Any], out: Path, file: IO[bytes]) -> None:
     if out.suffix == ".pkl":
         pickle.dump(content, file)
     elif out.suffix == ".safetensors":
-        file.write(needs("safetensors.torch").save({name: value.contiguous() for name, value in content.items()}))
+        from viewstream.trainers.checkpoints.whole import DIGEST, tensors_digest
+
+        state = {name: value.contiguous() for name, value in content.items()}
+        file.write(needs("safetensors.torch").save(state, metadata={DIGEST: tensors_digest(state)}))
     else:
         from viewstream.trainers.checkpoints.files import save
 

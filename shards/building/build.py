@@ -64,7 +64,8 @@ def build(options: BuildOptions, choice: SubsetOptions | None = None) -> Manifes
         with ExitStack() as stack:
             done, stale = records.read(building, [unit.digest() for unit in units])
             if stale:
-                print(f"the source or a shard has changed: {stale} finished shards are made again", file=sys.stderr)
+                changed = "the source, a shard or its record has changed"
+                print(f"{changed}: {stale} finished shards are made again", file=sys.stderr)
             writer = SetWriter(out, name, options.format, sum(map(len, units)), done, source.fields, stack)
             _write_units(writer, units, encoder, options)
             tables, files = writer.finish()

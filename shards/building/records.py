@@ -1,9 +1,12 @@
 """What a build has finished: one record per unit, written when the unit's bytes are on the disk.
 
 A record holds the unit's manifest rows, the digest of its tar, and the state of the `.beton` after it. An interrupted
-build continues after its last record; when all records exist they are merged into the manifest.
+build continues after its last record; when all records exist they are merged into the manifest. The file is a Parquet
+file and its sha256: one that differs, or has none as those of earlier versions, counts as absent.
 """
 
+import hashlib
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,15 +16,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..errors import UserError
 from ..files import atomic
 from ..formats.tar import index_path
 from ..info import JSON
-from ..names import within
+from ..names import open_file, within
 from ..pages import check_pages
 from ..table import FIELDS, SCHEMA
 from ..unpack import parsed_json
 
 NOTE = b"viewstream"
+SEAL = hashlib.sha256().digest_size
 ROWS = pa.schema(  # SCHEMA, and what the .beton needs to continue: where its bytes are, how many, decoded or not
     [*SCHEMA, *FIELDS, ("where", pa.int64()), ("stored", pa.int64()), ("raw", pa.bool_()), ("pixels", pa.binary(32))]
 )
@@ -41,16 +46,26 @@ class Record:
     skipped: tuple[JSON, ...]  # source and cause
 
     def rows(self, *columns: str) -> pa.Table:
-        """Columns of ROWS."""
-        return pq.read_table(self.path, columns=[*columns]).replace_schema_metadata(None)
+        """Columns of ROWS. UserError if the file was damaged since the build began."""
+        try:
+            return pq.read_table(_opened(self.path), columns=[*columns]).replace_schema_metadata(None)
+        except ValueError as error:
+            raise UserError(f"{self.path} is damaged ({error}): the same command makes its shard again") from error
 
 
 def write(folder: Path, number: int, rows: pa.Table, **note: Any) -> Record:
     """Write the record of unit `number`, whose rows are of schema ROWS; `note` are the other values of a `Record`."""
     path = _path(folder, number)
+    table = io.BytesIO()
+    pq.write_table(rows.replace_schema_metadata({NOTE: json.dumps(note)}), table, compression="zstd")
     with atomic(path) as file:
-        pq.write_table(rows.replace_schema_metadata({NOTE: json.dumps(note)}), file, compression="zstd")
+        file.write(sealed(table.getvalue()))
     return Record(path, len(rows), **note)
+
+
+def sealed(data: bytes) -> bytes:
+    """A record's bytes with their digest."""
+    return data + hashlib.sha256(data).digest()
 
 
 def read(folder: Path, digests: Sequence[str]) -> tuple[list[Record], int]:
@@ -84,8 +99,8 @@ def _has_tar(out: Path, record: Record) -> bool:
 
 def _read(path: Path) -> Record | None:
     try:
-        with pa.memory_map(str(path)) as mapped, pq.ParquetFile(mapped) as file:
-            check_pages(mapped, file, range(file.num_row_groups))
+        with _opened(path) as whole, pq.ParquetFile(whole) as file:
+            check_pages(whole, file, range(file.num_row_groups))
             schema, samples = file.schema_arrow, file.metadata.num_rows
         note = parsed_json(schema.metadata[NOTE])
         note |= {name: tuple(note[name]) for name in ("beton", "suspect", "skipped")}
@@ -93,7 +108,16 @@ def _read(path: Path) -> Record | None:
             return None
         return Record(path, samples, **note)
     except (OSError, pa.ArrowException, ValueError, KeyError, TypeError, AttributeError):
-        return None  # absent or torn: the unit is made again
+        return None  # absent, torn or damaged: the unit is made again
+
+
+def _opened(path: Path) -> pa.BufferReader:
+    """The Parquet file of a record. ValueError if it is not as it was written."""
+    with open_file(path) as file:
+        data = memoryview(file.read())
+    if hashlib.sha256(data[:-SEAL]).digest() != data[-SEAL:]:
+        raise ValueError("its sha256 is another")
+    return pa.BufferReader(data[:-SEAL])
 
 
 def _sound(digest: Any, tar: Any, beton: Any, kinds: Any, suspect: Any, skipped: Any) -> bool:

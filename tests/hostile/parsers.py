@@ -98,7 +98,7 @@ def parsers(folder: Path) -> dict[str, Parser]:
         _ = made.keys, made.key(3), made.sha256, made.counts, made.packed("source"), made.field("txt")
 
     def record(data: bytes) -> None:
-        written(folder / "building" / "000000.parquet", data)
+        written(folder / "building" / "000000.parquet", records.sealed(data))
         records.read(folder / "building", [""])
 
     def tar(data: bytes) -> None:

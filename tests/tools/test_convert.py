@@ -7,6 +7,7 @@ from unittest.mock import Mock
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torchvision.models import resnet18
 
@@ -15,6 +16,7 @@ from viewstream.tools.convert_checkpoint import Convert, convert
 from viewstream.trainers.checkpoints.layouts import KINDS
 from viewstream.trainers.checkpoints.loading import load_backbone
 from viewstream.trainers.checkpoints.restart import restart
+from viewstream.trainers.checkpoints.whole import DIGEST, tensors_digest
 from viewstream.trainers.methods.moco import MoCo
 from viewstream.trainers.nets.encoder import backbone, encoder
 
@@ -70,6 +72,17 @@ def test_a_head_is_kept_on_request(ours, tmp_path):
     state = load_file(tmp_path / "net.safetensors")
     assert tuple(state["fc.weight"].shape) == (8, 512)
     assert len(state) == 122
+
+
+def test_a_safetensors_file_carries_a_digest_of_its_tensors(ours, tmp_path):
+    convert(Convert(ours, tmp_path / "net.safetensors"))
+    with safe_open(tmp_path / "net.safetensors", framework="pt") as file:
+        assert file.metadata() == {DIGEST: tensors_digest(load_file(tmp_path / "net.safetensors"))}
+    data = bytearray((tmp_path / "net.safetensors").read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "net.safetensors").write_bytes(data)
+    with pytest.raises(UserError, match=r"is damaged \(its tensors are not as they were written\)"):
+        convert(Convert(tmp_path / "net.safetensors", tmp_path / "again.pth", arch="resnet18"))
 
 
 def test_a_detectron2_file_has_the_names_that_detectron2_matches(ours, body, tmp_path):

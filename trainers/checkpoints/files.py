@@ -14,6 +14,7 @@ from torch import Tensor
 from ...shards.errors import UserError, needs
 from ...shards.files import atomic, digest_of, partial_path
 from ..marks import progress
+from .whole import require_digest, require_whole
 
 State = dict[str, Tensor]  # entries of a network by name
 
@@ -28,7 +29,8 @@ HARMLESS += [(lambda *_: {}, "collections.defaultdict")]  # torch fills dictiona
 
 
 def load_file(path: Path) -> Any:
-    """Content of a safetensors file or of a file that torch.save wrote, on the CPU. UserError if it cannot be read."""
+    """Content of a safetensors file or of a file that torch.save wrote, on the CPU. UserError if it cannot be read, or
+    differs from its checksums."""
     _require_file(path)
     try:
         with path.open("rb") as file:
@@ -37,14 +39,22 @@ def load_file(path: Path) -> Any:
         raise UserError(f"{path} cannot be read ({error.strerror}): name another") from error
     if obstacle := _no_checkpoint(start):
         raise UserError(f"{path} is not a readable checkpoint {obstacle}")
-    library = needs("safetensors.torch") if path.suffix == ".safetensors" or start[8:10] == b'{"' else None
+    if start.startswith(b"PK"):  # a zip file, of any project; what torch.save wrote before there were zips has no sums
+        require_whole(path)
+    library = needs("safetensors") if path.suffix == ".safetensors" or start[8:10] == b'{"' else None
+    metadata = {}
     try:
         if library:
-            return library.load_file(path)
-        with torch.serialization.safe_globals(HARMLESS):
-            return torch.load(path, map_location="cpu", weights_only=True)
+            with library.safe_open(path, framework="pt") as file:
+                names, metadata = file.keys(), file.metadata() or {}
+                content = {name: file.get_tensor(name) for name in names}
+        else:
+            with torch.serialization.safe_globals(HARMLESS):
+                content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the errors of the two libraries have no common base
         raise UserError(f"{path} is not a readable checkpoint {_obstacle(start, error)}") from error
+    require_digest(path, content, metadata)
+    return content
 
 
 def _no_checkpoint(start: bytes) -> str:

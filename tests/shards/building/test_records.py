@@ -2,11 +2,14 @@
 
 import dataclasses
 
+import pyarrow.parquet as pq
 import pytest
 
 from viewstream.shards.building import records
 from viewstream.shards.building.records import ROWS
 from viewstream.shards.errors import UserError
+
+from ...flipping import flipped, flips
 
 SKIPPED = ({"source": "cat/a.jpg", "cause": "the file is empty"},)
 
@@ -62,3 +65,24 @@ def test_a_record_whose_tar_is_elsewhere_is_refused(three, tmp_path):
         written(building, 0, digest="digest0", beton=(0, 0), tar={"file": name, "bytes": 1, "samples": 0, "digest": ""})
         with pytest.raises(UserError, match="leads out of the set"):
             records.read(building, ["digest0"])
+
+
+def test_a_record_with_any_flipped_bit_counts_as_absent(three):
+    folder, made = three
+    for bit in flips(folder / "000001.parquet", 300):
+        assert records.read(folder, ["digest0", "digest1"])[0] == made[:1], f"bit {bit}"
+
+
+def test_a_record_of_an_earlier_version_counts_as_absent(three):
+    folder, made = three
+    path = folder / "000001.parquet"
+    path.write_bytes(path.read_bytes()[: -records.SEAL])
+    assert len(pq.read_table(path)) == 0
+    assert records.read(folder, ["digest0", "digest1"]) == (made[:1], 2)
+
+
+def test_a_record_that_is_damaged_during_a_build_never_reaches_the_manifest(three):
+    _, (record, *_) = three
+    record.path.write_bytes(flipped(record.path.read_bytes(), 99))
+    with pytest.raises(UserError, match=r"000000.parquet is damaged \(its sha256 is another\): the same command makes"):
+        record.rows("uid")

@@ -1,5 +1,7 @@
 """Unfinished builds whose options, source or shards have changed since: nothing is mixed."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,8 @@ from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.errors import UserError
 from viewstream.shards.keyed import keys
 from viewstream.shards.manifest import uid_of
+
+from ...flipping import flips
 
 
 def test_shards_of_other_options_or_another_source_are_never_mixed(tmp_path, grow, digests, jpeg, capsys):
@@ -25,7 +29,7 @@ def test_shards_of_other_options_or_another_source_are_never_mixed(tmp_path, gro
     early = tree / "train" / "pet0" / "pet0_0.JPEG"
     early.write_bytes(jpeg(9, 300, 300))
     build(options)
-    assert "the source or a shard has changed" in capsys.readouterr().err
+    assert "the source, a shard or its record has changed" in capsys.readouterr().err
     whole = BuildOptions(**{**vars(options), "out": tmp_path / "whole"})
     assert digests(tmp_path / "out") == digests(build(whole).root)
 
@@ -70,6 +74,25 @@ def test_a_new_image_in_the_source_moves_the_beton_and_is_noticed(tmp_path, grow
     (tree / "train" / f"{last}.JPEG").write_bytes(jpeg(1))
     build(options)
     assert digests(tmp_path / "out") == digests(build(BuildOptions(**{**vars(options), "out": tmp_path / "w"})).root)
+
+
+@pytest.mark.parametrize("tries", [4, pytest.param(60, marks=pytest.mark.full)])
+def test_a_build_that_goes_on_after_a_flipped_record_ends_byte_identical(tries, tmp_path, grow, digests):
+    tree = grow(tmp_path / "pets", {f"pet{n}": 30 for n in range(4)}, side=100)
+    options = BuildOptions(source=str(tree), out=tmp_path / "begun", shard_size="100KB", workers=1)
+    whole = build(BuildOptions(**{**vars(options), "out": tmp_path / "whole"}))
+    late = tree / "train" / whole.strings("source")[-1]
+    sound = late.read_bytes()
+    late.write_bytes(b"damaged".ljust(len(sound)))
+    with pytest.raises(UserError, match="shards are finished"):
+        build(options)
+    late.write_bytes(sound)
+    for record in sorted((tmp_path / "begun" / "building").glob("*.parquet"))[:2]:
+        for bit in flips(record, tries // 2):
+            out = shutil.copytree(tmp_path / "begun", tmp_path / f"{record.stem}-{bit}")
+            build(BuildOptions(**{**vars(options), "out": out}))
+            assert digests(out) == digests(whole.root), f"bit {bit} of {record.name}"
+            shutil.rmtree(out)
 
 
 def test_a_finished_shard_that_was_removed_is_made_again(tmp_path, grow, digests):

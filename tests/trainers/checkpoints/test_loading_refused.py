@@ -47,7 +47,7 @@ REASONS = {
     b"": r"\(it is empty\): copy or download it again",
     b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n": "Git LFS pointer.*`git lfs pull`",
     b"\n<!DOCTYPE html><html></html>": "it is a web page",
-    b"PK\x03\x04 cut off": "damaged or cut off",
+    b"PK\x03\x04 cut off": r"is damaged \(its list of members is not as it was written\): copy or download it again",
     b"\x1f\x8b gzip": "neither torch.save nor safetensors wrote it",
 }
 
