@@ -7,6 +7,8 @@ import json
 import shutil
 import struct
 import tarfile
+import warnings
+import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -127,6 +129,15 @@ def parsers(folder: Path) -> dict[str, Parser]:
             note(suffix, data, ANY)
             note(suffix, data, Wanted(label="a.b"))
 
+    def checkpoint(data: bytes) -> None:
+        import torch
+
+        from viewstream.trainers.checkpoints.files import load_file
+        from viewstream.trainers.checkpoints.layouts import unpacked
+
+        with warnings.catch_warnings(action="ignore"), torch.device("cpu"):  # torch warns of what it refuses later
+            unpacked(load_file(written(folder / "x.pt", data)))
+
     found: dict[str, tuple[Parser, tuple[type[Exception], ...]]] = {
         "page": (page, (UserError,)),
         "columns": (columns, (UserError,)),
@@ -146,6 +157,8 @@ def parsers(folder: Path) -> dict[str, Parser]:
         "note": (notes, ()),
         "matlab": (lambda data: load(data) and None, (ValueError,)),
         "kaggle": (lambda data: kaggle(data, "table") and None, (UserError,)),
+        "checkpoint": (checkpoint, (UserError,)),
+        "checkpoint-pickle": (lambda data: checkpoint(pickled(data)), (UserError,)),
     }
     return {name: partial(_allowed, parser, errors) for name, (parser, errors) in found.items()}
 
@@ -193,8 +206,34 @@ def seeds(folder: Path) -> dict[str, list[bytes]]:
         "images-table": [images.getvalue()],
         "note": [b"3", b'{"label": 3, "a": {"b": 1}}'],
         "matlab": [bytes(126) + b"IM" + _element(14, MATRIX)],
+        "checkpoint": checkpoints(),
+        "checkpoint-pickle": [zipfile.ZipFile(io.BytesIO(checkpoints()[0])).read("archive/data.pkl")],
         "kaggle": [b"ImageId,PredictionString\nx_1,n01440764 1 2 3 4 \n"],
     }
+
+
+def checkpoints() -> list[bytes]:
+    """A small checkpoint, as torch writes it now and wrote it once, and as safetensors does."""
+    import safetensors.torch
+    import torch
+
+    state = {"conv1.weight": torch.arange(4.0).reshape(1, 4), "bn1.num_batches_tracked": torch.tensor(3)}
+    content = {"arch": "resnet18", "epoch": 3, "state_dict": {f"module.encoder_q.{k}": v for k, v in state.items()}}
+    files = io.BytesIO(), io.BytesIO()
+    for file, now in zip(files, (True, False), strict=True):
+        torch.save(content, file, _use_new_zipfile_serialization=now)
+    return [*(file.getvalue() for file in files), safetensors.torch.save(state)]
+
+
+def pickled(data: bytes) -> bytes:
+    """A checkpoint, with right checksums, whose pickle is `data`."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("archive/data.pkl", data)
+        archive.writestr("archive/version", "3\n")
+        for name in ("data/0", "data/1"):
+            archive.writestr(f"archive/{name}", bytes(16))
+    return file.getvalue()
 
 
 def _element(kind: int, data: bytes) -> bytes:
