@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -66,8 +67,11 @@ def start(name: str, runs: int, seed: int, files: list[Path]) -> int:
 def inside(name: str, runs: int, seed: int, files: list[Path]) -> int:
     import atheris
 
-    with atheris.instrument_imports(include=["viewstream.shards"]):
+    with atheris.instrument_imports(include=["viewstream.shards", "viewstream.trainers.checkpoints"]):
         from parsers import parsers, seeds
+
+        if name.startswith("checkpoint"):  # which imports torch
+            import_module("viewstream.trainers.checkpoints.layouts")
     room = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
     with tempfile.TemporaryDirectory(dir=room) as folder:
         parse = parsers(Path(folder) / "parsed")[name]
