@@ -7,7 +7,7 @@ BIN := .venv/bin
 READY := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock audit demo test test-all fuzz bench bench-check gpu lint format clean
+.PHONY: help setup lock audit demo test test-all fuzz chaos bench bench-check gpu lint format clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,7 +34,12 @@ test-all: lint ## Lint, types and every test, the long ones too
 	$(BIN)/pytest $(ARGS)
 
 fuzz: $(READY) ## Mutated files for every parser, by atheris: RUNS=1000000, SEED=, PARSER=
-	$(BIN)/python tests/hostile/fuzz.py --runs $(or $(RUNS),1000000) --seed $(or $(SEED),0) --parser "$(PARSER)"
+	$(BIN)/python -m tests.hostile.fuzz --runs $(or $(RUNS),1000000) --seed $(or $(SEED),0) --parser "$(PARSER)"
+
+chaos: $(READY) ## Processes killed, disks that fail: PART=kills, hangs, failures or power, SEED=, RUNS=
+	@code=0; for part in $(or $(PART),kills hangs failures power); do \
+	  $(BIN)/python -m tests.chaos.$$part --seed $(or $(SEED),0) $(if $(RUNS),--runs $(RUNS)) $(ARGS) || code=1; \
+	done; exit $$code
 
 bench: $(READY) ## Speed beside floors and other programs, in parts: PART=loader, ...; none: all in turn
 	$(BIN)/python tools/bench/suite.py $(if $(PART),--part $(PART)) $(ARGS)

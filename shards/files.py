@@ -1,22 +1,24 @@
-"""Files that appear whole or not at all, and the folder of a build in progress."""
+"""The one door of final writes: a file or folder has its name when it is whole and on the disk, and keeps it then.
 
+A power cut loses what was not synced: the bytes of a file, and a name in its folder. So bytes are synced before the
+name is given, and the folder afterwards.
+"""
+
+import errno
 import hashlib
-import json
 import os
-import shutil
-from collections.abc import Container, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from .errors import UserError
-from .locks import LOCK, alone, held
+from .locks import alone, held
 from .names import open_file
-from .unpack import parsed_json
 
 PAGE = "dataset.json"  # written last: a folder that has it is a complete set
-BUILDING = "building"  # present while a build runs; it marks the folder as ours, so leftovers may be deleted
-OPTIONS = "options.json"
+FOLDERLESS = (errno.EINVAL, errno.ENOTSUP)  # of file systems that sync no folders, as CIFS
+SPACE = "check free space and write permission"
 
 
 def partial_path(path: Path) -> Path:
@@ -26,7 +28,7 @@ def partial_path(path: Path) -> Path:
 
 @contextmanager
 def atomic(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
-    """Open a file under a partial name; when the block ends well it is synced and renamed, otherwise deleted.
+    """Open a file under a partial name; when the block ends well it is placed at `path`, otherwise deleted.
 
     The partial file is locked: another process that writes `path` waits, so a block may also read what it replaces.
     """
@@ -36,18 +38,51 @@ def atomic(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
         try:
             with open(partial, mode, opener=lambda *_: os.dup(lock.fileno())) as file:
                 yield file
-                file.flush()
-                os.fsync(file.fileno())
-        except BaseException:
-            partial.unlink(missing_ok=True)
+            place(partial, path)
+        except BaseException as error:
+            with suppress(OSError):  # the first error is the one to show
+                partial.unlink(missing_ok=True)
+            named(error, path)
             raise
-        partial.replace(path)
+
+
+def place(work: Path, out: Path) -> None:
+    """Give a finished file or folder its name: all of it is on the disk before it is at `out`, where it stays."""
+    if work.is_dir():
+        os.sync()  # one sync for each of a million files would take hours
+    else:
+        sync(work)
+    work.replace(out)
+    sync(out.parent)
+
+
+def sync(path: Path) -> None:
+    """Flush to the disk the bytes of a file, or the names in a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if not path.is_dir() or error.errno not in FOLDERLESS:
+            named(error, path)
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, unless they exist; their names are on the disk then."""
+    absent = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in absent:
+        sync(folder.parent)
 
 
 def append(path: Path, text: str) -> None:
     """Add `text` at the end of a file, and not to one that `atomic` is replacing."""
-    with alone(partial_path(path)), path.open("a") as file:
-        file.write(text)
+    with alone(partial_path(path)):
+        with path.open("a") as file:
+            file.write(text)
+        sync(path)
 
 
 def digest_of(path: Path) -> str:
@@ -57,55 +92,7 @@ def digest_of(path: Path) -> str:
 
 
 @contextmanager
-def build_folder(out: Path, options: dict[str, Any]) -> Iterator[Path]:
-    """Folder `out/building` for the records of one build, new or left by an earlier build with the same options.
-
-    UserError when `out` holds files that no build wrote, a complete set, or a build with other options. When the build
-    fails, finished shards stay; when none is finished, `out` is emptied.
-    """
-    building = out / BUILDING
-    _require_free(out)
-    with ExitStack() as stack:
-        with writing(out, "name another folder with --out"):
-            out.mkdir(parents=True, exist_ok=True)
-            refusal = f"another build is writing {out}: wait for it, or name another --out"
-            stack.enter_context(alone(out / LOCK, refusal))
-            _require_free(out)  # another build may have ended between the two lines before
-            building.mkdir(exist_ok=True)
-            _same_options(out, options)
-        try:
-            yield building
-        except BaseException as error:
-            finished = len(list(building.glob("*.parquet")))
-            if not finished:
-                clear(out)
-                with suppress(OSError):  # `out` may be a mount point
-                    out.rmdir()
-            kept = f"; {finished} shards are finished, the same command continues from there" if finished else ""
-            if isinstance(error, OSError):
-                reason = f"writing {out} failed ({error}): check free space and write permission{kept}"
-                raise UserError(reason) from error
-            if kept and isinstance(error, UserError):
-                raise UserError(f"{error}{kept}") from error
-            raise
-        shutil.rmtree(building)
-
-
-def clear(folder: Path, keep: Container[Path] = ()) -> None:
-    """Delete what a folder holds, except the paths in `keep`."""
-    for path in folder.iterdir():
-        if path in keep:
-            continue
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-
-
-@contextmanager
-def writing(
-    path: Path, remedy: str = "check free space and write permission, or name another folder"
-) -> Iterator[None]:
+def writing(path: Path, remedy: str = f"{SPACE}, or name another folder") -> Iterator[None]:
     """Within the block, an error of the file system is a UserError that names `path` and the remedy."""
     try:
         yield
@@ -113,38 +100,7 @@ def writing(
         raise UserError(f"{path} cannot be written ({error.strerror or error}): {remedy}") from error
 
 
-def _require_free(out: Path) -> None:
-    """Refuse a folder that holds anything but an unfinished build."""
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file: name a folder with --out")
-    if (out / BUILDING).exists():
-        return
-    if (out / PAGE).exists():
-        raise UserError(f"{out} already holds a complete data set: name another --out, or remove that folder first")
-    if out.is_dir() and {*out.iterdir()} - {out / LOCK}:
-        raise UserError(f"{out} holds files that no build wrote: name a new or an empty folder with --out")
-
-
-def _same_options(out: Path, options: dict[str, Any]) -> None:
-    """Refuse a build with other options than those of the build in `out`; without any there, write these.
-
-    A file torn by a crash means that a build had just begun: its records, if any, are deleted.
-    """
-    path = out / BUILDING / OPTIONS
-    text = json.dumps(options, indent=1, sort_keys=True, default=str)
-    now = json.loads(text)
-    try:
-        before = parsed_json(path.read_bytes())
-    except (FileNotFoundError, ValueError):
-        before = None
-    if before is None:
-        for record in path.parent.glob("*.parquet"):
-            record.unlink()
-        with atomic(path, "w") as file:
-            file.write(text)
-    elif before != now:
-        changed = [f"{k} was {before.get(k)}, is {now.get(k)}" for k in sorted(now) if before.get(k) != now.get(k)]
-        raise UserError(
-            f"{out} holds an unfinished build with other options ({'; '.join(changed)}): finish it with those, "
-            "name another --out, or remove that folder"
-        )
+def named(error: BaseException, path: Path) -> None:
+    """Let an error of the file system that names no file, as those of `write` and `fsync` do, name `path`."""
+    if isinstance(error, OSError) and error.errno and error.filename is None:
+        error.filename = str(path)

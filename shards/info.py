@@ -13,6 +13,7 @@ import numpy as np
 from .errors import UserError, command
 from .files import PAGE, atomic
 from .names import open_file, safe
+from .seals import opened, sealed
 from .unpack import parsed_json
 
 VERSION = 1
@@ -51,6 +52,11 @@ class DatasetInfo:
         return tuple(self.encoding.get("fields", ()))
 
     @property
+    def static(self) -> bool:
+        """Whether this is a static set, whose class folders lie in the set's folder itself."""
+        return bool(self.encoding.get("static"))
+
+    @property
     def kind(self) -> Literal["encoded", "kept", "indexed", "plain"]:
         """How the images got their bytes: encoded by a build, kept by a build (`--keep`), in shards of other writers
         that were indexed, or without a build."""
@@ -73,7 +79,8 @@ def class_counts(label: np.ndarray, classes: Sequence[str]) -> tuple[int, ...]:
 
 
 def read_info(root: Path) -> DatasetInfo:
-    """Read the `dataset.json` of folder `root`; UserError when it is absent, damaged or of another version."""
+    """Read the `dataset.json` of folder `root`; UserError when it is absent, damaged, not as it was written, or of
+    another version."""
     page = root / PAGE
     if not page.exists():
         state = "is not a complete data set (an unfinished build?)" if root.is_dir() else "does not exist"
@@ -84,6 +91,7 @@ def read_info(root: Path) -> DatasetInfo:
         if fields["version"] != VERSION:
             remedy = "read it with the version of viewstream that wrote it"
             raise UserError(f"{page} has version {str(fields['version'])[:40]}, this code reads {VERSION}: {remedy}")
+        fields = opened(fields)
         lists = {k: tuple(fields[k]) for k in ("classes", "counts", "formats", "files")}
         info = DatasetInfo(**{**fields, **lists, "identity": fields["subset"].pop("identity", "")})
         if fault := next(_faults(info), ""):
@@ -93,7 +101,7 @@ def read_info(root: Path) -> DatasetInfo:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, UserError):
             raise
-        raise UserError(f"{page} is damaged or cannot be read ({error}): rebuild the set") from error
+        raise UserError(f"{page} is damaged or cannot be read ({error}): fetch or build the set again") from error
 
 
 def _check_names(info: DatasetInfo, root: Path) -> None:
@@ -142,7 +150,7 @@ def write_info(root: Path, info: DatasetInfo) -> None:
     page = asdict(info)
     page["subset"]["identity"] = page.pop("identity")
     with atomic(root / PAGE, "w") as file:
-        file.write(json.dumps(page, indent=1) + "\n")
+        file.write(json.dumps(sealed(page), indent=1) + "\n")
 
 
 def newest(folder: Path, split: str = "train") -> Path:

@@ -35,10 +35,11 @@ def uid_of(key: str) -> int:
     return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little")
 
 
-def file_of(root: Path, key: str) -> str:
-    """The file of an image in the set in folder `root`, built with `--format folder`; UserError for a key that leads
-    out of it."""
-    return f"{root}/folder/{safe(key, root, 'set')}.jpg"
+def file_of(root: Path, key: str, static: bool) -> str:
+    """The file of an image in the set in folder `root`, built with `--format folder`, or in a static set; UserError for
+    a key that leads out of it."""
+    name = safe(key, root, "set")
+    return f"{root}/{name}.jpeg" if static else f"{root}/folder/{name}.jpg"
 
 
 @dataclass(frozen=True)
@@ -233,7 +234,7 @@ class Manifest:
 
     def path(self, row: int) -> Path:
         """The file of a sample in a set built with `--format folder`."""
-        return Path(file_of(self.root, self.key(row)))
+        return Path(file_of(self.root, self.key(row), self.info.static))
 
     def tars(self) -> list[Path]:
         """Tar files in shard order."""

@@ -8,7 +8,7 @@ import pytest
 
 from viewstream.pipeline.choose import open_reader, open_set
 from viewstream.pipeline.damage import damaged
-from viewstream.pipeline.static.read import listed
+from viewstream.pipeline.static.listing import listed
 from viewstream.shards.care.summary import summary
 from viewstream.shards.errors import UserError, command
 from viewstream.shards.formats.read import open_beton, open_folder, open_tar

@@ -17,19 +17,20 @@ from viewstream.shards.cli import parse, run
 
 # isort: split
 import numpy as np
+import pyarrow as pa
 from tqdm import tqdm
 
 from viewstream.augment.recipes import views_of
 from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.engine import cores, prefetch
 from viewstream.shards.errors import UserError
-from viewstream.shards.files import partial_path, writing
+from viewstream.shards.files import SPACE, atomic, make_folder, partial_path, place, writing
+from viewstream.shards.formats.static import RECORD
 from viewstream.shards.info import JSON
 from viewstream.shards.locks import alone
 from viewstream.shards.manifest import Manifest
 
 BLOCK = 128  # images per task of a thread
-RECORD = "static.json"
 
 
 @dataclass(frozen=True)
@@ -68,29 +69,31 @@ def make(options: Static) -> Path:
     from viewstream.pipeline.choose import open_any_reader  # with torch, after --help, which needs none
     from viewstream.pipeline.kernels import warm_up
     from viewstream.pipeline.options import LoaderOptions
-    from viewstream.pipeline.static.write import Freezer, bare, chosen, names_of
+    from viewstream.pipeline.static.describe import in_order
+    from viewstream.pipeline.static.images import chosen, classes_of, names_of
+    from viewstream.pipeline.static.write import Freezer, bare
 
     manifest = Manifest.open(options.data)
     views = bare(views_of(options.recipe, options.size), options.views, options.mode)
-    rows, names = chosen(manifest, options.per_class), names_of(manifest)
+    rows = chosen(manifest, options.per_class)
+    names = names_of(manifest, rows)
+    classes = classes_of(names.values())
     out = options.out or Path("data/static") / f"{manifest.info.name}-{options.recipe}-{options.mode}"
     rendering = LoaderOptions(renderer=options.renderer, threads=1)  # on each of ours
     warm_up(rendering=rendering.render_on_host)
     render = rendering.render(full=BLOCK)
     with _work_folder(out) as work, closing(open_any_reader(manifest)) as reader:
         folder, shards = work / "images" / out.name, work / "set"
-        for name in manifest.info.classes:
+        for name in classes:
             (folder / name).mkdir(parents=True)
-        freezer = Freezer(manifest, reader, names, views, render, options.mode, options.seed, folder)
-        _write(rows, freezer, options.workers or cores())
-        finished = folder
-        if set(options.format) != {"folder"}:
-            kinds: tuple[Literal["webdataset", "ffcv"], ...] = tuple(f for f in options.format if f != "folder")
-            build(BuildOptions(source=folder, out=shards, format=kinds, keep=True, workers=options.workers))
-            finished = _move_into(folder, shards) if "folder" in options.format else shards
-        (finished / RECORD).write_text(json.dumps(_record(options, manifest, len(rows)), indent=1) + "\n")
-        finished.rename(out)
-    print(f"{out}: {len(rows):,} images of {len(manifest.info.classes):,} classes, {options.mode}, {options.recipe}")
+        numbers = {name: number for number, name in enumerate(classes)}
+        freezer = Freezer(manifest, reader, names, numbers, views, render, options.mode, options.seed, folder)
+        table = in_order(_write(rows, freezer, options.workers or cores()))
+        finished = _as_set(options, folder, shards, classes, table)
+        with atomic(finished / RECORD, "w") as file:
+            file.write(json.dumps(_record(options, manifest, len(rows)), indent=1) + "\n")
+        place(finished, out)
+    print(f"{out}: {len(rows):,} images of {len(classes):,} classes, {options.mode}, {options.recipe}")
     return out
 
 
@@ -106,44 +109,62 @@ def _record(options: Static, manifest: Manifest, images: int) -> JSON:
     return {**settings, "crop_version": CROP, "epoch": EPOCH, "images": images, **data}
 
 
-def _write(rows: np.ndarray, freezer: Callable[[np.ndarray], int], workers: int) -> None:
+def _write(rows: np.ndarray, freezer: Callable[[np.ndarray], pa.Table], workers: int) -> list[pa.Table]:
     """Threads: hardly any of the work holds the interpreter's lock, and processes would need seconds to begin."""
     from viewstream.pipeline.static.write import one_thread
 
-    blocks = [rows[at : at + BLOCK] for at in range(0, len(rows), BLOCK)]
+    blocks, tables = [rows[at : at + BLOCK] for at in range(0, len(rows), BLOCK)], []
     with (
         one_thread(),  # of torch, in each of ours
         ThreadPoolExecutor(workers) as pool,
         closing(prefetch(blocks, lambda block: [pool.submit(freezer, block)], workers + 1)) as started,
         tqdm(total=len(rows), unit="img", disable=None) as bar,
     ):
-        for _, (written,) in started:
-            bar.update(written.result())
+        for block, (written,) in started:
+            tables.append(written.result())
+            bar.update(len(block))
+    return tables
 
 
-def _move_into(folder: Path, shards: Path) -> Path:
-    """Move the files of `shards` into `folder`, which is returned."""
-    for path in shards.iterdir():
-        path.rename(folder / path.name)
+def _as_set(options: Static, folder: Path, shards: Path, classes: tuple[str, ...], table: pa.Table) -> Path:
+    """Make a set in the formats of `options` of class folders in `folder`, whose files `table` lists; returns its
+    folder, which is `folder` or `shards`."""
+    from viewstream.pipeline.static.describe import describe, join, require_same
+    from viewstream.pipeline.static.write import QUALITY
+
+    kinds: tuple[Literal["webdataset", "ffcv"], ...] = tuple(f for f in options.format if f != "folder")
+    choice = BuildOptions(source=folder, out=shards, format=kinds, keep=True, quality=QUALITY, workers=options.workers)
+    if not kinds:
+        describe(folder, classes, table, choice)
+        return folder
+    try:
+        made = build(choice)
+    except UserError as error:
+        cause = error.__cause__
+        if not isinstance(cause, OSError):
+            raise
+        raise OSError(cause.errno, cause.strerror) from error  # no shards stay, as its own words would have it
+    require_same(made, table)
+    if "folder" not in options.format:
+        return shards
+    join(made, folder)
     return folder
 
 
 @contextmanager
 def _work_folder(out: Path) -> Iterator[Path]:
     """A work folder beside `out`, of one process at a time and removed at the end: `out` appears by a rename, so it is
-    complete or absent."""
+    complete or absent. UserError, which names `out`, if the disk refuses anything in the block."""
     work, lock = partial_path(out), out.with_name(out.name + ".lock")
-    with ExitStack() as stack:
-        with writing(work, "name another --out"):
-            out.parent.mkdir(parents=True, exist_ok=True)
-            refusal = f"another process is making {out}: wait for it, or name another --out"
-            stack.enter_context(alone(lock, refusal))
+    with writing(out, f"{SPACE}, or name another --out"), ExitStack() as stack:
+        make_folder(out.parent)
+        refusal = f"another process is making {out}: wait for it, or name another --out"
+        stack.enter_context(alone(lock, refusal))
         if out.exists():
             raise UserError(f"{out} already exists: name another --out, or remove it first")
         stack.callback(shutil.rmtree, work, ignore_errors=True)
         shutil.rmtree(work, ignore_errors=True)  # left by a run that was killed
-        with writing(work, "name another --out"):
-            work.mkdir()
+        work.mkdir()
         yield work
 
 

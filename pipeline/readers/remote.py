@@ -17,12 +17,14 @@ from ...shards.locks import LOCK, alone
 from ...shards.manifest import Manifest
 from ...shards.names import open_file
 from ...shards.redaction import HIDDEN, bare, redacted
+from ...shards.seals import opened
 from ...shards.sources.local import Local
 from ...shards.sources.storage import Storage
 from ...shards.table import TABLE
 from ...shards.unpack import MAX_PIXELS, parsed_json
 from .fetch import DEFAULT_RETRY, RemoteStore, RetryPolicy
 
+TARS = "tars"  # the folder for the tars of all sets, next to the folders of the manifests
 ORIGIN = "remote.json"  # next to a fetched manifest: the URL of its tars, and how many bytes of them may be cached
 LIMIT = 100 * 10**9  # bytes
 PAGE_ROOM = 1 << 28  # bytes of a dataset.json: no server may fill the disk
@@ -77,7 +79,7 @@ def open_remote(
 def _page_fault(page: Path) -> str:
     """What is wrong with a dataset.json, "" for nothing."""
     try:
-        fields = parsed_json(page.read_bytes())
+        fields = opened(parsed_json(page.read_bytes()))
     except ValueError as error:
         return f"it is damaged: {error}"
     known = isinstance(fields, dict) and isinstance(fields.get("manifest"), str) and type(fields.get("samples")) is int
@@ -87,6 +89,11 @@ def _page_fault(page: Path) -> str:
 def _table_fault(table: Path, digest: str) -> str:
     """What is wrong with a manifest.parquet, "" for nothing."""
     return "" if digest_of(table) == digest else f"its sha256 is not what {PAGE} says"
+
+
+def name_in_cache(line: JSON) -> str:
+    """The name, among TARS, of a tar that `dataset.json` describes in `line`; another after the set is built again."""
+    return hashlib.sha256(f"{line['digest']} {line['file']}".encode()).hexdigest()
 
 
 def is_remote(manifest: Manifest) -> bool:

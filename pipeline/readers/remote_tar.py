@@ -3,7 +3,6 @@
 A cache that holds the whole set allows any order; `WindowShuffle` needs only the tars of its window.
 """
 
-import hashlib
 import os
 import threading
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...shards.care.verify import tar_spans
+from ...shards.care.spans import tar_spans
 from ...shards.errors import UserError
 from ...shards.formats.read import Fields
 from ...shards.manifest import Manifest
@@ -20,11 +19,10 @@ from ...shards.sources.retry import Stopped
 from ..batch import SampleReader
 from .cache import Cache
 from .fetch import DEFAULT_RETRY, RemoteStore, RetryPolicy, altered
-from .remote import is_remote, origin_of
+from .remote import TARS, is_remote, name_in_cache, origin_of
 from .shard_prefetch import ShardPrefetcher
 from .shard_use import peak_bytes, shard_use
 
-TARS = "tars"  # the folder for the tars of all sets, next to the folders of the manifests
 AHEAD = 2  # tars that are fetched before their first row is read
 
 
@@ -41,8 +39,7 @@ class RemoteTarReader(SampleReader):
         self.store = RemoteStore(url, retry)
         self.cache = Cache(manifest.root.parent / TARS, limit)
         self.lines = [line for line in manifest.info.files if line["file"].endswith(".tar")]
-        digests = [f"{line['digest']} {line['file']}" for line in self.lines]  # others after the set is built again
-        self.names = [hashlib.sha256(digest.encode()).hexdigest() for digest in digests]  # in the cache
+        self.names = [name_in_cache(line) for line in self.lines]
         self.sizes = np.array([line["bytes"] for line in self.lines], np.int64)
         self._prefetcher: ShardPrefetcher | None = None
         self._closed = threading.Event()

@@ -1,13 +1,15 @@
 """Read a static augmented set: class folders of `<image>-0.jpeg`, the original, and -1, -2, ..., its frozen views.
 
-For sets of `tools/make_static.py` and of ssl-small (spec small_sts A.7), whose images may be gray or CMYK.
+For sets of `tools/make_static.py` and of ssl-small (spec small_sts A.7), whose images may be gray or CMYK. A set with a
+manifest is the files of its manifest; of others, which earlier versions and ssl-small made, all files are taken.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal
 
 import numpy as np
 import torch
@@ -19,7 +21,7 @@ from ...augment.renderers.host import threaded
 from ...augment.spec import Normalize
 from ...shards.encoding.headers import JPEGS, cause_of
 from ...shards.engine import cores, prefetch
-from ...shards.errors import UserError, choose, command
+from ...shards.errors import UserError
 from ...shards.names import open_file
 from ..batch import Batch
 from ..cut.resize import resized_crop
@@ -27,25 +29,18 @@ from ..kernels import warm_up
 from ..options import usable
 from ..plan.order import Plan
 from ..workers import share_of_cores
+from .listing import Item, digests, listed
 
-MODES = {"normal": (1, 2), "g-mask": (3, 4), "rand-g-mask": (5, 6), "avg-mask": (7, 8), "rand-avg-mask": (9, 10)}
-SUFFIXES = (".jpeg", ".jpg")
 AHEAD = 2  # batches that are read while one is consumed
-
-
-class Item(NamedTuple):
-    """An image's files: the original and two views."""
-
-    label: int
-    files: tuple[Path, Path, Path]
 
 
 class StaticSet:
     """A Loader whose views are the original's center crop and two stored views, normalized, [N, 3, S, S].
 
-    Each image comes once, in the order of the paths. `batch` is global.
+    Each image comes once, in the order of the paths. `batch` is global; `check`: compare the digest of each file that
+    is read with that of the manifest.
 
-    UserError names a file that is missing, not an image, or of another size than the first.
+    UserError names a file that is missing, not an image, of another size than the first, or not as it was made.
     """
 
     def __init__(
@@ -57,11 +52,13 @@ class StaticSet:
         world_size: int = 1,
         rank: int = 0,
         device: torch.device | str = "cpu",
+        check: Literal["", "digest"] = "",
     ) -> None:
         self.root, self.device = root, usable(device)
         self.classes, self.items = listed(root, mode)
         self.plan = Plan(len(self.items), batch, world_size, rank, tail="exact")
-        self.size = _pixels(self.items[0].files[1]).shape[0]  # px, of every view
+        self._digests = digests(root) if check else {}
+        self.size = self._pixels(self.items[0].files[1]).shape[0]  # px, of every view
         self._pool = ThreadPoolExecutor(cores(), thread_name_prefix="static")
         warm_up(rendering=True)
 
@@ -93,7 +90,7 @@ class StaticSet:
 
     def _read(self, item: Item) -> np.ndarray:
         """The original's center crop and two views, [3, S, S, 3] uint8."""
-        original, *views = map(_pixels, item.files)
+        original, *views = map(self._pixels, item.files)
         hw = np.array([original.shape[:2]])
         center = np.empty((self.size, self.size, 3), np.uint8)
         (box,) = crop_params(evaluation(self.size)[0], ({}, {}), hw)
@@ -106,40 +103,18 @@ class StaticSet:
                 )
         return np.stack([center, *views])
 
-
-def listed(root: Path, mode: str) -> tuple[tuple[str, ...], list[Item]]:
-    """Class names, sorted, and each image with its files for `mode`, by path. UserError for a missing file."""
-    numbers = (0, *MODES[choose("mode", mode, MODES)])
-    if not root.is_dir():
-        make = command("python tools/make_static.py", "--out", root)
-        raise UserError(f"{root} is no folder: `{make}` makes a static set")
-    classes = tuple(sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")))
-    items = [item for label, name in enumerate(classes) for item in _items(root / name, label, numbers, mode)]
-    if not items:
-        raise UserError(
-            f"{root} has no class folders with files like NAME-0.jpeg: it is not a static set, name another folder"
-        )
-    return classes, items
+    def _pixels(self, file: Path) -> np.ndarray:
+        return _pixels(file, self._digests.get(file))
 
 
-def _items(folder: Path, label: int, numbers: tuple[int, ...], mode: str) -> Iterator[Item]:
-    files = {path.stem: path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES}
-    for image in sorted({stem.rpartition("-")[0] for stem in files} - {""}):
-        for number in numbers:
-            if f"{image}-{number}" not in files:
-                remedy = "--views 2" if mode == "normal" else "--mode easy, hard or super-hard"
-                raise UserError(
-                    f"{folder / image}-{number}.jpeg is missing, which mode {mode} needs: make the set again with "
-                    f"`python tools/make_static.py {remedy} ...`"
-                )
-        first, second, third = (files[f"{image}-{number}"] for number in numbers)
-        yield Item(label, (first, second, third))
-
-
-def _pixels(file: Path) -> np.ndarray:
-    """The image in any kind of JPEG, [H, W, 3] uint8."""
+def _pixels(file: Path, digest: bytes | None = None) -> np.ndarray:
+    """The image in any kind of JPEG, [H, W, 3] uint8; UserError for a file of another `digest`."""
     try:
-        with open_file(file) as data, Image.open(data, formats=JPEGS) as image:
-            return np.asarray(image.convert("RGB"))
+        with open_file(file) as data:
+            if digest and hashlib.file_digest(data, "sha256").digest() != digest:
+                raise ValueError("its bytes are not those that were written")
+            data.seek(0)
+            with Image.open(data, formats=JPEGS) as image:
+                return np.asarray(image.convert("RGB"))
     except Exception as error:  # decoders raise anything on hostile bytes
         raise UserError(f"{file} is damaged ({cause_of(error)}): make the set again") from error

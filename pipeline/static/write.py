@@ -5,12 +5,15 @@ float32 without normalization, rounded to 8 bits. Each thread renders a few imag
 batch, cores or workers, and the planes of an image stay in the cache of a core.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import hashlib
+import io
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import simplejpeg
 import torch
 from PIL import Image
@@ -19,26 +22,17 @@ from ...augment import pairs
 from ...augment.crops import on_device
 from ...augment.spec import HideAndSeek, Normalize, RandomResizedCrop, View, Views, size_of, user_ops
 from ...shards.errors import UserError
-from ...shards.manifest import Manifest
-from ...shards.names import safe
+from ...shards.manifest import Manifest, file_of
 from ..batch import SampleReader
 from ..cut.resize import resized_crop
 from ..damage import check_size, damaged
 from ..plan.params import batch_params
+from .describe import Written, table_of
 
 EPOCH = 0
 TOGETHER = 4  # images rendered at a time: the fastest on one core
 QUALITY = 75  # with PIL's 4:2:0, like the paper's files
 Render = Callable[..., torch.Tensor]  # of a renderer: ops, cropped pixels, packed parameters -> views
-
-
-def chosen(manifest: Manifest, per_class: int) -> np.ndarray:
-    """Rows [M] int64 of the first `per_class` images of each class by key, class by class."""
-    manifest.require_labels("a static set")
-    order = np.lexsort((np.array(manifest.keys), manifest.label))
-    label = manifest.label[order]
-    number = np.arange(len(order)) - np.searchsorted(label, label)  # of an image in its class
-    return order[number < per_class]
 
 
 def bare(views: Views, count: int, mode: str) -> Views:
@@ -95,30 +89,32 @@ class Freezer:
 
     manifest: Manifest
     reader: SampleReader
-    names: Sequence[str]  # of `names_of`
+    names: dict[int, str]  # of `names_of`
+    numbers: dict[str, int]  # of the classes, by name
     views: Views
     render: Render
     mode: str
     seed: int
     out: Path
 
-    def __call__(self, rows: np.ndarray) -> int:
-        """Write the images of `rows`; returns their number."""
+    def __call__(self, rows: np.ndarray) -> pa.Table:
+        """Write the images of `rows`; returns the rows of a manifest for their files."""
         images = frozen_images(
             self.manifest, self.reader, rows, self.views, self.render, mode=self.mode, seed=self.seed
         )
-        for row, files in zip(rows.tolist(), images, strict=True):
-            for number, pixels in enumerate(files):
-                file = self.out / f"{self.names[row]}-{number}.jpeg"
-                Image.fromarray(pixels).save(file, quality=QUALITY)  # simplejpeg's faster transform is coarser
-        return len(rows)
+        written = [
+            self._write(f"{self.names[row]}-{number}", pixels)
+            for row, files in zip(rows.tolist(), images, strict=True)
+            for number, pixels in enumerate(files)
+        ]
+        return table_of(written)
 
-
-def names_of(manifest: Manifest) -> list[str]:
-    """<class>/<image> of each row, [N]; UserError for a class whose folder would be elsewhere."""
-    classes = [safe(name, manifest.root, "set") for name in manifest.info.classes]
-    stems = (key.rpartition("/")[2] for key in manifest.keys)
-    return [f"{classes[label]}/{stem}" for label, stem in zip(manifest.label.tolist(), stems, strict=True)]
+    def _write(self, key: str, pixels: np.ndarray) -> Written:
+        stored = io.BytesIO()  # what goes to the disk has the digest, not what comes back from there
+        Image.fromarray(pixels).save(stored, "JPEG", quality=QUALITY)  # simplejpeg's faster transform is coarser
+        jpeg, label = stored.getvalue(), self.numbers[key.rpartition("/")[0]]
+        Path(file_of(self.out, key, static=True)).write_bytes(jpeg)
+        return Written(key, label, *pixels.shape[:2], len(jpeg), hashlib.sha256(jpeg).digest())
 
 
 @contextmanager
@@ -133,7 +129,10 @@ def one_thread() -> Iterator[None]:
 
 
 def _decoded(manifest: Manifest, reader: SampleReader, row: int) -> np.ndarray:
-    data = reader.read(row)
+    try:
+        data = reader.read(row)
+    except OSError as error:
+        raise UserError(f"{reader.locate(row)} cannot be read ({error.strerror}): {manifest.repair()}") from error
     try:
         image = data if isinstance(data, np.ndarray) else simplejpeg.decode_jpeg(data)
     except ValueError as error:

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from ..encoding.shrink import warm_up
 from ..engine import cores, in_order
 from ..errors import UserError
-from ..files import BUILDING, PAGE, build_folder
+from ..files import PAGE
 from ..info import JSON, DatasetInfo
 from ..manifest import Manifest, write
 from ..sources.detect import open_source
@@ -31,6 +31,7 @@ from ..subsets.choose import split_of, subset
 from ..subsets.options import SubsetOptions
 from . import records
 from .blocks import BlockEncoder
+from .folder import BUILDING, build_folder
 from .layout import Unit, bytes_of, layout
 from .options import FREE, BuildOptions, described, encoding_of, wanted_of
 from .records import Record

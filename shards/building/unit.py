@@ -1,12 +1,11 @@
 """Writes the samples of one unit, the same bytes in every format, and collects what its record needs."""
 
 import hashlib
-import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from ..files import atomic, partial_path
+from ..files import atomic, partial_path, place
 from ..formats.beton import RAW, BetonWriter
 from ..formats.folder import FolderWriter
 from ..formats.tar import TarWriter, dali_index, index_path
@@ -100,8 +99,7 @@ class UnitWriter:
             return None
         self.tar.end()
         self.tar.file.flush()
-        os.fsync(self.tar.file.fileno())
-        partial_path(path).replace(path)
+        place(partial_path(path), path)
         columns = (self.rows[name] for name in ("key", "label", "height", "width", "offset", "bytes", "field_bytes"))
         with atomic(index_path(path), "w") as file:
             file.write(dali_index(zip(*columns, strict=True), self.fields))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from ..files import BUILDING, atomic, clear, partial_path
+from ..files import atomic, partial_path, place, sync
 from ..formats import beton
 from ..formats.folder import FolderWriter
 from ..formats.tar import TarWriter, index_path, wids_index
@@ -15,6 +15,7 @@ from ..info import JSON
 from ..locks import LOCK
 from ..names import within
 from ..table import FIELDS, SCHEMA
+from .folder import BUILDING, clear
 from .records import ROWS, Record, write
 from .unit import UnitWriter
 
@@ -77,6 +78,7 @@ class SetWriter:
             self.folder.sync()
         if self.beton:
             self.beton.sync()
+        sync(self.out)  # the names of the partial files, which the record relies on
         record = write(
             self.out / BUILDING,
             len(self.records),
@@ -98,12 +100,12 @@ class SetWriter:
                 file.write(wids_index(self.name, files))
         if self.beton:
             digest, samples = self.beton.end(), self.beton.samples
-            self.beton.sync()
-            partial_path(self.beton_path).replace(self.beton_path)
+            self.beton.file.flush()
+            place(partial_path(self.beton_path), self.beton_path)
             size = self.beton_path.stat().st_size
             files.append({"file": self.beton_path.name, "bytes": size, "samples": samples, "digest": digest})
         if self.folder:
-            partial_path(self.folder_path).replace(self.folder_path)
+            place(partial_path(self.folder_path), self.folder_path)
         names = (*SCHEMA.names, *(FIELDS.names if self.fields else ()))
         return (record.rows(*names) for record in self.records), tuple(files)
 

@@ -41,6 +41,7 @@ class Copies:
             return
         source, names, at = self.source, self.manifest.strings("source", lost), self._positions(lost)
         if source.stage:
+            self.scratch.mkdir(exist_ok=True)
             source = source.stage(source, self.scratch, at)
         encoding = built_encoding(self.manifest)
         for row, name, place in zip(lost, names, (source.places[n] for n in at.tolist()), strict=True):

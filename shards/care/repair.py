@@ -1,10 +1,11 @@
 """Makes damaged files of a set again, byte by byte as they were built, and nothing else."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import simplejpeg
@@ -16,11 +17,14 @@ from ..files import atomic
 from ..formats.beton import JPEG, RAW, BetonWriter
 from ..formats.tar import TarWriter, around
 from ..info import write_info
+from ..locks import LOCK, alone
 from ..manifest import Manifest
 from ..names import refuse_links, within
 from ..sources.source import Source
 from .copies import Copies
-from .verify import Damage, index_texts, tar_spans
+from .damage import Damage
+from .indices import index_texts
+from .spans import tar_spans
 
 
 def repair(manifest: Manifest, damages: Sequence[Damage], source: Callable[[], Source]) -> list[str]:
@@ -38,8 +42,8 @@ def repair(manifest: Manifest, damages: Sequence[Damage], source: Callable[[], S
     damages = [damage for damage in damages if damage.file != FILE]
     if damages and manifest.info.kind == "indexed":
         raise UserError(f"{manifest.root} indexes files that were made elsewhere: fetch those again")
-    with TemporaryDirectory(dir=manifest.root, prefix="repair-") as scratch:
-        copies = Copies(manifest, source, Path(scratch))
+    with _scratch(manifest.root) as scratch:
+        copies = Copies(manifest, source, scratch)
         texts = dict(index_texts(manifest))
         for damage in damages:
             path = manifest.root / damage.file
@@ -59,6 +63,16 @@ def repair(manifest: Manifest, damages: Sequence[Damage], source: Callable[[], S
     if not manifest.info.identity:
         write_info(manifest.root, replace(manifest.info, identity=manifest.identity))
     return names
+
+
+@contextmanager
+def _scratch(root: Path) -> Iterator[Path]:
+    """The name of a folder in a set that one repair at a time may make; what a killed one has left is removed."""
+    scratch = root / "repair"
+    with alone(root / LOCK, f"another process writes {root}: wait for it"), ExitStack() as stack:
+        stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
+        yield scratch
 
 
 def _tar(manifest: Manifest, path: Path, copies: Copies) -> None:

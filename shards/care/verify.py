@@ -2,13 +2,14 @@
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import numpy as np
+import simplejpeg
 from tqdm import tqdm
 
 from ..columns import FILE, differs, fault
@@ -16,34 +17,19 @@ from ..encoding.headers import fault_of
 from ..engine import cores
 from ..errors import UserError
 from ..files import PAGE, digest_of
-from ..formats.beton import RAW, Layout
 from ..formats.digest import Digest
-from ..formats.tar import dali_index, index_path, wids_index
 from ..info import class_counts, read_info
 from ..manifest import Manifest, file_of
 from ..names import open_file, safe, within
 from ..table import TABLE, Table
 from ..unpack import MAX_PIXELS
+from .damage import Damage
+from .indices import damaged_indices
+from .spans import Spans, beton_spans, tar_spans
+from .static import added
 
 TOGETHER = 1000  # files of a folder that one task reads
-
-
-class Damage(NamedTuple):
-    """A file that differs from what was built."""
-
-    file: str  # path in the set's folder
-    cause: str
-    rows: tuple[int, ...]  # samples that are damaged, as far as that is known
-    stored: bool = False  # the samples were stored so: their bytes are those of the manifest, no repair changes them
-
-
-class Spans(NamedTuple):
-    """Where n samples are in a file, in file order."""
-
-    rows: np.ndarray  # [n]
-    start: np.ndarray  # [n] bytes
-    length: np.ndarray  # [n] bytes
-    whole: np.ndarray  # [n] bool: the bytes are the JPEG whose digest the manifest has, not pixels
+STORED = "no repair mends what was stored so, build a set without these images (build_shards.py --on-error skip)"
 
 
 def sound(root: Path, max_pixels: int = MAX_PIXELS) -> Manifest:
@@ -53,8 +39,9 @@ def sound(root: Path, max_pixels: int = MAX_PIXELS) -> Manifest:
     return Manifest.open(root, by_table=bool(fault(root, info.samples, info.manifest)), max_pixels=max_pixels)
 
 
-def verify(manifest: Manifest, workers: int = 0) -> list[Damage]:
-    """All files that are damaged or absent, in the order of `dataset.json`.
+def verify(manifest: Manifest, workers: int = 0, cached: Mapping[str, Path] | None = None) -> list[Damage]:
+    """All files that are damaged or absent, in the order of `dataset.json`. `cached`: the set is at a URL, and these of
+    its tars, by name, are here.
 
     Reads everything once and shows samples per second. UserError when the manifest itself is damaged.
     """
@@ -63,19 +50,28 @@ def verify(manifest: Manifest, workers: int = 0) -> list[Damage]:
     if info.manifest and digest_of(root / TABLE) != info.manifest:
         raise UserError(f"{root / TABLE} is not as it was built: build the set again, the same command does")
     if (root / FILE).exists() and (cause := differs(root, len(manifest), info.manifest)):
-        found.append(Damage(FILE, cause, ()))
+        found.append(Damage(FILE, cause))
         manifest = Manifest.open(root, by_table=True, max_pixels=manifest.max_pixels)
     _check_numbers(manifest)
-    total, names = len(manifest) * len(info.formats), Table(root / TABLE)
+    names = Table(root / TABLE)
     _check_names(names, root)
+    places = {line["file"]: within(root, line["file"]) for line in info.files} if cached is None else cached
+    folder = cached is None and "folder" in info.formats
+    total = sum(line["samples"] for line in info.files if line["file"] in places) + len(manifest) * folder
     with ThreadPoolExecutor(workers or cores()) as pool, tqdm(total=total, unit="sample", disable=None) as bar:
-        tasks = [partial(_archive, manifest, number, bar) for number in range(len(info.files))]
-        if "folder" in info.formats:
+        tasks = [
+            partial(_archive, manifest, number, places[line["file"]], bar)
+            for number, line in enumerate(info.files)
+            if line["file"] in places
+        ]
+        if folder:
             parts = (range(at, min(at + TOGETHER, len(manifest))) for at in range(0, len(manifest), TOGETHER))
             tasks += [partial(_folder, manifest, names, part, bar) for part in parts]
         for damages in pool.map(lambda task: list(task()), tasks):  # hashing and reading release the interpreter's lock
             found += damages
-    return found + list(_indices(manifest))
+    if cached is None:
+        found += [*damaged_indices(manifest), *(added(manifest) if info.static else ())]
+    return found
 
 
 def _check_names(table: Table, root: Path) -> None:
@@ -98,104 +94,64 @@ def _check_numbers(manifest: Manifest) -> None:
         )
 
 
-def _archive(manifest: Manifest, number: int, bar: "tqdm[Any]") -> Iterator[Damage]:
+def _archive(manifest: Manifest, number: int, path: Path, bar: "tqdm[Any]") -> Iterator[Damage]:
     """Check a tar or .beton, read once from end to end."""
     line = manifest.info.files[number]
-    path = within(manifest.root, line["file"])
     try:
         spans = tar_spans(manifest, number) if path.suffix == ".tar" else beton_spans(manifest, path)
         with open_file(path) as file:
-            digest, broken, faults = _read_through(file, spans, manifest.sha256, bar)
+            digest, broken, faults = _read_through(file, spans, manifest, bar)
     except (OSError, ValueError) as error:
-        yield Damage(line["file"], str(error), ())
+        yield Damage(line["file"], str(error))
         return
     if broken or digest != line["digest"]:
         cause = f"{len(broken)} samples differ" if broken else "it differs, but no JPEG in it does"
         yield Damage(line["file"], cause, tuple(broken))
     if faults:
         reason, rows = next(iter(faults.values())), tuple(faults)
-        yield Damage(
-            line["file"], f"{len(rows)} images were stored so that loaders cannot read them, {reason}", rows, True
-        )
+        cause = f"{len(rows)} images were stored so that loaders cannot read them, {reason}"
+        yield Damage(line["file"], cause, rows, STORED)
 
 
 def _read_through(
-    file: IO[bytes], spans: Spans, digests: np.ndarray, bar: "tqdm[Any]"
+    file: IO[bytes], spans: Spans, manifest: Manifest, bar: "tqdm[Any]"
 ) -> tuple[str, list[int], dict[int, str]]:
     """The digest of the file, the rows whose bytes differ, and {row: fault} of JPEGs that were stored with a fault."""
-    seen = deque[str](maxlen=1)
-    digest, broken, faults = Digest(file, lambda image: seen.append(fault_of(image))), [], {}
+    seen = deque[bytes](maxlen=1)
+    digest, broken, faults = Digest(file, seen.append), [], {}
     places = ((int(start), int(length)) for start, length in zip(spans.start, spans.length, strict=True))
     for row, whole, sha256 in zip(spans.rows, spans.whole, digest.images(places), strict=True):
-        if whole and sha256 != digests[row].tobytes():
+        if whole and sha256 != manifest.sha256[row].tobytes():
             broken.append(int(row))
-        elif whole and seen[-1]:
-            faults[int(row)] = seen[-1]
+        elif whole and (fault := _fault(seen[-1], manifest.hw[row])):
+            faults[int(row)] = fault
         bar.update()
     return digest.end(), broken, faults
 
 
-def tar_spans(manifest: Manifest, number: int) -> Spans:
-    """The samples of tar `number`."""
-    rows = np.flatnonzero(manifest.shard == number)
-    rows = rows[np.argsort(manifest.offset[rows])]
-    return Spans(rows, manifest.offset[rows], manifest.bytes[rows], np.ones(len(rows), bool))
-
-
-def beton_spans(manifest: Manifest, path: Path) -> Spans:
-    """The samples of a .beton that the manifest has."""
-    paths = manifest.betons()
-    layout = Layout.of(*paths)
-    row_of, held = np.full(len(layout.where), -1), np.flatnonzero(manifest.beton >= 0)
-    if len(held) and (last := int(manifest.beton.max())) >= len(row_of):
-        raise ValueError(f"it holds {len(row_of):,} samples, the manifest names number {last:,}")
-    row_of[manifest.beton[held]] = held
-    if (row_of >= 0).sum() < len(held):
-        raise ValueError("two samples of the manifest have one number in it")
-    own = np.flatnonzero((layout.file == paths.index(path)) & (row_of >= 0))
-    own = own[np.argsort(layout.where[own])]
-    return Spans(row_of[own], layout.where[own].astype(np.int64), layout.size[own], layout.mode[own] != RAW)
-
-
 def _folder(manifest: Manifest, names: Table, rows: range, bar: "tqdm[Any]") -> Iterator[Damage]:
     for row, key in zip(rows, names.values("key", np.array(rows)), strict=True):
-        path = Path(file_of(manifest.root, key))
+        path = Path(file_of(manifest.root, key, manifest.info.static))
         bar.update()
-        stored = False
+        remedy = ""
         try:
             with open_file(path) as file:
                 data = file.read()
-            stored = hashlib.sha256(data).digest() == manifest.sha256[row].tobytes()
-            cause = fault_of(data) if stored else "its bytes differ"
-        except OSError as error:
-            cause = str(error)
-        if cause:
-            yield Damage(str(path.relative_to(manifest.root)), cause, (row,), stored)
-
-
-def _indices(manifest: Manifest) -> Iterator[Damage]:
-    """Check the index files of the tars, whose texts follow from the manifest."""
-    for path, text in index_texts(manifest):
-        try:
-            with open_file(path) as file:
-                cause = "" if file.read() == text.encode() else "differs from the manifest"
+            cause = "its bytes differ"
+            if hashlib.sha256(data).digest() == manifest.sha256[row].tobytes():
+                cause, remedy = _fault(data, manifest.hw[row]), STORED
         except OSError as error:
             cause = "is absent" if isinstance(error, FileNotFoundError) else str(error)
         if cause:
-            yield Damage(str(path.relative_to(manifest.root)), cause, ())
+            yield Damage(str(path.relative_to(manifest.root)), cause, (row,), remedy)
 
 
-def index_texts(manifest: Manifest) -> Iterator[tuple[Path, str]]:
-    """Each index file of the tars, and its text; none for indexed sets, which have no such files of ours."""
-    tars = manifest.tars()
-    if not tars or manifest.info.kind == "indexed":
-        return
-    m = manifest
-    more = np.array([m.field(name)[1] for name in m.info.fields], np.int64).reshape(-1, len(m)).T
-    names = Table(m.root / TABLE)
-    for number, tar in enumerate(tars):
-        rows = tar_spans(manifest, number).rows
-        columns = (c[rows].tolist() for c in (m.label, m.height, m.width, m.offset, m.bytes, more))
-        yield index_path(tar), dali_index(zip(names.values("key", rows), *columns, strict=True), m.info.fields)
-    lines = [line for line in m.info.files if line["file"].endswith(".tar")]
-    yield m.root / f"{m.info.name}.wids.json", wids_index(m.info.name, lines)
+def _fault(jpeg: bytes, hw: np.ndarray) -> str:
+    """Why loaders refuse a JPEG whose bytes are those of the manifest, which says that it is `hw` px; or ""."""
+    if fault := fault_of(jpeg):
+        return fault
+    try:
+        height, width, *_ = simplejpeg.decode_jpeg_header(jpeg)
+    except ValueError as error:
+        return str(error)
+    return "" if [height, width] == hw.tolist() else f"it has {height} x {width} px, the manifest says {hw.tolist()}"

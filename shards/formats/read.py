@@ -171,7 +171,8 @@ class FolderReader(SampleReader):
 
     def __init__(self, manifest: Manifest):
         manifest.require("folder")
-        self.manifest, self.keys = manifest, manifest.packed("key")  # read now, before threads ask for paths
+        self.manifest, self.static = manifest, manifest.info.static
+        self.keys = manifest.packed("key")  # read now, before threads ask for paths
 
     def read(self, row: int, field: str = "") -> bytes:
         """JPEG of a row. UserError for any `field`."""
@@ -192,7 +193,7 @@ class FolderReader(SampleReader):
         return self._path(row)
 
     def _path(self, row: int) -> str:  # no Path: a third faster
-        return file_of(self.manifest.root, self.keys[row].as_py())
+        return file_of(self.manifest.root, self.keys[row].as_py(), self.static)
 
 
 open_tar, open_beton, open_folder = TarReader, BetonReader, FolderReader

@@ -20,8 +20,8 @@ def folder_kind(files: Storage, split: str) -> str | None:
     """imagefolder, flat, ilsvrc, parquet, tsv or webdataset; None for none of them."""
     dirs, own = folders_in(files), _files_in(files)
     inner = set().union(*(_files_in(files, name) for name in dirs if name.lower() in ("data", *WORDS)))
-    if {PAGE, TABLE} <= own | inner:  # a built set
-        return "webdataset"
+    if {PAGE, TABLE} <= own | inner:  # a built set, or a static one in class folders
+        return "webdataset" if any(name.endswith((".tar", ".beton")) for name in own | inner) else "imagefolder"
     if any({f"{d}.parquet", f"{d}_stats.json"} <= own for d in dirs):  # img2dataset's numbered folders, no classes
         return "flat"
     parts, packed = parts_of(files), _packed(own | inner)

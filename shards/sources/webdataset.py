@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import UserError
 from ..files import PAGE
+from ..seals import opened
 from ..unpack import parsed_json
 from .arrange import arranged
 from .classes import classes_of
@@ -114,7 +115,7 @@ def _info(files: Storage) -> dict[str, Any]:
     if not files.exists(PAGE):
         return {}
     try:
-        info = parsed_json(files.read(PAGE))
+        info = opened(parsed_json(files.read(PAGE)))
         names = [*info.get("classes", []), *(str(line.get("file")) for line in info.get("files", []))]
         if isinstance(info.get("classes"), str) or "\0" in "".join(names):
             raise TypeError("it lists no names of classes or files")

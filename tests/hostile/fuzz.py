@@ -1,7 +1,7 @@
 """Feed mutated files to every parser with atheris, and keep what breaks one.
 
     make fuzz RUNS=1000000 SEED=7        all parsers, RUNS executions in all
-    python tests/hostile/fuzz.py --parser tar FILE   one file again, as the message of a find says
+    python -m tests.hostile.fuzz --parser tar FILE   one file again, as the message of a find says
 
 A find lies in tests/hostile/found; made small (libFuzzer's -minimize_crash=1) it goes to tests/hostile/files, which the
 quick tests replay.
@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 HERE = Path(__file__).parent
+TEST = "tests/hostile/test_files.py::test_mutations_of_a_whole_file_are_parsed_or_refused"
 FOUND = HERE / "found"
 FILES = HERE / "files"
 SHARES = {"list": 10, "classes": 10, "note": 10, "matlab": 10, "kaggle": 8, "tar": 5, "jpeg": 5}  # of the executions
@@ -39,10 +40,10 @@ def main() -> int:
         print("error: atheris is not installed: pip install atheris brings it", file=sys.stderr)
         return 2
     if options.files:
-        return start(options.parser, 0, 1, options.files)
+        return start(options.parser, 0, 1, [file.resolve() for file in options.files])
     seed = options.seed or int(time.time())
     print(f"seed {seed}: make fuzz RUNS={options.runs} SEED={seed} does the same again", flush=True)
-    from parsers import seeds
+    from .parsers import seeds
 
     with tempfile.TemporaryDirectory() as folder:
         names = [options.parser] if options.parser else list(seeds(Path(folder)))
@@ -50,6 +51,15 @@ def main() -> int:
     runs = {name: -(-options.runs * share // sum(shares.values())) for name, share in shares.items()}
     broken = [name for name in names if start(name, runs[name], seed, [])]
     print(f"{sum(runs.values()):,} executions, seed {seed}: {', '.join(broken) or 'no parser'} broken")
+    if not options.parser:
+        from ..chaos.results import Row, keep  # late: what is imported before atheris is not instrumented
+
+        good, bad = "read, or refused in one line", "ended with a find"
+        found = {name: {bad if name in broken else good: count} for name, count in runs.items()}
+        rows = [
+            Row(f"files for the parser `{name}`", runs[name], found[name], int(name in broken), TEST) for name in names
+        ]
+        keep("fuzz", f"make fuzz RUNS={options.runs} SEED={seed}", seed, rows)
     return len(broken) > 0
 
 
@@ -57,7 +67,8 @@ def start(name: str, runs: int, seed: int, files: list[Path]) -> int:
     """One parser in a process of its own."""
     begin = time.monotonic()
     words = ["--inside", "--parser", name, "--runs", str(runs), "--seed", str(seed), *map(str, files)]
-    done = subprocess.run([sys.executable, __file__, *words], stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "tests.hostile.fuzz", *words]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, cwd=HERE.parents[1])
     print(f"{name:>14}  {runs:>9,} executions, {time.monotonic() - begin:6.1f} s, code {done.returncode}", flush=True)
     if done.returncode:
         print(done.stderr[-3000:])
@@ -68,7 +79,7 @@ def inside(name: str, runs: int, seed: int, files: list[Path]) -> int:
     import atheris
 
     with atheris.instrument_imports(include=["viewstream.shards", "viewstream.trainers.checkpoints"]):
-        from parsers import parsers, seeds
+        from .parsers import parsers, seeds
 
         if name.startswith("checkpoint"):  # which imports torch
             import_module("viewstream.trainers.checkpoints.layouts")

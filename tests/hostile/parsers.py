@@ -29,6 +29,7 @@ from viewstream.shards.formats.beton import BetonWriter, Layout
 from viewstream.shards.info import DatasetInfo, read_info
 from viewstream.shards.lists import class_names, parse, read
 from viewstream.shards.manifest import Manifest, uid_of, write
+from viewstream.shards.seals import opened
 from viewstream.shards.sources.devkit import kaggle
 from viewstream.shards.sources.local import Local
 from viewstream.shards.sources.matfile import load
@@ -189,7 +190,7 @@ def seeds(folder: Path) -> dict[str, list[bytes]]:
     packed.write(gzip.compress(b"a/b.jpg 1\n", mtime=0))
     lines = b'c/b.jpg 0\nc/d e.jpg, 1\n"x y" 2\n# none\n'
     return {
-        "page": [(folder / "seed" / PAGE).read_bytes()],
+        "page": [json.dumps(opened(json.loads((folder / "seed" / PAGE).read_bytes()))).encode()],
         "columns": [(folder / "seed" / FILE).read_bytes()],
         "table": [(folder / "seed" / TABLE).read_bytes()],
         "beton": [beton.getvalue()],

@@ -1,7 +1,6 @@
 """Files that claim too much, or nest too deeply: one line, within the memory that the message names."""
 
 import gzip
-import json
 import resource
 import shutil
 import struct
@@ -31,6 +30,8 @@ from viewstream.shards.sources.detect import open_source
 from viewstream.shards.sources.matfile import load
 from viewstream.shards.table import SCHEMA, TABLE
 
+from ..pages import change_page
+
 DEEP = "[" * 200_000
 ZEROS = 100 << 20  # bytes: more than what unpack.py gives to a small file
 
@@ -58,7 +59,7 @@ def refusal(act: Callable[[], Any]) -> str:
 
 def page(root: Path, **changes: Any) -> None:
     """Change values of a set's dataset.json."""
-    (root / PAGE).write_text(json.dumps(json.loads((root / PAGE).read_text()) | changes))
+    change_page(root, lambda page: page.update(changes))
 
 
 def retabled(root: Path, table: pa.Table, **options: Any) -> None:

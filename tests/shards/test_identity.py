@@ -18,6 +18,7 @@ from viewstream.shards.columns import FILE
 from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import Manifest
 from viewstream.shards.plain import plain
+from viewstream.shards.seals import KEY
 from viewstream.shards.table import TABLE
 
 
@@ -28,7 +29,7 @@ def page(made):
 def forget(made):
     """The set as a version without identities wrote it."""
     text = page(made)
-    del text["subset"]["identity"]
+    del text["subset"]["identity"], text["subset"][KEY]
     (made.root / "dataset.json").write_text(json.dumps(text))
     return Manifest.open(made.root)
 

@@ -12,6 +12,8 @@ from viewstream.shards.info import newest
 from viewstream.shards.manifest import Manifest, uid_of
 from viewstream.shards.plain import plain
 
+from ..pages import change_page
+
 
 def test_a_manifest_opens_as_it_was_written(options):
     made = build(options())
@@ -37,11 +39,15 @@ def test_a_half_built_damaged_or_foreign_folder_does_not_open(options, tmp_path)
     for broken, message in [
         (text[:100], "is damaged"),
         (text.replace('"version": 1', '"version": 9'), "has version 9, this code reads 1"),
-        (text.replace('"samples": 40,', '"samples": 41,', 1), "has 40 rows, dataset.json says 41"),
+        (text.replace('"samples": 40,', '"samples": 41,', 1), "is not as it was written; if you changed it"),
     ]:
         page.write_text(broken)
         with pytest.raises(UserError, match=message):
             Manifest.open(made.root)
+    page.write_text(text)
+    change_page(made.root, lambda page: page.update(samples=41))
+    with pytest.raises(UserError, match=r"has 40 rows, dataset.json says 41"):
+        Manifest.open(made.root)
     page.unlink()
     with pytest.raises(UserError, match="not a complete data set"):
         Manifest.open(made.root)

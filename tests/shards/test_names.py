@@ -1,6 +1,5 @@
 """What a set, an archive or a server names stays inside its folder, and only files are opened."""
 
-import json
 import os
 import shutil
 
@@ -19,6 +18,8 @@ from viewstream.shards.names import open_file, safe, within
 from viewstream.shards.sources.detect import open_source
 from viewstream.shards.sources.local import Local
 from viewstream.shards.sources.remote import Remote
+
+from ..pages import change_page
 
 ALL = ("webdataset", "ffcv", "folder")
 OPEN = {"webdataset": open_tar, "ffcv": open_beton, "folder": open_folder}
@@ -50,14 +51,7 @@ def with_column(root, column, row, value):
     changed = table.set_column(table.schema.get_field_index(column), column, pa.array(values, pa.string()))
     pq.write_table(changed, root / "manifest.parquet")
     (root / "manifest.columns").unlink(missing_ok=True)
-    with_page(root, lambda page: page.update(manifest=digest_of(root / "manifest.parquet")))
-
-
-def with_page(root, change):
-    """Change the dataset.json of a set."""
-    page = json.loads((root / "dataset.json").read_text())
-    change(page)
-    (root / "dataset.json").write_text(json.dumps(page))
+    change_page(root, lambda page: page.update(manifest=digest_of(root / "manifest.parquet")))
 
 
 @pytest.mark.parametrize("name", OUTSIDE)
@@ -124,7 +118,7 @@ def test_a_file_of_dataset_json_is_in_the_folder_of_the_set(number, options, tmp
     outside = tmp_path / line["file"]
     (made.root / line["file"]).rename(outside)  # the set would be whole with it
     for name in (str(outside), f"../{line['file']}", f"a/../../{line['file']}"):
-        with_page(made.root, lambda page, name=name: page["files"][number].update(file=name))
+        change_page(made.root, lambda page, name=name: page["files"][number].update(file=name))
         with pytest.raises(UserError, match=f"{line['file']}' leads out of the set"):
             Manifest.open(made.root)
 
@@ -145,7 +139,7 @@ def test_a_file_of_dataset_json_is_in_the_folder_of_the_set(number, options, tmp
 )
 def test_a_set_is_refused_for_names_that_no_build_writes(change, message, options):
     made = build(options())
-    with_page(made.root, lambda page: page.update(change))
+    change_page(made.root, lambda page: page.update(change))
     with pytest.raises(UserError, match=message):
         Manifest.open(made.root)
 
@@ -153,7 +147,7 @@ def test_a_set_is_refused_for_names_that_no_build_writes(change, message, option
 def test_the_lists_of_tars_in_a_folder_name_no_file_elsewhere(options, tmp_path):
     made = build(options(format=("webdataset",)))
     (made.root / made.info.files[0]["file"]).rename(tmp_path / "secret.tar")
-    with_page(made.root, lambda page: page["files"][0].update(file="../secret.tar"))
+    change_page(made.root, lambda page: page["files"][0].update(file="../secret.tar"))
     with pytest.raises(UserError, match="leads out of the source"):
         open_source(str(made.root), "train", "webdataset")
 

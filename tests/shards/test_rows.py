@@ -1,6 +1,5 @@
 """Rows that no build writes: every reader refuses them in one line, and no memory is asked for by their numbers."""
 
-import json
 import resource
 import shutil
 from collections.abc import Callable
@@ -19,11 +18,13 @@ from viewstream.pipeline.plan.order import Plan
 from viewstream.shards.care.verify import sound, verify
 from viewstream.shards.columns import FILE, write_columns
 from viewstream.shards.errors import UserError
-from viewstream.shards.files import PAGE, digest_of
+from viewstream.shards.files import digest_of
 from viewstream.shards.formats.reader import SampleReader
 from viewstream.shards.manifest import Manifest
 from viewstream.shards.memory import in_memory
 from viewstream.shards.table import SCHEMA, TABLE
+
+from ..pages import change_page
 
 ROW = 5  # the hostile one
 NUMBERS = {
@@ -53,8 +54,7 @@ def changed(built: Manifest, tmp_path: Path) -> Change:
         write_columns(root)
         if by_table:
             (root / FILE).unlink()
-        page = json.loads((root / PAGE).read_text()) | {"manifest": digest_of(root / TABLE)}
-        (root / PAGE).write_text(json.dumps(page))
+        change_page(root, lambda page: page.update(manifest=digest_of(root / TABLE)))
         return root
 
     return make

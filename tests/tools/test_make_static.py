@@ -1,7 +1,10 @@
 """make_static.py writes the files of a static set, and rejects what a JPEG cannot hold."""
 
 import dataclasses
+import errno
 import json
+import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -12,12 +15,13 @@ from PIL import Image
 
 from viewstream.pipeline.choose import open_reader
 from viewstream.pipeline.cut import VERSION
-from viewstream.pipeline.static.write import chosen, names_of
+from viewstream.pipeline.static.images import chosen, names_of
 from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import Manifest
 from viewstream.tools import make_static
 from viewstream.tools.make_static import Static, make
 
+from ..pages import change_page
 from ..pairs import pairs
 from .frozen_views import SIZE, frozen
 
@@ -50,23 +54,24 @@ def contents(folder):
 def test_the_folder_holds_the_first_images_of_each_class_by_name(built, static):
     rows = chosen(built, 3)
     by_class = {}
-    for name in sorted(names_of(built)):
+    for name in sorted(names_of(built, np.arange(len(built))).values()):
         by_class.setdefault(name.partition("/")[0], []).append(name)
     expected = sorted(name for names in by_class.values() for name in names[:3])
-    assert sorted(names_of(built)[row] for row in rows) == expected
+    assert sorted(names_of(built, rows).values()) == expected
     files = sorted(str(p.relative_to(static)) for p in static.rglob("*.jpeg"))
     assert files == sorted(f"{name}-{i}.jpeg" for name in expected for i in range(3))
-    original, row = Image.open(static / f"{expected[0]}-0.jpeg"), names_of(built).index(expected[0])
+    rows_of = {name: row for row, name in names_of(built, rows).items()}
+    original, row = Image.open(static / f"{expected[0]}-0.jpeg"), rows_of[expected[0]]
     assert original.size == (built.width[row], built.height[row])
     assert Image.open(static / f"{expected[0]}-2.jpeg").size == (SIZE, SIZE)
 
 
 def test_files_are_what_pil_writes_at_quality_75(built, static, tmp_path):
-    row = chosen(built, 1)[0]
+    row, *_ = rows = chosen(built, 1)
     (files,) = frozen(built, np.array([row]))
     for number, pixels in enumerate(files):
         Image.fromarray(pixels).save(tmp_path / "pil.jpeg")
-        ours = (static / f"{names_of(built)[row]}-{number}.jpeg").read_bytes()
+        ours = (static / f"{names_of(built, rows)[row]}-{number}.jpeg").read_bytes()
         assert ours == (tmp_path / "pil.jpeg").read_bytes()
 
 
@@ -160,9 +165,8 @@ def test_what_cannot_be_written_is_rejected_and_leaves_nothing(built, options, r
 @pytest.mark.parametrize("name", ["../../../planted", "/planted", "..", "a/../../../planted"])
 def test_a_class_whose_folder_would_be_elsewhere_is_refused_before_anything_is_written(built, name, tmp_path):
     root = shutil.copytree(built.root, tmp_path / "set")
-    page = json.loads((root / "dataset.json").read_text())
-    page["classes"][1] = name if name[0] == "." else f"{tmp_path}{name}"
-    (root / "dataset.json").write_text(json.dumps(page))
+    elsewhere = name if name[0] == "." else f"{tmp_path}{name}"
+    change_page(root, lambda page: page["classes"].__setitem__(1, elsewhere))
     with pytest.raises(UserError, match="leads out of the set"):
         make(Static(data=root, out=tmp_path / "deep" / "static", per_class=1, size=SIZE, workers=1))
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
@@ -176,3 +180,55 @@ def test_an_existing_folder_is_rejected_and_a_failed_run_leaves_nothing(built, t
     with pytest.raises(ZeroDivisionError):
         make(Static(data=built.root, out=tmp_path / "new", per_class=1, size=SIZE, workers=1))
     assert [p.name for p in tmp_path.iterdir()] == ["there"]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("what", ["an image", "the columns", "a tar"])
+def test_a_disk_that_refuses_is_one_line_with_the_folder_and_leaves_nothing(built, static, what, workers, tmp_path):
+    files = {"an image": min, "the columns": max}
+    sizes = [path.stat().st_size for path in static.glob("*/*.jpeg")]
+    room = files[what](sizes) if what in files else (static / "manifest.columns").stat().st_size
+    formats = ("folder", "webdataset") if what == "a tar" else ("folder",)
+    out = tmp_path / "pets"
+    options = Static(data=built.root, out=out, per_class=3, size=SIZE, format=formats, workers=workers)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        with pytest.raises(UserError) as refused:
+            make(options)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert str(refused.value).startswith(f"{out} cannot be written (File too large): check free space")
+    assert "or name another --out" in str(refused.value)
+    assert not [*tmp_path.iterdir()]
+    assert contents(make(options)) == contents(static)
+
+
+@pytest.mark.parametrize("name", ["sync", "fsync", "mkdir", "replace"])
+def test_an_error_of_the_disk_at_any_step_is_one_line(built, name, tmp_path, monkeypatch):
+    out = tmp_path / "pets"
+    options = Static(data=built.root, out=out, per_class=1, size=SIZE, workers=1)
+
+    def refuse(*_, **__):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, name, refuse)
+        with pytest.raises(UserError, match=rf"{out} cannot be written \(Input/output error\): check free space"):
+            make(options)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_an_error_of_the_disk_that_holds_the_images_names_them_and_not_the_static_set(built, tmp_path, monkeypatch):
+    root = shutil.copytree(built.root, tmp_path / "set", ignore=shutil.ignore_patterns("folder", "*.beton"))
+    page = json.loads((root / "dataset.json").read_text())
+    page |= {"formats": ["webdataset"], "files": [line for line in page["files"] if line["file"].endswith(".tar")]}
+    (root / "dataset.json").write_text(json.dumps(page))
+
+    def refuse(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "pread", refuse)
+    with pytest.raises(UserError, match=rf"{root}/.*tar at byte .* cannot be read \(Input/output error\)"):
+        make(Static(data=root, out=tmp_path / "pets", per_class=1, size=SIZE, workers=2))
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]

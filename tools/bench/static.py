@@ -52,7 +52,8 @@ def plain_loop(options: Bench, out: Path) -> None:
     from torchvision.transforms import transforms as v1  # with torch, after --help, which needs none
 
     from viewstream.pipeline.choose import READERS, open_reader
-    from viewstream.pipeline.static.write import QUALITY, chosen, names_of, one_thread
+    from viewstream.pipeline.static.images import chosen, names_of
+    from viewstream.pipeline.static.write import QUALITY, one_thread
 
     manifest = Manifest.open(options.data)
     view = v1.Compose(
@@ -64,10 +65,11 @@ def plain_loop(options: Bench, out: Path) -> None:
             v1.RandomHorizontalFlip(),
         ]
     )
-    names = names_of(manifest)
+    rows = chosen(manifest, options.per_class)
+    names = names_of(manifest, rows)
     form = next(name for name in READERS if name in manifest.info.formats)
     with one_thread(), closing(open_reader(form, manifest)) as reader:
-        for row in chosen(manifest, options.per_class).tolist():
+        for row in rows.tolist():
             path = out / names[row]
             path.parent.mkdir(parents=True, exist_ok=True)
             data = reader.read(row)
@@ -110,7 +112,7 @@ def bench(options: Bench) -> dict[str, Any]:
     """Median images per second of each case, and what they cost; printed and written to `options.out`."""
     if options.data == Path():
         raise UserError("no images to augment: name a built set with --data")
-    from viewstream.pipeline.static.write import chosen
+    from viewstream.pipeline.static.images import chosen
 
     images = len(chosen(Manifest.open(options.data), options.per_class))
     cases = {"plain loop": partial(plain_loop, options)}

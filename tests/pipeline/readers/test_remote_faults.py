@@ -1,6 +1,5 @@
 """Failing servers: requests are tried again, an error names the cause in one line, and no bad file is kept."""
 
-import json
 import shutil
 from dataclasses import replace
 from functools import partial
@@ -12,6 +11,7 @@ from viewstream.pipeline.readers.remote import open_remote
 from viewstream.pipeline.readers.remote_tar import RemoteTarReader
 from viewstream.shards.errors import UserError
 
+from ...pages import change_page
 from ..server import FaultyHandler
 from .fetched import QUICK, assert_same, assert_sound, cached, opened
 
@@ -60,10 +60,8 @@ def test_a_permanent_fault_is_not_tried_again(server, many, tmp_path):
 
 @pytest.mark.parametrize("name", ["../secret.tar", "/secret.tar", "a/../../secret.tar"])
 def test_a_server_cannot_name_a_file_elsewhere(server, many, tmp_path, name):
-    page = json.loads((many.root / "dataset.json").read_text())
-    page["files"][0]["file"] = name
     served = shutil.copytree(many.root, tmp_path / "served")
-    (served / "dataset.json").write_text(json.dumps(page))
+    change_page(served, lambda page: page["files"][0].update(file=name))
     server.RequestHandlerClass = partial(FaultyHandler, directory=str(served))
     with pytest.raises(UserError, match="leads out of the set"):
         open_remote(server.url, tmp_path / "cache", retry=QUICK)
@@ -76,7 +74,8 @@ def test_a_manifest_that_does_not_match_its_page_is_refused(server, many, tmp_pa
         UserError, match=r"manifest.parquet could not be fetched .*sha256 is not what dataset.json says"
     ):
         open_remote(server.url, tmp_path, retry=QUICK)
-    server.faults = {"dataset.json": ["short"] * 4}
-    with pytest.raises(UserError, match=r"dataset.json could not be fetched .*damaged"):
-        open_remote(server.url, tmp_path, retry=QUICK)
+    for kind in ("short", "flip"):
+        server.faults = {"dataset.json": [kind] * 4}
+        with pytest.raises(UserError, match=r"dataset.json could not be fetched .*damaged"):
+            open_remote(server.url, tmp_path, retry=QUICK)
     assert not list(tmp_path.rglob("dataset.json"))

@@ -11,7 +11,7 @@ from PIL import Image
 
 from viewstream.shards.building.build import build
 from viewstream.shards.care.index import index
-from viewstream.shards.care.verify import verify
+from viewstream.shards.care.verify import STORED, verify
 from viewstream.shards.errors import UserError
 from viewstream.shards.formats.read import open_beton, open_tar
 
@@ -250,7 +250,7 @@ def test_verify_does_not_call_images_whole_that_were_stored_so(odd_tar, monkeypa
         before.setattr("viewstream.shards.care.headers.fault_of", lambda data: "")  # as older versions did
         made = index(odd_tar, workers=1)
     (damage,) = verify(made, workers=1)
-    assert damage.stored
+    assert damage.remedy == STORED
     assert [made.keys[row] for row in damage.rows] == ["cut", "twelve"]
     done = program("tools/verify_shards.py", odd_tar, "--repair")
     assert done.returncode == 2

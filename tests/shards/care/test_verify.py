@@ -1,15 +1,23 @@
 """Files that differ from what was built are found and made again, byte by byte."""
 
+import json
 import random
 import re
 import shutil
+from unittest.mock import Mock
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from viewstream.shards.building.build import build
-from viewstream.shards.care.verify import sound, verify
+from viewstream.shards.care.repair import repair
+from viewstream.shards.care.verify import STORED, sound, verify
+from viewstream.shards.columns import FILE
 from viewstream.shards.errors import UserError
+from viewstream.shards.files import PAGE, digest_of
 from viewstream.shards.manifest import Manifest
+from viewstream.shards.table import TABLE
 
 ALL = ("webdataset", "ffcv", "folder")
 SCRIPT = "tools/verify_shards.py"
@@ -88,6 +96,16 @@ def test_repair_makes_damaged_files_again_and_nothing_else(keep, options, progra
     assert tars[1].stat().st_mtime_ns == untouched
 
 
+def test_a_repair_leaves_nothing_of_itself_or_of_one_that_was_killed(options, digests):
+    made = build(options(format=ALL))
+    before = digests(made.root)
+    flip(next(made.root.glob("*.tar")), 700)
+    (made.root / "repair").mkdir()
+    (made.root / "repair" / "half").write_bytes(b"half")
+    assert repair(made, verify(made), Mock(side_effect=AssertionError)) == ["pets-full-train-000000.tar"]
+    assert digests(made.root) == before
+
+
 def test_images_that_no_format_has_whole_come_from_the_source(options, program, digests, tree):
     made = build(options(format=("webdataset",), shard_size="50KB"))
     before = digests(made.root)
@@ -118,3 +136,44 @@ def test_a_damaged_manifest_is_an_error_of_its_own(options):
     (made.root / "manifest.parquet").write_bytes((made.root / "manifest.parquet").read_bytes()[:-50])
     with pytest.raises(UserError, match="absent or damaged"):
         Manifest.open(made.root)
+
+
+def edited(made, **columns):
+    """The set with other columns in its table, and a dataset.json that agrees: as a tool of others may write it."""
+    table = pq.read_table(made.root / TABLE)
+    for name, values in columns.items():
+        table = table.set_column(table.column_names.index(name), name, pa.array(values, table.schema.field(name).type))
+    (made.root / FILE).unlink()
+    pq.write_table(table, made.root / TABLE)
+    page = json.loads((made.root / PAGE).read_text())
+    page["manifest"] = digest_of(made.root / TABLE)
+    (made.root / PAGE).write_text(json.dumps(page))
+    return Manifest.open(made.root)
+
+
+@pytest.mark.parametrize("form", ALL)
+def test_a_size_that_is_not_the_one_in_the_jpeg_is_found(form, options):
+    made = build(options(format=(form,)))
+    height = made.height.copy()
+    height[5] -= 1
+    (damage,) = verify(edited(made, height=height))
+    assert damage.rows == (5,)
+    assert damage.remedy == STORED
+    shape = f"it has {made.height[5]} x {made.width[5]} px, the manifest says [{height[5]}, {made.width[5]}]"
+    assert shape in damage.cause
+
+
+def test_fewer_classes_than_labels_doubled_names_and_changed_counts_are_found(options):
+    made = build(options())
+    page = json.loads((made.root / PAGE).read_text())
+    classes, counts = page["classes"], page["counts"]
+    for change, words in (
+        ({"classes": classes[:-1], "counts": counts[:-1]}, "has a label beyond its 3 classes"),
+        ({"classes": [*classes[:-1], classes[0]]}, f"class '{classes[0]}' is there twice"),
+        ({"counts": [counts[0] + 1, counts[1] - 1, *counts[2:]]}, f"counts {counts[0] + 1} samples of class"),
+        ({"counts": [*counts, 1]}, "do not fit its counts"),
+        ({"samples": page["samples"] + 1}, "rows, dataset.json says"),
+    ):
+        (made.root / PAGE).write_text(json.dumps(page | change))
+        with pytest.raises(UserError, match=re.escape(words)):
+            verify(sound(made.root))

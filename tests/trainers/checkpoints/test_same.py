@@ -13,6 +13,8 @@ from viewstream.trainers.checkpoints.same import note_other_decoder
 from viewstream.trainers.recipes.options import MoCo, Supervised
 from viewstream.trainers.training.run import Run, pretrain
 
+from ...pages import change_page
+
 RECIPE = MoCo(arch="test_resnet", size=32, epochs=1, batch_size=16, queue=16, dim=16, bn_groups=2)
 CLASSES = ("cat", "dog", "eel", "fox")
 
@@ -115,8 +117,7 @@ def test_a_supervised_run_of_an_earlier_version_has_longer_epochs_which_a_note_s
 def test_a_set_that_is_called_otherwise_is_the_same_set(listed, tmp_path):
     data = listed("same", "first")
     trained(data, tmp_path / "run")
-    page = data / "dataset.json"
-    page.write_text(page.read_text().replace('"name": "pets-full-train"', '"name": "animals"'))
+    change_page(data, lambda page: page.update(name="animals"))
     trained(data, tmp_path / "run")
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from viewstream.pipeline.static.write import chosen
+from viewstream.pipeline.static.images import chosen
 from viewstream.shards.engine import cores
 from viewstream.shards.errors import installed
 from viewstream.tools.bench import build_cases, static

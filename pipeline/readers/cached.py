@@ -1,0 +1,31 @@
+"""What the cache of remote sets holds, compared with the digests of their builds."""
+
+from pathlib import Path
+
+from ...shards.care.verify import sound, verify
+from ...shards.columns import FILE
+from ...shards.errors import UserError
+from ...shards.unpack import MAX_PIXELS
+from .remote import ORIGIN, TARS, name_in_cache
+
+
+def sets_in(folder: Path) -> list[Path]:
+    """The folders of sets in a cache: `folder` itself may be one."""
+    if (folder / ORIGIN).exists():
+        return [folder]
+    return sorted(path.parent for path in folder.glob(f"*/{ORIGIN}"))
+
+
+def verify_cached(root: Path, workers: int = 0, max_pixels: int = MAX_PIXELS) -> tuple[list[str], int]:
+    """Lines that name what is damaged in the cache of a set and what to do, and how many of its tars are here."""
+    try:
+        manifest = sound(root, max_pixels)
+        places = {line["file"]: root.parent / TARS / name_in_cache(line) for line in manifest.info.files}
+        here = {name: path for name, path in places.items() if path.exists()}
+        damages = verify(manifest, workers, here)
+    except UserError as error:
+        return [f"{error}, or remove {root}: the next start fetches it again"], 0
+    again = {name: f"{path} ({name} of {root.name})" for name, path in here.items()} | {FILE: str(root / FILE)}
+    return [
+        f"{again[damage.file]}: {damage.cause}: remove it, the next start brings it again" for damage in damages
+    ], len(here)

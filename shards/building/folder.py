@@ -1,0 +1,99 @@
+"""The folder of a build in progress: of one process at a time, with the options of its build."""
+
+import json
+import shutil
+from collections.abc import Container, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from ..files import PAGE, SPACE, atomic, make_folder, writing
+from ..locks import LOCK, alone
+from ..unpack import parsed_json
+
+BUILDING = "building"  # present while a build runs; it marks the folder as ours, so leftovers may be deleted
+OPTIONS = "options.json"
+
+
+@contextmanager
+def build_folder(out: Path, options: dict[str, Any]) -> Iterator[Path]:
+    """Folder `out/building` for the records of one build, new or left by an earlier build with the same options.
+
+    UserError when `out` holds files that no build wrote, a complete set, or a build with other options. When the build
+    fails, finished shards stay; when none is finished, `out` is emptied.
+    """
+    building = out / BUILDING
+    _require_free(out)
+    with ExitStack() as stack:
+        with writing(out, "name another folder with --out"):
+            make_folder(out)
+            refusal = f"another build is writing {out}: wait for it, or name another --out"
+            stack.enter_context(alone(out / LOCK, refusal))
+            _require_free(out)  # another build may have ended between the two lines before
+            make_folder(building)
+            _same_options(out, options)
+        try:
+            yield building
+        except BaseException as error:
+            finished = len(list(building.glob("*.parquet")))
+            if not finished:
+                with suppress(OSError):  # `out` may be a mount point, or of a disk that refuses this too
+                    clear(out)
+                    out.rmdir()
+            kept = f"; {finished} shards are finished, the same command continues from there" if finished else ""
+            if isinstance(error, OSError):
+                reason = f"writing {out} failed ({error}): {SPACE}{kept}"
+                raise UserError(reason) from error
+            if kept and isinstance(error, UserError):
+                raise UserError(f"{error}{kept}") from error
+            raise
+        shutil.rmtree(building)
+
+
+def clear(folder: Path, keep: Container[Path] = ()) -> None:
+    """Delete what a folder holds, except the paths in `keep`."""
+    for path in folder.iterdir():
+        if path in keep:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _require_free(out: Path) -> None:
+    """Refuse a folder that holds anything but an unfinished build."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file: name a folder with --out")
+    if (out / BUILDING).exists():
+        return
+    if (out / PAGE).exists():
+        raise UserError(f"{out} already holds a complete data set: name another --out, or remove that folder first")
+    if out.is_dir() and {*out.iterdir()} - {out / LOCK}:
+        raise UserError(f"{out} holds files that no build wrote: name a new or an empty folder with --out")
+
+
+def _same_options(out: Path, options: dict[str, Any]) -> None:
+    """Refuse a build with other options than those of the build in `out`; without any there, write these.
+
+    A file torn by a crash means that a build had just begun: its records, if any, are deleted.
+    """
+    path = out / BUILDING / OPTIONS
+    text = json.dumps(options, indent=1, sort_keys=True, default=str)
+    now = json.loads(text)
+    try:
+        before = parsed_json(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        before = None
+    if before is None:
+        for record in path.parent.glob("*.parquet"):
+            record.unlink()
+        with atomic(path, "w") as file:
+            file.write(text)
+    elif before != now:
+        changed = [f"{k} was {before.get(k)}, is {now.get(k)}" for k in sorted(now) if before.get(k) != now.get(k)]
+        raise UserError(
+            f"{out} holds an unfinished build with other options ({'; '.join(changed)}): finish it with those, "
+            "name another --out, or remove that folder"
+        )

@@ -1,0 +1,12 @@
+"""What is wrong with a file, and what to do."""
+
+from typing import NamedTuple
+
+
+class Damage(NamedTuple):
+    """A file that is not as it was written."""
+
+    file: str  # path in its folder
+    cause: str
+    rows: tuple[int, ...] = ()  # samples of a set that are damaged, as far as that is known
+    remedy: str = ""  # "": a repair of the set makes the file again
