@@ -7,7 +7,7 @@ BIN := .venv/bin
 READY := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock audit demo test test-all fuzz chaos bench bench-check gpu lint format clean
+.PHONY: help setup lock audit demo test test-all fuzz chaos flips soak bench bench-check gpu lint format clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,12 @@ chaos: $(READY) ## Processes killed, disks that fail: PART=kills, hangs, failure
 	@code=0; for part in $(or $(PART),kills hangs failures power); do \
 	  $(BIN)/python -m tests.chaos.$$part --seed $(or $(SEED),0) $(if $(RUNS),--runs $(RUNS)) $(ARGS) || code=1; \
 	done; exit $$code
+
+flips: $(READY) ## Flipped bits in every kind of file: RUNS= of each kind, SEED=, ONLY=KIND or KIND:NUMBER
+	$(BIN)/python -m tests.chaos.flips --seed $(or $(SEED),0) --runs $(or $(RUNS),60) --only "$(ONLY)"
+
+soak: $(READY) ## 200 epochs of each loader: memory, threads, files stay flat: RUNS=epochs, ONLY=LOADER
+	$(BIN)/python -m tests.chaos.soak --runs $(or $(RUNS),200) --only "$(ONLY)"
 
 bench: $(READY) ## Speed beside floors and other programs, in parts: PART=loader, ...; none: all in turn
 	$(BIN)/python tools/bench/suite.py $(if $(PART),--part $(PART)) $(ARGS)

@@ -15,7 +15,7 @@ from ..shards.unpack import MAX_PIXELS
 from .batch import SampleReader
 from .loader import ViewLoader
 from .memory.loader import MemoryLoader
-from .options import Crops, Decode, LoaderOptions, Renderer
+from .options import Check, Crops, Decode, LoaderOptions, Renderer
 from .plan.order import Plan
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def open_loader(
     renderer: Renderer = "auto",
     compile: Choice = "auto",
     skip: bool = False,
+    check: Check = "decode",
     source: str = "",
 ) -> "ViewLoader | DaliLoader":
     """A `ViewLoader` over a reader, by its name in READERS or an object of your own, which the loader then closes.
@@ -105,6 +106,7 @@ def open_loader(
         renderer=renderer,
         compile=compile,
         skip=skip,
+        check=check,
     )
     if hw_decoder_load and reader != "dali":
         raise UserError("--hw-decoder-load divides the work of DALI: choose --loader dali with it, or leave it out")

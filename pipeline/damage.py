@@ -12,13 +12,13 @@ from ..shards.manifest import Manifest
 from .batch import SampleReader
 from .plan.order import Plan
 from .plan.params import replacements
+from .reading import Data
 
+OTHER = "its bytes do not match the digest of the manifest"
 TRIES = 10  # replacements in turn for one position of a batch; then its error ends the epoch
 
 
-def damaged(
-    manifest: Manifest, reader: SampleReader, row: int, reason: str, data: bytes | memoryview | np.ndarray | None = None
-) -> UserError:
+def damaged(manifest: Manifest, reader: SampleReader, row: int, reason: str, data: Data | None = None) -> UserError:
     """The error of a sample that does not decode: its name, its place and a remedy. `data` is what was read."""
     place = reader.locate(row)
     return UserError(
@@ -27,7 +27,7 @@ def damaged(
     )
 
 
-def _remedy(manifest: Manifest, row: int, place: str, data: bytes | memoryview | np.ndarray | None) -> str:
+def _remedy(manifest: Manifest, row: int, place: str, data: Data | None) -> str:
     """What helps against a damaged sample: that depends on whether its bytes are still those of the manifest."""
     if manifest.info.kind == "plain":
         return "mend or remove it"
@@ -45,11 +45,42 @@ def check_size(
     row: int,
     height: int,
     width: int,
-    data: bytes | memoryview | np.ndarray,
+    data: Data,
 ) -> None:
     """Raise the error of a sample whose size differs from the manifest, since boxes are drawn for that size."""
     if [height, width] != (size := manifest.hw[row].tolist()):
         raise damaged(manifest, reader, row, f"it is {height} x {width} px, the manifest says {size}", data)
+
+
+class DigestCheck:
+    """Compares a JPEG with the digest of the manifest when this process reads it for the first time: `--check digest`,
+    a `Check` of `Reading`. UserError for a set without digests."""
+
+    def __init__(self, manifest: Manifest, reader: SampleReader):
+        self.manifest, self.reader = manifest, reader
+        try:
+            self._digests = manifest.sha256
+        except UserError as error:
+            raise UserError(f"--check digest compares with the digests of a build: {error}, or leave it out") from error
+        self._known = np.zeros(len(manifest), bool)
+
+    def __call__(self, rows: np.ndarray, samples: list[Data | UserError]) -> list[Data | UserError]:
+        """The `samples` of `rows` [N], the error of each that differs in its place. UserError for raw pixels, which
+        have no digest; it ends the epoch, since all samples of a set may be stored so."""
+        for i in np.flatnonzero(~self._known[rows]).tolist():
+            row, data = int(rows[i]), samples[i]
+            if isinstance(data, UserError):
+                continue
+            if isinstance(data, np.ndarray):
+                raise UserError(
+                    f"sample {row} ({self.manifest.key(row)}) is stored as raw pixels, which have no digest: leave out "
+                    "--check digest, or read another format of the set"
+                )
+            if hashlib.sha256(data).digest() == self._digests[row].tobytes():
+                self._known[row] = True
+            else:
+                samples[i] = damaged(self.manifest, self.reader, row, OTHER, data)
+        return samples
 
 
 class JpegCheck:
@@ -64,7 +95,7 @@ class JpegCheck:
         """The color space of sample `row` (YCbCr, Gray, CMYK, ...); UserError names one that is not as the manifest
         says."""
         if hashlib.sha256(data).digest() != self._digests[row].tobytes():
-            raise damaged(self.manifest, self.reader, row, "its bytes do not match the digest of the manifest", data)
+            raise damaged(self.manifest, self.reader, row, OTHER, data)
         try:
             height, width, color, _ = simplejpeg.decode_jpeg_header(data)
         except (ValueError, RuntimeError) as error:

@@ -23,20 +23,27 @@ from .damage import check_size, damaged
 from .decoding import decode_all
 from .host_batch import CroppedViews
 from .plan.params import BatchParams
-from .reading import Data, Reading, as_bytes, known
+from .reading import Check, Data, Reading, as_bytes, known
 from .tasks import Chunk, Task, Tasks
 from .turbojpeg import REFUSED, needs_turbojpeg
 
 
 class Executor(Tasks):
     """The tasks that read, decode and crop. `planes`: crop JPEGs with halved colors from the planes that they store;
-    UserError without libturbojpeg."""
+    UserError without libturbojpeg. `check`: as of `Reading`."""
 
     def __init__(
-        self, reader: SampleReader, manifest: Manifest, sizes: Sequence[int], threads: int = 0, *, planes: bool = False
+        self,
+        reader: SampleReader,
+        manifest: Manifest,
+        sizes: Sequence[int],
+        threads: int = 0,
+        *,
+        planes: bool = False,
+        check: Check | None = None,
     ):
         super().__init__(threads)
-        self.reader, self.manifest, self.planes = reader, manifest, planes
+        self.reader, self.manifest, self.planes, self.check = reader, manifest, planes, check
         self.sizes = np.array(sizes, np.int64)  # of the views, px
         self._local = threading.local()
         if planes:
@@ -53,7 +60,7 @@ class Executor(Tasks):
 
     def crop(self, rows: np.ndarray, boxes: np.ndarray, out: np.ndarray) -> list[Task]:
         """Start to crop samples `rows` [N] by `boxes` [N, V, CROP_FIELDS] into the flat uint8 `out`."""
-        reading = Reading(self.reader, rows)
+        reading = Reading(self.reader, rows, self.check)
         cropping = Cropping(self.manifest, rows, boxes, self.sizes, self.places(len(rows)), out, self.planes)
 
         def work(part: range) -> Chunk:
@@ -76,7 +83,7 @@ class Executor(Tasks):
 
     def decode(self, rows: np.ndarray, out: np.ndarray) -> list[Task]:
         """Start to decode samples `rows` [N], one after the other, into the flat uint8 `out`."""
-        reading, hw, planar = Reading(self.reader, rows), self.manifest.hw[rows], np.zeros(len(rows), bool)
+        reading, hw, planar = Reading(self.reader, rows, self.check), self.manifest.hw[rows], np.zeros(len(rows), bool)
         height, width = hw.T.astype(np.int32)
         ends = np.cumsum(3 * hw.astype(np.int64).prod(axis=1))
         first = np.concatenate([[0], ends[:-1]])
@@ -95,7 +102,7 @@ class Executor(Tasks):
 
     def read(self, rows: np.ndarray, ready: Callable[[int, Any], Any], out: list[Any]) -> list[Task]:
         """Start to read samples `rows` [N]; `out` [N] gets what `ready` makes of each row and its JPEG or pixels."""
-        reading = Reading(self.reader, rows)
+        reading = Reading(self.reader, rows, self.check)
 
         def work(part: range) -> Chunk:
             failed: dict[int, UserError] = {}

@@ -18,7 +18,7 @@ from ..shards.errors import UserError
 from ..shards.manifest import Manifest
 from .batch import Batch, SampleReader
 from .copy import copied_ahead, side_stream
-from .damage import Replacer
+from .damage import DigestCheck, Replacer
 from .executor import Executor
 from .gpu_decoder import GpuDecoder
 from .host_batch import BufferPool, CroppedViews, DecodedImages, HostBatch
@@ -68,7 +68,9 @@ class ViewLoader:
         self.replacer = Replacer(manifest, plan, options.skip, getattr(reader, "random_access", True))
         self._side = side_stream(self.device)
         warm_up(rendering=options.render_on_host, planes=options.decode == "planes")
-        self.executor = Executor(reader, manifest, self.sizes, options.threads, planes=options.decode == "planes")
+        digests = DigestCheck(manifest, reader) if options.compares else None
+        planes = options.decode == "planes"
+        self.executor = Executor(reader, manifest, self.sizes, options.threads, planes=planes, check=digests)
         self.decoder = GpuDecoder(self.executor, self.device) if options.decode == "gpu" else None
         stream = self.decoder.stream if self.decoder else None
         self._buffers = BufferPool(pinned=self.device.type == "cuda", varying=self.crop_on_device, stream=stream)

@@ -16,6 +16,7 @@ FEW_CORES = 12  # per process on a GPU: with fewer, `auto` leaves the crops to t
 Crops = Literal["auto", "host", "device"]
 Decode = Literal["cpu", "gpu", "planes"]
 Renderer = Literal["auto", "host", "device", "kornia"]
+Check = Literal["decode", "digest"]
 
 
 def usable(device: torch.device | str) -> torch.device:
@@ -39,7 +40,8 @@ class LoaderOptions:
     CPU only), `device`, or `kornia`, which blurs differently (docs/parity.md). `compile` says whether torch.compile
     joins the ops of a GPU's crops and views to few kernels: auto, where it works; a CPU has nothing to compile. `skip`
     replaces a damaged sample by another one, the same through every reader, and adds it to the loader's `skipped`; a
-    plan with the tail `exact` never replaces.
+    plan with the tail `exact` never replaces. `check` "digest" also compares each JPEG with its digest when this
+    process reads it for the first time, since a decoder shows most flipped bits as other pixels.
     """
 
     device: torch.device | str = "cpu"  # where the views are rendered
@@ -51,8 +53,10 @@ class LoaderOptions:
     renderer: Renderer = "auto"  # auto: host on a CPU, device on a GPU
     compile: compiler.Choice = "auto"
     skip: bool = False
+    check: Check = "decode"  # what finds damage
 
     def __post_init__(self) -> None:
+        choose("check", self.check, get_args(Check))
         if self.decode == "gpu" and self.crops == "host":
             raise UserError(
                 "--decode gpu leaves images on the GPU, where --crops host cannot crop: leave out one of them"
@@ -78,6 +82,11 @@ class LoaderOptions:
         if self.crops == "auto":
             return torch.device(self.device).type == "cuda" and share_of_cores() < FEW_CORES
         return self.crops == "device"
+
+    @property
+    def compares(self) -> bool:
+        """Whether tasks compare digests; those that read for a GPU's decoder always do (`JpegCheck`)."""
+        return self.check == "digest" and self.decode != "gpu"
 
     @property
     def compiled(self) -> bool:

@@ -4,6 +4,7 @@ A thread that lets go of the interpreter for one read has to wait for it again, 
 threads on 16 cores that wait limited a loader to less than half of what its cores decode.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from ..shards.kernels import njit
 from .batch import SampleReader
 
 Data = bytes | memoryview | np.ndarray  # a JPEG, or pixels [H, W, 3]
+Check = Callable[[np.ndarray, list["Data | UserError"]], list["Data | UserError"]]  # rows [N], samples -> samples
 
 _pread: Any = types.ExternalFunction("pread", types.int64(types.int32, types.int64, types.int64, types.int64))
 
@@ -31,14 +33,19 @@ def as_bytes(sample: Data) -> bytes | np.ndarray:
 
 
 class Reading:
-    """The samples `rows` [N] of a batch, through `reader`."""
+    """The samples `rows` [N] of a batch, through `reader`; `check` looks at those of a task before they are decoded."""
 
-    def __init__(self, reader: SampleReader, rows: np.ndarray):
-        self.reader, self.rows = reader, rows
+    def __init__(self, reader: SampleReader, rows: np.ndarray, check: Check | None = None):
+        self.reader, self.rows, self.check = reader, rows, check
         self._extents = reader.extents(rows) if _gives_what_it_reads(reader) else None
 
     def __call__(self, part: range) -> list[Data | UserError]:
-        """The samples at positions `part`, the error of each that cannot be read in its place."""
+        """The samples at positions `part`, the error of each that cannot be read, or is not as `check` wants it, in its
+        place."""
+        samples = self._read(part)
+        return self.check(self.rows[part.start : part.stop], samples) if self.check else samples
+
+    def _read(self, part: range) -> list[Data | UserError]:
         if self._extents is None:
             return [self._alone(i) for i in part]
         file, first, size = (column[part.start : part.stop] for column in self._extents)

@@ -53,8 +53,8 @@ class DatasetInfo:
 
     @property
     def static(self) -> bool:
-        """Whether this is a static set, whose class folders lie in the set's folder itself."""
-        return bool(self.encoding.get("static"))
+        """Whether this is a static set in class folders, which lie in the set's folder itself."""
+        return "static" in self.encoding and "folder" in self.formats
 
     @property
     def kind(self) -> Literal["encoded", "kept", "indexed", "plain"]:

@@ -4,7 +4,6 @@ python tools/make_static.py --data data/shards/imagenet-full-val --per-class 50 
 """
 
 import dataclasses
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,8 +23,7 @@ from viewstream.augment.recipes import views_of
 from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.engine import cores, prefetch
 from viewstream.shards.errors import UserError
-from viewstream.shards.files import SPACE, atomic, make_folder, partial_path, place, writing
-from viewstream.shards.formats.static import RECORD
+from viewstream.shards.files import SPACE, make_folder, partial_path, place, writing
 from viewstream.shards.info import JSON
 from viewstream.shards.locks import alone
 from viewstream.shards.manifest import Manifest
@@ -69,7 +67,7 @@ def make(options: Static) -> Path:
     from viewstream.pipeline.choose import open_any_reader  # with torch, after --help, which needs none
     from viewstream.pipeline.kernels import warm_up
     from viewstream.pipeline.options import LoaderOptions
-    from viewstream.pipeline.static.describe import in_order
+    from viewstream.pipeline.static.describe import in_order, seal
     from viewstream.pipeline.static.images import chosen, classes_of, names_of
     from viewstream.pipeline.static.write import Freezer, bare
 
@@ -89,10 +87,8 @@ def make(options: Static) -> Path:
         numbers = {name: number for number, name in enumerate(classes)}
         freezer = Freezer(manifest, reader, names, numbers, views, render, options.mode, options.seed, folder)
         table = in_order(_write(rows, freezer, options.workers or cores()))
-        finished = _as_set(options, folder, shards, classes, table)
-        with atomic(finished / RECORD, "w") as file:
-            file.write(json.dumps(_record(options, manifest, len(rows)), indent=1) + "\n")
-        place(finished, out)
+        made = _as_set(options, folder, shards, classes, table)
+        place(seal(made, _record(options, manifest, len(rows))), out)
     print(f"{out}: {len(rows):,} images of {len(classes):,} classes, {options.mode}, {options.recipe}")
     return out
 
@@ -126,17 +122,16 @@ def _write(rows: np.ndarray, freezer: Callable[[np.ndarray], pa.Table], workers:
     return tables
 
 
-def _as_set(options: Static, folder: Path, shards: Path, classes: tuple[str, ...], table: pa.Table) -> Path:
-    """Make a set in the formats of `options` of class folders in `folder`, whose files `table` lists; returns its
-    folder, which is `folder` or `shards`."""
+def _as_set(options: Static, folder: Path, shards: Path, classes: tuple[str, ...], table: pa.Table) -> Manifest:
+    """A set in the formats of `options` of class folders in `folder`, whose files `table` lists; in `folder`, or in
+    `shards` without them."""
     from viewstream.pipeline.static.describe import describe, join, require_same
     from viewstream.pipeline.static.write import QUALITY
 
     kinds: tuple[Literal["webdataset", "ffcv"], ...] = tuple(f for f in options.format if f != "folder")
     choice = BuildOptions(source=folder, out=shards, format=kinds, keep=True, quality=QUALITY, workers=options.workers)
     if not kinds:
-        describe(folder, classes, table, choice)
-        return folder
+        return describe(folder, classes, table, choice)
     try:
         made = build(choice)
     except UserError as error:
@@ -145,10 +140,7 @@ def _as_set(options: Static, folder: Path, shards: Path, classes: tuple[str, ...
             raise
         raise OSError(cause.errno, cause.strerror) from error  # no shards stay, as its own words would have it
     require_same(made, table)
-    if "folder" not in options.format:
-        return shards
-    join(made, folder)
-    return folder
+    return join(made, folder) if "folder" in options.format else made
 
 
 @contextmanager

@@ -42,6 +42,10 @@ class Loading:
         Literal["auto", "host", "device", "kornia"],
         "what renders after the crop, from the same draws; auto: host on a CPU, device on a GPU",
     ] = "auto"
+    check: Annotated[
+        Literal["decode", "digest"],
+        "what finds damaged images; digest: also each image's sha256, when a process reads it for the first time",
+    ] = "decode"
     source: Annotated[str, "folder that a --keep set was built from, for --loader folder"] = ""
     max_pixels: Annotated[int, "largest image that is read, px: decoded, it takes three bytes for each", 1] = MAX_PIXELS
     cache: Annotated[Path, "folder for downloaded tars of a remote set"] = Path("data/cache")

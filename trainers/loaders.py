@@ -62,6 +62,7 @@ def loading(
         renderer=options.renderer,
         compile=compile,
         skip=skip,
+        check=options.check,
         source=options.source,
     )
 

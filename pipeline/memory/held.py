@@ -19,6 +19,7 @@ from ..batch import SampleReader
 from ..damage import Replacer
 from ..executor import Executor
 from ..readers.row_prefetch import free_memory
+from ..reading import Check
 from ..workers import ranks_here
 
 SHARE = 0.5  # of the free memory that the images may take: networks and batches need some too
@@ -61,17 +62,24 @@ class Part(NamedTuple):
 
 
 def hold(
-    manifest: Manifest, rows: np.ndarray, reader: SampleReader, device: torch.device, threads: int, replacer: Replacer
+    manifest: Manifest,
+    rows: np.ndarray,
+    reader: SampleReader,
+    device: torch.device,
+    threads: int,
+    replacer: Replacer,
+    *,
+    check: Check | None = None,
 ) -> HeldReader:
-    """Decode images `rows` [M] into memory of `device`. UserError for more than SHARE of what is free, and for a
-    damaged image unless `replacer` may replace it."""
+    """Decode images `rows` [M] into memory of `device`; `check` as of `Reading`. UserError for more than SHARE of what
+    is free, and for a damaged image unless `replacer` may replace it."""
     manifest.check(rows)
     ends = np.concatenate([[0], np.cumsum(3 * manifest.hw[rows].astype(np.int64).prod(axis=1))])
     refuse_large(manifest.info.name, len(rows), int(ends[-1]), device)
     first, failed = np.full(len(manifest), -1), {}
     first[rows] = ends[:-1]
     pixels = torch.empty(int(ends[-1]), dtype=torch.uint8, device=device)
-    executor = Executor(reader, manifest, [], threads)
+    executor = Executor(reader, manifest, [], threads, check=check)
     started = prefetch(_parts(rows, pixels, ends), lambda p: executor.decode(p.rows, p.decoded.numpy()), AHEAD)
     progress = tqdm(total=len(rows), unit="img", desc="into memory", disable=None if first_rank() else True)
     reader.prefetch(iter([rows]))

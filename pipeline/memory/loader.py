@@ -19,7 +19,7 @@ from ...shards.errors import UserError
 from ...shards.manifest import Manifest
 from ..batch import Batch, SampleReader
 from ..cut.resize import resized_crops_of_all
-from ..damage import Replacer
+from ..damage import DigestCheck, Replacer
 from ..host_batch import DecodedImages, HostBatch
 from ..loader import Pending, ViewLoader
 from ..options import DEFAULTS, LoaderOptions, usable
@@ -47,8 +47,9 @@ class MemoryLoader(ViewLoader):
                 options = replace(options, crops="device")
             place = device if options.crop_on_device else torch.device("cpu")
             rows, replacer = shown(manifest, plan), Replacer(manifest, plan, options.skip)
-            self.held = hold(manifest, rows, reader, place, options.threads, replacer)
-        super().__init__(manifest, plan, views, self.held, options)
+            digests = DigestCheck(manifest, reader) if options.compares else None
+            self.held = hold(manifest, rows, reader, place, options.threads, replacer, check=digests)
+        super().__init__(manifest, plan, views, self.held, replace(options, check="decode"))  # what is held is pixels
 
     def batch(self, rows: np.ndarray, epoch: int, occurrence: int | np.ndarray = 0) -> Batch:
         """As of `ViewLoader`. UserError for an image that this rank does not hold."""

@@ -11,7 +11,9 @@ import pyarrow as pa
 from ...shards.building.options import BuildOptions, described
 from ...shards.columns import digests_of
 from ...shards.errors import UserError
-from ...shards.info import DatasetInfo, write_info
+from ...shards.files import atomic
+from ...shards.formats.static import RECORD, record_text
+from ...shards.info import JSON, DatasetInfo, write_info
 from ...shards.keyed import shuffled
 from ...shards.manifest import Manifest, uid_of, write
 from ...shards.table import SCHEMA
@@ -24,8 +26,8 @@ class Written(NamedTuple):
     label: int
     height: int  # px
     width: int
-    bytes: int
     sha256: bytes
+    bytes: int
 
 
 def table_of(files: Sequence[Written]) -> pa.Table:
@@ -44,7 +46,7 @@ def in_order(tables: Iterable[pa.Table]) -> pa.Table:
 
 
 def describe(folder: Path, classes: tuple[str, ...], table: pa.Table, options: BuildOptions) -> Manifest:
-    """Make a set of the class folders in `folder`, whose files `table` lists; `options`: those of their build."""
+    """A set of the class folders in `folder`, whose files `table` lists; `options`: those of their build."""
     info = DatasetInfo(
         name=f"{folder.name}-full-train",
         split="train",
@@ -52,7 +54,7 @@ def describe(folder: Path, classes: tuple[str, ...], table: pa.Table, options: B
         classes=classes,
         counts=(),  # `write` counts
         samples=0,
-        encoding=described(options) | {"static": True},
+        encoding=described(options),
         formats=("folder",),
         files=(),
         report={"check": options.check, "normalised": {}, "suspect": [], "skipped": []},
@@ -66,10 +68,17 @@ def require_same(made: Manifest, table: pa.Table) -> None:
         raise UserError(f"{made.root} is not what was written: check disk and memory, then make the set again")
 
 
-def join(made: Manifest, folder: Path) -> None:
+def join(made: Manifest, folder: Path) -> Manifest:
     """Move the files of a build of the class folders in `folder` to them: one set of all formats."""
     for path in made.root.iterdir():
         path.rename(folder / path.name)
-    info = made.info
-    formats = ("folder", *info.formats)
-    write_info(folder, dataclasses.replace(info, formats=formats, encoding=info.encoding | {"static": True}))
+    info = dataclasses.replace(made.info, formats=("folder", *made.info.formats))
+    return dataclasses.replace(made, root=folder, info=info)
+
+
+def seal(made: Manifest, record: JSON) -> Path:
+    """Write what decided the pixels beside a set and into it; returns its folder."""
+    with atomic(made.root / RECORD, "w") as file:
+        file.write(record_text(record))
+    write_info(made.root, dataclasses.replace(made.info, encoding=made.info.encoding | {"static": record}))
+    return made.root

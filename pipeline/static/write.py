@@ -114,7 +114,8 @@ class Freezer:
         Image.fromarray(pixels).save(stored, "JPEG", quality=QUALITY)  # simplejpeg's faster transform is coarser
         jpeg, label = stored.getvalue(), self.numbers[key.rpartition("/")[0]]
         Path(file_of(self.out, key, static=True)).write_bytes(jpeg)
-        return Written(key, label, *pixels.shape[:2], len(jpeg), hashlib.sha256(jpeg).digest())
+        height, width, _ = pixels.shape
+        return Written(key, label, height, width, hashlib.sha256(jpeg).digest(), len(jpeg))
 
 
 @contextmanager

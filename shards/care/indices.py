@@ -1,10 +1,11 @@
-"""The index files of tars, which follow from the manifest."""
+"""The files beside a set that follow from its manifest: indices of tars, and the record of a static set."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from ..formats.static import RECORD, record_text
 from ..formats.tar import dali_index, index_path, wids_index
 from ..manifest import Manifest
 from ..names import open_file
@@ -14,7 +15,7 @@ from .spans import tar_spans
 
 
 def damaged_indices(manifest: Manifest) -> Iterator[Damage]:
-    """Check the index files of the tars, whose texts follow from the manifest."""
+    """Check the files whose texts follow from the manifest."""
     for path, text in index_texts(manifest):
         try:
             with open_file(path) as file:
@@ -26,7 +27,9 @@ def damaged_indices(manifest: Manifest) -> Iterator[Damage]:
 
 
 def index_texts(manifest: Manifest) -> Iterator[tuple[Path, str]]:
-    """Each index file of the tars, and its text; none for indexed sets, which have no such files of ours."""
+    """Each such file and its text; of tars none for indexed sets, which have no such files of ours."""
+    if "static" in manifest.info.encoding:
+        yield manifest.root / RECORD, record_text(manifest.info.encoding["static"])
     tars = manifest.tars()
     if not tars or manifest.info.kind == "indexed":
         return

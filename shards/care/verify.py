@@ -98,7 +98,8 @@ def _archive(manifest: Manifest, number: int, path: Path, bar: "tqdm[Any]") -> I
     """Check a tar or .beton, read once from end to end."""
     line = manifest.info.files[number]
     try:
-        spans = tar_spans(manifest, number) if path.suffix == ".tar" else beton_spans(manifest, path)
+        tar = line["file"].endswith(".tar")
+        spans = tar_spans(manifest, number) if tar else beton_spans(manifest, path)
         with open_file(path) as file:
             digest, broken, faults = _read_through(file, spans, manifest, bar)
     except (OSError, ValueError) as error:

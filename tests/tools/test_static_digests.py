@@ -1,6 +1,7 @@
 """A static set is a set with a digest of each file: what is not as it was made is found, and never read unnoticed."""
 
 import hashlib
+import json
 import random
 import shutil
 from pathlib import Path
@@ -67,6 +68,15 @@ def test_every_flipped_bit_of_a_static_set_is_found_and_the_file_named(copied):
         for bit in flips(file, 1, seed):
             assert damaged(copied) == [str(file.relative_to(copied))], bit
     assert damaged(copied) == []
+
+
+def test_the_record_of_what_decided_the_pixels_is_compared_too_and_mended(copied, verified):
+    file = copied / "static.json"
+    whole = file.read_bytes()
+    file.write_bytes(whole.replace(b'"size": 48', b'"size": 49'))
+    assert damaged(copied) == ["static.json"]
+    assert verified(copied, "--repair").code == 0
+    assert file.read_bytes() == whole
 
 
 def test_files_that_are_missing_added_or_renamed_are_named(copied, verified):
@@ -142,8 +152,10 @@ def test_a_set_without_digests_is_decoded_and_says_what_to_do(verified, tmp_path
 
 def test_class_folders_beside_shards_of_an_earlier_version_are_decoded(static, verified, tmp_path):
     old = Path(shutil.copytree(static, tmp_path / "old"))
-    page = (old / "dataset.json").read_text()
-    (old / "dataset.json").write_text(page.replace('"folder",\n', "").replace(',\n  "static": true', ""))
+    page = json.loads((old / "dataset.json").read_text())
+    page["formats"].remove("folder")
+    del page["encoding"]["static"]
+    (old / "dataset.json").write_text(json.dumps(page))
     assert not Manifest.open(old).info.static
     done = verified(old)
     assert (done.code, done.error) == (0, "")

@@ -4,10 +4,13 @@ import json
 import shutil
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 import torch
 
+from viewstream.pipeline.readers.remote import open_remote
+from viewstream.pipeline.readers.remote_tar import RemoteTarReader
 from viewstream.shards.building.folder import BUILDING
 
 from ..flipping import flipped, flips
@@ -94,6 +97,26 @@ def test_a_checkpoint_without_checksums_says_so(tmp_path, verified):
     done = verified(file)
     assert (done.code, done.error) == (0, "")
     assert "0 files are as their checksums say, 1 without checksums can be read (old.pth.tar)" in done.out
+
+
+def test_the_cache_of_remote_sets_is_compared_with_their_digests(built, tmp_path, verified):
+    store = fsspec.filesystem("memory")
+    store.put(str(built.root), "/cached", recursive=True)
+    try:
+        with RemoteTarReader(open_remote("memory://cached", tmp_path)) as reader:
+            reader.read(0)
+    finally:
+        store.rm("/cached", recursive=True)
+    done = verified(tmp_path)
+    assert (done.code, done.error) == (0, "")
+    assert "is as it was fetched: 1 remote sets, 1 of their tars" in done.out
+    (tar,) = (path for path in (tmp_path / "tars").iterdir() if "." not in path.name)
+    tar.write_bytes(flipped(tar.read_bytes(), 8 * 3000))
+    for where in (tmp_path, reader.manifest.root):
+        done = verified(where)
+        assert done.code == 2
+        assert done.out.startswith(f"{tar} ({built.tars()[0].name} of ")
+        assert "remove it, the next start brings it again" in done.out
 
 
 def test_an_unfinished_build_says_how_to_go_on(tmp_path, verified):

@@ -17,6 +17,8 @@ from ...pipeline.static.read import StaticSet
 from ...shards.errors import UserError
 from ...shards.files import atomic, writing
 from ...shards.manifest import Manifest
+from ...shards.names import open_file
+from ...shards.zips import damaged_member
 from ..checkpoints.layouts import read
 from ..checkpoints.loading import load_backbone
 from ..data import Sets
@@ -27,7 +29,7 @@ from ..loaders import evaluating, open_pair
 from ..methods.supervised import classifier
 from ..nets.encoder import backbone, seeded
 from ..precision import dtype_of
-from ..ranks import rank, world_size
+from ..ranks import gather, rank, world_size
 from .options import Evaluation
 
 Results = Iterator[tuple[str, float]]  # (name, value) of each number of an evaluation
@@ -115,11 +117,13 @@ class EvaluatedModel:
         """Features of a loader; with `--features`, those of an earlier evaluation of the same network and set."""
         if not self.options.features:
             return features(self.net, loader, samples, self.dtype)
-        digest, options = hashlib.sha256(identity + self.path.read_bytes()), self.options
+        options = self.options
+        with open_file(self.path) as file:  # in pieces: it may be larger than what is left of memory
+            digest = hashlib.file_digest(file, lambda: hashlib.sha256(identity))
         chosen = (options.network, options.ema, self.size, options.untrained, options.precision)
         digest.update(repr((self.arch, *chosen)).encode())
         file = Path(self.options.features) / f"{digest.hexdigest()[:16]}.npz"
-        if file.exists():
+        if self._whole_everywhere(file):
             with np.load(file) as kept:
                 return tuple(torch.from_numpy(kept[k]).to(self.device) for k in ("features", "labels"))  # pyright: ignore
         x, y = features(self.net, loader, samples, self.dtype)
@@ -129,6 +133,14 @@ class EvaluatedModel:
                 with atomic(file) as out:
                     np.savez(out, features=x.cpu().numpy(), labels=y.cpu().numpy())
         return x, y
+
+    def _whole_everywhere(self, file: Path) -> bool:
+        """Whether every rank finds the features in `file` whole: else all compute them together. A note of damage."""
+        state = 0 if not file.exists() else 1 if damaged_member(file) else 2
+        states = gather(torch.tensor([state], device=self.device))
+        if (states == 1).any() and not rank():
+            print(f"note: {file} is damaged: its features are computed and written again", file=sys.stderr)
+        return bool((states == 2).all())
 
     def _warn_if_constant(self, x: Tensor) -> None:
         if (text := constant(x)) and "constant_features" not in self.facts:

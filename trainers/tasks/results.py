@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ...shards.errors import UserError
 from ...shards.files import append, atomic
 from ...shards.redaction import redacted
+from ...shards.unpack import parsed_json
 from .options import Evaluation
 
 # Options that distinguish results of the same task and checkpoint.
@@ -48,6 +50,20 @@ def entry_of(name: str, checkpoint: Path, facts: dict[str, Any], saved: dict[str
     return " ".join([key, *(half["identity"][:8] for half in sets if "identity" in half)]) if other else key
 
 
+def entries(file: Path) -> dict[str, Any]:
+    """The entries of a results.json, none if there is no file. UserError if it is damaged: asked before an evaluation,
+    which may take long."""
+    try:
+        saved = parsed_json(file.read_bytes())
+        if not isinstance(saved, dict) or not all(isinstance(entry, dict) for entry in saved.values()):
+            raise ValueError("it holds no entries")
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} is damaged or cannot be read ({error}): move it away, then evaluate again") from error
+    return saved
+
+
 @contextmanager
 def kept(file: Path) -> Iterator[None]:
     """Within the block, a disk that refuses is a warning: the numbers are printed, and took long to compute."""
@@ -70,7 +86,7 @@ def report(name: str, results: dict[str, float], options: Evaluation, facts: dic
     log = path.with_name("log.jsonl")
     with kept(file):
         with atomic(file, "w") as page:
-            saved: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+            saved = entries(file)
             entry = entry_of(name, path, facts, saved)
             saved[entry] = {"evaluation": name, **numbers, **facts, "options": dataclasses.asdict(options)}
             page.write(redacted(json.dumps(saved, indent=1, default=str)))

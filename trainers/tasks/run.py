@@ -4,14 +4,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ...shards.errors import UserError
 from ..marks import progress
 from ..precision import without_tf32
-from ..ranks import process_group, rank
+from ..ranks import process_group, rank, shared
 from ..threads import all_cores, asked, taken
 from . import knn, linear, shots, static_sets
 from .model import EvaluatedModel, Results
 from .options import TASKS, Evaluation
-from .results import report, title
+from .results import entries, report, title
 
 # Each yields (name, value) for every number of the evaluation; every rank calls it.
 MEASURES: dict[str, Callable[[Any, EvaluatedModel], Results]] = {
@@ -35,7 +36,20 @@ def evaluate(options: Evaluation) -> dict[str, float]:
         if not rank():
             print(f"precision: {options.precision}, TF32 off")
             print(threads)
+        _require_results(model.path.with_name("results.json"))
         results = dict(MEASURES[name](options, model))
         if not rank():
             report(title(name, options), results, options, model.facts)
     return results
+
+
+def _require_results(file: Path) -> None:
+    """UserError, on every rank, for a results.json to which nothing could be added later."""
+    refusal = ""
+    if not rank():
+        try:
+            entries(file)
+        except UserError as error:
+            refusal = str(error)
+    if refusal := shared(refusal):
+        raise UserError(refusal)

@@ -15,6 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ...shards.files import atomic, writing
+from ...shards.unpack import parsed_json
 from ..checkpoints.files import from_before
 from ..marks import progress
 from ..ranks import rank, world_size
@@ -130,19 +131,22 @@ def _cut_back(path: Path, step: int) -> int:
     more steps than its checkpoint; the lines of evaluations, which have no step, stay."""
     if not path.exists():
         return 0
-    with atomic(path, "w") as file, path.open() as old:
+    with atomic(path) as file, path.open("rb") as old:
         lines = list(old)
         kept = [line for line in lines if _step(line) <= step]
         file.writelines(kept)
     return len(lines) - len(kept)
 
 
-def _step(line: str) -> float:
-    """The step of a line, -inf without one; inf for a line that a full disk or a killed run has left unfinished."""
+def _step(line: bytes) -> float:
+    """The step of a line, -inf without one; inf for one that is damaged, or that a full disk or a killed run has left
+    unfinished."""
     try:
-        return json.loads(line).get("step", -math.inf)
+        row = parsed_json(line)
     except ValueError:
         return math.inf
+    step = row.get("step", -math.inf) if isinstance(row, dict) else math.inf
+    return step if isinstance(step, int | float) else math.inf
 
 
 def _lines(path: Path) -> IO[str]:

@@ -20,6 +20,8 @@ from viewstream.trainers.tasks.model import EvaluatedModel
 from viewstream.trainers.tasks.options import TASKS, Instdisc, Knn, Linear, Shots, Stats, Tsne, options_of
 from viewstream.trainers.tasks.run import MEASURES, evaluate
 
+from ...flipping import flipped, flips
+
 COMMON = {"loader": "folder", "device": "cpu", "batch_size": 26}
 FULL = pytest.mark.full
 
@@ -80,6 +82,34 @@ def test_kept_features_give_the_same_numbers_without_the_images(runs, sets, tmp_
     assert len(list((tmp_path / "kept").glob("*.npz"))) == 2
     monkeypatch.setattr(model_module, "features", lambda *_: pytest.fail("the network was used again"))
     assert evaluate(options) == first
+
+
+def test_damaged_features_are_noted_and_made_again(runs, sets, tmp_path, capsys):
+    options = Knn(
+        checkpoint=str(runs / "moco/last.pt"), k=5, max_k=11, features=str(tmp_path / "kept"), **sets, **COMMON
+    )
+    first = evaluate(options)
+    file = next((tmp_path / "kept").glob("*.npz"))
+    whole = file.read_bytes()
+    for damaged in (flipped(whole, 4 * len(whole)), whole[:-9]):
+        file.write_bytes(damaged)
+        assert evaluate(options) == first
+        assert f"note: {file} is damaged: its features are computed and written again" in capsys.readouterr().err
+        assert file.read_bytes() == whole
+    evaluate(options)
+    assert "is damaged" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("tries", [12, pytest.param(150, marks=pytest.mark.full)])
+def test_a_flipped_bit_of_kept_features_changes_no_feature(tries, runs, built, tmp_path):
+    options = Knn(checkpoint=str(runs / "moco/last.pt"), features=str(tmp_path), **COMMON)
+    model = EvaluatedModel(options, torch.device("cpu"))
+    x, labels = model.features(built)
+    (file,) = tmp_path.glob("*.npz")
+    for bit in flips(file, tries):
+        found, own = model.features(built)
+        assert torch.equal(found, x), f"bit {bit}"
+        assert torch.equal(own, labels), f"bit {bit}"
 
 
 def test_kept_features_are_not_those_of_other_labels_under_the_same_names(runs, pets, tmp_path):

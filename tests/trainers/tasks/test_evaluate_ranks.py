@@ -4,9 +4,11 @@ import json
 
 import pytest
 
+from viewstream.shards.zips import damaged_member
 from viewstream.trainers.tasks.options import Instdisc, Knn
 from viewstream.trainers.tasks.run import evaluate
 
+from ...flipping import flipped
 from ..small_runs import SMALL_WORDS, rows
 
 FULL = pytest.mark.full
@@ -44,6 +46,22 @@ def test_any_number_of_ranks_gives_the_numbers_of_one(program, runs, sets, stati
     assert done.returncode == 0, done.stderr
     several = json.loads((runs / "moco/results.json").read_text())["instdisc online set"]
     assert {name: several[name] for name in one} == one
+
+
+@FULL
+def test_two_ranks_make_damaged_features_again_together(program, runs, sets, tmp_path):
+    options = {"checkpoint": str(runs / "moco/last.pt"), "loader": "folder", "device": "cpu", "batch_size": 30, **sets}
+    options |= {"k": 5, "max_k": 11, "features": str(tmp_path / "kept")}
+    one = evaluate(Knn(**options))
+    file = next((tmp_path / "kept").glob("*.npz"))
+    whole = file.read_bytes()
+    file.write_bytes(flipped(whole, 4 * len(whole)))
+    done = program("trainers/evaluate.py", "--task", "knn", *flags(options), ranks=2)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count(f"note: {file} is damaged") == 1
+    assert not damaged_member(file)
+    two = json.loads((runs / "moco/results.json").read_text())["knn online pets-full-train pets-full-val"]
+    assert {name: two[name] for name in one} == one
 
 
 @FULL

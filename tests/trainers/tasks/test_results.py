@@ -96,6 +96,15 @@ def full(*_):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+@pytest.mark.parametrize("content", [b"", b'{"knn": {"top1"', b"[]", b'{"knn": 5}', b"\xff{}", b"[" * 200_000])
+def test_a_damaged_results_file_is_refused_before_anything_is_computed(content, run, sets, monkeypatch):
+    (run / "results.json").write_bytes(content)
+    monkeypatch.setattr(model_module, "features", lambda *_: pytest.fail("the network was used"))
+    with pytest.raises(UserError, match=r"results.json is damaged or cannot be read \(.*\): move it away"):
+        evaluate(Knn(checkpoint=str(run / "last.pt"), **sets, **COMMON))
+    assert (run / "results.json").read_bytes() == content
+
+
 def test_a_disk_that_refuses_the_results_costs_no_number(run, sets, monkeypatch, capsys):
     monkeypatch.setattr(results_module, "atomic", full)
     found = evaluate(Knn(checkpoint=str(run / "last.pt"), **sets, **COMMON))

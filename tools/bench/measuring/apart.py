@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 Case = Callable[[], dict[str, Any]]
+LEAVING = 5.0  # seconds in which a process may end by itself, so that it removes its semaphores
 
 
 def apart(case: Case, seconds: float) -> dict[str, Any]:
@@ -23,7 +24,11 @@ def apart(case: Case, seconds: float) -> dict[str, Any]:
     pid = process.pid
     assert pid
     try:
-        return ours.recv() if ours.poll(seconds) else {"error": f"not finished after {seconds:.0f} s"}
+        if not ours.poll(seconds):
+            return {"error": f"not finished after {seconds:.0f} s"}
+        found = ours.recv()
+        process.join(LEAVING)
+        return found
     except EOFError:
         process.join()
         return {"error": f"the process died with code {process.exitcode}"}
@@ -38,7 +43,7 @@ def _send(case: Case, pipe: Connection) -> None:
     os.setpgrp()  # one group with the programs that it starts
     try:
         found = case()
-        sys.stdout.flush()  # the process is ended as soon as its figures are here
+        sys.stdout.flush()  # the process may be ended once its figures are here
         pipe.send(found)
     except BaseException as error:
         traceback.print_exc()

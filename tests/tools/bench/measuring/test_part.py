@@ -5,6 +5,7 @@ import os
 import time
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,12 @@ def test_a_case_runs_in_a_process_of_its_own_and_its_error_is_kept(cases):
     assert apart(cases.half, 60) == {"checked": 50}
     assert apart(cases.broken, 60) == {"error": "ValueError: no kernel"}
     assert apart(cases.dead, 60) == {"error": "the process died with code 3"}
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="semaphores are no files on this system")
+def test_a_case_leaves_no_semaphore(cases):
+    name = apart(cases.locked, 60)["semaphore"]
+    assert not (Path("/dev/shm") / f"sem.{name}").exists()
 
 
 @pytest.mark.full
