@@ -18,13 +18,13 @@ from viewstream.pipeline.readers.remote import ORIGIN, open_remote
 from viewstream.pipeline.readers.sequential import SequentialTarReader
 from viewstream.pipeline.readers.webdataset import open_reader as open_tars
 from viewstream.shards.errors import UserError
-from viewstream.shards.files import PAGE
 from viewstream.shards.formats.read import open_folder
 from viewstream.shards.manifest import Manifest
 from viewstream.shards.plain import plain
 from viewstream.shards.sources import remote, web
 from viewstream.shards.subsets import fetch
 
+from ...pages import change_page
 from .fetched import QUICK
 
 GROWN = 1 << 29  # bytes
@@ -56,10 +56,8 @@ def test_a_file_that_grew_is_read_no_further_than_its_bytes(built, tmp_path):
 @pytest.mark.parametrize("name", ["-e.tar", "$(touch x).tar", "a b.tar", "a';touch x;'.tar", "a\nb.tar"])
 def test_a_name_that_says_more_to_a_shell_is_not_given_to_a_command(name, built, tmp_path, monkeypatch):
     root = Path(shutil.copytree(built.root, tmp_path / "set"))
-    page = json.loads((root / PAGE).read_text())
-    tar = next(line for line in page["files"] if line["file"].endswith(".tar"))
-    tar["file"] = name
-    (root / PAGE).write_text(json.dumps(page))
+    number = next(n for n, line in enumerate(built.info.files) if line["file"].endswith(".tar"))
+    change_page(root, lambda page: page["files"][number].update(file=name))
     with pytest.raises(UserError, match="which a command could take for an option"):
         SequentialTarReader(Manifest.open(root), pipe='cat "{file}"')
 
