@@ -1,9 +1,8 @@
 """Tables of a few kilobytes that become gigabytes: one line that names the limit, within that memory."""
 
 import io
-import resource
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +13,18 @@ import pytest
 
 from viewstream.shards.building import records
 from viewstream.shards.columns import FILE
-from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import Manifest
 from viewstream.shards.pages import Watched, check_pages
 from viewstream.shards.sources.detect import open_source
 from viewstream.shards.table import TABLE
 
+from .hostile import refusal
+
+pytestmark = pytest.mark.usefixtures("within_memory")
 LONG = 1 << 20  # bytes of a value
 MANY = 2000  # rows that have it: 2 GB
 DAMAGE = (pa.ArrowException, OSError, ValueError)
 Write = Callable[..., None]
-
-
-@pytest.fixture(autouse=True)
-def _within_memory() -> Iterator[None]:
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    yield
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400_000  # KB
 
 
 def repeated(value: Any, kind: pa.DataType, rows: int = MANY) -> pa.Array:
@@ -50,14 +44,6 @@ def rows_of(schema: pa.Schema, rows: int, **columns: Any) -> dict[str, Any]:
     values = {pa.string(): "a", pa.binary(32): bytes(32), pa.bool_(): False}
     made = {f.name: pa.array([values.get(f.type, [0] if pa.types.is_list(f.type) else 0)], f.type) for f in schema}
     return {name: columns.get(name, pa.chunked_array([one] * rows).combine_chunks()) for name, one in made.items()}
-
-
-def refusal(act: Callable[[], Any]) -> str:
-    """The one line that `act` ends with."""
-    with pytest.raises(UserError) as caught:
-        act()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def lowered(path: Path, above: int = 1 << 20) -> None:
