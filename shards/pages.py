@@ -5,20 +5,20 @@ one long value in a dictionary and a run of indices, a run of levels, a header t
 header of each page says, since pyarrow asks for that much memory, and the longest value of a dictionary.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .thrift import I32, STRUCT, Fields, structure
+from .thrift import I32, I64, LIST, STRUCT, Fields, structure
 from .unpack import RATIO, check_table, most
 
 WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8, "BYTE_ARRAY": 4}  # a place: 4
 BY_DICTIONARY, BY_PREFIX = (2, 8), 7  # encodings: values are numbers in a dictionary; parts of the value before
 ENTRY = 16  # bytes that pyarrow holds for a value of a dictionary
 LEVELS = 4  # bytes per value
-PACKINGS = {"LZ4": "lz4_raw"}  # names of pyarrow's codecs other than those of the format
+PACKINGS = {1: "snappy", 2: "gzip", 4: "brotli", 6: "zstd", 7: "lz4_raw"}  # what pyarrow calls them
 
 
 class Budget:
@@ -40,13 +40,13 @@ class Budget:
 class Chunk:
     """The pages of one column in one row group, fed with their bytes in order."""
 
-    def __init__(self, budget: Budget, chunk: Any, column: Any):
-        self.budget, self.left, self.packing = budget, chunk.num_values, chunk.compression
-        starts = [at for at in (chunk.dictionary_page_offset, chunk.data_page_offset) if at]
-        self.start, self.size = min(starts, default=0), chunk.total_compressed_size
-        self.text = chunk.physical_type == "BYTE_ARRAY"
+    def __init__(self, budget: Budget, chunk: Fields, column: Any):
+        self.budget, self.left, self.packing = budget, chunk.get((5, I64), 0), chunk.get((4, I32), 0)
+        starts = [at for at in (chunk.get((11, I64)), chunk.get((9, I64))) if at]
+        self.start, self.size = min(starts, default=0), chunk.get((7, I64), 0)
+        self.text = column.physical_type == "BYTE_ARRAY"
         nested = column.max_definition_level + column.max_repetition_level > 0
-        self.width = (WIDTHS.get(chunk.physical_type) or max(0, column.length)) + LEVELS * nested
+        self.width = (WIDTHS.get(column.physical_type) or max(0, column.length)) + LEVELS * nested
         self.held = b""  # the start of a header, or of a dictionary
         self.skip = 0  # bytes of the page that is passed over
         self.longest = 0  # bytes of the longest value in the dictionary
@@ -84,19 +84,46 @@ class Chunk:
                 self.left -= values
 
 
-def check_pages(file: pa.NativeFile, table: pq.ParquetFile, groups: Iterable[int], columns: Iterable[str] = ()) -> None:
-    """ValueError for row groups that would take too much memory together, of the columns that are named or of all."""
-    for part in _chunks(table.metadata, Budget(file.size()), groups, set(columns)):
+def check_pages(
+    file: pa.NativeFile, table: pq.ParquetFile, groups: Iterable[int], columns: Iterable[str] = (), known: Any = None
+) -> None:
+    """ValueError for row groups that would take too much memory together, of the columns that are named or of all;
+    `known`: what `description` of the file returned, if it is used again."""
+    for part in _chunks(known or description(file), table.metadata.schema, Budget(file.size()), groups, set(columns)):
         part.feed(file.read_at(part.size, part.start))
 
 
-def _chunks(metadata: Any, budget: Budget, groups: Iterable[int], columns: set[str]) -> Iterator[Chunk]:
+def description(file: pa.NativeFile) -> list[Fields]:
+    """The row groups of a table."""
+    return _described(lambda at, length: file.read_at(length, at), file.size())
+
+
+def _described(read: Callable[[int, int], bytes], size: int) -> list[Fields]:
+    """The row groups of a file, as the description at its end has them."""
+    length = int.from_bytes(read(size - 8, 4), "little")
+    try:
+        groups = structure(read(max(0, size - 8 - length), length), 0)[0].get((4, LIST), [])
+    except IndexError as error:
+        raise ValueError("its description is cut off") from error
+    for group in groups:
+        columns = group.get((1, LIST), [None]) if isinstance(group, dict) else [None]
+        if not all(isinstance(column, dict) for column in columns):
+            raise ValueError("its description has a row group without columns")
+    return groups
+
+
+def _chunks(
+    groups_of: list[Fields], schema: Any, budget: Budget, groups: Iterable[int], columns: set[str]
+) -> Iterator[Chunk]:
     for number in groups:
-        group = metadata.row_group(number)
-        for place in range(group.num_columns):
-            chunk = group.column(place)
-            if not columns or chunk.path_in_schema.partition(".")[0] in columns:
-                yield Chunk(budget, chunk, metadata.schema.column(place))
+        found = groups_of[number][1, LIST] if number < len(groups_of) else []
+        if len(found) != len(schema):
+            raise ValueError("a row group has other columns than the table")
+        for place, fields in enumerate(found):
+            chunk = fields.get((3, STRUCT), {})
+            name = (chunk.get((3, LIST)) or [b""])[0]
+            if not columns or not isinstance(name, bytes) or name.decode(errors="replace") in columns:
+                yield Chunk(budget, chunk, schema.column(place))
 
 
 class Watched:
@@ -114,10 +141,16 @@ class Watched:
         made = pq.ParquetFile(self, buffer_size=buffer_size, pre_buffer=False)  # else it reads several columns at once
         size = self._file.seek(0, 2)
         check_table(made.metadata, size)
-        self._parts = {}
-        for part in _chunks(made.metadata, Budget(size), range(made.num_row_groups), set()):
-            self._parts.setdefault(part.start, []).append(part)
+        parts: dict[int, list[Chunk]] = {}
+        schema, groups = made.metadata.schema, range(made.num_row_groups)
+        for part in _chunks(_described(self._at, size), schema, Budget(size), groups, set()):
+            parts.setdefault(part.start, []).append(part)
+        self._parts = parts
         return made
+
+    def _at(self, at: int, length: int) -> bytes:
+        self._file.seek(at)
+        return self._file.read(length)
 
     def read(self, length: int = -1) -> bytes:
         at = self._file.tell()
@@ -131,12 +164,11 @@ class Watched:
         return data
 
 
-def _longest(packed: bytes, size: int, packing: str) -> int:
+def _longest(packed: bytes, size: int, packing: int) -> int:
     """Bytes of the longest value of a dictionary page that unpacks to `size` bytes; `size` when it does not unpack."""
     try:
-        name = PACKINGS.get(packing, packing.lower())
-        data = packed if packing == "UNCOMPRESSED" else pa.decompress(packed, size, name, asbytes=True)
-    except (pa.ArrowException, OSError, ValueError):
+        data = pa.decompress(packed, size, PACKINGS[packing], asbytes=True) if packing else packed
+    except (pa.ArrowException, OSError, ValueError, KeyError):
         return size
     at = longest = 0
     while at + 4 <= len(data):

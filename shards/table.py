@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from .errors import UserError
 from .files import atomic
 from .names import open_file
-from .pages import check_pages
+from .pages import check_pages, description
 from .unpack import check_table
 
 TABLE = "manifest.parquet"
@@ -96,13 +96,13 @@ class Table:
     def columns(self, *names: str) -> pa.Table:
         """Whole columns. UserError when they are damaged."""
         with self._reading():
-            check_pages(self._mapped, self.file, range(self.file.num_row_groups), names)
+            check_pages(self._mapped, self.file, range(self.file.num_row_groups), names, self._described)
             return _whole(self.file.read([*names]))
 
     def parts(self, *names: str) -> Iterator[pa.Table]:
         """Columns in tables of at most GROUP rows, one after the other. UserError when they are damaged."""
         with self._reading():
-            check_pages(self._mapped, self.file, range(self.file.num_row_groups), names)
+            check_pages(self._mapped, self.file, range(self.file.num_row_groups), names, self._described)
         batches = self.file.iter_batches(GROUP, columns=[*names])
         while True:
             with self._reading():
@@ -124,9 +124,13 @@ class Table:
         with self._lock:
             if self._last[:2] != (column, number):
                 with self._reading():
-                    check_pages(self._mapped, self.file, [number], [column])
+                    check_pages(self._mapped, self.file, [number], [column], self._described)
                     self._last = column, number, _whole(self.file.read_row_group(number, [column]))
             return self._last[2]
+
+    @cached_property
+    def _described(self) -> Any:
+        return description(self._mapped)
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

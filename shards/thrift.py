@@ -1,15 +1,16 @@
-"""Thrift's compact protocol, as the headers of Parquet pages are written: pyarrow shows none of them."""
+"""Thrift's compact protocol, in which Parquet describes tables and pages. Of pages pyarrow shows nothing, and of a
+column with damaged statistics it ends the process."""
 
 from typing import Any
 
-I32, STRUCT = 5, 12  # kinds of fields
+I32, I64, TEXT, LIST, STRUCT = 5, 6, 8, 9, 12  # kinds of fields
 DEPTH = 8  # of structures in each other
 
 Fields = dict[tuple[int, int], Any]  # by number and kind
 
 
 def structure(data: bytes, at: int, depth: int = 0) -> tuple[Fields, int]:
-    """The numbers of 32 bits and the structures in the structure at byte `at`, and where it ends.
+    """The values in the structure at byte `at`, and where it ends.
 
     IndexError when `data` ends before it does; ValueError when it is none."""
     fields, number = Fields(), 0
@@ -20,31 +21,42 @@ def structure(data: bytes, at: int, depth: int = 0) -> tuple[Fields, int]:
             number += step
         else:
             number, at = _signed(data, at)
-        if kind == STRUCT:
-            if depth == DEPTH:
-                raise ValueError("a page is nested too deeply")
-            fields[number, kind], at = structure(data, at, depth + 1)
-        elif kind == I32:
-            fields[number, kind], at = _signed(data, at)
-        else:
-            at = _passed(data, at, kind)
+        fields[number, kind], at = _value(data, at, kind, depth)
     return fields, at + 1
 
 
-def _passed(data: bytes, at: int, kind: int) -> int:
-    """Where a value of no use ends."""
-    if kind in (1, 2):  # true and false
-        return at
-    if kind == 3:
-        return at + 1
-    if kind in (4, 6):
-        return _varint(data, at)[1]
-    if kind == 7:
-        return at + 8
-    if kind == 8:
+def _value(data: bytes, at: int, kind: int, depth: int) -> tuple[Any, int]:
+    """A value, None for one of no use, and where it ends."""
+    if kind == STRUCT:
+        if depth == DEPTH:
+            raise ValueError("a description is nested too deeply")
+        return structure(data, at, depth + 1)
+    if kind in (I32, I64, 4):
+        return _signed(data, at)
+    if kind == TEXT:
         length, at = _varint(data, at)
-        return at + length
-    raise ValueError(f"a page has a field of kind {kind}")  # lists and maps, which no page has
+        if at + length > len(data):
+            raise IndexError
+        return data[at : at + length], at + length
+    if kind in (LIST, 10):
+        return _list(data, at, depth)
+    if kind in (1, 2, 3, 7):  # true, false, a byte, a float
+        return None, at + (0 if kind < 3 else 1 if kind == 3 else 8)
+    raise ValueError(f"a description has a field of kind {kind}")  # maps, which no table has
+
+
+def _list(data: bytes, at: int, depth: int) -> tuple[list[Any], int]:
+    head, at = data[at], at + 1
+    count, kind = head >> 4, head & 15
+    if count == 15:
+        count, at = _varint(data, at)
+    values = []
+    for _ in range(count):
+        if at >= len(data):
+            raise IndexError
+        value, at = (None, at + 1) if kind in (1, 2) else _value(data, at, kind, depth)
+        values.append(value)
+    return values, at
 
 
 def _signed(data: bytes, at: int) -> tuple[int, int]:
