@@ -7,16 +7,22 @@ BIN := .venv/bin
 READY := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all fuzz chaos flips soak bench bench-check gpu lint format clean
+.PHONY: help setup lock audit demo test test-all fuzz chaos flips soak bench bench-check gpu lint format clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: ## Make or repair .venv (PYTHON=python3.12 picks the interpreter of a new one)
+setup: ## Make or repair .venv (PYTHON=python3.12: the interpreter of a new one; LOCKED=1: requirements.lock)
 	@bash .ci/setup
 
 $(READY): pyproject.toml .ci/setup
 	@bash .ci/setup
+
+lock: ## Write requirements.lock with the newest versions that pyproject.toml allows (needs uv)
+	@bash .ci/lock
+
+audit: ## Compare requirements.lock with published weaknesses (needs pip-audit or uv)
+	@python3 .ci/audit
 
 demo: $(READY) ## Generated images -> shards -> training -> kNN, on RANKS=1 processes
 	$(BIN)/python tools/demo.py --ranks $(RANKS) $(ARGS)

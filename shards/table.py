@@ -1,6 +1,7 @@
 """`manifest.parquet`: one row per sample, compressed, for every tool that reads Parquet."""
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 from .errors import UserError
 from .files import atomic
 from .names import open_file
+from .pages import check_pages, description
 from .unpack import check_table
 
 TABLE = "manifest.parquet"
@@ -73,8 +75,9 @@ class Table:
         self.path, self._lock = path, Lock()
         with self._reading():
             open_file(path).close()  # a pipe is refused, where mapping it would wait
-            self.file = pq.ParquetFile(path, memory_map=True)
-            check_table(self.file.metadata, path.stat().st_size)
+            self._mapped = pa.memory_map(os.fspath(path))
+            self.file = pq.ParquetFile(self._mapped)
+            check_table(self.file.metadata, self._mapped.size())
             kinds = {field.name: field.type for field in self.file.schema_arrow}
             for field in (*SCHEMA, *(FIELDS if kinds.keys() & set(FIELDS.names) else ())):
                 if kinds.get(field.name) != field.type:
@@ -93,10 +96,13 @@ class Table:
     def columns(self, *names: str) -> pa.Table:
         """Whole columns. UserError when they are damaged."""
         with self._reading():
+            check_pages(self._mapped, self.file, range(self.file.num_row_groups), names, self._described)
             return _whole(self.file.read([*names]))
 
     def parts(self, *names: str) -> Iterator[pa.Table]:
         """Columns in tables of at most GROUP rows, one after the other. UserError when they are damaged."""
+        with self._reading():
+            check_pages(self._mapped, self.file, range(self.file.num_row_groups), names, self._described)
         batches = self.file.iter_batches(GROUP, columns=[*names])
         while True:
             with self._reading():
@@ -118,8 +124,13 @@ class Table:
         with self._lock:
             if self._last[:2] != (column, number):
                 with self._reading():
+                    check_pages(self._mapped, self.file, [number], [column], self._described)
                     self._last = column, number, _whole(self.file.read_row_group(number, [column]))
             return self._last[2]
+
+    @cached_property
+    def _described(self) -> Any:
+        return description(self._mapped)
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

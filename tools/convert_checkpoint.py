@@ -86,12 +86,16 @@ def moco_file(found: "Weights", state: "State", arch: str) -> dict[str, Any]:
     if "queue" in others:
         entries |= {f"module.{name}": others[name] for name in ("queue", "queue_ptr")}
     elif "queue.rows" in others:
+        if others["queue.rows"].ndim != 2 or others.get("queue.head", others["queue.rows"]).numel() != 1:
+            raise UserError("its queue is no table with a pointer: take another checkpoint")
         entries |= {"module.queue": others["queue.rows"].T, "module.queue_ptr": others["queue.head"].view(1)}
     return {"epoch": found.epoch, "arch": arch, "state_dict": entries}
 
 
 def detectron2_file(state: "State", arch: str) -> dict[str, Any]:
     """A ResNet under detectron2's names: stem, res2 to res5, shortcut, and a `norm` in each convolution."""
+    from torch import bfloat16
+
     if not {"conv1.weight", "layer4.0.conv1.weight"} <= state.keys():
         raise UserError(f"detectron2 reads only ResNets, and {arch} is not one: use --to torchvision or timm")
     model = {}
@@ -99,7 +103,8 @@ def detectron2_file(state: "State", arch: str) -> dict[str, Any]:
         name = re.sub(r"^layer(\d)", lambda n: f"res{int(n[1]) + 1}", name) if "layer" in name else f"stem.{name}"
         name = re.sub(r"\bbn(\d)", r"conv\1.norm", name)
         name = name.replace("downsample.0", "shortcut").replace("downsample.1", "shortcut.norm")
-        model[name] = value.numpy()
+        value = value.detach()  # numpy has no bfloat16
+        model[name] = (value.float() if value.dtype == bfloat16 else value).numpy()
     return {"model": model, "__author__": "viewstream", "matching_heuristics": True}
 
 

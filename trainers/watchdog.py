@@ -7,28 +7,24 @@ others wait for it, and it moves. Time is counted in turns of the thread, so a j
 on later has lost nothing.
 """
 
-import faulthandler
 import json
 import os
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch.distributed.rendezvous import rendezvous
 
 from .launch import STORE, end
 from .marks import progress
+from .stacks import PATIENCE, dump, in_words
 
 CODE = 124  # of the job, as of the program `timeout`
 KEY = "viewstream-beat-{}"  # of a rank, in the store
 TURNS = 20  # of the thread in the seconds of --watchdog
-PATIENCE = 3.0  # seconds for a file system that may be what hangs
 
 
 _watching: "list[Watchdog]" = []
@@ -117,7 +113,7 @@ class Watchdog:
         """Leave the stacks of this process and end it. The first rank that still can speaks for all, once they have
         left theirs."""
         gone = self.gone
-        _dump(self.rank)
+        dump(self.rank)
         self._beat(state="dumped", gone=gone)
         here = [rank for rank, beat in self.beats.items() if rank not in gone and beat.state != "left"]
         first = min(here, default=self.rank)
@@ -140,21 +136,8 @@ class Watchdog:
 
     def words(self, gone: list[int]) -> str:
         """The hang in one line."""
-        places: dict[str, list[int]] = {}
-        for rank, beat in self.beats.items():
-            if rank not in gone and beat.state != "left":
-                places.setdefault(beat.doing or "its beginning or end", []).append(rank)
-        rarest = sorted(places.items(), key=lambda place: len(place[1]))
-        stand = ", ".join(f"{_ranks(ranks)} at {doing}" for doing, ranks in rarest)
-        kept = f" and in {progress.folder}/stacks-rank-*.txt" if progress.folder else ""
-        fact = f"no process has moved for {self.seconds} s: {stand}"
-        if gone:
-            verb = "has" if len(gone) == 1 else "have"
-            fact = f"{_ranks(gone)} {verb} been silent for {self.seconds} s (stopped, or gone): {stand}"
-        return (
-            f"{fact}; the stacks above{kept} say where: mend that and start again with --resume auto (a training), or "
-            f"wait longer with --watchdog {2 * self.seconds}"
-        )
+        here = {rank: beat.doing for rank, beat in self.beats.items() if rank not in gone and beat.state != "left"}
+        return in_words(self.seconds, gone, here)
 
 
 @contextmanager
@@ -184,28 +167,3 @@ def _store(rank: int, ranks: int) -> Any:
     file = os.environ.get(STORE)
     store, *_ = next(rendezvous(f"{file}-beats" if file else "env://", rank, ranks))
     return store
-
-
-def _ranks(numbers: list[int]) -> str:
-    return f"rank{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
-
-
-def _dump(rank: int) -> None:
-    """Write the stacks of all threads of this process to standard error and, if that can be written, to the folder."""
-    with tempfile.TemporaryFile() as file:
-        faulthandler.dump_traceback(file)
-        file.seek(0)
-        text = f"rank {rank}, at {progress.doing or 'its beginning or end'}:\n{file.read().decode()}"
-    sys.stderr.write(f"\n{text}\n")
-    sys.stderr.flush()
-    if progress.folder:
-        write = threading.Thread(target=_keep, args=(progress.folder / f"stacks-rank-{rank}.txt", text), daemon=True)
-        write.start()
-        write.join(PATIENCE)
-
-
-def _keep(path: Path, text: str) -> None:
-    try:
-        path.write_text(text)
-    except OSError as error:
-        print(f"note: {path} cannot be written ({error.strerror})", file=sys.stderr)

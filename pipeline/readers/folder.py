@@ -40,15 +40,14 @@ class PlainFolderReader(SampleReader):
 
     def __init__(self, manifest: Plain):
         self.files, self.names, self.odd = Local(manifest.root), manifest.strings("source"), manifest.odd
-        self.encoding = replace(KEPT, max_pixels=manifest.max_pixels)
+        self.encoding, self.sizes = replace(KEPT, max_pixels=manifest.max_pixels), manifest.bytes
 
     def read(self, row: int) -> bytes:
         """The JPEG that a build with `--keep` would store."""
         try:
-            data = self.files.read(self.names[row])
             if not self.odd[row]:
-                return data
-            return encode(data, self.encoding).jpeg
+                return self.files.read(self.names[row], 0, int(self.sizes[row]))
+            return encode(self.files.read(self.names[row]), self.encoding).jpeg
         except (Damaged, OSError, ValueError, MemoryError) as error:
             raise damaged(self.files, self.names[row], error) from error
 
@@ -65,6 +64,7 @@ class KeptSourceReader(SampleReader):
         self.names = manifest.strings("source")
         self.files = _folder(manifest, source, self.names[0])
         _refuse_sizes(manifest, self.files, self.names)
+        self.sizes = manifest.bytes
         self._digests = b"".join(manifest.strings("sha256"))
         self._known = np.zeros(len(manifest), bool)
 
@@ -72,7 +72,7 @@ class KeptSourceReader(SampleReader):
         """Bytes of the source file; UserError when they differ from those that the set was built from."""
         name = self.names[row]
         try:
-            data = self.files.read(name)
+            data = self.files.read(name, 0, int(self.sizes[row]))
         except OSError as error:
             raise UserError(
                 f"cannot read {self.files.show(name)} ({error.strerror or error}): restore it, {REMEDY}"

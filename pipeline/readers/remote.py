@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import threading
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from ...shards.files import PAGE, atomic, digest_of, make_folder
 from ...shards.info import JSON
 from ...shards.locks import LOCK, alone
 from ...shards.manifest import Manifest
+from ...shards.names import open_file
 from ...shards.redaction import HIDDEN, bare, redacted
 from ...shards.seals import opened
 from ...shards.sources.local import Local
@@ -62,7 +64,8 @@ def open_remote(
                     store.fetch(TABLE, Path(table.name), room, partial(_table_fault, digest=digest), never)
             write_columns(root)
         with atomic(root / ORIGIN, "w") as origin:
-            json.dump({"url": redacted(store.url), "limit": limit}, origin)
+            own = os.fstat(origin.fileno()).st_ino
+            json.dump({"url": redacted(store.url), "limit": limit, "file": own}, origin)
     made = dataclasses.replace(Manifest.open(root, max_pixels=max_pixels), url=store.url)
     try:
         if new:
@@ -94,8 +97,29 @@ def name_in_cache(line: JSON) -> str:
 
 
 def is_remote(manifest: Manifest) -> bool:
-    """Whether `open_remote` fetched this manifest."""
-    return (manifest.root / ORIGIN).exists()
+    """Whether `open_remote` fetched this manifest. UserError if a file beside it says so that it did not write."""
+    if manifest.url:
+        return True
+    with suppress(FileNotFoundError):
+        _origin(manifest.root / ORIGIN)
+        return True
+    return False
+
+
+def _origin(path: Path) -> JSON:
+    """What `open_remote` wrote. The number of the file on its disk, which it holds, proves that: a file that came with
+    a set has another one, and would send its readers to any server."""
+    try:
+        with open_file(path) as file:
+            origin = parsed_json(file.read(ROW << 4))
+            if origin["file"] == os.fstat(file.fileno()).st_ino and isinstance(origin["url"], str):
+                return origin | {"limit": int(origin["limit"])}
+    except (ValueError, TypeError, KeyError, OverflowError):
+        pass
+    raise UserError(
+        f"{path} was not written by this cache, or was copied: open the set by its URL, or remove the file to read the "
+        "tars of the folder"
+    )
 
 
 def tar_storage(manifest: Manifest) -> Storage:
@@ -108,7 +132,7 @@ def tar_storage(manifest: Manifest) -> Storage:
 def origin_of(manifest: Manifest) -> tuple[str, int]:
     """The URL of a set that `open_remote` fetched, and how many bytes of tars may be cached. UserError if the set was
     opened by its cache folder and the URL had a password."""
-    origin = json.loads((manifest.root / ORIGIN).read_text())
+    origin = _origin(manifest.root / ORIGIN)
     url = manifest.url or origin["url"]
     if HIDDEN in url and not manifest.url:
         raise UserError(f"{manifest.root} is of a set at {url}, and no file holds what is hidden: open it by its URL")

@@ -9,10 +9,10 @@ used to read ahead. Of the order it knows the next rows alone, as many as two su
 Every rank streams each tar that it has samples in.
 """
 
-import shlex
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import chain, islice
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,8 @@ TarStream = Any  # an open file, or webdataset's pipe
 
 class SequentialTarReader(SampleReader):
     """Streams tars from a folder, a URL or a command: `pipe` writes the tar {file} to its output, through the
-    webdataset library. A read waits at most `read_timeout` seconds while nothing arrives."""
+    webdataset library and a shell. A read waits at most `read_timeout` seconds while nothing arrives. UserError for a
+    tar whose name says more to a shell than a name."""
 
     random_access = False
 
@@ -45,6 +46,12 @@ class SequentialTarReader(SampleReader):
         self.storage, self.cutter = tar_storage(manifest), Cutter(manifest)
         self.gopen = needs("webdataset.gopen").gopen if pipe else None
         self.tars = [line for line in manifest.info.files if line["file"].endswith(".tar")]
+        names = [line["file"] for line in self.tars]
+        if pipe and (odd := [name for name in names if name.startswith("-") or quote(name) != name]):
+            raise UserError(
+                f"{manifest.root} names a tar {odd[0]!r}, which a command could take for an option or more words: "
+                "give its tars names of letters, digits, . _ and -, and index them again"
+            )
         self.room = sum(sorted(line["bytes"] for line in self.tars)[-window:])  # bytes
         self._buffer: ReorderBuffer | None = None
 
@@ -106,7 +113,7 @@ class SequentialTarReader(SampleReader):
 
     def _opened(self, name: str) -> TarStream:
         if self.gopen:
-            return self.gopen(f"pipe:{self.pipe.replace('{file}', shlex.quote(name))}")
+            return self.gopen(f"pipe:{self.pipe.replace('{file}', name)}")
         return self.storage.open(name)
 
     def _damaged(self, row: int, name: str, cause: str) -> UserError:

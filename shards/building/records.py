@@ -21,6 +21,7 @@ from ..files import atomic
 from ..formats.tar import index_path
 from ..info import JSON
 from ..names import open_file, within
+from ..pages import check_pages
 from ..table import FIELDS, SCHEMA
 from ..unpack import parsed_json
 
@@ -98,7 +99,8 @@ def _has_tar(out: Path, record: Record) -> bool:
 
 def _read(path: Path) -> Record | None:
     try:
-        with pq.ParquetFile(_opened(path)) as file:
+        with _opened(path) as whole, pq.ParquetFile(whole) as file:
+            check_pages(whole, file, range(file.num_row_groups))
             schema, samples = file.schema_arrow, file.metadata.num_rows
         note = parsed_json(schema.metadata[NOTE])
         note |= {name: tuple(note[name]) for name in ("beton", "suspect", "skipped")}

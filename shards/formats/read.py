@@ -178,8 +178,12 @@ class FolderReader(SampleReader):
         """JPEG of a row. UserError for any `field`."""
         image_only(field, "the folder format")
         try:
+            length = int(self.manifest.bytes[row])
             with FileIO(self._path(row), opener=regular) as file:
-                return file.readall()
+                data = file.read(length + 1)  # no further: the file may have grown to any size
+            if len(data) == length:
+                return data
+            raise OSError(0, f"it has {'more' if len(data) > length else 'less'} than its {length:,} bytes")
         except OSError as error:
             raise UserError(
                 f"cannot read {self._path(row)} ({error.strerror}): the set is incomplete, {self.manifest.repair()}"

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ..errors import UserError
-from ..unpack import check_table
+from ..pages import Watched
 from .arrange import arranged
 from .classes import classes_of, labeled, numbered
 from .columns import Columns, columns_of
@@ -74,8 +73,7 @@ def _rows(
     places: list[np.ndarray] = []
     for number, name in enumerate(tables):
         try:
-            with files.open(name) as file, pq.ParquetFile(file) as table:
-                check_table(table.metadata, file.seek(0, 2))
+            with files.open(name) as file, Watched(file).table() as table:
                 columns = columns or columns_of(table.schema_arrow, files.show(name), wanted)
                 rows = table.metadata.num_rows
                 needed = [c for c in (columns.label, columns.path) if c]

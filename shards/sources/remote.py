@@ -17,7 +17,7 @@ from ..names import safe
 from ..redaction import Redacted, redacted
 from .local import Entry, whole
 from .retry import PAUSES, Stopped, retry
-from .web import check, is_web, joined, session
+from .web import WHOLE, check, is_web, joined, session
 
 BUFFER = 1 << 16  # bytes
 
@@ -64,9 +64,13 @@ class Remote:
         def get() -> bytes:
             with as_os_error(self.show(path)):
                 fs, at = self._at(path)
-                return fs.cat_file(at) if length is None else fs.cat_file(at, start, start + length)
+                if length is not None:
+                    return fs.cat_file(at, start, start + length)
+                return fs.cat_file(at) if self._web else _most(fs, at)  # `web.py` limits what a web server sends
 
         data = retry(get, PAUSES)
+        if length is None and len(data) > WHOLE:
+            raise OSError(f"{self.show(path)} has more than {WHOLE:,} bytes, as no image and no list has")
         return data if length is None else whole(data, self.show(path), start, length)
 
     def open(self, path: str) -> BinaryIO:
@@ -100,6 +104,16 @@ class Remote:
             raise UserError(f"{self.url} is no address that can be read: {error}") from error
         path = path and safe(path, self.show())
         return fs, self._below(root.rstrip("/"), quote(path) if self._web else path)
+
+
+def _most(fs: Any, at: str) -> bytes:
+    """A whole file, or the first WHOLE bytes and one more."""
+    try:
+        return fs.cat_file(at, 0, WHOLE + 1)
+    except Exception:  # an empty file has no range
+        if fs.size(at):
+            raise
+        return b""
 
 
 class _File(io.RawIOBase):

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from ..errors import UserError
 from ..files import atomic, make_folder
+from ..pages import Watched
 from .local import Local
 from .readers import Ranges
 from .source import Source
@@ -91,9 +92,9 @@ def _images(reader: Unstaged, places: np.ndarray) -> Iterator[bytes]:
         name = reader.files[number]
         rows = places[places[:, 0] == number, 1]
         try:
-            with reader.storage.open(name) as file, pq.ParquetFile(file, buffer_size=BUFFER) as table:
+            with reader.storage.open(name) as file, Watched(file).table(BUFFER) as table:
                 yield from _table_images(table, reader.column, rows)
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, ValueError, pa.ArrowException) as error:
             raise UserError(f"{reader.storage.show(name)} is damaged or cannot be read ({error})") from error
 
 

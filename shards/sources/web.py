@@ -4,6 +4,7 @@ import re
 from collections.abc import AsyncIterator
 from functools import cache
 from typing import Any
+from urllib.parse import urljoin
 
 from ..errors import UserError, needs
 
@@ -31,7 +32,24 @@ def joined(url: str, path: str) -> str:
 
 async def session(**options: Any) -> Any:
     """A session of aiohttp, for fsspec, which gives its options; its answers end at a limit."""
-    return needs("aiohttp").ClientSession(response_class=_limited(), **options)
+    aiohttp = needs("aiohttp")
+    trace = aiohttp.TraceConfig()
+    trace.on_request_redirect.append(_redirected)
+    return aiohttp.ClientSession(response_class=_limited(), trace_configs=[trace], **options)
+
+
+async def _redirected(_: Any, __: Any, moved: Any) -> None:
+    headers = moved.response.headers
+    check_redirect(str(moved.response.url), headers.get("Location") or headers.get("URI") or "")
+
+
+def check_redirect(at: str, to: str) -> None:
+    """UserError for a redirect that leaves https: what comes then, anyone on the way could have written."""
+    if at.startswith("https:") and urljoin(at, to).startswith("http:"):
+        raise UserError(
+            f"{at} leads to {urljoin(at, to)}, which is not encrypted: name that address yourself if you trust the way "
+            "there, or one that stays with https"
+        )
 
 
 @cache

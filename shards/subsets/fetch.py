@@ -17,7 +17,7 @@ from ..files import atomic, make_folder, spared
 from ..lists import class_names, parse, read
 from ..redaction import Redacted, redacted
 from ..sources.source import Source
-from ..sources.web import WEB, check, joined
+from ..sources.web import WEB, check, check_redirect, joined
 from .lists import Listing
 from .published import CLASSES, CLASSSETS, PUBLISHED, Published
 
@@ -124,11 +124,12 @@ def _fetched(url: str) -> bytes:
 
 
 class _WebOnly(urllib.request.HTTPRedirectHandler):
-    """Follows no redirect from the web to another scheme, as ftp."""
+    """Follows no redirect from the web to another scheme, as ftp, nor from https to http."""
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         if not newurl.startswith(WEB):
             raise urllib.error.HTTPError(req.full_url, code, f"a redirect to {newurl}", headers, fp)
+        check_redirect(req.full_url, newurl)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 

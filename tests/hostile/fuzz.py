@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def main() -> int:
         return start(options.parser, 0, 1, [file.resolve() for file in options.files])
     seed = options.seed or int(time.time())
     print(f"seed {seed}: make fuzz RUNS={options.runs} SEED={seed} does the same again", flush=True)
-    from .parsers import seeds
+    from .seeds import seeds
 
     with tempfile.TemporaryDirectory() as folder:
         names = [options.parser] if options.parser else list(seeds(Path(folder)))
@@ -77,8 +78,12 @@ def start(name: str, runs: int, seed: int, files: list[Path]) -> int:
 def inside(name: str, runs: int, seed: int, files: list[Path]) -> int:
     import atheris
 
-    with atheris.instrument_imports(include=["viewstream.shards"]):
-        from .parsers import parsers, seeds
+    with atheris.instrument_imports(include=["viewstream.shards", "viewstream.trainers.checkpoints"]):
+        from .parsers import parsers
+        from .seeds import seeds
+
+        if name.startswith("checkpoint"):  # which imports torch
+            import_module("viewstream.trainers.checkpoints.layouts")
     room = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
     with tempfile.TemporaryDirectory(dir=room) as folder:
         parse = parsers(Path(folder) / "parsed")[name]

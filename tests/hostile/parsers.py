@@ -1,20 +1,16 @@
 """Every parser of files that others wrote, as a function of bytes: it returns, or raises what its callers turn into one
 line. Anything else is a fault."""
 
-import gzip
 import io
-import json
 import shutil
-import struct
-import tarfile
+import warnings
+import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-from PIL import Image
 
 from viewstream.pipeline.static.read import _pixels
 from viewstream.shards.building import records
@@ -23,11 +19,10 @@ from viewstream.shards.encoding.encode import Encoding, encode
 from viewstream.shards.encoding.headers import Damaged, fault_of, may_turn, plain_size
 from viewstream.shards.errors import UserError
 from viewstream.shards.files import PAGE
-from viewstream.shards.formats.beton import BetonWriter, Layout
+from viewstream.shards.formats.beton import Layout
 from viewstream.shards.info import DatasetInfo, read_info
 from viewstream.shards.lists import class_names, parse, read
 from viewstream.shards.manifest import Manifest, uid_of, write
-from viewstream.shards.seals import opened
 from viewstream.shards.sources.devkit import kaggle
 from viewstream.shards.sources.local import Local
 from viewstream.shards.sources.matfile import load
@@ -128,6 +123,15 @@ def parsers(folder: Path) -> dict[str, Parser]:
             note(suffix, data, ANY)
             note(suffix, data, Wanted(label="a.b"))
 
+    def checkpoint(data: bytes) -> None:
+        import torch
+
+        from viewstream.trainers.checkpoints.files import load_file
+        from viewstream.trainers.checkpoints.layouts import unpacked
+
+        with warnings.catch_warnings(action="ignore"), torch.device("cpu"):  # torch warns of what it refuses later
+            unpacked(load_file(written(folder / "x.pt", data)))
+
     found: dict[str, tuple[Parser, tuple[type[Exception], ...]]] = {
         "page": (page, (UserError,)),
         "columns": (columns, (UserError,)),
@@ -147,8 +151,21 @@ def parsers(folder: Path) -> dict[str, Parser]:
         "note": (notes, ()),
         "matlab": (lambda data: load(data) and None, (ValueError,)),
         "kaggle": (lambda data: kaggle(data, "table") and None, (UserError,)),
+        "checkpoint": (checkpoint, (UserError,)),
+        "checkpoint-pickle": (lambda data: checkpoint(pickled(data)), (UserError,)),
     }
     return {name: partial(_allowed, parser, errors) for name, (parser, errors) in found.items()}
+
+
+def pickled(data: bytes) -> bytes:
+    """A checkpoint, with right checksums, whose pickle is `data`."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("archive/data.pkl", data)
+        archive.writestr("archive/version", "3\n")
+        for name in ("data/0", "data/1"):
+            archive.writestr(f"archive/{name}", bytes(16))
+    return file.getvalue()
 
 
 def _allowed(parser: Parser, errors: tuple[type[Exception], ...], data: bytes) -> None:
@@ -157,58 +174,3 @@ def _allowed(parser: Parser, errors: tuple[type[Exception], ...], data: bytes) -
     except errors as error:
         if UserError in errors and "\n" in str(error):
             raise AssertionError(f"more than one line: {error}") from error
-
-
-def seeds(folder: Path) -> dict[str, list[bytes]]:
-    """Whole files of each kind, which mutations begin with."""
-    make_set(folder / "seed")
-    jpeg, png, tar, beton, images, record, packed = (io.BytesIO() for _ in range(7))
-    image = Image.fromarray(np.arange(8 * 9 * 3, dtype=np.uint8).reshape(8, 9, 3))
-    image.save(jpeg, "JPEG")
-    image.save(png, "PNG")
-    _pack(tar, {"a/0.jpg": jpeg.getvalue(), "a/0.cls": b"0", "a/0.json": b'{"label": 0}', "a/0.txt": b"x"})
-    writer = BetonWriter(beton, 2)  # pyright: ignore
-    for label in range(2):
-        writer.add(jpeg.getvalue(), bytes(32), 8, 9, label)
-    writer.end()
-    pq.write_table(pa.table({"image": [{"bytes": jpeg.getvalue(), "path": "a.jpg"}] * 2, "label": [0, 1]}), images)
-    text = {"digest": "", "tar": None, "beton": [0, 0], "kinds": {}, "suspect": [], "skipped": []}
-    pq.write_table(records.ROWS.empty_table().replace_schema_metadata({records.NOTE: json.dumps(text)}), record)
-    packed.write(gzip.compress(b"a/b.jpg 1\n", mtime=0))
-    lines = b'c/b.jpg 0\nc/d e.jpg, 1\n"x y" 2\n# none\n'
-    return {
-        "page": [json.dumps(opened(json.loads((folder / "seed" / PAGE).read_bytes()))).encode()],
-        "columns": [(folder / "seed" / FILE).read_bytes()],
-        "table": [(folder / "seed" / TABLE).read_bytes()],
-        "beton": [beton.getvalue()],
-        "tar": [tar.getvalue()],
-        "list": [lines],
-        "classes": [b"cat\ndog\n"],
-        "packed-list": [packed.getvalue()],
-        "record": [record.getvalue()],
-        "jpeg": [jpeg.getvalue()],
-        "image": [jpeg.getvalue(), png.getvalue()],
-        "static-image": [jpeg.getvalue()],
-        "tsv": [b"a\t0\tAAAA\nb\t1\tAAAA\n"],
-        "line-index": [b"0\n9\n"],
-        "images-table": [images.getvalue()],
-        "note": [b"3", b'{"label": 3, "a": {"b": 1}}'],
-        "matlab": [bytes(126) + b"IM" + _element(14, MATRIX)],
-        "kaggle": [b"ImageId,PredictionString\nx_1,n01440764 1 2 3 4 \n"],
-    }
-
-
-def _element(kind: int, data: bytes) -> bytes:
-    """An element of a MATLAB file."""
-    return struct.pack("<II", kind, len(data)) + data + bytes(-len(data) % 8)
-
-
-MATRIX = b"".join((_element(6, bytes([6, *bytes(7)])), _element(5, bytes(8)), _element(1, b"a"), _element(2, b"5")))
-
-
-def _pack(file: io.BytesIO, members: dict[str, bytes]) -> None:
-    with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))

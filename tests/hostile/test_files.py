@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from .parsers import Parser, parsers, seeds
+from .parsers import Parser, parsers
+from .seeds import seeds
 
 FILES = Path(__file__).parent / "files"
 NAMES = sorted(path.name for path in FILES.iterdir())

@@ -2,6 +2,7 @@
 
 import http.server
 import io
+import resource
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -133,3 +134,11 @@ def serve(packed: tuple[Path, dict[str, str]]) -> Iterator[Callable[..., str]]:
     for server in servers:
         server.shutdown()
         server.server_close()
+
+
+@pytest.fixture
+def within_memory():
+    """The peak memory of this process does not grow by much in the test."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    yield
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # KB

@@ -14,18 +14,20 @@ from torch import Tensor
 from ...shards.errors import UserError, needs
 from ...shards.files import atomic, digest_of, partial_path, place
 from ..marks import progress
+from .bounds import require_bounded, require_plain
 from .whole import require_digest, require_whole
 
 State = dict[str, Tensor]  # entries of a network by name
 
 # Plain classes that programs save beside their weights, some of them under several names: restoring them runs nothing.
-HARMLESS: list[Any] = [argparse.Namespace, dict, list, int, float, np.ndarray, np.dtype]
+HARMLESS: list[Any] = [argparse.Namespace, dict, int, float, np.ndarray, np.dtype]
 HARMLESS += [type(np.dtype(code)) for code in np.typecodes["All"]]
 for _home in ("numpy.core.multiarray", "numpy._core.multiarray"):
     HARMLESS += [(np.float64(0).__reduce__()[0], f"{_home}.scalar")]
     HARMLESS += [(np.zeros(0).__reduce__()[0], f"{_home}._reconstruct")]
 HARMLESS += [(PurePosixPath, f"{_home}.PosixPath") for _home in ("pathlib", "pathlib._local")]
 HARMLESS += [(lambda *_: {}, "collections.defaultdict")]  # torch fills dictionaries alone
+HARMLESS += [(lambda *_: [], "builtins.list")]  # what a defaultdict begins with; a list of a long array takes gigabytes
 
 
 def load_file(path: Path) -> Any:
@@ -39,6 +41,7 @@ def load_file(path: Path) -> Any:
         raise UserError(f"{path} cannot be read ({error.strerror}): name another") from error
     if obstacle := _no_checkpoint(start):
         raise UserError(f"{path} is not a readable checkpoint {obstacle}")
+    require_bounded(path)
     if start.startswith(b"PK"):  # a zip file, of any project; what torch.save wrote before there were zips has no sums
         require_whole(path)
     library = needs("safetensors") if path.suffix == ".safetensors" or start[8:10] == b'{"' else None
@@ -53,6 +56,7 @@ def load_file(path: Path) -> Any:
                 content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the errors of the two libraries have no common base
         raise UserError(f"{path} is not a readable checkpoint {_obstacle(start, error)}") from error
+    require_plain(path, content)
     require_digest(path, content, metadata)
     return content
 

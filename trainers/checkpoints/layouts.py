@@ -74,7 +74,10 @@ def unpacked(file: Any, kind: str = "auto", *, ema: bool = False) -> Weights:
     chosen = found.averaged if ema else found.main
     if not chosen:
         raise UserError("the file holds no averaged weights: leave out --ema")
-    state, others = opened({bare(name): value for name, value in found.states[chosen].items()})
+    named = {bare(name): value for name, value in found.states[chosen].items()}
+    if len(named) < len(found.states[chosen]):
+        raise UserError("several entries have one name without what wrappers add to it: name another")
+    state, others = opened(named)
     if choose("format", kind, ("auto", *KINDS)) == "auto":
         kind = _kind(state, list(found.states[chosen]))
     trained, slow_copy = PAIRS.get(kind, ("", ""))
@@ -94,8 +97,9 @@ def unpacked(file: Any, kind: str = "auto", *, ema: bool = False) -> Weights:
     others |= {trained + name: value for name, value in loose.items()}
     others |= {slow_copy + name: value for name, value in more.items()}
     about = file if chosen in file else {}
-    recipe, classes = (about.get(name, {}) if kind == "viewstream" else {} for name in ("recipe", "classes"))
-    arch, epoch = str(recipe.get("arch") or about.get("arch") or ""), int(about.get("epoch") or 0)
+    recipe, classes = (_table(about, name) if kind == "viewstream" else {} for name in ("recipe", "classes"))
+    arch, epoch = recipe.get("arch") or about.get("arch") or "", about.get("epoch")
+    arch, epoch = arch if isinstance(arch, str) else "", epoch if isinstance(epoch, int) else 0
     slow = kind in ("ensemble", "dino") or recipe.get("method") in ("byol", "sts", "m2t")
     return Weights(
         kind,
@@ -110,6 +114,13 @@ def unpacked(file: Any, kind: str = "auto", *, ema: bool = False) -> Weights:
         chosen if chosen == found.averaged else "",
         beside(found, chosen),
     )
+
+
+def _table(about: dict[Any, Any], name: str) -> dict[str, Any]:
+    """The part `name` of a file; UserError if it is no table."""
+    if not isinstance(part := about.get(name, {}), dict):
+        raise UserError(f"its {name} is no table: name another")
+    return part
 
 
 def _kind(state: State, names: list[str]) -> str:

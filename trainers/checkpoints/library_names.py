@@ -18,6 +18,7 @@ EXPANDED = {
 }
 # The first blocks have no expansion, which shifts the names after it.
 SEPARABLE = EXPANDED | {"_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+BLOCK = re.compile(r"_blocks\.(\d{1,3})\.([^.]+)\.(.+)")
 
 
 def library_names(state: State) -> State:
@@ -34,10 +35,9 @@ def _timm_efficientnet(state: State) -> State:
     renamed = {}
     for name, value in state.items():
         part, _, rest = name.partition(".")
-        if part == "_blocks":
-            number, layer, rest = rest.split(".", 2)
-            layers = EXPANDED if f"_blocks.{number}._expand_conv.weight" in state else SEPARABLE
-            renamed[f"{blocks[int(number)]}.{layers.get(layer, layer)}.{rest}"] = value
+        if (block := BLOCK.fullmatch(name)) and int(block[1]) < len(blocks):
+            layers = EXPANDED if f"_blocks.{block[1]}._expand_conv.weight" in state else SEPARABLE
+            renamed[f"{blocks[int(block[1])]}.{layers.get(block[2], block[2])}.{block[3]}"] = value
         else:
             renamed[f"{STEM.get(part, part)}.{rest}"] = value
     return renamed
@@ -48,7 +48,7 @@ def _block_names(state: State) -> list[str]:
     number of channels changes."""
     names, stage, block, channels = [], -1, 0, 0
     while (project := state.get(f"_blocks.{len(names)}._project_conv.weight")) is not None:
-        stage, block = (stage, block + 1) if len(project) == channels else (stage + 1, 0)
-        channels = len(project)
+        before, channels = channels, project.shape[0] if project.ndim else 0
+        stage, block = (stage, block + 1) if channels == before else (stage + 1, 0)
         names.append(f"blocks.{stage}.{block}")
     return names

@@ -59,6 +59,8 @@ def match_state_dict(net: nn.Module, state: State) -> Match:
             wrong.append(f"{name} unknown")
         elif value.shape != own[names[name]].shape:
             wrong.append(f"{name} {tuple(value.shape)} for {tuple(own[names[name]].shape)}")
+        elif own[names[name]].is_floating_point() and not value.is_floating_point():
+            wrong.append(f"{name} {value.dtype} for {own[names[name]].dtype}")
         else:
             take[names[name]] = value
     missing = (name for name in names.keys() - state.keys() if not name.endswith("num_batches_tracked"))

@@ -16,7 +16,7 @@ from ..marks import progress
 from ..methods.method import Method
 from ..ranks import gather, rank, shared, world_size
 from .files import from_before, link, save
-from .restore import load_all, read
+from .restore import load_all, load_optimizer, read
 from .rules import VERSIONS, kept, note_older_rules
 from .same import (
     note,
@@ -171,9 +171,10 @@ class CheckpointManager:
         note_older_rules(path, saved, self.state.method)
         note_other_decoder(path, saved.get("decode"), self.metadata.get("decode", "cpu"))
         load_all(self.state.method, saved["method"], path)
-        self.state.optimizer.load_state_dict(saved["optimizer"])
-        if saved["scaler"]:  # empty after a run without loss scaling, as one on a CPU
-            self.state.scaler.load_state_dict(saved["scaler"])
+        try:
+            load_optimizer(self.state.optimizer, self.state.scaler, saved)
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise UserError(f"{path} has another optimizer ({error}): start again with another --out") from error
         if path.resolve().parent == self.folder.resolve():  # else its best.pt is in another folder
             self.best = saved["best"]
         self._measured = saved.get("measured", saved["step"])  # older checkpoints do not say

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ...shards.errors import UserError
 from ..methods.kcl import KCL
 from ..methods.moco import MoCo
 from ..methods.parts import ema_
@@ -33,11 +34,14 @@ def restart(method: MoCo, path: Path, *, ema: bool = False) -> Loaded:
 
 def _fill_queues(method: MoCo, others: State) -> list[str]:
     """Take a queue of equal shape, with its pointer; returns the entries taken."""
-    rows = others["queue"].T if "queue" in others else others.get("queue.rows")  # [K, D]
-    if rows is None or rows.shape != method.queue.rows.shape:
+    rows = others["queue"].mT if "queue" in others and others["queue"].ndim == 2 else others.get("queue.rows")  # [K, D]
+    head = others.get("queue_ptr" if "queue" in others else "queue.head")
+    if rows is None or head is None or rows.shape != method.queue.rows.shape:
         return []
+    if head.numel() != 1 or head.is_floating_point() or not 0 <= int(head) < len(rows):
+        raise UserError("the pointer of the queue lies outside of it: name another")
     method.queue.rows.copy_(rows)
-    method.queue.head.copy_(others["queue_ptr" if "queue" in others else "queue.head"].reshape(()))
+    method.queue.head.copy_(head.reshape(()))
     taken = [name for name in others if name.startswith("queue")]
     return taken + _fill_labels(method, others) if isinstance(method, KCL) else taken
 
@@ -46,7 +50,7 @@ def _fill_labels(method: KCL, others: State) -> list[str]:
     """Take the labels of the keys just taken; without labels, none of these keys is a positive."""
     method.label_queue.head.copy_(method.queue.head)
     name = "label_queue" if "label_queue" in others else "label_queue.rows"
-    if name not in others:
+    if name not in others or others[name].shape != method.label_queue.rows.shape:
         return []
     method.label_queue.rows.copy_(others[name])
     return [name for name in others if name.startswith("label_queue")]

@@ -29,7 +29,8 @@ class Sections(NamedTuple):
 def sections(file: Any) -> Sections:
     """Separate the weights of a loaded file. UserError if it holds none."""
     parts = file if isinstance(file, dict) else {}
-    states = {str(name): state for name, part in parts.items() if isinstance(part, dict) and (state := _tensors(part))}
+    inner = {name: part for name, part in parts.items() if isinstance(name, str) and isinstance(part, dict)}
+    states = {name: state for name, part in inner.items() if (state := _tensors(part))}
     if {"student", "teacher"} <= states.keys():  # DINO keeps its pair apart
         states["student"] = {f"{role}.{k}": v for role in ("student", "teacher") for k, v in states[role].items()}
         del states["teacher"]
@@ -51,7 +52,9 @@ def sections(file: Any) -> Sections:
 def _tensors(part: dict[Any, Any]) -> State:
     """The tensors of a section by name, also of one that holds the weights beside other things."""
     if "feat_model" in part:  # decoupling keeps its classifier apart
-        return part["feat_model"] | {f"classifier.{k}": v for k, v in part.get("classifier", {}).items()}
+        pair = [part["feat_model"], part.get("classifier", {})]
+        features, classifier = (_entries(half) if isinstance(half, dict) else {} for half in pair)
+        return features | {f"classifier.{k}": v for k, v in classifier.items()}
     inner = next((part[name] for name in (*MAIN, "module") if isinstance(part.get(name), dict)), None)
     return _entries(part) or (_tensors(inner) if inner else {})
 

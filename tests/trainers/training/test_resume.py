@@ -2,11 +2,8 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
@@ -21,10 +18,8 @@ from viewstream.trainers.training import signals
 from viewstream.trainers.training.epochs import objection
 from viewstream.trainers.training.run import Run, pretrain
 
-from ..small_runs import SMALL_WORDS, WORDS, losses, rows
-
-ROOT = Path(__file__).parents[3]
-FULL = pytest.mark.full
+from ..small_runs import WORDS, losses, rows
+from .resuming import assert_same, reached
 
 
 def train_here(command):
@@ -32,39 +27,6 @@ def train_here(command):
     _, _, method, *options = command
     recipe, run = parse(recipe_named("", method), Run(), argv=[str(word) for word in options], description="")
     return pretrain(recipe, run)
-
-
-def start(command, ranks=1, **options):
-    """Start a command and return its process."""
-    program = [sys.executable]
-    if ranks > 1:
-        program += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([*program, *map(str, command)], cwd=ROOT, env=environment, **options)
-
-
-def reached(folder, step):
-    return (folder / "log.jsonl").exists() and max(losses(folder), default=0) >= step
-
-
-def kill_at(step, folder, command, ranks=1):
-    """Run a command until a step is logged in `folder` and a checkpoint is on disk, then kill all its processes."""
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    running = start(command, ranks, start_new_session=True, **quiet)
-    while running.poll() is None and not (reached(folder, step) and (folder / "last.pt").exists()):
-        time.sleep(0.02)
-    os.killpg(running.pid, signal.SIGKILL)
-    running.wait()
-
-
-def assert_same(first, second):
-    """Two runs of 12 steps have logged each step once, have the same losses and end with the same tensors."""
-    for folder in (first, second):
-        assert [row["step"] for row in rows(folder)] == [*range(1, 13)]
-    assert losses(first) == losses(second)
-    a, b = (torch.load(folder / "last.pt", weights_only=True) for folder in (first, second))
-    assert a["step"] == b["step"] == 12
-    assert all(torch.equal(a["method"][k], b["method"][k]) for k in a["method"])
 
 
 @pytest.mark.parametrize("name", WORDS)
@@ -205,50 +167,3 @@ def test_epochs_change_freely_in_the_warm_up():
     method = Mock(uses_total=False)
     assert not objection(recipe, method, 10, before=10, step=20)
     assert "other learning rates" in objection(recipe, method, 10, before=10, step=22)
-
-
-@FULL
-@pytest.mark.parametrize("name", WORDS)
-def test_a_method_killed_in_mid_epoch_and_resumed_repeats_its_losses(program, words, tmp_path, name):
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    done = program(*words(name, "--save-every", 2, "--out", whole))
-    assert done.returncode == 0, done.stderr
-    assert losses(whole).keys() == set(range(1, 13))
-    kill_at(3, killed, words(name, "--save-every", 2, "--out", killed))
-    assert 2 <= torch.load(killed / "last.pt", weights_only=True)["step"] < 12
-    done = program(*words(name, "--save-every", 2, "--out", killed, "--resume", "auto"))
-    assert done.returncode == 0, done.stderr
-    assert_same(killed, whole)
-
-
-@FULL
-@pytest.mark.parametrize("ranks", [1, 2])
-def test_a_run_killed_in_mid_epoch_and_resumed_on_as_many_ranks_repeats_its_losses(program, built, tmp_path, ranks):
-    command = ["trainers/train.py", "--loader", "webdataset", "--data", built.root, *SMALL_WORDS, "--save-every", 2]
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert program(*command, "--out", whole, ranks=ranks).returncode == 0
-    kill_at(3, killed, [*command, "--out", killed], ranks)
-    assert 2 <= torch.load(killed / "last.pt", weights_only=True)["step"] < 12
-    done = program(*command, "--out", killed, "--resume", "auto", ranks=ranks)
-    assert done.returncode == 0, done.stderr
-    assert_same(killed, whole)
-
-
-@pytest.mark.parametrize("ranks", [pytest.param(1, marks=FULL), pytest.param(2, marks=FULL)])
-def test_sigterm_saves_and_ends_the_run(words, tmp_path, program, ranks):
-    out = tmp_path / "run"
-    long = words("moco", "--epochs", 500, "--out", out)
-    running = start(long, ranks, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while running.poll() is None and not reached(out, 9):
-        time.sleep(0.02)
-    running.terminate()
-    output, _ = running.communicate(timeout=60)
-    if ranks == 1:  # torchrun itself ends with an error after SIGTERM
-        assert running.returncode == 0
-    assert "--resume auto continues" in output
-    step = torch.load(out / "last.pt", weights_only=True)["step"]
-    assert step == max(losses(out))
-    done = program(*words("moco", "--epochs", 500, "--out", out, "--resume", "nowhere.pt"))
-    assert done.returncode == 2
-    again = torch.load(out / "last.pt", weights_only=True)
-    assert again["step"] == step
