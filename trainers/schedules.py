@@ -1,4 +1,4 @@
-"""The curve of every schedule that is a cosine."""
+"""The curves of every schedule that rises or falls step by step."""
 
 import math
 
@@ -6,3 +6,13 @@ import math
 def half_cosine(step: float, total: float) -> float:
     """Falls from 1 at step 0 to 0 at `total`, on half a period of a cosine."""
     return (1 + math.cos(math.pi * step / total)) / 2
+
+
+def cosine_between(step: float, total: float, begin: float, end: float) -> float:
+    """Goes from `begin` at step 0 to `end` at `total`, on half a period of a cosine."""
+    return end + (begin - end) * half_cosine(step, total)
+
+
+def linspace(step: int, count: int, begin: float, end: float) -> float:
+    """Number `step` of `count` numbers from `begin` to `end`, both among them; `end` after the last one."""
+    return begin + (end - begin) * step / max(count - 1, 1) if step < count else end

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ..recipes.options import Recipe
-from ..schedules import half_cosine
+from ..schedules import cosine_between, half_cosine, linspace
 
 
 def optimizer_of(method: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -58,6 +58,9 @@ def schedule(recipe: Recipe, per_epoch: int) -> Callable[[int], float]:
     if recipe.schedule == "warmcos":
         warm, total = recipe.warmup_epochs * per_epoch, recipe.epochs * per_epoch
         return lambda step: warm_cosine(recipe.lr, step, total, warm, first_rate(recipe))
+    if recipe.schedule == "linspace":
+        warm, total = recipe.warmup_epochs * per_epoch, recipe.epochs * per_epoch
+        return lambda step: linspace_cosine(step, total, warm, first_rate(recipe), recipe.lr, recipe.lr_end)
     return lambda step: by_epoch(recipe, step // per_epoch)
 
 
@@ -91,3 +94,11 @@ def warm_cosine(lr: float, step: int, total: int, warm: int, first: float) -> fl
     if step < warm:
         return first + (lr - first) * step / warm
     return lr * half_cosine(step - warm, total - warm)
+
+
+def linspace_cosine(step: int, total: int, warm: int, first: float, lr: float, end: float) -> float:
+    """`warm` steps from `first` to `lr`, the last one at `lr`, then a cosine towards `end`, which the step after the
+    last of `total` would reach (spec: beyond 2.4, 3.3)."""
+    if step < warm:
+        return linspace(step, warm, first, lr)
+    return cosine_between(step - warm, total - warm, lr, end)

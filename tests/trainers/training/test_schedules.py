@@ -13,6 +13,7 @@ from viewstream.trainers.recipes.balfeat import kcl_lt, linear, sl_clsset1, sl_s
 from viewstream.trainers.recipes.ensemble import sts_200, sts_linear, sts_linear_byol
 from viewstream.trainers.recipes.m2t import m2t_4096_100
 from viewstream.trainers.recipes.moco import moco_v1, moco_v2
+from viewstream.trainers.recipes.options import MoCo
 from viewstream.trainers.recipes.seed import seed_linear, seed_resnet18
 from viewstream.trainers.recipes.small import ssl_small_200, ssl_small_resnet18, transfer, transfer_finetune
 from viewstream.trainers.training.optim import cosine, first_rate, schedule, warm_cosine
@@ -119,3 +120,22 @@ def test_the_warm_up_of_seed_starts_at_the_rate_that_was_named_before_the_progra
     lr = schedule(recipe, STEPS)
     rates = [program + (program * batch / 256 - program) * epoch / 5 for epoch in range(5)]
     np.testing.assert_allclose([lr(epoch * STEPS) for epoch in range(5)], rates, rtol=1e-12)
+
+
+LINSPACE = ["lr_small", "start_small", "warm1x1", "lr_vits_100ep_512", "lr_vits_300ep_1024"]
+
+
+@pytest.mark.parametrize("name", LINSPACE)
+def test_rates_of_linspace_equal_the_recorded_ones(name, golden):
+    """Recorded: the rate `value` [n] at the steps `iter` [n]."""
+    g = {k.removeprefix(f"{name}/"): v for k, v in golden("dino_schedules").items() if k.startswith(f"{name}/")}
+    recipe = MoCo(
+        schedule="linspace",
+        lr=float(g["base_value"]),
+        lr_end=float(g["final_value"]),
+        epochs=int(g["epochs"]),
+        warmup_epochs=int(g["warmup_epochs"]),
+        warmup_lr=float(g.get("start_warmup_value", 0)),
+    )
+    lr = schedule(recipe, int(g["niter_per_ep"]))
+    assert [lr(step) for step in g["iter"].tolist()] == pytest.approx(g["value"].tolist(), rel=1e-12, abs=0)
