@@ -6,12 +6,21 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..methods.method import Method
 from ..recipes.options import Recipe
 from ..schedules import cosine_between, half_cosine, linspace
 
 
 def optimizer_of(method: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The optimizer of everything that takes gradients, BatchNorm and biases included, as in all the releases."""
+    """The optimizer of everything that takes gradients, BatchNorm and biases included, as in all the releases; each of
+    its steps calls the method's `before_update` first."""
+    optimizer = _named(method, recipe)
+    if isinstance(method, Method):
+        optimizer.register_step_pre_hook(lambda optimizer, *_: method.before_update(optimizer))
+    return optimizer
+
+
+def _named(method: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     if recipe.optimizer == "sgd":
         return sgd(method, recipe.lr, recipe.momentum, recipe.weight_decay)
     if recipe.optimizer == "lars":
