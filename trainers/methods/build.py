@@ -1,10 +1,10 @@
 """The methods by name, and what every caller uses: build a recipe's method, check that a recipe fits."""
 
-from ...augment.spec import Views
+from ...augment.spec import Views, size_of
 from ...shards.errors import UserError, choose
 from ...shards.manifest import Manifest
 from ..nets.dropout import keyed
-from ..nets.encoder import seeded
+from ..nets.encoder import check_sizes, seeded
 from ..recipes.options import Recipe
 from .byol import BYOL
 from .kcl import KCL
@@ -37,6 +37,7 @@ def build(recipe: Recipe, classes: int = 0) -> Method:
 def check(recipe: Recipe, views: Views, data: Manifest) -> None:
     """UserError, before anything is built, for a recipe that does not fit its views, its data or the ranks."""
     _class_of(recipe).check(recipe, views, data)
+    check_sizes(recipe.arch, [size_of(view) for view in views])
     if recipe.batch_size % recipe.accumulate:
         raise UserError(f"--accumulate {recipe.accumulate} does not divide a batch of {recipe.batch_size}")
 

@@ -1,5 +1,8 @@
 """Encoders: backbones by name, and the projection heads that methods train with."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torchvision import models
@@ -41,7 +44,8 @@ def backbone(arch: str, stem: str = "imagenet") -> tuple[nn.Module, int]:
 
     `mobilenetv3_*`, `efficientnet_b0` to `b3`, `swav_*` and `simclr_*` are the networks of the source releases. Another
     name builds torchvision's network if torchvision has it (`resnet50`), otherwise timm's (`resnet10t`,
-    `tf_efficientnet_b0`). UserError for an unknown `arch` or `stem`, and for a network that does not fit.
+    `tf_efficientnet_b0`); its ViTs take images of several sizes (`vit.py`). UserError for an unknown `arch` or `stem`,
+    and for a network that does not fit.
     """
     net, width = _network(arch)
     if choose("stem", stem, ("imagenet", "cifar")) == "cifar":
@@ -64,9 +68,27 @@ def _network(arch: str) -> tuple[nn.Module, int]:
         return _torchvision(arch)
     import timm  # takes half a second, which the networks above can do without
 
+    from .vit import any_size
+
     names = [*known, *MOBILENETS, *TEACHERS, "resnext152_32x8d", *timm.list_models()]
-    net = timm.create_model(choose("arch", arch, names), num_classes=0)
+    net = any_size(timm.create_model(choose("arch", arch, names), num_classes=0))
     return net, int(getattr(net, "head_hidden_size", None) or net.num_features)  # pyright: ignore
+
+
+def check_sizes(arch: str, sizes: Sequence[int]) -> None:
+    """UserError for a ViT that does not take square images of all these `sizes`, in px; any other network passes."""
+    with torch.device("meta"):
+        net: Any = _network(arch)[0]
+    cut = getattr(net, "patch_embed", net)  # timm's layer of patches; torchvision's ViTs have its numbers themselves
+    if getattr(cut, "strict_img_size", hasattr(cut, "image_size")):
+        own = getattr(cut, "image_size", 0) or cut.img_size[0]
+        wrong, takes = [size for size in sizes if size != own], f"takes images of {own} px alone, not of"
+    else:
+        own, *_ = getattr(cut, "patch_size", (1,))
+        wrong, takes = [size for size in sizes if size % own], f"has patches of {own} px, which do not divide"
+    if wrong:
+        found = " and ".join(f"{size} px" for size in dict.fromkeys(wrong))
+        raise UserError(f"{arch} {takes} {found}: choose another --size, or --arch")
 
 
 def _torchvision(arch: str) -> tuple[nn.Module, int]:
