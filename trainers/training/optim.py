@@ -64,9 +64,11 @@ def _trained(method: nn.Module) -> list[nn.Parameter]:
 
 def schedule(recipe: Recipe, per_epoch: int) -> Callable[[int], float]:
     """The learning rate as a function of the optimizer steps already taken; an epoch has `per_epoch` steps."""
-    if recipe.schedule == "warmcos":
+    if recipe.schedule.startswith("warmcos"):
         warm, total = recipe.warmup_epochs * per_epoch, recipe.epochs * per_epoch
-        return lambda step: warm_cosine(recipe.lr, step, total, warm, first_rate(recipe))
+        rest: tuple[Any, ...] = (total, warm, first_rate(recipe), recipe.lr_end)
+        ahead, closed = recipe.schedule == "warmcos-ahead", recipe.schedule == "warmcos-closed"
+        return lambda step: warm_cosine(recipe.lr, step + ahead, *rest, closed=closed)
     return lambda step: by_epoch(recipe, step // per_epoch)
 
 
@@ -95,8 +97,13 @@ def step(lr: float, epoch: int, milestones: tuple[int, ...], factor: float = 0.1
     return lr * factor ** sum(epoch >= m for m in milestones)
 
 
-def warm_cosine(lr: float, step: int, total: int, warm: int, first: float) -> float:
-    """Linear from `first` to `lr` in `warm` steps, then a cosine to 0 until `total` (spec: Spatial Ensemble B.7)."""
+def warm_cosine(
+    lr: float, step: int, total: int, warm: int, first: float, end: float = 0.0, *, closed: bool = False
+) -> float:
+    """Linear from `first` to `lr` in `warm` steps, then a cosine to `end` until `total` (spec: Spatial Ensemble B.7).
+
+    `closed`: the warm-up's last step has `lr` already, as of numpy's linspace (SwAV, DINO).
+    """
     if step < warm:
-        return first + (lr - first) * step / warm
-    return lr * half_cosine(step - warm, total - warm)
+        return first + (lr - first) * step / max(warm - closed, 1)
+    return end + (lr - end) * half_cosine(step - warm, max(total - warm, 1))

@@ -13,6 +13,7 @@ from viewstream.trainers.recipes.balfeat import kcl_lt, linear, sl_clsset1, sl_s
 from viewstream.trainers.recipes.ensemble import sts_200, sts_linear, sts_linear_byol
 from viewstream.trainers.recipes.m2t import m2t_4096_100
 from viewstream.trainers.recipes.moco import moco_v1, moco_v2
+from viewstream.trainers.recipes.options import Recipe
 from viewstream.trainers.recipes.seed import seed_linear, seed_resnet18
 from viewstream.trainers.recipes.small import ssl_small_200, ssl_small_resnet18, transfer, transfer_finetune
 from viewstream.trainers.training.optim import cosine, first_rate, schedule, warm_cosine
@@ -90,6 +91,40 @@ def test_the_rates_of_spatial_ensembles_linear_probes_equal_the_recorded_ones(na
         assert lr(0) == float(g[f"{kind}_base_lr"])
         ours = [lr(int(i)) for i in g[f"{kind}_iter"]]
         np.testing.assert_allclose(ours, g[f"{kind}_lr"].numpy(), rtol=0, atol=1e-12)
+
+
+SWAV = Recipe(schedule="warmcos-closed", warmup_epochs=10, warmup_lr=0.3, lr=4.8, lr_end=0.0048)
+BY_STEP = {
+    "100ep_4096": replace(SWAV, epochs=100),
+    "800ep_4096": replace(SWAV, epochs=800),
+    "200ep_256": replace(SWAV, epochs=200, warmup_epochs=0, lr=0.6, lr_end=0.0006),
+}
+
+
+@pytest.mark.parametrize("name", BY_STEP)
+def test_the_rates_of_swav_equal_the_recorded_ones(name, golden):
+    g, lr = golden("swav_schedule"), schedule(BY_STEP[name], int(golden("swav_schedule")[f"{name}/iters_per_epoch"]))
+    ours = [lr(int(step)) for step in g[f"{name}/iter"]]
+    np.testing.assert_allclose(ours, g[f"{name}/lr"].numpy(), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["w1", "w2"])
+def test_the_rates_of_sdclr_equal_the_recorded_ones(name, golden):
+    """Its scheduler steps before the batch: the first rate is above 0, the last one the lowest."""
+    g = golden(f"simclr_steps_{name}")
+    options = {key: int(g[key]) for key in ("epochs", "warmup_epochs")}
+    recipe = Recipe(schedule="warmcos-ahead", lr=float(g["base_lr"]), lr_end=float(g["min_lr"]), **options)
+    lr = schedule(recipe, int(g["iters_per_epoch"]))
+    np.testing.assert_allclose([lr(step) for step in range(6)], g["lrs"].numpy(), rtol=0, atol=1e-15)
+    assert lr(5) == pytest.approx(1e-6)
+
+
+@pytest.mark.parametrize("kind", ["warmcos", "warmcos-closed", "warmcos-ahead"])
+def test_a_warm_up_of_all_epochs_ends_at_the_highest_rate(kind):
+    lr = schedule(Recipe(schedule=kind, epochs=2, warmup_epochs=2, lr=1.0), 3)
+    rates = [lr(step) for step in range(6)]
+    assert rates == sorted(rates)
+    assert rates[-1] == pytest.approx(5 / 6 if kind == "warmcos" else 1.0)
 
 
 @given(st.floats(1e-3, 10), st.integers(1, 50), st.integers(0, 20), st.floats(0, 1e-3))
