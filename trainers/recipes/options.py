@@ -23,12 +23,13 @@ class Recipe:
     optimizer: Annotated[Literal["sgd", "adamw", "lars"], "optimizer"] = "sgd"
     lr: Annotated[float, "highest learning rate, for this batch size: it is not scaled", 0] = 0.03
     schedule: Annotated[
-        Literal["cos", "step", "warmcos", "linspace"],
-        "learning rate: cos and step change by the epoch, warmcos by the step; linspace: warmcos to --lr-end",
+        Literal["cos", "step", "warmcos", "warmcos-closed", "warmcos-ahead"],
+        "learning rate: cos and step change by the epoch, warmcos by the step; closed: the warm-up's last step has "
+        "--lr; ahead: a step has the rate of the next one",
     ] = "cos"
     milestones: Annotated[tuple[int, ...], "epochs at which `step` changes the rate"] = (120, 160)
     step_factor: Annotated[float, "factor of the rate at each milestone", 0] = 0.1
-    lr_end: Annotated[float, "learning rate at the end of `cos` and `linspace`", 0] = 0.0
+    lr_end: Annotated[float, "learning rate at the end of `cos` and `warmcos`", 0] = 0.0
     warmup_epochs: Annotated[int, "epochs in which the rate goes from --warmup-lr to --lr", 0] = 0
     warmup_lr: Annotated[
         float | Literal["per-256"], "learning rate of the first step; per-256: --lr x 256 / --batch-size, as in SEED", 0

@@ -8,7 +8,7 @@ from torch import nn
 
 from ..methods.method import Method
 from ..recipes.options import Recipe
-from ..schedules import cosine_between, half_cosine, linspace
+from ..schedules import half_cosine
 
 
 def optimizer_of(method: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -64,12 +64,11 @@ def _trained(method: nn.Module) -> list[nn.Parameter]:
 
 def schedule(recipe: Recipe, per_epoch: int) -> Callable[[int], float]:
     """The learning rate as a function of the optimizer steps already taken; an epoch has `per_epoch` steps."""
-    if recipe.schedule == "warmcos":
+    if recipe.schedule.startswith("warmcos"):
         warm, total = recipe.warmup_epochs * per_epoch, recipe.epochs * per_epoch
-        return lambda step: warm_cosine(recipe.lr, step, total, warm, first_rate(recipe))
-    if recipe.schedule == "linspace":
-        warm, total = recipe.warmup_epochs * per_epoch, recipe.epochs * per_epoch
-        return lambda step: linspace_cosine(step, total, warm, first_rate(recipe), recipe.lr, recipe.lr_end)
+        rest: tuple[Any, ...] = (total, warm, first_rate(recipe), recipe.lr_end)
+        ahead, closed = recipe.schedule == "warmcos-ahead", recipe.schedule == "warmcos-closed"
+        return lambda step: warm_cosine(recipe.lr, step + ahead, *rest, closed=closed)
     return lambda step: by_epoch(recipe, step // per_epoch)
 
 
@@ -98,16 +97,13 @@ def step(lr: float, epoch: int, milestones: tuple[int, ...], factor: float = 0.1
     return lr * factor ** sum(epoch >= m for m in milestones)
 
 
-def warm_cosine(lr: float, step: int, total: int, warm: int, first: float) -> float:
-    """Linear from `first` to `lr` in `warm` steps, then a cosine to 0 until `total` (spec: Spatial Ensemble B.7)."""
-    if step < warm:
-        return first + (lr - first) * step / warm
-    return lr * half_cosine(step - warm, total - warm)
+def warm_cosine(
+    lr: float, step: int, total: int, warm: int, first: float, end: float = 0.0, *, closed: bool = False
+) -> float:
+    """Linear from `first` to `lr` in `warm` steps, then a cosine to `end` until `total` (spec: Spatial Ensemble B.7).
 
-
-def linspace_cosine(step: int, total: int, warm: int, first: float, lr: float, end: float) -> float:
-    """`warm` steps from `first` to `lr`, the last one at `lr`, then a cosine towards `end`, which the step after the
-    last of `total` would reach (spec: beyond 2.4, 3.3)."""
+    `closed`: the warm-up's last step has `lr` already, as of numpy's linspace (SwAV, DINO).
+    """
     if step < warm:
-        return linspace(step, warm, first, lr)
-    return cosine_between(step - warm, total - warm, lr, end)
+        return first + (lr - first) * step / max(warm - closed, 1)
+    return end + (lr - end) * half_cosine(step - warm, max(total - warm, 1))
