@@ -24,7 +24,7 @@ from .spec import (
     Views,
 )
 
-PATCHES = 6  # small views of SEED, SwAV and DINO
+PATCHES = 6  # small views of SEED and SwAV
 SMALL = 96 / 224  # side of a small view, as a fraction of the large view's side
 JITTER = ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8)
 MOCO = (JITTER, Grayscale(), GaussianBlur(), HorizontalFlip(), Normalize())  # after the crop of MoCo v2 and SEED
@@ -102,13 +102,31 @@ def swav(size: int = 224) -> Views:
 
 
 def dino(size: int = 224) -> Views:
-    """DINO: two large views, the second solarized, and six small ones (arXiv:2104.14294); bicubic."""
-    color = (HorizontalFlip(), ColorJitter(0.4, 0.4, 0.2, 0.1, p=0.8), Grayscale())
-    large = RandomResizedCrop(size, (0.4, 1.0), filter="bicubic")
-    small = RandomResizedCrop(round(size * SMALL), (0.05, 0.4), filter="bicubic")
-    first = (large, *color, GaussianBlur(p=1.0), Normalize())
-    second = (large, *color, GaussianBlur(p=0.1), Solarize(), Normalize())
-    return check((first, second, *[(small, *color, GaussianBlur(), Normalize())] * PATCHES))
+    """DINO: two large views, the second solarized, and eight small ones (arXiv:2104.14294); bicubic."""
+    return check((*_dino(size, 0.4), *[_dino_small(size, 0.4)] * 8))
+
+
+def dino_resnet(size: int = 224) -> Views:
+    """`dino` for ResNets: large views of 14 % of the image or more, small ones of 14 % or less."""
+    return check((*_dino(size, 0.14), *[_dino_small(size, 0.14)] * 8))
+
+
+def dino_large(size: int = 224) -> Views:
+    """The two large views of `dino`, of 14 % of the image or more, as its program advises without small ones."""
+    return check(_dino(size, 0.14))
+
+
+DINO = (HorizontalFlip(), ColorJitter(0.4, 0.4, 0.2, 0.1, p=0.8), Grayscale())  # after the crop of each view
+
+
+def _dino(size: int, least: float) -> Views:
+    begin = (RandomResizedCrop(size, (least, 1.0), filter="bicubic"), *DINO)
+    return (*begin, GaussianBlur(p=1.0), Normalize()), (*begin, GaussianBlur(p=0.1), Solarize(), Normalize())
+
+
+def _dino_small(size: int, most: float) -> View:
+    crop = RandomResizedCrop(round(size * SMALL), (0.05, most), filter="bicubic")
+    return (crop, *DINO, GaussianBlur(), Normalize())
 
 
 def supervised(size: int = 224) -> Views:
@@ -175,7 +193,7 @@ VIEWS: dict[str, Callable[[int], Views]] = {
     f.__name__: f
     for f in (
         *(moco_v1, moco_v2, ssl_small, ssl_small_cj1, ssl_small_mask, byol),
-        *(seed, seed_moco_v1, seed_moco_v2, seed_patches, swav, dino),
+        *(seed, seed_moco_v1, seed_moco_v2, seed_patches, swav, dino, dino_resnet, dino_large),
         *(supervised, slaug, ltaug, inat, inat_slaug, evaluation, inat_evaluation),
         *(transfer, transfer_finetune, transfer_evaluation, transfer_cifar),
     )

@@ -17,6 +17,7 @@ if "torch" not in sys.modules:  # whose threads would spin while they wait, on c
 if TYPE_CHECKING:
     from .checkpoints.loading import load_backbone
     from .methods.byol import BYOL
+    from .methods.dino import DINO
     from .methods.kcl import KCL
     from .methods.m2t import M2T
     from .methods.method import Method, Now, Stats
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BYOL",
+    "DINO",
     "KCL",
     "M2T",
     "RECIPES",
@@ -52,6 +54,7 @@ __getattr__ = hand_on(
     __name__,
     {
         "BYOL": ".methods.byol",
+        "DINO": ".methods.dino",
         "Encoder": ".nets.encoder",
         "KCL": ".methods.kcl",
         "M2T": ".methods.m2t",

@@ -1,4 +1,4 @@
-"""The curves of every schedule that rises or falls step by step."""
+"""The curves of every schedule."""
 
 import math
 
@@ -13,6 +13,6 @@ def cosine_between(step: float, total: float, begin: float, end: float) -> float
     return end + (begin - end) * half_cosine(step, total)
 
 
-def linspace(step: int, count: int, begin: float, end: float) -> float:
-    """Number `step` of `count` numbers from `begin` to `end`, both among them; `end` after the last one."""
-    return begin + (end - begin) * step / max(count - 1, 1) if step < count else end
+def linspace(number: int, count: int, begin: float, end: float) -> float:
+    """The number at index `number` of `count` numbers from `begin` to `end`, both among them; `end` after the last."""
+    return begin + (end - begin) * number / max(count - 1, 1) if number < count else end

@@ -30,6 +30,7 @@ WORDS = {
     "byol": words(dim=16, hidden=32),
     "sts": words(dim=16, hidden=32),
     "m2t": words(dim=16, hidden=32, bn_groups=2),
+    "dino": words(dim=32, hidden=32, bottleneck=16),
     "seed": words(**QUEUE, teacher_arch="test_resnet"),
     "supervised": words(bn_groups=2),
 }

@@ -7,6 +7,7 @@ from ..nets.dropout import keyed
 from ..nets.encoder import check_sizes, seeded
 from ..recipes.options import Recipe
 from .byol import BYOL
+from .dino import DINO
 from .kcl import KCL
 from .m2t import M2T
 from .method import Method
@@ -21,6 +22,7 @@ METHODS: dict[str, type[Method]] = {
     "byol": BYOL,
     "sts": STS,
     "m2t": M2T,
+    "dino": DINO,
     "seed": SEED,
     "supervised": Supervised,
 }

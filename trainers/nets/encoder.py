@@ -84,7 +84,7 @@ def check_sizes(arch: str, sizes: Sequence[int]) -> None:
         own = getattr(cut, "image_size", 0) or cut.img_size[0]
         wrong, takes = [size for size in sizes if size != own], f"takes images of {own} px alone, not of"
     else:
-        own, *_ = getattr(cut, "patch_size", (1,))
+        own = cut.patch_size[0] if hasattr(cut, "strict_img_size") else 1
         wrong, takes = [size for size in sizes if size % own], f"has patches of {own} px, which do not divide"
     if wrong:
         found = " and ".join(f"{size} px" for size in dict.fromkeys(wrong))

@@ -1,4 +1,4 @@
-"""timm's ViTs for images of any size that their patches divide; and drop path in their blocks.
+"""timm's ViTs for images of any size that their patches divide.
 
 A ViT learns one position per patch of images of its own size. For another size they are interpolated, bicubic with
 a = -0.75 and clamped at the edges, by the scale of DINO's release (facebookresearch/dino vision_transformer.py): of n
@@ -8,7 +8,6 @@ interpolation. This module imports timm, which takes half a second.
 
 import torch
 import torch.nn.functional as F
-from timm.layers import DropPath  # pyright: ignore[reportPrivateImportUsage]
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
@@ -61,13 +60,3 @@ def weights(old: int, new: int, like: Tensor) -> Tensor:
     device of `like`."""
     each = torch.eye(old, dtype=like.dtype, device=like.device)[None, :, :, None]  # a channel per old position
     return F.interpolate(each, scale_factor=((new + 0.1) / old, 1.0), mode="bicubic")[0, :, :, 0].T
-
-
-def drop_paths(net: nn.Module, p: float) -> None:
-    """Let the branches of a ViT's blocks drop whole images in training, with chances from 0 in the first block to `p`
-    in the last; another network stays as it is."""
-    if not isinstance(net, VisionTransformer) or not p:
-        return
-    for block, chance in zip(net.blocks, torch.linspace(0, p, len(net.blocks)).tolist(), strict=True):
-        if chance:
-            block.drop_path1, block.drop_path2 = (DropPath(chance).train(net.training) for _ in range(2))

@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Literal
 class Recipe:
     """Options of every method"""
 
+    spares_vectors: ClassVar[bool] = False  # whether biases and other parameters of one dimension do not decay
     method_class: ClassVar[type | None] = None  # a subclass of Method; None: the one called `method`
     method: str = field(init=False, default="")  # set by the class; the names are those of trainers/methods/build.py
     views: Annotated[str, "augmentation recipe (`python tools/look.py --list`)"] = "moco_v2"
@@ -101,6 +102,31 @@ class M2T(BYOL, Grouped):
     """Momentum^2 Teacher: BYOL whose teacher's BatchNorm has moving statistics"""
 
     method: str = field(init=False, default="m2t")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DINO(Recipe):
+    """DINO: give every crop the scores that a slow copy gives the image's other large crop"""
+
+    spares_vectors: ClassVar[bool] = True
+    method: str = field(init=False, default="dino")
+    optimizer: Annotated[Literal["sgd", "adamw"], "optimizer; biases and norms do not decay"] = "adamw"
+    weight_decay: Annotated[float, "weight decay at the start; it goes to --weight-decay-end on a cosine", 0] = 0.04
+    weight_decay_end: Annotated[float, "weight decay at the end", 0] = 0.4
+    dim: Annotated[int, "number of scores", 1] = 65536
+    hidden: Annotated[int, "width of the hidden layers of the head", 1] = 2048
+    bottleneck: Annotated[int, "width of the head before its last layer", 1] = 256
+    head_bn: Annotated[bool, "BatchNorm in the head"] = False
+    fixed_norm: Annotated[bool, "keep the weight vectors of the last layer at length one"] = True
+    freeze_last: Annotated[int, "epochs in which the last layer learns nothing", 0] = 1
+    drop_path: Annotated[float, "chance that a branch of the student's last block is dropped, if it is a ViT", 0] = 0.1
+    clip: Annotated[float, "norm to which the gradient of each parameter is shortened; 0: none", 0] = 3.0
+    key_momentum: Annotated[float, "momentum of the teacher at the start; it rises to 1 on a cosine", 0] = 0.996
+    center_momentum: Annotated[float, "momentum of the center of the teacher's scores", 0] = 0.9
+    temperature: Annotated[float, "temperature of the student", 1e-4] = 0.1
+    teacher_temperature: Annotated[float, "temperature of the teacher", 1e-6] = 0.04
+    teacher_warmup_temperature: Annotated[float, "temperature of the teacher at the start of its warm-up", 1e-6] = 0.04
+    teacher_warmup_epochs: Annotated[int, "epochs in which it goes from there to --teacher-temperature", 0] = 0
 
 
 @dataclass(frozen=True, kw_only=True)

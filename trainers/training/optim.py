@@ -15,9 +15,21 @@ def optimizer_of(method: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """The optimizer of everything that takes gradients, BatchNorm and biases included, as in all the releases; each of
     its steps calls the method's `before_update` first."""
     optimizer = _named(method, recipe)
+    if recipe.spares_vectors:
+        spare_vectors(optimizer)
     if isinstance(method, Method):
         optimizer.register_step_pre_hook(lambda optimizer, *_: method.before_update(optimizer))
     return optimizer
+
+
+def spare_vectors(optimizer: torch.optim.Optimizer) -> None:
+    """Move the biases and other parameters of one dimension out of the only group, into one without weight decay."""
+    (group,) = optimizer.param_groups
+    group["params"], vectors = (
+        [p for p in group["params"] if p.dim() > 1],
+        [p for p in group["params"] if p.dim() < 2],
+    )
+    optimizer.add_param_group({"params": vectors, "weight_decay": 0.0})
 
 
 def _named(method: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

@@ -8,7 +8,7 @@ import torch
 
 from viewstream.shards.errors import UserError
 from viewstream.trainers.nets import vit
-from viewstream.trainers.nets.dropout import KeyedDropout, begin_step, keyed
+from viewstream.trainers.nets.dropout import KeyedDropout, begin_step, drop_paths, keyed
 from viewstream.trainers.nets.encoder import backbone, check_sizes
 
 ARCHS = ["test_vit", "test_vit2", "vit_tiny_patch16_224"]  # test_vit2: register token, mean over patches
@@ -66,7 +66,7 @@ def test_channels_last_images_change_nothing():
 
 def test_drop_path_rises_through_the_blocks_and_is_keyed():
     net = network("test_vit")
-    vit.drop_paths(net, 0.5)
+    drop_paths(net, 0.5)
     keyed(net)
     drops = [m for m in net.modules() if isinstance(m, KeyedDropout)]
     assert [m.p for m in drops] == pytest.approx([p for n in range(1, 6) for p in (0.1 * n,) * 2])
