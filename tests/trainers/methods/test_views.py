@@ -15,10 +15,25 @@ from viewstream.trainers.recipes import recipe_named
 
 from ..small_runs import COMMON_WORDS, WORDS
 
-TWO = {"moco_v1", "moco_v2", "ssl_small", "ssl_small_cj1", "ssl_small_mask", "byol", "slaug", "ltaug", "inat_slaug"}
-MANY = {"swav", "dino"}  # for methods of one's own
+TWO = {
+    "moco_v1",
+    "moco_v2",
+    "ssl_small",
+    "ssl_small_cj1",
+    "ssl_small_mask",
+    "byol",
+    "slaug",
+    "ltaug",
+    "inat_slaug",
+    "dino_large",
+}
+MANY = {"swav", "dino", "dino_resnet"}
 ONE = VIEWS.keys() - TWO - MANY - {"seed_patches"}
-FIT = dict.fromkeys(("moco", "kcl", "byol", "sts", "m2t"), TWO) | {"seed": ONE | {"seed_patches"}, "supervised": ONE}
+FIT = dict.fromkeys(("moco", "kcl", "byol", "sts", "m2t"), TWO) | {
+    "dino": TWO | MANY,
+    "seed": ONE | {"seed_patches"},
+    "supervised": ONE,
+}
 
 
 def recipe_of(method, views):
