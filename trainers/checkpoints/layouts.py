@@ -16,10 +16,11 @@ PAIRS = {
     "moco": ("encoder_q.", "encoder_k."),
     "mocov3": ("base_encoder.", "momentum_encoder."),
     "solo": ("backbone.", "momentum_backbone."),
-    "dino": ("student.backbone.", "teacher.backbone."),
+    "dino": ("student.", "teacher."),
     "seed": ("student.", ""),  # the teacher in it is a copy of another file
     "ensemble": ("student_encoder.", "teacher_encoder."),  # STS and Momentum^2 Teacher
 }
+MARKS = {"solo": "momentum_backbone.", "dino": "student.backbone."}  # by which one is known, if the prefix is of others
 KINDS = (*PAIRS, "swav", "simclr", "supervised", "plain")
 ASIDE = re.compile(r"prototypes\.|queue|n_averaged|((\w+_)?(projector|predictor)|(dino|ibot)_head)\.")  # no backbone
 
@@ -80,9 +81,9 @@ def unpacked(file: Any, kind: str = "auto", *, ema: bool = False) -> Weights:
     trained, slow_copy = PAIRS.get(kind, ("", ""))
     online, target = {}, {}
     for name, value in state.items():
-        if name.startswith(trained) and not ASIDE.match(name):
+        if name.startswith(trained) and not ASIDE.match(name.removeprefix(trained)):
             online[name.removeprefix(trained)] = value
-        elif slow_copy and name.startswith(slow_copy):
+        elif slow_copy and name.startswith(slow_copy) and not ASIDE.match(name.removeprefix(slow_copy)):
             target[name.removeprefix(slow_copy)] = value
         else:
             others[name] = value
@@ -96,7 +97,7 @@ def unpacked(file: Any, kind: str = "auto", *, ema: bool = False) -> Weights:
     about = file if chosen in file else {}
     recipe, classes = (about.get(name, {}) if kind == "viewstream" else {} for name in ("recipe", "classes"))
     arch, epoch = str(recipe.get("arch") or about.get("arch") or ""), int(about.get("epoch") or 0)
-    slow = kind in ("ensemble", "dino") or recipe.get("method") in ("byol", "sts", "m2t")
+    slow = kind in ("ensemble", "dino") or recipe.get("method") in ("byol", "sts", "m2t", "dino")
     return Weights(
         kind,
         arch,
@@ -115,7 +116,7 @@ def unpacked(file: Any, kind: str = "auto", *, ema: bool = False) -> Weights:
 def _kind(state: State, names: list[str]) -> str:
     """The writer of a checkpoint, from its entries; `names`: those in the file, wrappers included."""
     for kind, (trained, _) in PAIRS.items():
-        mark = "momentum_backbone." if kind == "solo" else trained  # our encoders have a `backbone.` as well
+        mark = MARKS.get(kind, trained)
         if any(name.startswith(mark) for name in state):
             return kind
     if any(name.startswith(("projection_head.", "prototypes.")) for name in state):

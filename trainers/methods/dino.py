@@ -15,12 +15,13 @@ from torch.optim import Optimizer
 from ...augment.spec import Views
 from ...pipeline.batch import Batch
 from ...shards.manifest import Manifest
+from ..nets.dino_head import Head
 from ..nets.dropout import drop_paths
 from ..nets.encoder import backbone
 from ..nets.norms import at_least_fp32, averaged, synchronized
 from ..recipes import options
 from ..schedules import cosine_between
-from .dino_parts import Head, clip_, epoch, teacher_temperature, two_and_smaller
+from .dino_parts import clip_, epoch, teacher_temperature, two_and_smaller
 from .method import Method, Now, Stats
 from .multicrop import MultiCrop
 from .parts import check_views, ema_, frozen_copy
@@ -55,8 +56,9 @@ class DINO(Method):
     @classmethod
     def build(cls, recipe: options.DINO, classes: int) -> "DINO":
         body, width = backbone(recipe.arch, recipe.stem)
-        shape = {"hidden": recipe.hidden, "dim": recipe.bottleneck, "norm": recipe.head_bn, "fixed": recipe.fixed_norm}
-        return cls(MultiCrop(body, Head(width, recipe.dim, **shape)), recipe)
+        shape, norm = (width, recipe.dim, recipe.bottleneck), recipe.head_bn
+        head = Head(*shape, hidden=recipe.hidden, norm=norm, fixed=recipe.fixed_norm)
+        return cls(MultiCrop(body, head), recipe)
 
     @classmethod
     def check(cls, recipe: options.DINO, views: Views, data: Manifest) -> None:

@@ -86,7 +86,7 @@ class SEED(Method):
     def build(cls, recipe: options.SEED, classes: int) -> "SEED":
         return cls(
             encoder(recipe.arch, recipe.head, recipe.dim, stem=recipe.stem),
-            encoder(recipe.teacher_arch, recipe.teacher_head, recipe.dim),
+            encoder(recipe.teacher_arch, recipe.teacher_head, recipe.dim, hidden=recipe.teacher_hidden),
             dim=recipe.dim,
             queue=recipe.queue,
             temperature=recipe.temperature,

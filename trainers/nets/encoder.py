@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from ...shards.errors import UserError, choose
+from .dino_head import Bottleneck
 from .mobilenet import LARGE, SMALL, MobileNetV3, small
 from .variants import EFFICIENTNETS, cifar_stem, efficientnet, resnext152, wide_resnet50
 
@@ -20,7 +21,7 @@ TEACHERS = {
     "swav_resnet50_w5": (5, 10240),
 }
 MOBILENETS = {"mobilenetv3_large": (LARGE, 1280), "mobilenetv3_small": (SMALL, 1024)}
-HEADS = ("linear", "mlp", "wide", "deep", "dropout")
+HEADS = ("linear", "mlp", "wide", "deep", "dropout", "dino")
 
 
 class Encoder(nn.Module):
@@ -108,12 +109,15 @@ def _replace(net: nn.Module, old: nn.Module, new: nn.Module) -> None:
     setattr(net.get_submodule(parent), name, new)
 
 
-def head(kind: str, width: int, dim: int) -> nn.Sequential | nn.Linear:
+def head(kind: str, width: int, dim: int, hidden: int = 0) -> nn.Sequential | nn.Linear | Bottleneck:
     """A projection head: features [N, width] -> [N, dim].
 
-    `linear`: MoCo v1; `mlp`: MoCo v2; `wide`, `deep`, `dropout`: spec small A.4.
+    `linear`: MoCo v1; `mlp`: MoCo v2; `wide`, `deep`, `dropout`: spec small A.4; `dino`: without its last layer, with
+    `hidden` channels or 2048.
     """
-    last = nn.Linear(2 * width if choose("head", kind, HEADS) == "wide" else width, dim)
+    if choose("head", kind, HEADS) == "dino":
+        return Bottleneck(width, dim, hidden=hidden or 2048)
+    last = nn.Linear(2 * width if kind == "wide" else width, dim)
     if kind == "linear":
         return last
     layers: list[nn.Module] = [nn.Linear(width, last.in_features), nn.ReLU(inplace=True)]
@@ -124,7 +128,9 @@ def head(kind: str, width: int, dim: int) -> nn.Sequential | nn.Linear:
     return nn.Sequential(*layers, last)
 
 
-def encoder(arch: str, kind: str, dim: int, seed: int | None = None, *, stem: str = "imagenet") -> Encoder:
+def encoder(
+    arch: str, kind: str, dim: int, seed: int | None = None, *, stem: str = "imagenet", hidden: int = 0
+) -> Encoder:
     """A backbone with a head of `kind`, its weights drawn from `seed` if one is given.
 
     A network of `TEACHERS` gets its own head, whatever `kind` is. Every head of a MobileNetV3 but `wide` ends in the
@@ -135,9 +141,9 @@ def encoder(arch: str, kind: str, dim: int, seed: int | None = None, *, stem: st
     net, width = backbone(arch, stem)
     if arch in TEACHERS:
         return Encoder(net, _teacher_head(width, TEACHERS[arch][1], dim, norm=arch != "swav_resnet50_w5"))
-    projection = head(kind, width, dim)
+    projection = head(kind, width, dim, hidden)
     if isinstance(net, MobileNetV3) and kind != "wide":
-        small(projection if isinstance(projection, nn.Linear) else projection[-1])  # pyright: ignore[reportArgumentType]
+        small(projection if isinstance(projection, nn.Linear) else projection[-1])  # pyright: ignore
     return Encoder(net, projection)
 
 

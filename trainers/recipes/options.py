@@ -140,7 +140,10 @@ class SEED(Grouped):
     temperature: Annotated[float, "temperature of the student", 1e-4] = 0.2
     teacher_temperature: Annotated[float, "temperature of the teacher", 1e-6] = 1e-4
     teacher_arch: Annotated[str, "backbone of the teacher; swav_* and simclr_* have their own heads"] = "resnet50"
-    teacher_head: Annotated[Literal["linear", "mlp"], "projection head of a MoCo teacher; linear: MoCo v1"] = "mlp"
+    teacher_head: Annotated[
+        Literal["linear", "mlp", "dino"], "projection head of a teacher; linear: MoCo v1; dino: up to its last layer"
+    ] = "mlp"
+    teacher_hidden: Annotated[int, "width of the hidden layers of a head of DINO; 0: 2048", 0] = 0
 
 
 @dataclass(frozen=True, kw_only=True)

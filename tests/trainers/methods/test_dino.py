@@ -10,9 +10,10 @@ from viewstream.augment import RandomResizedCrop, moco_v2, views_of
 from viewstream.shards.errors import UserError
 from viewstream.trainers.methods import dino
 from viewstream.trainers.methods.build import build, check
-from viewstream.trainers.methods.dino_parts import Head, Prototypes, clip_, epoch, teacher_temperature
+from viewstream.trainers.methods.dino_parts import clip_, epoch, teacher_temperature
 from viewstream.trainers.methods.method import Now
 from viewstream.trainers.methods.multicrop import MultiCrop
+from viewstream.trainers.nets.dino_head import Head, Prototypes
 from viewstream.trainers.nets.dropout import KeyedDropout, begin_step
 from viewstream.trainers.ranks import gather, rank
 from viewstream.trainers.recipes.options import DINO

@@ -6,9 +6,10 @@ import torch
 from torch import nn
 
 from viewstream.trainers.methods.dino import DINO
-from viewstream.trainers.methods.dino_parts import Head, epoch
+from viewstream.trainers.methods.dino_parts import epoch
 from viewstream.trainers.methods.method import Now
 from viewstream.trainers.methods.multicrop import MultiCrop
+from viewstream.trainers.nets.dino_head import Head
 from viewstream.trainers.nets.vit import any_size
 from viewstream.trainers.ranks import rank
 from viewstream.trainers.recipes import options
