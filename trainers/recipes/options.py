@@ -20,7 +20,10 @@ class Recipe:
     epochs: Annotated[int, "passes over the data", 1] = 200
     batch_size: Annotated[int, "global batch, over all ranks", 1] = 256
     accumulate: Annotated[int, "parts of a batch whose gradients are added up, to save memory", 1] = 1
-    optimizer: Annotated[Literal["sgd", "adamw", "lars"], "optimizer"] = "sgd"
+    optimizer: Annotated[
+        Literal["sgd", "adamw", "lars", "lars-simclr", "larc"],
+        "optimizer; lars-simclr: biases and norms do not decay, other ratios; larc: of SwAV",
+    ] = "sgd"
     lr: Annotated[float, "highest learning rate, for this batch size: it is not scaled", 0] = 0.03
     schedule: Annotated[
         Literal["cos", "step", "warmcos", "warmcos-closed", "warmcos-ahead"],
@@ -34,7 +37,7 @@ class Recipe:
     warmup_lr: Annotated[
         float | Literal["per-256"], "learning rate of the first step; per-256: --lr x 256 / --batch-size, as in SEED", 0
     ] = 0.0
-    momentum: Annotated[float, "momentum of SGD and LARS", 0] = 0.9
+    momentum: Annotated[float, "momentum of SGD, LARS and LARC", 0] = 0.9
     weight_decay: Annotated[float, "weight decay, on all weights", 0] = 1e-4
     precision: Annotated[
         Literal["auto", "auto-fp16", "bf16", "fp16", "fp32"],

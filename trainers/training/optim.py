@@ -9,6 +9,8 @@ from torch import nn
 from ..methods.method import Method
 from ..recipes.options import Recipe
 from ..schedules import half_cosine
+from .larc import LARC
+from .lars import LARS, groups_of
 
 
 def optimizer_of(method: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -23,10 +25,13 @@ def optimizer_of(method: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 def _named(method: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     if recipe.optimizer == "sgd":
         return sgd(method, recipe.lr, recipe.momentum, recipe.weight_decay)
+    decay: dict[str, Any] = {"momentum": recipe.momentum, "weight_decay": recipe.weight_decay}
     if recipe.optimizer == "lars":
-        from .lars import LARS, groups_of
-
-        return LARS(groups_of(method), recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+        return LARS(groups_of(method), recipe.lr, **decay)
+    if recipe.optimizer == "lars-simclr":
+        return LARS(groups_of(method, others_decay=False), recipe.lr, **decay, joint=True)
+    if recipe.optimizer == "larc":
+        return LARC(_trained(method), recipe.lr, **decay)
     weights = _trained(method)
     return _own_kernels(torch.optim.AdamW(weights, recipe.lr, weight_decay=recipe.weight_decay, fused=_fused(weights)))
 
