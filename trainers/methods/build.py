@@ -12,8 +12,10 @@ from .m2t import M2T
 from .method import Method
 from .moco import MoCo
 from .seed import SEED
+from .simclr import SimCLR
 from .sts import STS
 from .supervised import Supervised
+from .swav import SwAV
 
 METHODS: dict[str, type[Method]] = {
     "moco": MoCo,
@@ -21,6 +23,8 @@ METHODS: dict[str, type[Method]] = {
     "byol": BYOL,
     "sts": STS,
     "m2t": M2T,
+    "simclr": SimCLR,
+    "swav": SwAV,
     "seed": SEED,
     "supervised": Supervised,
 }

@@ -17,7 +17,7 @@ TEACHERS = {
     "swav_resnet50_w5": (5, 10240),
 }
 MOBILENETS = {"mobilenetv3_large": (LARGE, 1280), "mobilenetv3_small": (SMALL, 1024)}
-HEADS = ("linear", "mlp", "wide", "deep", "dropout")
+HEADS = ("linear", "mlp", "wide", "deep", "dropout", "projector", "simclr-3", "simclr-2", "sdclr")
 
 
 class Encoder(nn.Module):
@@ -86,12 +86,21 @@ def _replace(net: nn.Module, old: nn.Module, new: nn.Module) -> None:
     setattr(net.get_submodule(parent), name, new)
 
 
-def head(kind: str, width: int, dim: int) -> nn.Sequential | nn.Linear:
+def head(kind: str, width: int, dim: int, hidden: int = 0) -> nn.Sequential | nn.Linear:
     """A projection head: features [N, width] -> [N, dim].
 
-    `linear`: MoCo v1; `mlp`: MoCo v2; `wide`, `deep`, `dropout`: spec small A.4.
+    `linear`: MoCo v1; `mlp`: MoCo v2, sthalles/SimCLR; `wide`, `deep`, `dropout`: spec small A.4; `projector`: BYOL and
+    SwAV, with `hidden` channels; `simclr-3`, `simclr-2`: SimCLR v2 and v1; `sdclr`: SDCLR's SimCLR.
     """
-    last = nn.Linear(2 * width if choose("head", kind, HEADS) == "wide" else width, dim)
+    if choose("head", kind, HEADS) == "projector":
+        return mlp_with_norm(width, hidden, dim)
+    if kind in ("simclr-3", "simclr-2"):
+        return _simclr_head(width, dim, layers=int(kind[-1]))
+    if kind == "sdclr":
+        return nn.Sequential(
+            *mlp_with_norm(width, width, dim)[:3], nn.Linear(width, dim, bias=False), nn.BatchNorm1d(dim)
+        )
+    last = nn.Linear(2 * width if kind == "wide" else width, dim)
     if kind == "linear":
         return last
     layers: list[nn.Module] = [nn.Linear(width, last.in_features), nn.ReLU(inplace=True)]
@@ -102,7 +111,27 @@ def head(kind: str, width: int, dim: int) -> nn.Sequential | nn.Linear:
     return nn.Sequential(*layers, last)
 
 
-def encoder(arch: str, kind: str, dim: int, seed: int | None = None, *, stem: str = "imagenet") -> Encoder:
+def mlp_with_norm(width: int, hidden: int, dim: int) -> nn.Sequential:
+    """An MLP with one hidden layer and BatchNorm: features [N, width] -> [N, dim]."""
+    first, last = nn.Linear(width, hidden), nn.Linear(hidden, dim)
+    return nn.Sequential(first, nn.BatchNorm1d(hidden), nn.ReLU(inplace=True), last)
+
+
+def _simclr_head(width: int, dim: int, layers: int) -> nn.Sequential:
+    """Layers without bias, each with BatchNorm; the last BatchNorm has no offset: its bias stays zero."""
+    parts: list[nn.Module] = []
+    for number in range(1, layers + 1):
+        size = dim if number == layers else width
+        parts += [nn.Linear(width, size, bias=False), nn.BatchNorm1d(size), nn.ReLU(inplace=True)]
+    last = parts[-2]
+    assert isinstance(last, nn.BatchNorm1d)
+    last.bias.requires_grad_(False)
+    return nn.Sequential(*parts[:-1])
+
+
+def encoder(
+    arch: str, kind: str, dim: int, seed: int | None = None, *, stem: str = "imagenet", hidden: int = 0
+) -> Encoder:
     """A backbone with a head of `kind`, its weights drawn from `seed` if one is given.
 
     A network of `TEACHERS` gets its own head, whatever `kind` is. Every head of a MobileNetV3 but `wide` ends in the
@@ -113,7 +142,7 @@ def encoder(arch: str, kind: str, dim: int, seed: int | None = None, *, stem: st
     net, width = backbone(arch, stem)
     if arch in TEACHERS:
         return Encoder(net, _teacher_head(width, TEACHERS[arch][1], dim, norm=arch != "swav_resnet50_w5"))
-    projection = head(kind, width, dim)
+    projection = head(kind, width, dim, hidden)
     if isinstance(net, MobileNetV3) and kind != "wide":
         small(projection if isinstance(projection, nn.Linear) else projection[-1])  # pyright: ignore[reportArgumentType]
     return Encoder(net, projection)

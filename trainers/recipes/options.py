@@ -21,14 +21,14 @@ class Recipe:
     batch_size: Annotated[int, "global batch, over all ranks", 1] = 256
     accumulate: Annotated[int, "parts of a batch whose gradients are added up, to save memory", 1] = 1
     optimizer: Annotated[
-        Literal["sgd", "adamw", "lars", "lars-simclr", "larc"],
+        Literal["sgd", "adam", "adamw", "lars", "lars-simclr", "larc"],
         "optimizer; lars-simclr: biases and norms do not decay, other ratios; larc: of SwAV",
     ] = "sgd"
     lr: Annotated[float, "highest learning rate, for this batch size: it is not scaled", 0] = 0.03
     schedule: Annotated[
-        Literal["cos", "step", "warmcos", "warmcos-closed", "warmcos-ahead"],
+        Literal["cos", "cos-late", "step", "warmcos", "warmcos-closed", "warmcos-ahead"],
         "learning rate: cos and step change by the epoch, warmcos by the step; closed: the warm-up's last step has "
-        "--lr; ahead: a step has the rate of the next one",
+        "--lr; ahead: a step has the rate of the next one; cos-late: of sthalles/SimCLR",
     ] = "cos"
     milestones: Annotated[tuple[int, ...], "epochs at which `step` changes the rate"] = (120, 160)
     step_factor: Annotated[float, "factor of the rate at each milestone", 0] = 0.1
@@ -104,6 +104,38 @@ class M2T(BYOL, Grouped):
     """Momentum^2 Teacher: BYOL whose teacher's BatchNorm has moving statistics"""
 
     method: str = field(init=False, default="m2t")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimCLR(Recipe):
+    """SimCLR: an image's other view among all other images of the batch"""
+
+    method: str = field(init=False, default="simclr")
+    head: Annotated[
+        Literal["simclr-3", "simclr-2", "sdclr", "mlp"],
+        "projection head; simclr-3, simclr-2: layers with BatchNorm; sdclr: of SDCLR; mlp: without BatchNorm",
+    ] = "simclr-3"
+    dim: Annotated[int, "size of the embedding", 1] = 128
+    temperature: Annotated[float, "temperature of the logits", 1e-4] = 0.1
+    directions: Annotated[
+        Literal["mean", "sum"], "the losses of both views; sum: added up, as Google's program does"
+    ] = "mean"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SwAV(Recipe):
+    """SwAV: prototypes of an image's crops, predicted from its other crops"""
+
+    method: str = field(init=False, default="swav")
+    dim: Annotated[int, "size of the embedding", 1] = 128
+    hidden: Annotated[int, "width of the hidden layer of the projection head", 1] = 2048
+    prototypes: Annotated[int, "prototypes that images are assigned to", 1] = 3000
+    temperature: Annotated[float, "temperature of the predictions", 1e-4] = 0.1
+    epsilon: Annotated[float, "softness of the assignments", 0.02] = 0.05
+    iterations: Annotated[int, "iterations of Sinkhorn", 1] = 3
+    freeze: Annotated[int, "steps for which the prototypes are fixed, an epoch as released", 0] = 313
+    queue: Annotated[int, "earlier images that take part in the assignment; 0: none", 0] = 0
+    queue_epoch: Annotated[int, "epochs before the queue begins to fill", 0] = 15
 
 
 @dataclass(frozen=True, kw_only=True)
