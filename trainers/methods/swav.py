@@ -6,12 +6,9 @@
 arXiv:2006.09882 (spec: methods beyond 2). BatchNorm takes statistics over all crops of a size and all ranks.
 """
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from ...augment.spec import Views
 from ...pipeline.batch import Batch
@@ -25,7 +22,7 @@ from .parts import check_views, check_whole_batch, two_and_smaller
 from .sinkhorn import Assigner, check_assigner
 
 
-def loss(scores: Tensor, q: Tensor, assigned: Sequence[int], temperature: float) -> Tensor:
+def loss(scores: Tensor, q: Tensor, assigned: list[int], temperature: float) -> Tensor:
     """Scores [V, N, K] of V crops, q [A, N, K] of the crops `assigned` -> cross-entropy of q and all other crops."""
     log_p = F.log_softmax(scores / temperature, dim=-1)
     others = log_p.sum(dim=0) - torch.stack([log_p[crop] for crop in assigned])  # [A, N, K]
@@ -67,7 +64,7 @@ class SwAV(Method):
         self.frozen = now.step < self.freeze
         self.assigner.begin(now)
 
-    def before_update(self, optimizer: Optimizer) -> None:
+    def before_update(self, optimizer: torch.optim.Optimizer) -> None:
         if self.frozen:
             self.prototypes.weight.grad = None
 
@@ -76,7 +73,7 @@ class SwAV(Method):
         with torch.autocast(rows.device.type, enabled=False):
             z = F.normalize(at_least_fp32(rows), dim=1).unflatten(0, (len(batch.views), -1))  # [V, N, D]
             q = self.assigner(z[:2].detach(), prototypes.detach())  # [2, N, K]
-            return loss(z @ prototypes.T, q, range(2), self.temperature), {}
+            return loss(z @ prototypes.T, q, [0, 1], self.temperature), {}
 
     def after_step(self, now: Now) -> None:
         self.assigner.end()

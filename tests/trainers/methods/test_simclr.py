@@ -76,7 +76,7 @@ class Body(nn.Module):
         return self.bn(self.conv(x)).relu().mean((2, 3))
 
 
-NAMES = {  # ours -> SDCLR's, with BatchNorm
+NAMES = {  # ours -> those of SDCLR, with BatchNorm
     "backbone.": "",
     "head.0.": "fc.fc1.",
     "head.1.": "fc.bn1.",
