@@ -96,7 +96,7 @@ def unpacked(file: Any, kind: str = "auto", *, ema: bool = False) -> Weights:
     about = file if chosen in file else {}
     recipe, classes = (about.get(name, {}) if kind == "viewstream" else {} for name in ("recipe", "classes"))
     arch, epoch = str(recipe.get("arch") or about.get("arch") or ""), int(about.get("epoch") or 0)
-    slow = kind in ("ensemble", "dino") or recipe.get("method") in ("byol", "sts", "m2t")
+    slow = kind in ("ensemble", "dino") or recipe.get("method") in ("byol", "sts", "m2t", "dino")
     return Weights(
         kind,
         arch,

@@ -21,6 +21,7 @@ from ..recipes import options
 from .method import Method, Now, Stats
 from .moco import acc1
 from .parts import check_views, check_whole_batch, two_views
+from .seed import by_image
 
 
 def logits(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
@@ -67,8 +68,8 @@ class SimCLR(Method):
         return self.online.backbone
 
     def forward(self, batch: Batch, now: Now) -> tuple[Tensor, Stats]:
-        rows = self.online(torch.cat(batch.views))
+        rows = self.online(by_image(batch.views))  # [2 N, D], whose places do not depend on the number of ranks
         with torch.autocast(rows.device.type, enabled=False):
-            z1, z2 = F.normalize(at_least_fp32(rows), dim=1).chunk(2)  # [N, D]
+            z1, z2 = F.normalize(at_least_fp32(rows), dim=1).unflatten(0, (-1, 2)).unbind(1)  # [N, D]
             scores = logits(z1, z2, self.temperature)
             return self.scale * loss(scores), {"acc1": acc1(scores.detach())}

@@ -148,8 +148,17 @@ class SEED(Grouped):
     queue: Annotated[int, "teacher's embeddings that an image is compared with", 1] = 65536
     temperature: Annotated[float, "temperature of the student", 1e-4] = 0.2
     teacher_temperature: Annotated[float, "temperature of the teacher", 1e-6] = 1e-4
-    teacher_arch: Annotated[str, "backbone of the teacher; swav_* and simclr_* have their own heads"] = "resnet50"
-    teacher_head: Annotated[Literal["linear", "mlp"], "projection head of a MoCo teacher; linear: MoCo v1"] = "mlp"
+    teacher_arch: Annotated[
+        str,
+        "backbone of the teacher (what its checkpoint says, if that is of this project); swav_* and simclr_* have "
+        "their own heads",
+    ] = "resnet50"
+    teacher_head: Annotated[
+        Literal["linear", "mlp", "wide", "deep", "dropout", "projector", "simclr-3", "simclr-2", "sdclr"],
+        "projection head of the teacher (what its checkpoint says, if that is of this project); linear: MoCo v1",
+    ] = "mlp"
+    teacher_hidden: Annotated[int, "width of the hidden layer of a `projector`, as of BYOL and SwAV", 0] = 0
+    teacher_cifar: Annotated[bool, "the teacher's ResNet has the stem for 32 px"] = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from ...shards.manifest import Manifest
 from ...shards.redaction import redacted
 from ..checkpoints.manager import CheckpointManager
 from ..checkpoints.rules import followed
+from ..checkpoints.teacher import with_teacher
 from ..marks import progress
 from ..ranks import process_group, rank, shared, world_size
 from ..recipes.options import Recipe
@@ -50,6 +51,7 @@ def pretrain(
     setup.require_loggers(run)
     kernels.reserve_workspace(run)
     with process_group(run.device, run.watchdog) as device, ExitStack() as stack:
+        recipe = with_teacher(recipe, run.teacher, run.network, ema=run.ema)
         compiles = compiling.compiled(run, device)
         data = data or run.training()
         folder = Path(run.out or f"runs/{recipe.method}-{data.info.name}")
