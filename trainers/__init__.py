@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from .methods.method import Method, Now, Stats
     from .methods.moco import MoCo
     from .methods.seed import SEED
+    from .methods.simclr import SimCLR
     from .methods.sts import STS
     from .methods.supervised import Supervised
+    from .methods.swav import SwAV
     from .nets.encoder import Encoder, backbone
     from .training.options import Run
     from .training.run import pretrain
@@ -43,8 +45,10 @@ __all__ = [
     "Now",
     "Recipe",
     "Run",
+    "SimCLR",
     "Stats",
     "Supervised",
+    "SwAV",
     "backbone",
     "load_backbone",
     "pretrain",
@@ -64,8 +68,10 @@ __getattr__ = hand_on(
         "Run": ".training.options",
         "SEED": ".methods.seed",
         "STS": ".methods.sts",
+        "SimCLR": ".methods.simclr",
         "Stats": ".methods.method",
         "Supervised": ".methods.supervised",
+        "SwAV": ".methods.swav",
         "backbone": ".nets.encoder",
         "load_backbone": ".checkpoints.loading",
         "pretrain": ".training.run",

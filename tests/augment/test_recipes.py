@@ -61,6 +61,26 @@ def test_the_published_orders_and_strengths():
     assert views_of("inat")[0][-1].mean == INAT_MEAN
     assert views_of("inat_slaug") == views_of("inat") * 2
     assert [view[:-1] for view in views_of("inat_slaug")] == [view[:-1] for view in views_of("slaug")]
+    assert [type(op) for op in views_of("simclr")[0]] == [
+        RandomResizedCrop,
+        HorizontalFlip,
+        ColorJitter,
+        Grayscale,
+        GaussianBlur,
+        Normalize,
+    ]
+    assert views_of("simclr")[0][:3] == (
+        RandomResizedCrop(224, (0.08, 1.0), filter="bicubic"),
+        HorizontalFlip(),
+        ColorJitter(0.8, 0.8, 0.8, 0.2, p=0.8),
+    )
+    assert views_of("simclr_cifar")[0][2] == ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8)
+    assert views_of("simclr_sthalles")[0][4] == GaussianBlur((0.1, 2.0), p=1.0)
+    assert views_of("sdclr_cifar", 32)[0][0] == RandomResizedCrop(32, (0.1, 1.0), filter="bicubic")
+    for name in ("simclr", "simclr_cifar", "simclr_sthalles", "sdclr", "sdclr_cifar", "simclr_evaluation"):
+        assert all(view[-1] == Normalize((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)) for view in views_of(name))
+    assert views_of("simclr_evaluation")[0][0] == ResizeCenterCrop(224, 256, "bicubic")
+    assert views_of("swav_large")[0][1:] == views_of("swav")[0][1:]
     assert views_of("transfer_evaluation")[0][0] == ResizeCenterCrop(224, 256, "bicubic")
 
 

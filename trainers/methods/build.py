@@ -13,8 +13,10 @@ from .m2t import M2T
 from .method import Method
 from .moco import MoCo
 from .seed import SEED
+from .simclr import SimCLR
 from .sts import STS
 from .supervised import Supervised
+from .swav import SwAV
 
 METHODS: dict[str, type[Method]] = {
     "moco": MoCo,
@@ -22,6 +24,8 @@ METHODS: dict[str, type[Method]] = {
     "byol": BYOL,
     "sts": STS,
     "m2t": M2T,
+    "simclr": SimCLR,
+    "swav": SwAV,
     "dino": DINO,
     "seed": SEED,
     "supervised": Supervised,

@@ -104,6 +104,12 @@ def two_views(views: Views) -> bool:
     return len(views) == 2 and size_of(views[0]) == size_of(views[1])
 
 
+def two_and_smaller(views: Views) -> bool:
+    """Whether there are two views of one size, and if more, smaller ones of one size."""
+    small = {size_of(view) for view in views[2:]}
+    return two_views(views[:2]) and (not small or (len(small) == 1 and max(small) < size_of(views[0])))
+
+
 def one_view(views: Views) -> bool:
     """Whether there is one view."""
     return len(views) == 1

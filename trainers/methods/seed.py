@@ -84,9 +84,10 @@ class SEED(Method):
 
     @classmethod
     def build(cls, recipe: options.SEED, classes: int) -> "SEED":
+        shape = {"stem": "cifar" if recipe.teacher_cifar else "imagenet", "hidden": recipe.teacher_hidden}
         return cls(
             encoder(recipe.arch, recipe.head, recipe.dim, stem=recipe.stem),
-            encoder(recipe.teacher_arch, recipe.teacher_head, recipe.dim, hidden=recipe.teacher_hidden),
+            encoder(recipe.teacher_arch, recipe.teacher_head, recipe.dim, **shape),
             dim=recipe.dim,
             queue=recipe.queue,
             temperature=recipe.temperature,

@@ -21,7 +21,7 @@ TEACHERS = {
     "swav_resnet50_w5": (5, 10240),
 }
 MOBILENETS = {"mobilenetv3_large": (LARGE, 1280), "mobilenetv3_small": (SMALL, 1024)}
-HEADS = ("linear", "mlp", "wide", "deep", "dropout", "dino")
+HEADS = ("linear", "mlp", "wide", "deep", "dropout", "projector", "simclr-3", "simclr-2", "sdclr", "dino")
 
 
 class Encoder(nn.Module):
@@ -112,10 +112,19 @@ def _replace(net: nn.Module, old: nn.Module, new: nn.Module) -> None:
 def head(kind: str, width: int, dim: int, hidden: int = 0) -> nn.Sequential | nn.Linear | Bottleneck:
     """A projection head: features [N, width] -> [N, dim].
 
-    `linear`: MoCo v1; `mlp`: MoCo v2; `wide`, `deep`, `dropout`: spec small A.4; `dino`: without its last layer, with
-    `hidden` channels or 2048.
+    `linear`: MoCo v1; `mlp`: MoCo v2, sthalles/SimCLR; `wide`, `deep`, `dropout`: spec small A.4; `projector`: BYOL and
+    SwAV, with `hidden` channels; `simclr-3`, `simclr-2`: SimCLR v2 and v1; `sdclr`: SDCLR's SimCLR; `dino`: without its
+    last layer, with `hidden` channels or 2048.
     """
-    if choose("head", kind, HEADS) == "dino":
+    if choose("head", kind, HEADS) == "projector":
+        return mlp_with_norm(width, hidden, dim)
+    if kind in ("simclr-3", "simclr-2"):
+        return _simclr_head(width, dim, layers=int(kind[-1]))
+    if kind == "sdclr":
+        return nn.Sequential(
+            *mlp_with_norm(width, width, dim)[:3], nn.Linear(width, dim, bias=False), nn.BatchNorm1d(dim)
+        )
+    if kind == "dino":
         return Bottleneck(width, dim, hidden=hidden or 2048)
     last = nn.Linear(2 * width if kind == "wide" else width, dim)
     if kind == "linear":
@@ -126,6 +135,24 @@ def head(kind: str, width: int, dim: int, hidden: int = 0) -> nn.Sequential | nn
     if kind == "dropout":
         layers += [nn.Dropout(0.5)]
     return nn.Sequential(*layers, last)
+
+
+def mlp_with_norm(width: int, hidden: int, dim: int) -> nn.Sequential:
+    """An MLP with one hidden layer and BatchNorm: features [N, width] -> [N, dim]."""
+    first, last = nn.Linear(width, hidden), nn.Linear(hidden, dim)
+    return nn.Sequential(first, nn.BatchNorm1d(hidden), nn.ReLU(inplace=True), last)
+
+
+def _simclr_head(width: int, dim: int, layers: int) -> nn.Sequential:
+    """Layers without bias, each with BatchNorm; the last BatchNorm has no offset: its bias stays zero."""
+    parts: list[nn.Module] = []
+    for number in range(1, layers + 1):
+        size = dim if number == layers else width
+        parts += [nn.Linear(width, size, bias=False), nn.BatchNorm1d(size), nn.ReLU(inplace=True)]
+    last = parts[-2]
+    assert isinstance(last, nn.BatchNorm1d)
+    last.bias.requires_grad_(False)
+    return nn.Sequential(*parts[:-1])
 
 
 def encoder(

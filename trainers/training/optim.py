@@ -9,6 +9,8 @@ from torch import nn
 from ..methods.method import Method
 from ..recipes.options import Recipe
 from ..schedules import half_cosine
+from .larc import LARC
+from .lars import LARS, groups_of
 
 
 def optimizer_of(method: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -35,12 +37,15 @@ def spare_vectors(optimizer: torch.optim.Optimizer) -> None:
 def _named(method: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     if recipe.optimizer == "sgd":
         return sgd(method, recipe.lr, recipe.momentum, recipe.weight_decay)
+    decay: dict[str, Any] = {"momentum": recipe.momentum, "weight_decay": recipe.weight_decay}
     if recipe.optimizer == "lars":
-        from .lars import LARS, groups_of
-
-        return LARS(groups_of(method), recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
-    weights = _trained(method)
-    return _own_kernels(torch.optim.AdamW(weights, recipe.lr, weight_decay=recipe.weight_decay, fused=_fused(weights)))
+        return LARS(groups_of(method), recipe.lr, **decay)
+    if recipe.optimizer == "lars-simclr":
+        return LARS(groups_of(method, others_decay=False), recipe.lr, **decay, joint=True)
+    if recipe.optimizer == "larc":
+        return LARC(_trained(method), recipe.lr, **decay)
+    weights, kind = _trained(method), torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
+    return _own_kernels(kind(weights, recipe.lr, weight_decay=recipe.weight_decay, fused=_fused(weights)))
 
 
 def sgd(method: nn.Module, lr: float, momentum: float, weight_decay: float) -> torch.optim.Optimizer:
@@ -81,6 +86,8 @@ def schedule(recipe: Recipe, per_epoch: int) -> Callable[[int], float]:
         rest: tuple[Any, ...] = (total, warm, first_rate(recipe), recipe.lr_end)
         ahead, closed = recipe.schedule == "warmcos-ahead", recipe.schedule == "warmcos-closed"
         return lambda step: warm_cosine(recipe.lr, step + ahead, *rest, closed=closed)
+    if recipe.schedule == "cos-late":
+        return lambda step: recipe.lr * half_cosine(max(step // per_epoch - 10, 0), per_epoch)
     return lambda step: by_epoch(recipe, step // per_epoch)
 
 

@@ -17,6 +17,7 @@ from ...shards.manifest import Manifest
 from ...shards.redaction import redacted
 from ..checkpoints.manager import CheckpointManager
 from ..checkpoints.rules import followed
+from ..checkpoints.teacher import with_teacher
 from ..marks import progress
 from ..ranks import process_group, rank, shared, world_size
 from ..recipes.options import Recipe
@@ -30,7 +31,7 @@ from .loop import train
 from .options import Run
 from .signals import stopping
 from .threads import of_run
-from .validate import Validator
+from .validate import TESTED_WITH, Validator
 
 
 def pretrain(
@@ -50,6 +51,7 @@ def pretrain(
     setup.require_loggers(run)
     kernels.reserve_workspace(run)
     with process_group(run.device, run.watchdog) as device, ExitStack() as stack:
+        recipe = with_teacher(recipe, run.teacher, run.network, ema=run.ema)
         compiles = compiling.compiled(run, device)
         data = data or run.training()
         folder = Path(run.out or f"runs/{recipe.method}-{data.info.name}")
@@ -89,7 +91,7 @@ def pretrain(
         progress.at("the last checkpoint, on its way to disk")
         checkpoints.finish()
         if not rank():
-            _conclude(folder, step, total)
+            _conclude(folder, step, total, TESTED_WITH.get(recipe.views, ""))
         shared("saved")  # rank 0 writes the checkpoint, and the first rank that fails or is stopped ends the others
         progress.rest()
     if signal.SIGINT in received:
@@ -121,9 +123,15 @@ def _announce(recipe: Recipe, run: Run, data: Manifest, per_epoch: int, device: 
     print(f"{data.info.name}, {run.loader} loader: {len(data)} images, {per_epoch} steps per epoch, {rest}")
 
 
-def _conclude(folder: Path, step: int, total: int) -> None:
+def _conclude(folder: Path, step: int, total: int, test_views: str) -> None:
     if step < total:
         print(f"stopped after step {step} of {total}: --resume auto continues")
     else:
-        words = ("--task", "knn", "--checkpoint", folder / "last.pt")
+        words = [
+            "--task",
+            "knn",
+            "--checkpoint",
+            folder / "last.pt",
+            *(["--test-views", test_views] if test_views else []),
+        ]
         print(f"next: {command('python trainers/evaluate.py', *words)}")

@@ -17,7 +17,11 @@ from ..recipes.options import Recipe, Supervised
 from .options import Run
 from .precision import precision
 
-TESTED_WITH = {"inat_slaug": "inat_evaluation"}  # by the views of a method without a classifier; else `evaluation`
+TESTED_WITH = {  # by the views of a method without a classifier; else `evaluation`
+    "inat_slaug": "inat_evaluation",
+    **dict.fromkeys(("simclr", "simclr_sthalles", "sdclr"), "simclr_evaluation"),
+    **dict.fromkeys(("simclr_cifar", "sdclr_cifar"), "simclr_cifar_evaluation"),
+}
 
 
 class Validator:

@@ -41,14 +41,16 @@ def test_seed_takes_the_given_teacher_and_leaves_it_unchanged(run, moco):
 def test_seed_takes_a_vit_that_dino_trained_here_for_a_resnet(run, capsys):
     vit = {**COMMON, "arch": "test_vit", "lr": 1e-4, "epochs": 1}
     dino = run("dino", DINO(**vit, views="dino_large", dim=16, hidden=32, bottleneck=8))
-    recipe = SEED(**COMMON, views="seed", queue=64, dim=8, bn_groups=2, teacher_arch="test_vit", teacher_head="dino")
-    seed = run("seed", replace(recipe, teacher_hidden=32), teacher=str(dino / "last.pt"))
-    assert "left out: fc.last_layer.weight_g, fc.last_layer.weight_v, center" in capsys.readouterr().out
+    recipe = SEED(**COMMON, views="seed", queue=64, dim=8, bn_groups=2)
+    seed = run("seed", recipe, teacher=str(dino / "last.pt"))
+    printed = capsys.readouterr().out
+    assert "says what its network is: --teacher-arch test_vit, --teacher-head dino, --teacher-hidden 32" in printed
+    assert "left out: fc.last_layer.weight_g, fc.last_layer.weight_v, center" in printed
     after, given = state(seed), state(dino)
     own = [name for name in after if name.startswith("teacher.")]
     assert all(torch.equal(after[name], given[name.replace("teacher.", "target.")]) for name in own)
-    with pytest.raises(UserError, match=r"does not fit the network, .* name the --arch, and the --head"):
-        run("other", replace(recipe, teacher_head="mlp"), teacher=str(dino / "last.pt"))
+    with pytest.raises(UserError, match="embeds in 8 dimensions, the student in 16: take --dim 8"):
+        run("other", replace(recipe, dim=16), teacher=str(dino / "last.pt"))
 
 
 def test_second_stages_keep_a_classifier_of_equal_shape_and_probes_draw_a_new_one(run):

@@ -67,7 +67,7 @@ def stepped(recipe, freeze=FREEZE, scale=0.0):
 
 
 @pytest.mark.parametrize("scale", [0.0, 1024.0])
-@pytest.mark.parametrize("name", ["sgd", "adamw", "lars"])
+@pytest.mark.parametrize("name", ["sgd", "adamw", "lars", "larc"])
 def test_a_frozen_parameter_neither_decays_nor_gathers_momentum(name, scale):
     method, optimizer, seen = stepped(replace(FP32, optimizer=name), freeze=STEPS, scale=scale)
     for before, after in zip(seen[0][2:], seen[-1][2:], strict=True):

@@ -67,6 +67,29 @@ DINO = {  # the program's defaults (spec: beyond 3.1 to 3.4)
     **{"precision": "auto-fp16"},
 }
 
+SIMCLR = {
+    **{"method": "simclr", "arch": "resnet50", "views": "simclr", "size": 224, "head": "simclr-3", "dim": 128},
+    **{"directions": "sum", "temperature": 0.1, "optimizer": "lars-simclr", "momentum": 0.9, "weight_decay": 1e-4},
+    **{"schedule": "warmcos", "warmup_epochs": 10, "warmup_lr": 0, "lr_end": 0, "precision": "fp32"},
+}
+SDCLR = SGD | {
+    **{"method": "simclr", "head": "sdclr", "dim": 128, "directions": "mean", "temperature": 0.2, "lr": 0.5},
+    **{"schedule": "warmcos-ahead", "warmup_epochs": 10, "warmup_lr": 0, "lr_end": 1e-6, "precision": "fp32"},
+}
+SWAV = {
+    **{"method": "swav", "arch": "resnet50", "views": "swav", "size": 224, "dim": 128, "hidden": 2048},
+    **{"prototypes": 3000, "temperature": 0.1, "epsilon": 0.05, "iterations": 3, "optimizer": "larc", "momentum": 0.9},
+    **{"weight_decay": 1e-6, "schedule": "warmcos-closed", "precision": "auto-fp16"},
+}
+SWAV_LARGE = SWAV | {
+    **{"batch_size": 4096, "lr": 4.8, "lr_end": 0.0048, "warmup_epochs": 10, "warmup_lr": 0.3, "freeze": 313},
+    **{"queue": 0},
+}
+SWAV_SMALL = SWAV | {
+    **{"batch_size": 256, "lr": 0.6, "lr_end": 0.0006, "warmup_epochs": 0, "freeze": 5005, "queue": 3840},
+    **{"queue_epoch": 15},
+}
+
 VALUES = {
     "moco_v1": MOCO,
     "moco_v2": V2,
@@ -115,6 +138,19 @@ VALUES = {
     **{f"m2t_1024_{epochs}": M2T | {"epochs": epochs, "batch_size": 1024, "lr": 0.2} for epochs in (100, 200, 300)},
     **{f"m2t_4096_{epochs}": LARS | {"epochs": epochs} for epochs in (100, 200)},
     "m2t_4096_300": LARS | {"epochs": 300, "lr": 4.8},
+    "simclr": SIMCLR | {"batch_size": 4096, "epochs": 100, "lr": 0.3 * 4096 / 256},
+    "simclr_cifar10": SIMCLR
+    | {"arch": "resnet18", "stem": "cifar", "size": 32, "views": "simclr_cifar", "temperature": 0.5}
+    | {"batch_size": 512, "epochs": 1000, "lr": 1.0 * 512 / 256},
+    "simclr_sthalles": {"method": "simclr", "arch": "resnet18", "views": "simclr_sthalles", "head": "mlp", "dim": 128}
+    | {"directions": "mean", "temperature": 0.07, "optimizer": "adam", "lr": 3e-4, "weight_decay": 1e-4}
+    | {"schedule": "cos-late", "epochs": 200, "batch_size": 256, "precision": "fp32"},
+    "sdclr_cifar10": SDCLR
+    | {"arch": "resnet18", "stem": "cifar", "size": 32, "views": "sdclr_cifar", "batch_size": 512, "epochs": 2000},
+    "sdclr_imagenet100": SDCLR | {"arch": "resnet50", "views": "sdclr", "batch_size": 256, "epochs": 500},
+    **{f"swav_{epochs}": SWAV_LARGE | {"epochs": epochs} for epochs in (100, 200, 400, 800)},
+    **{f"swav_{epochs}_256": SWAV_SMALL | {"epochs": epochs} for epochs in (200, 400)},
+    "swav_400_large": SWAV_LARGE | {"epochs": 400, "views": "swav_large"},
     "dino_vit_small": DINO,
     "dino_vit_small_300": DINO
     | {"epochs": 300, "batch_size": 1024, "lr": 0.002, "fixed_norm": False}

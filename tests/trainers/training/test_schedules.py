@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -119,6 +120,18 @@ def test_the_rates_of_sdclr_equal_the_recorded_ones(name, golden):
     assert lr(5) == pytest.approx(1e-6)
 
 
+def test_the_cosine_of_sthalles_begins_after_ten_epochs_and_has_as_many_epochs_as_an_epoch_has_steps():
+    """CosineAnnealingLR(T_max=len(train_loader)), stepped at the end of each epoch from number 10 on."""
+    lr, weight = schedule(Recipe(schedule="cos-late", lr=1.0, epochs=20), STEPS), torch.zeros(1, requires_grad=True)
+    optimizer = torch.optim.SGD([weight], 1.0)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=STEPS)
+    for epoch in range(17):
+        assert lr(epoch * STEPS + STEPS - 1) == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-12)
+        optimizer.step()
+        if epoch >= 10:
+            scheduler.step()
+
+
 @pytest.mark.parametrize("kind", ["warmcos", "warmcos-closed", "warmcos-ahead"])
 def test_a_warm_up_of_all_epochs_ends_at_the_highest_rate(kind):
     lr = schedule(Recipe(schedule=kind, epochs=2, warmup_epochs=2, lr=1.0), 3)
@@ -141,9 +154,11 @@ def test_a_cosine_starts_at_its_maximum_and_never_rises_and_a_warm_up_never_fall
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_rate_of_every_recipe_is_positive_and_never_above_its_lr(name):
     recipe = RECIPES[name]()
-    lr = schedule(recipe, STEPS)
-    rates = [lr(epoch * STEPS) for epoch in range(recipe.epochs)]
-    assert min(rates) > 0
+    steps = recipe.epochs  # per epoch, on which the cosine of sthalles depends
+    lr = schedule(recipe, steps)
+    rates = [lr(epoch * steps) for epoch in range(recipe.epochs)]
+    assert min(rates[1:]) > 0
+    assert rates[0] > 0 or (recipe.warmup_epochs and recipe.warmup_lr == 0)  # only a warm-up may begin at 0
     assert max(rates) <= max(recipe.lr, first_rate(recipe)) * (1 + 1e-12)
 
 
