@@ -45,6 +45,14 @@ def groups(accuracy: Tensor, counts: Tensor, *, rule: Rule = "balfeat") -> Tenso
     return torch.stack([accuracy[group == number].double().mean() for number in range(len(GROUPS))])
 
 
+def dividing(counts: Tensor) -> Rule | None:
+    """The rule by which classes with training counts [C] fall into several groups: that of BalFeat, else thirds; None
+    for equal counts or fewer than 3 classes."""
+    if len(group_of(counts).unique()) > 1:
+        return "balfeat"
+    return "thirds" if len(counts) >= len(GROUPS) and len(counts.unique()) > 1 else None
+
+
 def group_of(counts: Tensor, *, rule: Rule = "balfeat") -> Tensor:
     """Training counts [C] -> the position of each class's group in GROUPS, [C]; of equal counts the first class is
     counted as the smaller."""
