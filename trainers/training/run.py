@@ -66,8 +66,11 @@ def pretrain(
         val = run.test() if run.eval_every else None
         metadata = setup.metadata_of(recipe, run, data, val, views)
         per_epoch = len(loader) // recipe.accumulate
+        probe = setup.online_probe(recipe, run, data, state.method)
+        if probe:
+            stack.enter_context(closing(probe))
         checkpoints = CheckpointManager(
-            folder, state, metadata, per_epoch=per_epoch, save_every=run.save_every, keep_every=run.keep_every
+            folder, state, metadata, probe, per_epoch=per_epoch, save_every=run.save_every, keep_every=run.keep_every
         )
         against = partial(objection, recipe, state.method, per_epoch)
         step, total = checkpoints.resume(last, against) if last else 0, recipe.epochs * per_epoch
@@ -75,7 +78,7 @@ def pretrain(
         stack.enter_context(taken(threads))
         validator = None
         if val is not None:
-            validator = stack.enter_context(closing(Validator(state.method, recipe, run, data, val, device)))
+            validator = stack.enter_context(closing(Validator(state.method, recipe, run, data, val, device, probe)))
         if compiles:
             compiling.compile_encoders(state.method)
         if not rank():
