@@ -56,14 +56,15 @@ class OnlineProbe:
         self._features, self._listens = None, True
 
     def _keep(self, _: nn.Module, __: Any, output: Tensor) -> None:
-        if self._listens:  # the first pass of a step is of the first view, or of all crops of its size, one by one
+        if self._listens:  # the first pass of a step is of the first view, or of all crops of its size
             self._features, self._listens = output.detach(), False
 
     def _learn(self, _: nn.Module, arguments: tuple[Any, ...], output: Any) -> Any:
         if not arguments or self._features is None:  # not a step: DDP orders its buckets
             return None
         batch, (loss, stats) = arguments[0], output
-        x, y = gather(self._features[: len(batch.target)].float()), gather(batch.target)
+        crops = len(self._features) // len(batch.target)  # of an image, which follow one another
+        x, y = gather(self._features[::crops].float()), gather(batch.target)
         with torch.enable_grad(), torch.autocast(x.device.type, enabled=False):
             head = self.head or self._made(x.shape[1], x.device)
             scores = head.train()(x)
