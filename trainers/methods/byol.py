@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from ...augment.spec import Views
 from ...pipeline.batch import Batch
 from ...shards.manifest import Manifest
-from ..nets.encoder import Encoder, encoder, mlp_with_norm
+from ..nets.encoder import Encoder, encoder
+from ..nets.heads import mlp_with_norm
 from ..nets.norms import at_least_fp32, synchronized
 from ..recipes import options
 from ..recipes.options import Recipe

@@ -1,4 +1,4 @@
-"""Encoders: backbones by name, and the projection heads that methods train with."""
+"""Encoders: backbones by name, with the projection heads that methods train with."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from ...shards.errors import UserError, choose
-from .dino_head import Bottleneck
+from .heads import OWN_LAST, head, teacher_head
 from .mobilenet import LARGE, SMALL, MobileNetV3, small
 from .variants import EFFICIENTNETS, cifar_stem, efficientnet, resnext152, wide_resnet50
 
@@ -21,7 +21,6 @@ TEACHERS = {
     "swav_resnet50_w5": (5, 10240),
 }
 MOBILENETS = {"mobilenetv3_large": (LARGE, 1280), "mobilenetv3_small": (SMALL, 1024)}
-HEADS = ("linear", "mlp", "wide", "deep", "dropout", "projector", "simclr-3", "simclr-2", "sdclr", "dino")
 
 
 class Encoder(nn.Module):
@@ -109,71 +108,20 @@ def _replace(net: nn.Module, old: nn.Module, new: nn.Module) -> None:
     setattr(net.get_submodule(parent), name, new)
 
 
-def head(kind: str, width: int, dim: int, hidden: int = 0) -> nn.Sequential | nn.Linear | Bottleneck:
-    """A projection head: features [N, width] -> [N, dim].
-
-    `linear`: MoCo v1; `mlp`: MoCo v2, sthalles/SimCLR; `wide`, `deep`, `dropout`: spec small A.4; `projector`: BYOL and
-    SwAV, with `hidden` channels; `simclr-3`, `simclr-2`: SimCLR v2 and v1; `sdclr`: SDCLR's SimCLR; `dino`: without its
-    last layer, with `hidden` channels or 2048.
-    """
-    if choose("head", kind, HEADS) == "projector":
-        return mlp_with_norm(width, hidden, dim)
-    if kind in ("simclr-3", "simclr-2"):
-        return _simclr_head(width, dim, layers=int(kind[-1]))
-    if kind == "sdclr":
-        return nn.Sequential(
-            *mlp_with_norm(width, width, dim)[:3], nn.Linear(width, dim, bias=False), nn.BatchNorm1d(dim)
-        )
-    if kind == "dino":
-        return Bottleneck(width, dim, hidden=hidden or 2048)
-    last = nn.Linear(2 * width if kind == "wide" else width, dim)
-    if kind == "linear":
-        return last
-    layers: list[nn.Module] = [nn.Linear(width, last.in_features), nn.ReLU(inplace=True)]
-    if kind == "deep":
-        layers += [nn.Linear(width, width), nn.ReLU(inplace=True)]
-    if kind == "dropout":
-        layers += [nn.Dropout(0.5)]
-    return nn.Sequential(*layers, last)
-
-
-def mlp_with_norm(width: int, hidden: int, dim: int) -> nn.Sequential:
-    """An MLP with one hidden layer and BatchNorm: features [N, width] -> [N, dim]."""
-    first, last = nn.Linear(width, hidden), nn.Linear(hidden, dim)
-    return nn.Sequential(first, nn.BatchNorm1d(hidden), nn.ReLU(inplace=True), last)
-
-
-def _simclr_head(width: int, dim: int, layers: int) -> nn.Sequential:
-    """Layers without bias, each with BatchNorm; the last BatchNorm has no offset: its bias stays zero."""
-    parts: list[nn.Module] = []
-    for number in range(1, layers + 1):
-        size = dim if number == layers else width
-        parts += [nn.Linear(width, size, bias=False), nn.BatchNorm1d(size), nn.ReLU(inplace=True)]
-    last = parts[-2]
-    assert isinstance(last, nn.BatchNorm1d)
-    last.bias.requires_grad_(False)
-    return nn.Sequential(*parts[:-1])
-
-
 def encoder(
     arch: str, kind: str, dim: int, seed: int | None = None, *, stem: str = "imagenet", hidden: int = 0
 ) -> Encoder:
     """A backbone with a head of `kind`, its weights drawn from `seed` if one is given.
 
-    A network of `TEACHERS` gets its own head, whatever `kind` is. Every head of a MobileNetV3 but `wide` ends in the
+    A network of `TEACHERS` gets its own head, whatever `kind` is. The heads OWN_LAST of a MobileNetV3 end in the
     network's own last layer, which starts with small weights.
     """
     if seed is not None:
         seeded(seed)
     net, width = backbone(arch, stem)
     if arch in TEACHERS:
-        return Encoder(net, _teacher_head(width, TEACHERS[arch][1], dim, norm=arch != "swav_resnet50_w5"))
+        return Encoder(net, teacher_head(width, TEACHERS[arch][1], dim, norm=arch != "swav_resnet50_w5"))
     projection = head(kind, width, dim, hidden)
-    if isinstance(net, MobileNetV3) and kind != "wide":
+    if isinstance(net, MobileNetV3) and kind in OWN_LAST:
         small(projection if isinstance(projection, nn.Linear) else projection[-1])  # pyright: ignore
     return Encoder(net, projection)
-
-
-def _teacher_head(width: int, hidden: int, dim: int, *, norm: bool) -> nn.Sequential:
-    first, last = nn.Linear(width, hidden), nn.Linear(hidden, dim)
-    return nn.Sequential(first, *([nn.BatchNorm1d(hidden)] if norm else []), nn.ReLU(inplace=True), last)

@@ -9,7 +9,8 @@ from viewstream.trainers.methods import byol
 from viewstream.trainers.methods.m2t import M2T
 from viewstream.trainers.methods.method import Now
 from viewstream.trainers.methods.sts import STS, ensemble_
-from viewstream.trainers.nets.encoder import Encoder, mlp_with_norm
+from viewstream.trainers.nets.encoder import Encoder
+from viewstream.trainers.nets.heads import mlp_with_norm
 from viewstream.trainers.training import optim
 
 from .steps import batch_of, convnet

@@ -13,7 +13,8 @@ from viewstream.trainers.methods.byol import BYOL
 from viewstream.trainers.methods.m2t import M2T
 from viewstream.trainers.methods.method import Now
 from viewstream.trainers.methods.shadow import Shadow
-from viewstream.trainers.nets.encoder import Encoder, mlp_with_norm
+from viewstream.trainers.nets.encoder import Encoder
+from viewstream.trainers.nets.heads import mlp_with_norm
 from viewstream.trainers.recipes import recipe_named
 from viewstream.trainers.training import optim
 from viewstream.trainers.training.compiling import compile_encoders

@@ -9,7 +9,8 @@ from viewstream.shards.errors import UserError
 from viewstream.trainers.methods.method import Now
 from viewstream.trainers.methods.moco import acc1
 from viewstream.trainers.methods.simclr import SimCLR, logits, loss
-from viewstream.trainers.nets.encoder import Encoder, head
+from viewstream.trainers.nets.encoder import Encoder
+from viewstream.trainers.nets.heads import head
 from viewstream.trainers.ranks import rank
 from viewstream.trainers.recipes.options import SimCLR as Options
 from viewstream.trainers.training import optim

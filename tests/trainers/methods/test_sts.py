@@ -8,7 +8,8 @@ from viewstream.trainers.methods.masks import GRANULARITIES, bernoulli_masks, ma
 from viewstream.trainers.methods.method import Now
 from viewstream.trainers.methods.parts import ema_, frozen_copy
 from viewstream.trainers.methods.sts import STS, ensemble_
-from viewstream.trainers.nets.encoder import Encoder, mlp_with_norm
+from viewstream.trainers.nets.encoder import Encoder
+from viewstream.trainers.nets.heads import mlp_with_norm
 
 from .steps import convnet
 

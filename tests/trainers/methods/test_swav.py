@@ -15,7 +15,7 @@ from viewstream.trainers.methods.method import Now
 from viewstream.trainers.methods.multicrop import MultiCrop
 from viewstream.trainers.methods.sinkhorn import Assigner, sinkhorn
 from viewstream.trainers.methods.swav import SwAV, loss
-from viewstream.trainers.nets.encoder import mlp_with_norm
+from viewstream.trainers.nets.heads import mlp_with_norm
 from viewstream.trainers.ranks import rank, world_size
 from viewstream.trainers.recipes.options import SwAV as Options
 from viewstream.trainers.training.optim import optimizer_of
