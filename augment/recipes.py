@@ -1,6 +1,7 @@
 """The views of each published system: one function per recipe, from the side of its (large) views in px to the views.
 
-Sources: spec tables of BalFeat and SEED (17) and of ssl-small and Spatial Ensemble (A.2, A.11, B.8).
+Sources: spec tables of BalFeat and SEED (17), of ssl-small and Spatial Ensemble (A.2, A.11, B.8), of methods beyond
+(1.2, 2.2).
 """
 
 from collections.abc import Callable
@@ -24,9 +25,11 @@ from .spec import (
     Views,
 )
 
-PATCHES = 6  # small views of SEED, SwAV and DINO
+PATCHES = 6  # small views of SEED and SwAV
+RAW = Normalize((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # values stay in 0..1
 SMALL = 96 / 224  # side of a small view, as a fraction of the large view's side
 JITTER = ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8)
+STRONG = (HorizontalFlip(), ColorJitter(0.8, 0.8, 0.8, 0.2, p=0.8), Grayscale())  # after the crop of SimCLR and SwAV
 MOCO = (JITTER, Grayscale(), GaussianBlur(), HorizontalFlip(), Normalize())  # after the crop of MoCo v2 and SEED
 
 
@@ -90,25 +93,77 @@ def seed_patches(size: int = 224) -> Views:
     return check((*seed(size), *[small] * PATCHES))
 
 
+def simclr(size: int = 224) -> Views:
+    """SimCLR on ImageNet: two views, bicubic, twice the jitter of MoCo v2, not normalized (arXiv:2002.05709).
+
+    Its release draws one sigma of the blur for all images of a device; here each image has its own.
+    """
+    return _twice((RandomResizedCrop(size, (0.08, 1.0), filter="bicubic"), *STRONG, GaussianBlur(), RAW))
+
+
+def simclr_cifar(size: int = 32) -> Views:
+    """SimCLR on CIFAR-10: half the jitter of `simclr`, no blur."""
+    return _twice((RandomResizedCrop(size, (0.08, 1.0), filter="bicubic"), HorizontalFlip(), JITTER, Grayscale(), RAW))
+
+
+def simclr_sthalles(size: int = 32) -> Views:
+    """sthalles/SimCLR: two views of `simclr`, bilinear, always blurred."""
+    return _twice((RandomResizedCrop(size, (0.08, 1.0)), *STRONG, GaussianBlur(p=1.0), RAW))
+
+
+def sdclr(size: int = 224) -> Views:
+    """SDCLR on ImageNet-100: two views, not normalized."""
+    color = (HorizontalFlip(), JITTER, Grayscale(), GaussianBlur(), RAW)
+    return _twice((RandomResizedCrop(size, (0.08, 1.0)), *color))
+
+
+def sdclr_cifar(size: int = 32) -> Views:
+    """SDCLR on CIFAR: two views, bicubic, no blur, not normalized."""
+    crop = RandomResizedCrop(size, (0.1, 1.0), filter="bicubic")
+    return _twice((crop, HorizontalFlip(), JITTER, Grayscale(), RAW))
+
+
 def swav(size: int = 224) -> Views:
     """SwAV: two large and six small views, twice the jitter of MoCo v2 (arXiv:2006.09882).
 
     Its release divides red by 0.228.
     """
-    jitter = ColorJitter(0.8, 0.8, 0.8, 0.2, p=0.8)
-    last = (HorizontalFlip(), jitter, Grayscale(), GaussianBlur(), Normalize(std=SWAV_STD))
+    last = (*STRONG, GaussianBlur(), Normalize(std=SWAV_STD))
     large, small = RandomResizedCrop(size, (0.14, 1.0)), RandomResizedCrop(round(size * SMALL), (0.05, 0.14))
     return check((*[(large, *last)] * 2, *[(small, *last)] * PATCHES))
 
 
+def swav_large(size: int = 224) -> Views:
+    """SwAV without small views."""
+    return _twice((RandomResizedCrop(size, (0.08, 1.0)), *STRONG, GaussianBlur(), Normalize(std=SWAV_STD)))
+
+
 def dino(size: int = 224) -> Views:
-    """DINO: two large views, the second solarized, and six small ones (arXiv:2104.14294); bicubic."""
-    color = (HorizontalFlip(), ColorJitter(0.4, 0.4, 0.2, 0.1, p=0.8), Grayscale())
-    large = RandomResizedCrop(size, (0.4, 1.0), filter="bicubic")
-    small = RandomResizedCrop(round(size * SMALL), (0.05, 0.4), filter="bicubic")
-    first = (large, *color, GaussianBlur(p=1.0), Normalize())
-    second = (large, *color, GaussianBlur(p=0.1), Solarize(), Normalize())
-    return check((first, second, *[(small, *color, GaussianBlur(), Normalize())] * PATCHES))
+    """DINO: two large views, the second solarized, and eight small ones (arXiv:2104.14294); bicubic."""
+    return check((*_dino(size, 0.4), *[_dino_small(size, 0.4)] * 8))
+
+
+def dino_resnet(size: int = 224) -> Views:
+    """`dino` for ResNets: large views of 14 % of the image or more, small ones of 14 % or less."""
+    return check((*_dino(size, 0.14), *[_dino_small(size, 0.14)] * 8))
+
+
+def dino_large(size: int = 224) -> Views:
+    """The two large views of `dino`, of 14 % of the image or more, as its program advises without small ones."""
+    return check(_dino(size, 0.14))
+
+
+DINO = (HorizontalFlip(), ColorJitter(0.4, 0.4, 0.2, 0.1, p=0.8), Grayscale())  # after the crop of each view
+
+
+def _dino(size: int, least: float) -> Views:
+    begin = (RandomResizedCrop(size, (least, 1.0), filter="bicubic"), *DINO)
+    return (*begin, GaussianBlur(p=1.0), Normalize()), (*begin, GaussianBlur(p=0.1), Solarize(), Normalize())
+
+
+def _dino_small(size: int, most: float) -> View:
+    crop = RandomResizedCrop(round(size * SMALL), (0.05, most), filter="bicubic")
+    return (crop, *DINO, GaussianBlur(), Normalize())
 
 
 def supervised(size: int = 224) -> Views:
@@ -147,6 +202,16 @@ def inat_evaluation(size: int = 224) -> Views:
     return check(((*evaluation(size)[0][:-1], Normalize(INAT_MEAN, INAT_STD)),))
 
 
+def simclr_evaluation(size: int = 224) -> Views:
+    """Evaluation of SimCLR on ImageNet: 0.875 of the image, bicubic, not normalized."""
+    return check(((ResizeCenterCrop(size, round(size / 0.875), "bicubic"), RAW),))
+
+
+def simclr_cifar_evaluation(size: int = 32) -> Views:
+    """Evaluation of SimCLR on CIFAR: the whole square image, not normalized."""
+    return check(((ResizeCenterCrop(size, size, "bicubic"), RAW),))
+
+
 def transfer(size: int = 224) -> Views:
     """Training on features of a frozen network, on other data sets; bicubic."""
     return check(((RandomResizedCrop(size, (0.6, 1.0), filter="bicubic"), HorizontalFlip(), Normalize()),))
@@ -175,7 +240,8 @@ VIEWS: dict[str, Callable[[int], Views]] = {
     f.__name__: f
     for f in (
         *(moco_v1, moco_v2, ssl_small, ssl_small_cj1, ssl_small_mask, byol),
-        *(seed, seed_moco_v1, seed_moco_v2, seed_patches, swav, dino),
+        *(seed, seed_moco_v1, seed_moco_v2, seed_patches, swav, swav_large, dino, dino_resnet, dino_large),
+        *(simclr, simclr_cifar, simclr_sthalles, sdclr, sdclr_cifar, simclr_evaluation, simclr_cifar_evaluation),
         *(supervised, slaug, ltaug, inat, inat_slaug, evaluation, inat_evaluation),
         *(transfer, transfer_finetune, transfer_evaluation, transfer_cifar),
     )

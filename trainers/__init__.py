@@ -17,19 +17,23 @@ if "torch" not in sys.modules:  # whose threads would spin while they wait, on c
 if TYPE_CHECKING:
     from .checkpoints.loading import load_backbone
     from .methods.byol import BYOL
+    from .methods.dino import DINO
     from .methods.kcl import KCL
     from .methods.m2t import M2T
     from .methods.method import Method, Now, Stats
     from .methods.moco import MoCo
     from .methods.seed import SEED
+    from .methods.simclr import SimCLR
     from .methods.sts import STS
     from .methods.supervised import Supervised
+    from .methods.swav import SwAV
     from .nets.encoder import Encoder, backbone
     from .training.options import Run
     from .training.run import pretrain
 
 __all__ = [
     "BYOL",
+    "DINO",
     "KCL",
     "M2T",
     "RECIPES",
@@ -41,8 +45,10 @@ __all__ = [
     "Now",
     "Recipe",
     "Run",
+    "SimCLR",
     "Stats",
     "Supervised",
+    "SwAV",
     "backbone",
     "load_backbone",
     "pretrain",
@@ -52,6 +58,7 @@ __getattr__ = hand_on(
     __name__,
     {
         "BYOL": ".methods.byol",
+        "DINO": ".methods.dino",
         "Encoder": ".nets.encoder",
         "KCL": ".methods.kcl",
         "M2T": ".methods.m2t",
@@ -61,8 +68,10 @@ __getattr__ = hand_on(
         "Run": ".training.options",
         "SEED": ".methods.seed",
         "STS": ".methods.sts",
+        "SimCLR": ".methods.simclr",
         "Stats": ".methods.method",
         "Supervised": ".methods.supervised",
+        "SwAV": ".methods.swav",
         "backbone": ".nets.encoder",
         "load_backbone": ".checkpoints.loading",
         "pretrain": ".training.run",

@@ -18,9 +18,9 @@ ABOUT = """Evaluate a trained backbone. The options depend on the task.
 class EvalTarget:
     """What to measure"""
 
-    task: Annotated[str, "knn, linear, transfer, shots, instdisc, stats or tsne; --help shows the task's options"] = (
-        "knn"
-    )
+    task: Annotated[
+        str, "knn, linear, transfer, shots, logreg, rankme, instdisc, stats or tsne; --help shows the task's options"
+    ] = "knn"
     ranks: Annotated[int, "processes on this machine, one per GPU (1 also under torchrun)", 1] = 1
 
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -70,6 +71,24 @@ def gather(x: Tensor) -> Tensor:
     out = x.new_empty(world_size() * len(x), *x.shape[1:])
     _all_gather(out, x.contiguous())
     return out
+
+
+class Gathered(torch.autograd.Function):
+    """`gather` with a gradient: that of the sum of all ranks' losses, of which DDP's mean makes that of their mean."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return gather(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        own = len(grad) // world_size()
+        return summed(grad.clone(memory_format=torch.contiguous_format))[rank() * own : (rank() + 1) * own]
+
+
+def gathered(x: Tensor) -> Tensor:
+    """[N, ...] on each of W ranks -> [W N, ...] on all ranks, in rank order, with the gradient of `Gathered`."""
+    return x if world_size() == 1 else Gathered.apply(x)  # pyright: ignore[reportReturnType]
 
 
 @torch.no_grad()

@@ -24,7 +24,7 @@ class TrainTarget:
     """What to train"""
 
     method: Annotated[
-        str, "moco, kcl, byol, sts, m2t, seed or supervised (moco); --help shows the method's options"
+        str, "moco, kcl, byol, sts, m2t, simclr, swav, seed or supervised (moco); --help shows the method's options"
     ] = ""
     recipe: Annotated[str, "named recipe, changed by the other options (the default of the method)"] = ""
     ranks: Annotated[int, "processes on this machine, one per GPU (1 also under torchrun)", 1] = 1

@@ -9,20 +9,25 @@ from ..errors import UserError
 from ..info import JSON
 from ..lists import check_known, parse, read
 from ..sources.source import Source
-from .draws import drawn
+from .draws import IMBALANCE, drawn
 from .fetch import listing
 from .lists import Listing, find
-from .options import SubsetOptions, check
-from .part import Part, labeled_part, share, with_classes
+from .options import NAMED, SubsetOptions, check
+from .part import Part, check_whole, labeled_part, share, tail, with_classes
 from .published import CLASSSETS, PUBLISHED
 from .release import by_class, release
+from .tails import TAILS, WHOLE
 
 IMAGENET_TRAIN = 1_281_167  # images
+OF_CLASSES = (*PUBLISHED, *CLASSSETS, *TAILS, *WHOLE)  # subsets that only a labeled source has
+OF_TRAINING = (*TAILS, *WHOLE)
 
 
 def split_of(subset: str, split: str | None) -> tuple[str, str]:
     """(the split to read from the source, the split that the set is for); they differ only for lt-val."""
-    check_known("subset", subset, ["full", *PUBLISHED, *CLASSSETS])
+    check_known("subset", subset, NAMED)
+    if subset in OF_TRAINING and split not in (None, "train"):
+        raise UserError(f"--subset {subset} is made of training images: use --subset full for {split}")
     if subset not in PUBLISHED:
         return split or "train", split or "train"
     reads, makes = PUBLISHED[subset].split
@@ -39,13 +44,15 @@ def subset(source: Source, choice: SubsetOptions, seed: int) -> Part:
     name = choice.subset
     if split_of(name, source.split)[0] != source.split:
         raise UserError(f"--subset {name} is made of training images: leave out --split")
-    if not source.classes and (name in PUBLISHED or name in CLASSSETS):
+    if not source.classes and (name in OF_CLASSES):
         raise UserError(f"{source.name} has no classes to take {name} by: use --subset full or a list FILE, --fraction")
     part = _named(source, choice, seed)
     if name in CLASSSETS:
         part = with_classes(source, part, name, choice)
     if choice.classes:
         part = with_classes(source, part, choice.classes, choice)
+    if name in TAILS:
+        part = tail(source, part, name, choice.imbalance, seed)
     part = share(source, part, choice, seed)
     if not len(part.rows):
         raise UserError(f"no images of {source.name} are left: check --subset, --classes and --split")
@@ -55,14 +62,16 @@ def subset(source: Source, choice: SubsetOptions, seed: int) -> Part:
 def _named(source: Source, choice: SubsetOptions, seed: int) -> Part:
     """The part that --subset names, with the source's labels unless a list has its own."""
     name, draw = choice.subset, choice.draw_subset
-    if name == "full" or name in CLASSSETS:
+    if name in WHOLE:
+        check_whole(source, name)
+    if name == "full" or name in (*CLASSSETS, *TAILS, *WHOLE):
         return labeled_part(source, np.arange(len(source)), {"name": name, "from": "source"}, [])
     if name not in PUBLISHED:
         return _from_file(source, Path(name), allow_missing=choice.allow_missing)
     if draw == "release":
         return _released(source, choice)
     if draw:
-        return labeled_part(source, *drawn(source, name, choice.imbalance, choice.lists, seed), [])
+        return labeled_part(source, *drawn(source, name, choice.imbalance or IMBALANCE, choice.lists, seed), [])
     listed = listing(name, choice.lists, source)
     found = find(source, listed, allow_missing=choice.allow_missing)
     origin = {"name": name, "from": "list", "file": listed.file, "sha256": listed.sha256}

@@ -16,6 +16,7 @@ from .published import CLASSES, PUBLISHED
 
 TABLE = Path(__file__).with_name("imagenet_lt.csv")  # images per class: lt2-lt8 from the lists, lt computed from these
 UNIFORM = {"lt0": 115, "100kp": 116, "lt-val": 20}  # images of each ImageNet class
+IMBALANCE = 256.0  # of ImageNet-LT, and of tails of other sources unless --imbalance names another
 PARETO_POWER = 6  # ImageNet-LT's long tail
 NOTE = "the drawn lt has 115,845 images, the published list 115,846: its counts are reconstructed"
 
@@ -40,7 +41,7 @@ def drawn(source: Source, name: str, imbalance: float, lists: Path | None, seed:
     rows = np.flatnonzero(source.label >= 0)
     label = source.label[rows]
     have = np.bincount(label, minlength=len(source.classes))
-    counts = drawn_counts(have, exponent, order=_class_order(source.classes, seed), imbalance=imbalance)
+    counts = drawn_counts(have, exponent, order=class_order(source.classes, seed), imbalance=imbalance)
     rows = rows[keyed_rank(source.uids(rows), label, seed) < counts[label]]
     return rows, origin | {"counts": "pareto", "exponent": exponent, "imbalance": imbalance}
 
@@ -104,7 +105,7 @@ def _without_val(source: Source, rows: np.ndarray, lists: Path | None) -> tuple[
     return rows[outside], 0, {"held_out": {"from": "list", "file": val.file, "sha256": val.sha256}}
 
 
-def _class_order(classes: tuple[str, ...], seed: int) -> np.ndarray:
+def class_order(classes: tuple[str, ...], seed: int) -> np.ndarray:
     """[C] int64: the classes from head to tail, in a keyed order, so that it is not the alphabet."""
     return shuffled(np.array([uid_of(name) for name in classes], np.uint64), seed, "classes")
 

@@ -9,6 +9,9 @@ from ..errors import UserError
 from ..lists import check_known
 from .published import CLASSSETS, PUBLISHED
 from .release import NAMES
+from .tails import TAILS, WHOLE
+
+NAMED = ("full", *PUBLISHED, *CLASSSETS, *TAILS, *WHOLE)
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,8 @@ class SubsetOptions:
     subset: Annotated[
         str,
         "full; ImageNet's lt0, lt2, lt4, lt6, lt8, lt, 100kp, lt-val, lt-test by their published lists; half of the "
-        "classes: clsset1, clsset1_comp, clsset2, clsset2_comp; or a list FILE of `path label`",
+        "classes: clsset1, clsset1_comp, clsset2, clsset2_comp; drawn long tails: cifar10-lt, cifar100-lt (-sdclr: its "
+        "counts), imagenet100-lt; all of a list: places-lt, inat18; or a list FILE of `path label`",
     ] = "full"
     classes: Annotated[str, "FILE of class names, or a clsset: keep only these classes and renumber them"] = ""
     fraction: Annotated[float, "take this share of each class; a larger share contains every smaller one"] = 1.0
@@ -27,7 +31,11 @@ class SubsetOptions:
         bool | Literal["release"],
         "draw the subset's per-class counts by key instead of using its list; release = repeat the published draw",
     ] = False
-    imbalance: Annotated[float, "largest over smallest class of tails drawn from data other than ImageNet", 1] = 256.0
+    imbalance: Annotated[
+        float,
+        "largest over smallest class of drawn tails; 0: 256 as in ImageNet-LT, 100 for those of CIFAR",
+        0,
+    ] = 0.0
     lists: Annotated[Path | None, "folder with the published lists ($VIEWSTREAM_LISTS, else fetched once)"] = None
     allow_missing: Annotated[bool, "accept that the source lacks files of the list, or images for --per-class"] = False
 
@@ -35,12 +43,12 @@ class SubsetOptions:
 def check(choice: SubsetOptions) -> None:
     """UserError for invalid options or combinations, before anything is read."""
     name, draw = choice.subset, choice.draw_subset
-    check_known("subset", name, ["full", *PUBLISHED, *CLASSSETS])
+    check_known("subset", name, NAMED)
     if choice.classes:
         check_known("class set", choice.classes, CLASSSETS)
     if draw == "release" and name not in NAMES:
         raise UserError(f"--draw-subset release repeats how {', '.join(NAMES)} were made, not {name}: name one of them")
-    if draw and name not in ("full", *PUBLISHED, *CLASSSETS):
+    if draw and name not in NAMED:
         raise UserError(f"--draw-subset cannot draw the list {name}: leave one of them out")
     if draw and name == "full" and choice.classes not in CLASSSETS:
         raise UserError("--draw-subset draws a part of the source: name its shape, as in --subset lt6")
@@ -50,7 +58,9 @@ def check(choice: SubsetOptions) -> None:
         raise UserError(f"--per-class {choice.per_class} is negative: take 1 or more, or 0 for all")
     if choice.fraction < 1 and choice.per_class:
         raise UserError("--fraction and --per-class both set the images per class: give one of them")
-    if not (math.isfinite(choice.imbalance) and choice.imbalance >= 1):
+    if choice.imbalance and name in (*WHOLE, "imagenet100-lt"):
+        raise UserError(f"--imbalance says how a tail is drawn, {name} has its own counts: leave it out")
+    if choice.imbalance and not (math.isfinite(choice.imbalance) and choice.imbalance >= 1):
         raise UserError(
             f"--imbalance {choice.imbalance} is not a ratio of the largest to the smallest class: take 1 or more, "
             "ImageNet-LT has 256"

@@ -1,4 +1,5 @@
-"""A part of a source: rows, labels and origin; and how it is narrowed to some classes or a share of each class."""
+"""A part of a source: rows, labels and origin; and how it is narrowed to some classes, a tail or a share of each
+class."""
 
 from typing import NamedTuple
 
@@ -8,8 +9,9 @@ from ..errors import UserError
 from ..info import JSON
 from ..sources.source import Source
 from .classsets import class_set, remap
-from .draws import keyed_rank
+from .draws import class_order, keyed_rank
 from .options import SubsetOptions
+from .tails import IMBALANCE, TAILS, WHOLE, tail_counts
 
 
 class Part(NamedTuple):
@@ -35,6 +37,47 @@ def with_classes(source: Source, part: Part, name: str, choice: SubsetOptions) -
     label, classes = remap(part.label, part.classes, names, name)
     keep = label >= 0
     return Part(part.rows[keep], label[keep], classes, part.origin | {"classes": origin}, part.missing)
+
+
+def tail(source: Source, part: Part, name: str, imbalance: float, seed: int) -> Part:
+    """The images of the tail `name` among those of a part. UserError for other classes, or too few images of one."""
+    wanted = TAILS[name]
+    if len(part.classes) != wanted.classes:
+        remedy = "name its 100 classes with --classes FILE" if name == "imagenet100-lt" else "name its own source"
+        raise UserError(
+            f"{name} has {wanted.classes} classes, {source.name} has {len(part.classes)} of these: {remedy}, or draw "
+            "a tail of any classes with --subset lt --draw-subset"
+        )
+    counts = tail_counts(name, imbalance)
+    if wanted.ordered_by_seed:
+        counts = counts[class_order(part.classes, seed).argsort()]
+    have = np.bincount(part.label[part.label >= 0], minlength=wanted.classes)
+    if len(short := np.flatnonzero(have < counts)):
+        c = int(short[0])
+        raise UserError(
+            f"{name} takes {counts[c]} images of class {part.classes[c]}, {source.name} has {have[c]} "
+            f"({len(short)} classes are short): complete the source"
+        )
+    group = part.label + 1  # unlabeled images are none of it
+    keep = keyed_rank(source.uids(part.rows), group, seed) < np.array([0, *counts])[group]
+    origin = part.origin | {"from": "draw", "seed": seed}
+    if name != "imagenet100-lt":
+        origin |= {"counts": "exponential", "imbalance": imbalance or IMBALANCE}
+    return part._replace(rows=part.rows[keep], label=part.label[keep], origin=origin)
+
+
+def check_whole(source: Source, name: str) -> None:
+    """UserError unless a source has the images and classes of the set `name`, whose list it is, and no class is
+    empty."""
+    have = np.bincount(source.label[source.label >= 0], minlength=len(source.classes))
+    remedy = "name its training list with --source FILE --root FOLDER"
+    if (facts := WHOLE[name]) and (len(source), len(have)) != facts:
+        raise UserError(
+            f"{name} has {facts[0]:,} images in {facts[1]} classes, {source.name} has {len(source):,} in {len(have)}: "
+            f"{remedy}"
+        )
+    if len(empty := np.flatnonzero(have == 0)) or not len(have):
+        raise UserError(f"{len(empty)} of {len(have)} classes of {source.name} have no images: {remedy} of {name}")
 
 
 def share(source: Source, part: Part, choice: SubsetOptions, seed: int) -> Part:

@@ -7,7 +7,7 @@ from PIL import Image
 
 from viewstream.augment.crops import crop_params, on_device, rest
 from viewstream.augment.draw import draw
-from viewstream.augment.recipes import PATCHES, VIEWS, ssl_small, views_of
+from viewstream.augment.recipes import VIEWS, ssl_small, views_of
 from viewstream.augment.renderers import device, reference
 from viewstream.augment.renderers.packing import pack
 from viewstream.augment.spec import (
@@ -61,16 +61,54 @@ def test_the_published_orders_and_strengths():
     assert views_of("inat")[0][-1].mean == INAT_MEAN
     assert views_of("inat_slaug") == views_of("inat") * 2
     assert [view[:-1] for view in views_of("inat_slaug")] == [view[:-1] for view in views_of("slaug")]
+    assert [type(op) for op in views_of("simclr")[0]] == [
+        RandomResizedCrop,
+        HorizontalFlip,
+        ColorJitter,
+        Grayscale,
+        GaussianBlur,
+        Normalize,
+    ]
+    assert views_of("simclr")[0][:3] == (
+        RandomResizedCrop(224, (0.08, 1.0), filter="bicubic"),
+        HorizontalFlip(),
+        ColorJitter(0.8, 0.8, 0.8, 0.2, p=0.8),
+    )
+    assert views_of("simclr_cifar")[0][2] == ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8)
+    assert views_of("simclr_sthalles")[0][4] == GaussianBlur((0.1, 2.0), p=1.0)
+    assert views_of("sdclr_cifar", 32)[0][0] == RandomResizedCrop(32, (0.1, 1.0), filter="bicubic")
+    for name in ("simclr", "simclr_cifar", "simclr_sthalles", "sdclr", "sdclr_cifar", "simclr_evaluation"):
+        assert all(view[-1] == Normalize((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)) for view in views_of(name))
+    assert views_of("simclr_evaluation")[0][0] == ResizeCenterCrop(224, 256, "bicubic")
+    assert views_of("swav_large")[0][1:] == views_of("swav")[0][1:]
     assert views_of("transfer_evaluation")[0][0] == ResizeCenterCrop(224, 256, "bicubic")
 
 
-@pytest.mark.parametrize(
-    ("name", "large", "area"), [("seed_patches", 1, (0.05, 0.14)), ("swav", 2, (0.05, 0.14)), ("dino", 2, (0.05, 0.4))]
-)
-def test_multi_crop_recipes_have_large_views_and_six_small_ones(name, large, area):
+CROPS = [  # recipe, how many large and small views, area of the small ones
+    ("seed_patches", 1, 6, (0.05, 0.14)),
+    ("swav", 2, 6, (0.05, 0.14)),
+    ("dino", 2, 8, (0.05, 0.4)),
+    ("dino_resnet", 2, 8, (0.05, 0.14)),
+]
+
+
+@pytest.mark.parametrize(("name", "large", "small", "area"), CROPS)
+def test_multi_crop_recipes_have_large_and_small_views(name, large, small, area):
     views = views_of(name)
-    assert [size_of(view) for view in views] == [224] * large + [96] * PATCHES
+    assert [size_of(view) for view in views] == [224] * large + [96] * small
     assert {view[0].area for view in views[large:]} == {area}
+
+
+def test_the_views_of_dino_share_all_but_blur_and_solarization():
+    first, second, *small = views_of("dino")
+    shared = (HorizontalFlip(), ColorJitter(0.4, 0.4, 0.2, 0.1, p=0.8), Grayscale(0.2))
+    assert first == (RandomResizedCrop(224, (0.4, 1.0), filter="bicubic"), *shared, GaussianBlur(p=1.0), Normalize())
+    assert second[:-1] == (*first[:4], GaussianBlur((0.1, 2.0), p=0.1), Solarize(0.2, 128))
+    crop = RandomResizedCrop(96, (0.05, 0.4), filter="bicubic")
+    assert set(small) == {(crop, *shared, GaussianBlur(p=0.5), Normalize())}
+    large = views_of("dino_large")
+    assert [view[0].area for view in large] == [(0.14, 1.0)] * 2
+    assert [view[1:] for view in large] == [first[1:], second[1:]]
 
 
 def test_an_unknown_recipe_suggests_the_nearest():

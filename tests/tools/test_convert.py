@@ -6,6 +6,7 @@ from typing import get_args, get_type_hints
 from unittest.mock import Mock
 
 import pytest
+import timm
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -142,6 +143,21 @@ def test_an_efficientnet_is_written_under_timm_names(tmp_path):
     with pytest.raises(UserError, match="detectron2 reads only ResNets, and efficientnet_b0 is not one"):
         convert(Convert(tmp_path / "x.tar", tmp_path / "other.pkl", to="detectron2", **arch))
     assert not list(tmp_path.glob("other*"))
+
+
+def test_the_vit_that_dino_trained_here_is_written_for_timm(tmp_path):
+    net, _ = backbone("test_vit")
+    head = {"head.mlp.0.weight": torch.ones(2, 2), "head.last_layer.weight_v": torch.ones(2, 2)}
+    body = {f"backbone.{k}": v for k, v in net.state_dict().items()}
+    method = {f"{twin}.{k}": v + (twin == "online") for twin in ("online", "target") for k, v in (body | head).items()}
+    file = {"recipe": {"arch": "test_vit", "method": "dino"}, "method": method | {"center": torch.ones(2)}}
+    torch.save(file, tmp_path / "last.pt")
+    report = convert(Convert(tmp_path / "last.pt", tmp_path / "net.pth", to="timm"))
+    state = torch.load(tmp_path / "net.pth", weights_only=True)
+    timm.create_model("test_vit", num_classes=0).load_state_dict(state)
+    assert all(torch.equal(state[k], v) for k, v in net.state_dict().items())
+    assert "found: viewstream checkpoint, test_vit, target network\n" in report
+    assert "left out: fc (2), center (1), online network" in report
 
 
 def test_a_network_with_a_small_stem_is_recognized_by_its_recipe(tmp_path):

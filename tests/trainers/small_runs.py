@@ -30,6 +30,9 @@ WORDS = {
     "byol": words(dim=16, hidden=32),
     "sts": words(dim=16, hidden=32),
     "m2t": words(dim=16, hidden=32, bn_groups=2),
+    "simclr": words(dim=16),
+    "swav": words(dim=16, hidden=32, prototypes=12, freeze=3, queue=32, queue_epoch=1),
+    "dino": words(dim=32, hidden=32, bottleneck=16),
     "seed": words(**QUEUE, teacher_arch="test_resnet"),
     "supervised": words(bn_groups=2),
 }

@@ -16,10 +16,11 @@ PAIRS = {
     "moco": ("encoder_q.", "encoder_k."),
     "mocov3": ("base_encoder.", "momentum_encoder."),
     "solo": ("backbone.", "momentum_backbone."),
-    "dino": ("student.backbone.", "teacher.backbone."),
+    "dino": ("student.", "teacher."),
     "seed": ("student.", ""),  # the teacher in it is a copy of another file
     "ensemble": ("student_encoder.", "teacher_encoder."),  # STS and Momentum^2 Teacher
 }
+MARKS = {"solo": "momentum_backbone.", "dino": "student.backbone."}  # by which one is known, if the prefix is of others
 KINDS = (*PAIRS, "swav", "simclr", "supervised", "plain")
 ASIDE = re.compile(r"prototypes\.|queue|n_averaged|((\w+_)?(projector|predictor)|(dino|ibot)_head)\.")  # no backbone
 
@@ -83,9 +84,9 @@ def unpacked(file: Any, kind: str = "auto", *, ema: bool = False) -> Weights:
     trained, slow_copy = PAIRS.get(kind, ("", ""))
     online, target = {}, {}
     for name, value in state.items():
-        if name.startswith(trained) and not ASIDE.match(name):
+        if name.startswith(trained) and not ASIDE.match(name.removeprefix(trained)):
             online[name.removeprefix(trained)] = value
-        elif slow_copy and name.startswith(slow_copy):
+        elif slow_copy and name.startswith(slow_copy) and not ASIDE.match(name.removeprefix(slow_copy)):
             target[name.removeprefix(slow_copy)] = value
         else:
             others[name] = value
@@ -100,7 +101,7 @@ def unpacked(file: Any, kind: str = "auto", *, ema: bool = False) -> Weights:
     recipe, classes = (_table(about, name) if kind == "viewstream" else {} for name in ("recipe", "classes"))
     arch, epoch = recipe.get("arch") or about.get("arch") or "", about.get("epoch")
     arch, epoch = arch if isinstance(arch, str) else "", epoch if isinstance(epoch, int) else 0
-    slow = kind in ("ensemble", "dino") or recipe.get("method") in ("byol", "sts", "m2t")
+    slow = kind in ("ensemble", "dino") or recipe.get("method") in ("byol", "sts", "m2t", "dino")
     return Weights(
         kind,
         arch,
@@ -126,7 +127,7 @@ def _table(about: dict[Any, Any], name: str) -> dict[str, Any]:
 def _kind(state: State, names: list[str]) -> str:
     """The writer of a checkpoint, from its entries; `names`: those in the file, wrappers included."""
     for kind, (trained, _) in PAIRS.items():
-        mark = "momentum_backbone." if kind == "solo" else trained  # our encoders have a `backbone.` as well
+        mark = MARKS.get(kind, trained)
         if any(name.startswith(mark) for name in state):
             return kind
     if any(name.startswith(("projection_head.", "prototypes.")) for name in state):

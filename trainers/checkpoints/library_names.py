@@ -19,6 +19,7 @@ EXPANDED = {
 # The first blocks have no expansion, which shifts the names after it.
 SEPARABLE = EXPANDED | {"_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
 BLOCK = re.compile(r"_blocks\.(\d{1,3})\.([^.]+)\.(.+)")
+SDCLR = {"fc1": 0, "bn1": 1, "fc2": 3, "bn2": 4}  # layers of its projection head
 
 
 def library_names(state: State) -> State:
@@ -27,7 +28,10 @@ def library_names(state: State) -> State:
         return _timm_efficientnet(state)
     own = any(name.startswith("backbone.") for name in state)  # an encoder of this project
     heads = r"^head\." if own else r"^(projection_head|cls_fc)\."
-    return {re.sub(heads, "fc.", name).removeprefix("backbone."): value for name, value in state.items()}
+    renamed = {re.sub(heads, "fc.", name).removeprefix("backbone."): value for name, value in state.items()}
+    if "fc.fc1.weight" in renamed:
+        return {re.sub(r"^fc\.(fc1|bn1|fc2|bn2)", lambda n: f"fc.{SDCLR[n[1]]}", k): v for k, v in renamed.items()}
+    return renamed
 
 
 def _timm_efficientnet(state: State) -> State:

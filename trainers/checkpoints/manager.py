@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -45,6 +45,14 @@ class TrainState:
         return next(self.method.parameters()).device
 
 
+class Probe(Protocol):
+    """What is trained beside a method, of which a checkpoint holds the state too."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None: ...
+
+
 class CheckpointManager:
     """Writes a run's checkpoints into `folder`: last.pt, best.pt by the reported metric, and epoch-NNNN.pt.
 
@@ -63,12 +71,13 @@ class CheckpointManager:
         folder: Path,
         state: TrainState,
         metadata: dict[str, Any],
+        probe: Probe | None = None,
         *,
         per_epoch: int,
         save_every: int = 0,
         keep_every: int = 0,
     ):
-        self.folder, self.state, self.metadata = folder, state, metadata
+        self.folder, self.state, self.metadata, self.probe = folder, state, metadata, probe
         self.per_epoch, self.save_every, self.keep_every = per_epoch, save_every, keep_every
         self.best, self._improved, self._measured = -math.inf, False, 0
         self._versions = VERSIONS
@@ -147,6 +156,7 @@ class CheckpointManager:
             "world": world_size(),
             "threads": torch.get_num_threads(),
             "versions": self._versions,
+            **({"probe": self.probe.state_dict()} if self.probe else {}),
             **self.metadata,
         }
 
@@ -173,6 +183,8 @@ class CheckpointManager:
         load_all(self.state.method, saved["method"], path)
         try:
             load_optimizer(self.state.optimizer, self.state.scaler, saved)
+            if self.probe:  # a run may begin to train one along at any time
+                self.probe.load_state_dict(saved.get("probe", {}), self.state.device)
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise UserError(f"{path} has another optimizer ({error}): start again with another --out") from error
         if path.resolve().parent == self.folder.resolve():  # else its best.pt is in another folder

@@ -8,6 +8,7 @@ from torch import nn
 
 from ...shards.errors import UserError
 from ..methods.byol import BYOL
+from ..methods.dino import DINO
 from ..methods.method import Method
 from ..methods.moco import MoCo
 from ..methods.parts import ema_
@@ -62,7 +63,7 @@ def _pretrained(method: Method, recipe: Recipe, path: Path, network: str, classe
             raise UserError(f"{recipe.method} begins with both networks of a checkpoint: leave out --network")
         case MoCo():  # and KCL
             return restart(method, path, ema=ema)
-        case BYOL():  # and STS, M2T
+        case BYOL() | DINO():  # and STS, M2T
             loaded = load_backbone(method.online.get_submodule("backbone"), path, which=network, ema=ema)
             ema_(method.target, method.online, 0.0)
         case Supervised():

@@ -14,6 +14,8 @@ def require_same_recipe(path: Path, was: Facts, now: Facts, objection: Callable[
     """UserError if the recipe of checkpoint `path` differs from that of the run `now`.
 
     Other epochs are allowed, with a note, unless `objection(epochs of the checkpoint)` gives a reason against them."""
+    off = {k: v for k, v in now.items() if k not in was and not v}  # of a later version than the checkpoint
+    was = was | off
     changed = [f"{k} {was.get(k)!r} -> {v!r}" for k, v in now.items() if k != "epochs" and was.get(k) != v]
     if changed:
         raise UserError(

@@ -1,19 +1,22 @@
 """The methods by name, and what every caller uses: build a recipe's method, check that a recipe fits."""
 
-from ...augment.spec import Views
+from ...augment.spec import Views, size_of
 from ...shards.errors import UserError, choose
 from ...shards.manifest import Manifest
 from ..nets.dropout import keyed
-from ..nets.encoder import seeded
+from ..nets.encoder import check_sizes, seeded
 from ..recipes.options import Recipe
 from .byol import BYOL
+from .dino import DINO
 from .kcl import KCL
 from .m2t import M2T
 from .method import Method
 from .moco import MoCo
 from .seed import SEED
+from .simclr import SimCLR
 from .sts import STS
 from .supervised import Supervised
+from .swav import SwAV
 
 METHODS: dict[str, type[Method]] = {
     "moco": MoCo,
@@ -21,6 +24,9 @@ METHODS: dict[str, type[Method]] = {
     "byol": BYOL,
     "sts": STS,
     "m2t": M2T,
+    "simclr": SimCLR,
+    "swav": SwAV,
+    "dino": DINO,
     "seed": SEED,
     "supervised": Supervised,
 }
@@ -39,6 +45,7 @@ def check(recipe: Recipe, views: Views, data: Manifest) -> None:
     _class_of(recipe).check(recipe, views, data)
     if recipe.batch_size % recipe.accumulate:
         raise UserError(f"--accumulate {recipe.accumulate} does not divide a batch of {recipe.batch_size}")
+    check_sizes(recipe.arch, [size_of(view) for view in views])
 
 
 def _class_of(recipe: Recipe) -> type[Method]:

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from ...augment.spec import Views
 from ...pipeline.batch import Batch
 from ...shards.manifest import Manifest
-from ..nets.encoder import Encoder, backbone
+from ..nets.encoder import Encoder, encoder
+from ..nets.heads import mlp_with_norm
 from ..nets.norms import at_least_fp32, synchronized
 from ..recipes import options
 from ..recipes.options import Recipe
@@ -43,21 +44,14 @@ def momentum(step: int, total: int, base: float) -> float:
     return 1 - (1 - base) * half_cosine(step, total)
 
 
-def projector(width: int, hidden: int = 4096, dim: int = 256) -> nn.Sequential:
-    """An MLP with one hidden layer and BatchNorm: features [N, width] -> [N, dim]."""
-    first, last = nn.Linear(width, hidden), nn.Linear(hidden, dim)
-    return nn.Sequential(first, nn.BatchNorm1d(hidden), nn.ReLU(inplace=True), last)
-
-
 def predictor(dim: int = 256, hidden: int = 4096) -> nn.Sequential:
-    """An MLP like `projector`: the student's embeddings [N, dim] -> guesses of the teacher's embeddings [N, dim]."""
-    return projector(dim, hidden, dim)
+    """An MLP like the projector: the student's embeddings [N, dim] -> guesses of the teacher's embeddings [N, dim]."""
+    return mlp_with_norm(dim, hidden, dim)
 
 
 def network(recipe: options.BYOL) -> Encoder:
     """A backbone with a projector, as student and teacher have it."""
-    body, width = backbone(recipe.arch, stem=recipe.stem)
-    return Encoder(body, projector(width, recipe.hidden, recipe.dim))
+    return encoder(recipe.arch, "projector", recipe.dim, stem=recipe.stem, hidden=recipe.hidden)
 
 
 class BYOL(Method):

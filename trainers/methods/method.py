@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from ...augment.spec import Views
 from ...pipeline.batch import Batch
@@ -50,6 +51,14 @@ class Method(nn.Module, ABC):
 
     def before_step(self, now: Now) -> None:
         """Update before the forward: momentum, a teacher."""
+
+    def before_update(self, optimizer: Optimizer) -> None:
+        """Change gradients and groups right before the optimizer step: a gradient of None freezes its parameter, which
+        then neither decays nor gathers momentum.
+
+        Gradients are those of the whole batch, averaged over the ranks. Where the optimizer has
+        a `grad_scale` that is not None, a scalar on the device (fp16 on a GPU), they are still multiplied by it.
+        """
 
     def after_step(self, now: Now) -> None:
         """Update after the optimizer step: queues, written this late so that the forward needs no copy of them."""

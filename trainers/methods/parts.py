@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +14,8 @@ from ...augment.spec import Views, size_of
 from ...shards.errors import UserError
 from ...shards.keyed import Purpose
 from ..ranks import gather, rank, world_size
-from ..recipes.options import Recipe
+from ..recipes.options import Recipe, Tempered
+from ..schedules import wave
 from .method import Now
 
 
@@ -74,6 +76,40 @@ class Queue(nn.Module):
         self.head.add_(len(rows)).remainder_(len(self.rows))
 
 
+class Wave(NamedTuple):
+    """A temperature that falls from `high` to `low` and rises again within `period` epochs of `epochs`, step by step.
+
+    tau(t) = (high - low) (1 + cos(2 pi t / T)) / 2 + low with t and T in steps (Kukleva et al., "Temperature Schedules
+    for Self-Supervised Contrastive Methods on Long-Tail Data", arXiv:2303.13664; they count both in epochs).
+    """
+
+    low: float
+    high: float
+    period: int
+    epochs: int
+
+    @classmethod
+    def of(cls, recipe: Tempered, low: float) -> "Wave | None":
+        """That of a recipe; None if its temperature, `low`, is constant."""
+        high, period = recipe.temperature_max, recipe.temperature_period
+        return cls(low, high, period, recipe.epochs) if high else None
+
+    def __call__(self, now: Now) -> float:
+        return wave(now.step, self.period * now.total / self.epochs, self.low, self.high)
+
+
+def check_wave(recipe: Tempered, low: float) -> None:
+    """UserError unless both options of a changing temperature are given, and its highest value is above `low`."""
+    high, period = recipe.temperature_max, recipe.temperature_period
+    if bool(high) != bool(period):
+        raise UserError(
+            f"--temperature-max {high:g} and --temperature-period {period} go together: give both, such as 1 and 200, "
+            f"or none"
+        )
+    if high and high <= low:
+        raise UserError(f"--temperature-max {high:g} is not above --temperature {low:g}: raise it, or leave it out")
+
+
 ONE_ENCODER = "its queue takes a whole batch of keys per step, made by one key encoder"
 
 
@@ -102,6 +138,12 @@ def check_queue(queue: int, batch: int, samples: int | None = None) -> None:
 def two_views(views: Views) -> bool:
     """Whether there are two views of one size."""
     return len(views) == 2 and size_of(views[0]) == size_of(views[1])
+
+
+def two_and_smaller(views: Views) -> bool:
+    """Whether there are two views of one size, and if more, smaller ones of one size."""
+    small = {size_of(view) for view in views[2:]}
+    return two_views(views[:2]) and (not small or (len(small) == 1 and max(small) < size_of(views[0])))
 
 
 def one_view(views: Views) -> bool:

@@ -19,7 +19,7 @@ from ...augment.spec import Views, size_of
 from ...pipeline.batch import Batch
 from ...shards.errors import UserError
 from ...shards.manifest import Manifest
-from ..nets.encoder import Encoder, encoder
+from ..nets.encoder import Encoder, check_sizes, encoder
 from ..nets.grouped_norm import grouped
 from ..recipes import options
 from .method import Method, Now, Stats
@@ -84,9 +84,10 @@ class SEED(Method):
 
     @classmethod
     def build(cls, recipe: options.SEED, classes: int) -> "SEED":
+        shape = {"stem": "cifar" if recipe.teacher_cifar else "imagenet", "hidden": recipe.teacher_hidden}
         return cls(
             encoder(recipe.arch, recipe.head, recipe.dim, stem=recipe.stem),
-            encoder(recipe.teacher_arch, recipe.teacher_head, recipe.dim),
+            encoder(recipe.teacher_arch, recipe.teacher_head, recipe.dim, **shape),
             dim=recipe.dim,
             queue=recipe.queue,
             temperature=recipe.temperature,
@@ -106,6 +107,7 @@ class SEED(Method):
         check_groups(recipe.bn_groups, recipe.batch_size)
         check_queue(recipe.queue, recipe.batch_size, len(data))
         check_whole_batch(recipe, ONE_ENCODER)
+        check_sizes(recipe.teacher_arch, [size_of(view) for view in views])
 
     @property
     def backbone(self) -> nn.Module:

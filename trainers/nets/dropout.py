@@ -50,6 +50,15 @@ class KeyedDropout(nn.Module):
         return f"p={self.p}, rows={self.rows}"
 
 
+def drop_paths(net: nn.Module, p: float) -> None:
+    """Let both branches of each block of a ViT of timm drop whole images in training, with chances from 0 in the first
+    block to `p` in the last. Another network stays as it is."""
+    blocks = [block for block in getattr(net, "blocks", ()) if hasattr(block, "drop_path1")]
+    for block, chance in zip(blocks, torch.linspace(0, p, len(blocks)).tolist(), strict=True):
+        if chance:
+            block.drop_path1, block.drop_path2 = (StochasticDepth(chance, "row").train(net.training) for _ in range(2))
+
+
 def keyed(net: nn.Module) -> nn.Module:
     """`net` with each dropout of torch, torchvision and timm that drops anything replaced by a KeyedDropout.
 

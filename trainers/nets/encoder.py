@@ -1,10 +1,14 @@
-"""Encoders: backbones by name, and the projection heads that methods train with."""
+"""Encoders: backbones by name, with the projection heads that methods train with."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torchvision import models
 
 from ...shards.errors import UserError, choose
+from .heads import OWN_LAST, head, teacher_head
 from .mobilenet import LARGE, SMALL, MobileNetV3, small
 from .variants import EFFICIENTNETS, cifar_stem, efficientnet, resnext152, wide_resnet50
 
@@ -17,7 +21,6 @@ TEACHERS = {
     "swav_resnet50_w5": (5, 10240),
 }
 MOBILENETS = {"mobilenetv3_large": (LARGE, 1280), "mobilenetv3_small": (SMALL, 1024)}
-HEADS = ("linear", "mlp", "wide", "deep", "dropout")
 
 
 class Encoder(nn.Module):
@@ -41,7 +44,8 @@ def backbone(arch: str, stem: str = "imagenet") -> tuple[nn.Module, int]:
 
     `mobilenetv3_*`, `efficientnet_b0` to `b3`, `swav_*` and `simclr_*` are the networks of the source releases. Another
     name builds torchvision's network if torchvision has it (`resnet50`), otherwise timm's (`resnet10t`,
-    `tf_efficientnet_b0`). UserError for an unknown `arch` or `stem`, and for a network that does not fit.
+    `tf_efficientnet_b0`); its ViTs take images of several sizes (`vit.py`). UserError for an unknown `arch` or `stem`,
+    and for a network that does not fit.
     """
     net, width = _network(arch)
     if choose("stem", stem, ("imagenet", "cifar")) == "cifar":
@@ -64,9 +68,27 @@ def _network(arch: str) -> tuple[nn.Module, int]:
         return _torchvision(arch)
     import timm  # takes half a second, which the networks above can do without
 
+    from .vit import any_size
+
     names = [*known, *MOBILENETS, *TEACHERS, "resnext152_32x8d", *timm.list_models()]
-    net = timm.create_model(choose("arch", arch, names), num_classes=0)
+    net = any_size(timm.create_model(choose("arch", arch, names), num_classes=0))
     return net, int(getattr(net, "head_hidden_size", None) or net.num_features)  # pyright: ignore
+
+
+def check_sizes(arch: str, sizes: Sequence[int]) -> None:
+    """UserError for a ViT that does not take square images of all these `sizes`, in px; any other network passes."""
+    with torch.device("meta"):
+        net: Any = _network(arch)[0]
+    cut = getattr(net, "patch_embed", net)  # timm's layer of patches; torchvision's ViTs have its numbers themselves
+    if getattr(cut, "strict_img_size", hasattr(cut, "image_size")):
+        own = getattr(cut, "image_size", 0) or cut.img_size[0]
+        wrong, takes = [size for size in sizes if size != own], f"takes images of {own} px alone, not of"
+    else:
+        own = cut.patch_size[0] if hasattr(cut, "strict_img_size") else 1
+        wrong, takes = [size for size in sizes if size % own], f"has patches of {own} px, which do not divide"
+    if wrong:
+        found = " and ".join(f"{size} px" for size in dict.fromkeys(wrong))
+        raise UserError(f"{arch} {takes} {found}: choose another --size, or --arch")
 
 
 def _torchvision(arch: str) -> tuple[nn.Module, int]:
@@ -86,39 +108,20 @@ def _replace(net: nn.Module, old: nn.Module, new: nn.Module) -> None:
     setattr(net.get_submodule(parent), name, new)
 
 
-def head(kind: str, width: int, dim: int) -> nn.Sequential | nn.Linear:
-    """A projection head: features [N, width] -> [N, dim].
-
-    `linear`: MoCo v1; `mlp`: MoCo v2; `wide`, `deep`, `dropout`: spec small A.4.
-    """
-    last = nn.Linear(2 * width if choose("head", kind, HEADS) == "wide" else width, dim)
-    if kind == "linear":
-        return last
-    layers: list[nn.Module] = [nn.Linear(width, last.in_features), nn.ReLU(inplace=True)]
-    if kind == "deep":
-        layers += [nn.Linear(width, width), nn.ReLU(inplace=True)]
-    if kind == "dropout":
-        layers += [nn.Dropout(0.5)]
-    return nn.Sequential(*layers, last)
-
-
-def encoder(arch: str, kind: str, dim: int, seed: int | None = None, *, stem: str = "imagenet") -> Encoder:
+def encoder(
+    arch: str, kind: str, dim: int, seed: int | None = None, *, stem: str = "imagenet", hidden: int = 0
+) -> Encoder:
     """A backbone with a head of `kind`, its weights drawn from `seed` if one is given.
 
-    A network of `TEACHERS` gets its own head, whatever `kind` is. Every head of a MobileNetV3 but `wide` ends in the
+    A network of `TEACHERS` gets its own head, whatever `kind` is. The heads OWN_LAST of a MobileNetV3 end in the
     network's own last layer, which starts with small weights.
     """
     if seed is not None:
         seeded(seed)
     net, width = backbone(arch, stem)
     if arch in TEACHERS:
-        return Encoder(net, _teacher_head(width, TEACHERS[arch][1], dim, norm=arch != "swav_resnet50_w5"))
-    projection = head(kind, width, dim)
-    if isinstance(net, MobileNetV3) and kind != "wide":
-        small(projection if isinstance(projection, nn.Linear) else projection[-1])  # pyright: ignore[reportArgumentType]
+        return Encoder(net, teacher_head(width, TEACHERS[arch][1], dim, norm=arch != "swav_resnet50_w5"))
+    projection = head(kind, width, dim, hidden)
+    if isinstance(net, MobileNetV3) and kind in OWN_LAST:
+        small(projection if isinstance(projection, nn.Linear) else projection[-1])  # pyright: ignore
     return Encoder(net, projection)
-
-
-def _teacher_head(width: int, hidden: int, dim: int, *, norm: bool) -> nn.Sequential:
-    first, last = nn.Linear(width, hidden), nn.Linear(hidden, dim)
-    return nn.Sequential(first, *([nn.BatchNorm1d(hidden)] if norm else []), nn.ReLU(inplace=True), last)

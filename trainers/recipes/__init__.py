@@ -6,23 +6,28 @@ from math import isclose
 from typing import Any
 
 from ...shards.errors import UserError, choose
-from . import balfeat, ensemble, m2t, moco, seed, small
-from .options import BYOL, KCL, M2T, SEED, STS, MoCo, Recipe, Supervised
+from . import balfeat, dino, ensemble, m2t, moco, seed, simclr, small, swav
+from .options import BYOL, DINO, KCL, M2T, SEED, STS, MoCo, Recipe, SimCLR, Supervised, SwAV
 
-METHODS: dict[str, type[Recipe]] = {kind.method: kind for kind in (MoCo, KCL, BYOL, STS, M2T, SEED, Supervised)}
+METHODS: dict[str, type[Recipe]] = {
+    kind.method: kind for kind in (MoCo, KCL, BYOL, STS, M2T, SimCLR, SwAV, DINO, SEED, Supervised)
+}
 DEFAULTS = {
     "moco": "moco_v2",
     "kcl": "kcl_lt",
     "byol": "byol",
     "sts": "sts_200",
     "m2t": "m2t_200",
+    "simclr": "simclr",
+    "swav": "swav_200_256",
+    "dino": "dino_vit_small",
     "seed": "seed_resnet18",
     "supervised": "sl_clsset1",
 }
-SCALED = {module.__name__ for module in (seed, ensemble, m2t)}  # their programs scale the rate with the batch
+SCALED = {module.__name__ for module in (seed, ensemble, m2t, dino)}  # their programs scale the rate with the batch
 RECIPES: dict[str, Callable[[], Any]] = {  # each returns a Recipe
     name: function
-    for module in (moco, balfeat, small, seed, ensemble, m2t)
+    for module in (moco, balfeat, small, seed, ensemble, m2t, simclr, swav, dino)
     for name, function in vars(module).items()
     if callable(function) and getattr(function, "__module__", "") == module.__name__ and not name.startswith("_")
 }

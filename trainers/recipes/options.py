@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Literal
 class Recipe:
     """Options of every method"""
 
+    spares_vectors: ClassVar[bool] = False  # whether biases and other parameters of one dimension do not decay
     method_class: ClassVar[type | None] = None  # a subclass of Method; None: the one called `method`
     method: str = field(init=False, default="")  # set by the class; the names are those of trainers/methods/build.py
     views: Annotated[str, "augmentation recipe (`python tools/look.py --list`)"] = "moco_v2"
@@ -20,19 +21,24 @@ class Recipe:
     epochs: Annotated[int, "passes over the data", 1] = 200
     batch_size: Annotated[int, "global batch, over all ranks", 1] = 256
     accumulate: Annotated[int, "parts of a batch whose gradients are added up, to save memory", 1] = 1
-    optimizer: Annotated[Literal["sgd", "adamw", "lars"], "optimizer"] = "sgd"
+    optimizer: Annotated[
+        Literal["sgd", "adam", "adamw", "lars", "lars-simclr", "larc"],
+        "optimizer; lars-simclr: biases and norms do not decay, other ratios; larc: of SwAV",
+    ] = "sgd"
     lr: Annotated[float, "highest learning rate, for this batch size: it is not scaled", 0] = 0.03
     schedule: Annotated[
-        Literal["cos", "step", "warmcos"], "learning rate: cos and step change by the epoch, warmcos by the step"
+        Literal["cos", "cos-late", "step", "warmcos", "warmcos-closed", "warmcos-ahead"],
+        "learning rate: cos and step change by the epoch, warmcos by the step; closed: the warm-up's last step has "
+        "--lr; ahead: a step has the rate of the next one; cos-late: of sthalles/SimCLR",
     ] = "cos"
     milestones: Annotated[tuple[int, ...], "epochs at which `step` changes the rate"] = (120, 160)
     step_factor: Annotated[float, "factor of the rate at each milestone", 0] = 0.1
-    lr_end: Annotated[float, "learning rate at the end of `cos`", 0] = 0.0
+    lr_end: Annotated[float, "learning rate at the end of `cos` and `warmcos`", 0] = 0.0
     warmup_epochs: Annotated[int, "epochs in which the rate goes from --warmup-lr to --lr", 0] = 0
     warmup_lr: Annotated[
         float | Literal["per-256"], "learning rate of the first step; per-256: --lr x 256 / --batch-size, as in SEED", 0
     ] = 0.0
-    momentum: Annotated[float, "momentum of SGD and LARS", 0] = 0.9
+    momentum: Annotated[float, "momentum of SGD, LARS and LARC", 0] = 0.9
     weight_decay: Annotated[float, "weight decay, on all weights", 0] = 1e-4
     precision: Annotated[
         Literal["auto", "auto-fp16", "bf16", "fp16", "fp32"],
@@ -51,7 +57,17 @@ class Grouped(Recipe):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MoCo(Grouped):
+class Tempered(Recipe):
+    """Options of methods that may change their temperature"""
+
+    temperature_max: Annotated[
+        float, "the temperature goes from this to --temperature and back on a cosine; 0: it is constant", 0
+    ] = 0.0
+    temperature_period: Annotated[int, "epochs after which it is at --temperature-max again", 0] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoCo(Tempered, Grouped):
     """MoCo: an image's other view among a queue of older images"""
 
     method: str = field(init=False, default="moco")
@@ -102,6 +118,63 @@ class M2T(BYOL, Grouped):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SimCLR(Tempered):
+    """SimCLR: an image's other view among all other images of the batch"""
+
+    method: str = field(init=False, default="simclr")
+    head: Annotated[
+        Literal["simclr-3", "simclr-2", "sdclr", "mlp"],
+        "projection head; simclr-3, simclr-2: layers with BatchNorm; sdclr: of SDCLR; mlp: without BatchNorm",
+    ] = "simclr-3"
+    dim: Annotated[int, "size of the embedding", 1] = 128
+    temperature: Annotated[float, "temperature of the logits", 1e-4] = 0.1
+    directions: Annotated[
+        Literal["mean", "sum"], "the losses of both views; sum: added up, as Google's program does"
+    ] = "mean"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SwAV(Recipe):
+    """SwAV: prototypes of an image's crops, predicted from its other crops"""
+
+    method: str = field(init=False, default="swav")
+    dim: Annotated[int, "size of the embedding", 1] = 128
+    hidden: Annotated[int, "width of the hidden layer of the projection head", 1] = 2048
+    prototypes: Annotated[int, "prototypes that images are assigned to", 1] = 3000
+    temperature: Annotated[float, "temperature of the predictions", 1e-4] = 0.1
+    epsilon: Annotated[float, "softness of the assignments", 0.02] = 0.05
+    iterations: Annotated[int, "iterations of Sinkhorn", 1] = 3
+    freeze: Annotated[int, "steps for which the prototypes are fixed, an epoch as released", 0] = 313
+    queue: Annotated[int, "earlier images that take part in the assignment; 0: none", 0] = 0
+    queue_epoch: Annotated[int, "epochs before the queue begins to fill", 0] = 15
+
+
+@dataclass(frozen=True, kw_only=True)
+class DINO(Recipe):
+    """DINO: give every crop the scores that a slow copy gives the image's other large crop"""
+
+    spares_vectors: ClassVar[bool] = True
+    method: str = field(init=False, default="dino")
+    optimizer: Annotated[Literal["sgd", "adamw"], "optimizer; biases and norms do not decay"] = "adamw"
+    weight_decay: Annotated[float, "weight decay at the start; it goes to --weight-decay-end on a cosine", 0] = 0.04
+    weight_decay_end: Annotated[float, "weight decay at the end", 0] = 0.4
+    dim: Annotated[int, "number of scores", 1] = 65536
+    hidden: Annotated[int, "width of the hidden layers of the head", 1] = 2048
+    bottleneck: Annotated[int, "width of the head before its last layer", 1] = 256
+    head_bn: Annotated[bool, "BatchNorm in the head"] = False
+    fixed_norm: Annotated[bool, "keep the weight vectors of the last layer at length one"] = True
+    freeze_last: Annotated[int, "epochs in which the last layer learns nothing", 0] = 1
+    drop_path: Annotated[float, "chance that a branch of the student's last block is dropped, if it is a ViT", 0] = 0.1
+    clip: Annotated[float, "norm to which the gradient of each parameter is shortened; 0: none", 0] = 3.0
+    key_momentum: Annotated[float, "momentum of the teacher at the start; it rises to 1 on a cosine", 0] = 0.996
+    center_momentum: Annotated[float, "momentum of the center of the teacher's scores", 0] = 0.9
+    temperature: Annotated[float, "temperature of the student", 1e-4] = 0.1
+    teacher_temperature: Annotated[float, "temperature of the teacher", 1e-6] = 0.04
+    teacher_warmup_temperature: Annotated[float, "temperature of the teacher at the start of its warm-up", 1e-6] = 0.04
+    teacher_warmup_epochs: Annotated[int, "epochs in which it goes from there to --teacher-temperature", 0] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class SEED(Grouped):
     """SEED: a small network imitates a teacher's similarities to a queue (--teacher names its checkpoint)"""
 
@@ -111,8 +184,18 @@ class SEED(Grouped):
     queue: Annotated[int, "teacher's embeddings that an image is compared with", 1] = 65536
     temperature: Annotated[float, "temperature of the student", 1e-4] = 0.2
     teacher_temperature: Annotated[float, "temperature of the teacher", 1e-6] = 1e-4
-    teacher_arch: Annotated[str, "backbone of the teacher; swav_* and simclr_* have their own heads"] = "resnet50"
-    teacher_head: Annotated[Literal["linear", "mlp"], "projection head of a MoCo teacher; linear: MoCo v1"] = "mlp"
+    teacher_arch: Annotated[
+        str,
+        "backbone of the teacher (what its checkpoint says, if that is of this project); swav_* and simclr_* have "
+        "their own heads",
+    ] = "resnet50"
+    teacher_head: Annotated[
+        Literal["linear", "mlp", "wide", "deep", "dropout", "projector", "simclr-3", "simclr-2", "sdclr", "dino"],
+        "projection head of the teacher (what its checkpoint says, if that is of this project); linear: MoCo v1; "
+        "dino: up to its last layer",
+    ] = "mlp"
+    teacher_hidden: Annotated[int, "hidden width of a `projector`, as of BYOL and SwAV, or `dino`; 0: 2048", 0] = 0
+    teacher_cifar: Annotated[bool, "the teacher's ResNet has the stem for 32 px"] = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,6 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from ...shards.errors import UserError
@@ -12,6 +11,7 @@ from ...shards.manifest import Manifest
 from ..checkpoints.files import load_file
 from ..checkpoints.layouts import read
 from ..data import Sets
+from ..evals.shots import group_of
 from ..recipes.options import Supervised
 from ..training.options import Run
 from ..training.run import pretrain
@@ -19,6 +19,7 @@ from ..training.setup import training_plan
 from . import shots
 from .model import EvaluatedModel, Results
 from .options import Linear, Shots, Transfer
+from .samples import some
 
 TESTED_EVERY = {"sts_linear": 10, "sts_linear_byol": 10}  # epochs; the other programs test after each one
 CLASSES = {"cifar10": 10, "cifar100": 100, "caltech101": 101}
@@ -27,6 +28,7 @@ CLASSES = {"cifar10": 10, "cifar100": 100, "caltech101": 101}
 def measure(options: Linear, model: EvaluatedModel) -> Results:
     recipe = recipe_of(options, model)
     train, val = model.open_pair(options, "a classifier")  # data that do not fit are an error before the training
+    group_of(torch.tensor(train.counts), rule=options.rule)  # so are too few classes
     model.compare(train, val, quiet=True)  # the run of the probe warns
     model.features(some(val, options.batch_size), recipe.test_views)  # so is a network without finite features
     common: dict[str, Any] = {f.name: getattr(options, f.name) for f in dataclasses.fields(Sets)}
@@ -64,6 +66,7 @@ def measure(options: Linear, model: EvaluatedModel) -> Results:
         test_views=recipe.test_views,
         batch_size=options.batch_size,
         precision=options.precision,
+        rule=options.rule,
     )
     yield from shots.measure(test, EvaluatedModel(test, model.device, model.facts))
 
@@ -107,12 +110,6 @@ def _require_start(last: Path) -> None:
             f"{last} does not say which checkpoint it began with, because an earlier version wrote it: "
             f"remove {last.parent}, or give another --out"
         )
-
-
-def some(data: Manifest, count: int) -> Manifest:
-    """At most `count` images of a set, evenly spaced."""
-    rows = np.arange(0, len(data), -(-len(data) // count))
-    return data.take(rows, data.label[rows], data.info.classes)
 
 
 def _require_unchanged(model: EvaluatedModel, path: Path, *, statistics: bool) -> None:

@@ -27,7 +27,7 @@ from ..evals.features import features, view_features
 from ..evals.overlap import overlap, warned
 from ..loaders import evaluating, open_pair
 from ..methods.supervised import classifier
-from ..nets.encoder import backbone, seeded
+from ..nets.encoder import backbone, check_sizes, seeded
 from ..precision import dtype_of
 from ..ranks import gather, rank, world_size
 from .options import Evaluation
@@ -54,6 +54,7 @@ class EvaluatedModel:
         if not self.arch:
             raise UserError(f"{self.path} does not say which network it is of: name it with --arch")
         self.stem, self.size = str(recipe.get("stem", "imagenet")), options.size or int(recipe.get("size", 224))
+        check_sizes(self.arch, [self.size])
 
     @cached_property
     def net(self) -> nn.Module:

@@ -9,6 +9,10 @@ from ..data import Ema, Loading, Network, OnError, Sets
 from ..recipes import RECIPES
 from ..recipes.options import Supervised
 
+Rule = Annotated[
+    Literal["balfeat", "oltr", "thirds"],
+    "few: at most 20 images (balfeat), fewer than 20 (oltr), or the third of the classes with the fewest",
+]
 PROBES = [name for name, recipe in RECIPES.items() if isinstance(recipe(), Supervised)]
 
 
@@ -49,11 +53,37 @@ class Knn(Evaluation, Sets):
 class Shots(Evaluation, Sets):
     """Accuracy of a trained classifier on --val, by the number of --data images of each class"""
 
-    rule: Annotated[Literal["balfeat", "oltr"], "few: at most 20 images (balfeat), or fewer than 20"] = "balfeat"
+    rule: Rule = "balfeat"
     other_classes: Annotated[bool, "measure also on other classes than those that the classifier was trained on"] = (
         False
     )
     tau: Annotated[bool, "also tau-normalized classifiers, for tau = 0, 0.1, ... 1"] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rankme(Evaluation, Sets):
+    """The effective rank of the features of --data images, which needs no labels"""
+
+    val: str = field(init=False, default="")  # no option: one set is measured
+    images: Annotated[int, "images that are measured, evenly spaced in the set; the paper takes 25,600", 2] = 25_600
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logreg(Evaluation, Sets):
+    """Regularized logistic regression on fixed features of --data images, tested on --val"""
+
+    c: Annotated[
+        float | Literal["search"],
+        "inverse strength of the regularization, as in scikit-learn; search: the best on a fifth of each class",
+        1e-12,
+    ] = "search"
+    per_class: Annotated[int, "images of each class, drawn by key; 0: all", 0] = 0
+    fraction: Annotated[float, "share of each class, drawn by key", 0] = 1.0
+    draws: Annotated[int, "draws of --per-class or --fraction whose mean and spread are reported", 1] = 5
+    rule: Rule = "balfeat"
+    counts: Annotated[
+        Literal["data", "checkpoint"], "whose images make classes many, medium and few: of --data, or those trained on"
+    ] = "data"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +101,7 @@ class Linear(Evaluation, Sets):
     epochs: Annotated[int, "passes over the data; 0: as the protocol", 0] = 0
     lr: Annotated[float, "learning rate; 0: as the protocol, scaled with --batch-size", 0] = 0.0
     bias: Annotated[bool, "give the classifier a bias"] = True
+    rule: Rule = "balfeat"
     frozen_bn: Annotated[
         Literal["protocol", "eval", "train"],
         "BatchNorm of the fixed network; train: its running statistics drift, as in sl_second_stage*",
@@ -155,6 +186,8 @@ TASKS: dict[str, type[Evaluation]] = {
     "linear": Linear,
     "transfer": Transfer,
     "shots": Shots,
+    "logreg": Logreg,
+    "rankme": Rankme,
     "instdisc": Instdisc,
     "stats": Stats,
     "tsne": Tsne,

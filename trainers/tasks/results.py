@@ -15,7 +15,8 @@ from .options import Evaluation
 # Options that distinguish results of the same task and checkpoint.
 DISTINCT = (
     *("protocol", "dataset", "finetune", "class_subset", "other_classes", "ema", "mode", "dataset_mode", "untrained"),
-    *("size", "views", "test_views", "precision", "epochs", "lr", "bias", "frozen_bn", "bn_groups", "rule"),
+    *("size", "views", "test_views", "precision", "epochs", "lr", "bias", "frozen_bn", "bn_groups", "rule", "images"),
+    *("c", "per_class", "fraction", "draws", "counts"),
 )
 
 AGAIN = f"{SPACE}, then the same command writes it; its numbers are above"

@@ -9,7 +9,7 @@ from ..marks import progress
 from ..precision import without_tf32
 from ..ranks import process_group, rank, shared
 from ..threads import all_cores, asked, taken
-from . import knn, linear, shots, static_sets
+from . import knn, linear, logreg, rankme, shots, static_sets
 from .model import EvaluatedModel, Results
 from .options import TASKS, Evaluation
 from .results import entries, report, show, title
@@ -20,6 +20,8 @@ MEASURES: dict[str, Callable[[Any, EvaluatedModel], Results]] = {
     "linear": linear.measure,
     "transfer": linear.measure_transfer,
     "shots": shots.measure,
+    "logreg": logreg.measure,
+    "rankme": rankme.measure,
     "instdisc": static_sets.measure_instdisc,
     "stats": static_sets.measure_stats,
     "tsne": static_sets.measure_tsne,

@@ -22,6 +22,7 @@ def measure(options: Shots, model: EvaluatedModel) -> Results:
     train, val = model.open_pair(options, "shots")
     model.compare(train, val)
     counts = torch.from_numpy(np.bincount(train.label, minlength=len(train.info.classes)))
+    shots.group_of(counts, rule=options.rule)  # too few classes are an error before the features
     compare_classes(model, train, rule=options.rule, other=options.other_classes)
     x, labels = (t.cpu() for t in model.features(val))
     head = model.head(x.shape[1], len(counts))

@@ -23,6 +23,7 @@ from torch import Tensor
 from ...pipeline.batch import Batch, Loader
 from ...pipeline.loader import ViewLoader
 from ...shards.files import partial_path, place, writing
+from ..checkpoints.teacher import with_teacher
 from ..ranks import process_group, rank
 from ..recipes.options import Recipe
 from ..threads import taken
@@ -42,6 +43,7 @@ def profile(recipe: Recipe, run: Run) -> Headspace:
         _writable(Path(run.trace))
     kernels.reserve_workspace(run)
     with process_group(run.device, run.watchdog) as device, kernels.kernels(run, device):
+        recipe = with_teacher(recipe, run.teacher, run.network, ema=run.ema)
         compiles, data = compiling.compiled(run, device), run.training()
         errors = device_errors(recipe, device, None, partial(setup.takes_parts, recipe, data, None))
         with errors, closing(setup.training_loader(recipe, run, data, device)) as loader:

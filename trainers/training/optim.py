@@ -6,20 +6,46 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..methods.method import Method
 from ..recipes.options import Recipe
 from ..schedules import half_cosine
+from .larc import LARC
+from .lars import LARS, groups_of
 
 
 def optimizer_of(method: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The optimizer of everything that takes gradients, BatchNorm and biases included, as in all the releases."""
+    """The optimizer of everything that takes gradients, BatchNorm and biases included, as in all the releases; each of
+    its steps calls the method's `before_update` first."""
+    optimizer = _named(method, recipe)
+    if recipe.spares_vectors:
+        spare_vectors(optimizer)
+    if isinstance(method, Method):
+        optimizer.register_step_pre_hook(lambda optimizer, *_: method.before_update(optimizer))
+    return optimizer
+
+
+def spare_vectors(optimizer: torch.optim.Optimizer) -> None:
+    """Move the biases and other parameters of one dimension out of the only group, into one without weight decay."""
+    (group,) = optimizer.param_groups
+    group["params"], vectors = (
+        [p for p in group["params"] if p.dim() > 1],
+        [p for p in group["params"] if p.dim() < 2],
+    )
+    optimizer.add_param_group({"params": vectors, "weight_decay": 0.0})
+
+
+def _named(method: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     if recipe.optimizer == "sgd":
         return sgd(method, recipe.lr, recipe.momentum, recipe.weight_decay)
+    decay: dict[str, Any] = {"momentum": recipe.momentum, "weight_decay": recipe.weight_decay}
     if recipe.optimizer == "lars":
-        from .lars import LARS, groups_of
-
-        return LARS(groups_of(method), recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
-    weights = _trained(method)
-    return _own_kernels(torch.optim.AdamW(weights, recipe.lr, weight_decay=recipe.weight_decay, fused=_fused(weights)))
+        return LARS(groups_of(method), recipe.lr, **decay)
+    if recipe.optimizer == "lars-simclr":
+        return LARS(groups_of(method, others_decay=False), recipe.lr, **decay, joint=True)
+    if recipe.optimizer == "larc":
+        return LARC(_trained(method), recipe.lr, **decay)
+    weights, kind = _trained(method), torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
+    return _own_kernels(kind(weights, recipe.lr, weight_decay=recipe.weight_decay, fused=_fused(weights)))
 
 
 def sgd(method: nn.Module, lr: float, momentum: float, weight_decay: float) -> torch.optim.Optimizer:
@@ -55,9 +81,13 @@ def _trained(method: nn.Module) -> list[nn.Parameter]:
 
 def schedule(recipe: Recipe, per_epoch: int) -> Callable[[int], float]:
     """The learning rate as a function of the optimizer steps already taken; an epoch has `per_epoch` steps."""
-    if recipe.schedule == "warmcos":
+    if recipe.schedule.startswith("warmcos"):
         warm, total = recipe.warmup_epochs * per_epoch, recipe.epochs * per_epoch
-        return lambda step: warm_cosine(recipe.lr, step, total, warm, first_rate(recipe))
+        rest: tuple[Any, ...] = (total, warm, first_rate(recipe), recipe.lr_end)
+        ahead, closed = recipe.schedule == "warmcos-ahead", recipe.schedule == "warmcos-closed"
+        return lambda step: warm_cosine(recipe.lr, step + ahead, *rest, closed=closed)
+    if recipe.schedule == "cos-late":
+        return lambda step: recipe.lr * half_cosine(max(step // per_epoch - 10, 0), per_epoch)
     return lambda step: by_epoch(recipe, step // per_epoch)
 
 
@@ -86,8 +116,13 @@ def step(lr: float, epoch: int, milestones: tuple[int, ...], factor: float = 0.1
     return lr * factor ** sum(epoch >= m for m in milestones)
 
 
-def warm_cosine(lr: float, step: int, total: int, warm: int, first: float) -> float:
-    """Linear from `first` to `lr` in `warm` steps, then a cosine to 0 until `total` (spec: Spatial Ensemble B.7)."""
+def warm_cosine(
+    lr: float, step: int, total: int, warm: int, first: float, end: float = 0.0, *, closed: bool = False
+) -> float:
+    """Linear from `first` to `lr` in `warm` steps, then a cosine to `end` until `total` (spec: Spatial Ensemble B.7).
+
+    `closed`: the warm-up's last step has `lr` already, as of numpy's linspace (SwAV, DINO).
+    """
     if step < warm:
-        return first + (lr - first) * step / warm
-    return lr * half_cosine(step - warm, total - warm)
+        return first + (lr - first) * step / max(warm - closed, 1)
+    return end + (lr - end) * half_cosine(step - warm, max(total - warm, 1))

@@ -32,6 +32,11 @@ class Run(Sets):
     trace: Annotated[str, "with --profile: file for a trace of ten steps, for ui.perfetto.dev"] = ""
     log_every: Annotated[int, "steps between log lines", 1] = 10
     eval_every: Annotated[int, "epochs between evaluations on --val: kNN, or top-1 of a classifier; 0: none", 0] = 0
+    online: Annotated[
+        tuple[Literal["knn", "linear", "rankme"], ...],
+        "what --eval-every measures, best.pt by the first: knn; linear, a classifier trained along, which changes no "
+        "loss; rankme, the effective rank of the features",
+    ] = ("knn",)
     knn_k: Annotated[int, "neighbors that vote in kNN", 1] = 200
     tensorboard: Annotated[bool, "write event files into the run's folder"] = False
     wandb: Annotated[str, "Weights & Biases project to log to"] = ""

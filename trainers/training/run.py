@@ -17,6 +17,7 @@ from ...shards.manifest import Manifest
 from ...shards.redaction import redacted
 from ..checkpoints.manager import CheckpointManager
 from ..checkpoints.rules import followed
+from ..checkpoints.teacher import with_teacher
 from ..marks import progress
 from ..ranks import process_group, rank, shared, world_size
 from ..recipes.options import Recipe
@@ -30,7 +31,7 @@ from .loop import train
 from .options import Run
 from .signals import stopping
 from .threads import of_run
-from .validate import Validator
+from .validate import TESTED_WITH, Validator
 
 
 def pretrain(
@@ -50,6 +51,7 @@ def pretrain(
     setup.require_loggers(run)
     kernels.reserve_workspace(run)
     with process_group(run.device, run.watchdog) as device, ExitStack() as stack:
+        recipe = with_teacher(recipe, run.teacher, run.network, ema=run.ema)
         compiles = compiling.compiled(run, device)
         data = data or run.training()
         folder = Path(run.out or f"runs/{recipe.method}-{data.info.name}")
@@ -64,8 +66,11 @@ def pretrain(
         val = run.test() if run.eval_every else None
         metadata = setup.metadata_of(recipe, run, data, val, views)
         per_epoch = len(loader) // recipe.accumulate
+        probe = setup.online_probe(recipe, run, data, state.method)
+        if probe:
+            stack.enter_context(closing(probe))
         checkpoints = CheckpointManager(
-            folder, state, metadata, per_epoch=per_epoch, save_every=run.save_every, keep_every=run.keep_every
+            folder, state, metadata, probe, per_epoch=per_epoch, save_every=run.save_every, keep_every=run.keep_every
         )
         against = partial(objection, recipe, state.method, per_epoch)
         step, total = checkpoints.resume(last, against) if last else 0, recipe.epochs * per_epoch
@@ -73,7 +78,7 @@ def pretrain(
         stack.enter_context(taken(threads))
         validator = None
         if val is not None:
-            validator = stack.enter_context(closing(Validator(state.method, recipe, run, data, val, device)))
+            validator = stack.enter_context(closing(Validator(state.method, recipe, run, data, val, device, probe)))
         if compiles:
             compiling.compile_encoders(state.method)
         if not rank():
@@ -89,7 +94,7 @@ def pretrain(
         progress.at("the last checkpoint, on its way to disk")
         checkpoints.finish()
         if not rank():
-            _conclude(folder, step, total)
+            _conclude(folder, step, total, TESTED_WITH.get(recipe.views, ""))
         shared("saved")  # rank 0 writes the checkpoint, and the first rank that fails or is stopped ends the others
         progress.rest()
     if signal.SIGINT in received:
@@ -121,9 +126,15 @@ def _announce(recipe: Recipe, run: Run, data: Manifest, per_epoch: int, device: 
     print(f"{data.info.name}, {run.loader} loader: {len(data)} images, {per_epoch} steps per epoch, {rest}")
 
 
-def _conclude(folder: Path, step: int, total: int) -> None:
+def _conclude(folder: Path, step: int, total: int, test_views: str = "") -> None:
     if step < total:
         print(f"stopped after step {step} of {total}: --resume auto continues")
     else:
-        words = ("--task", "knn", "--checkpoint", folder / "last.pt")
+        words = [
+            "--task",
+            "knn",
+            "--checkpoint",
+            folder / "last.pt",
+            *(["--test-views", test_views] if test_views else []),
+        ]
         print(f"next: {command('python trainers/evaluate.py', *words)}")

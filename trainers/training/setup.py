@@ -21,11 +21,13 @@ from ..checkpoints.manager import TrainState
 from ..checkpoints.pretrained import load_pretrained
 from ..loaders import loading
 from ..methods.build import build, check
+from ..methods.method import Method
 from ..methods.supervised import takes_statistics
 from ..ranks import rank, world_size
 from ..recipes.options import Recipe, Supervised
 from .compiling import compiled
 from .loggers import MetricLogger, TensorBoardLogger, WandbLogger
+from .online import OnlineProbe
 from .optim import optimizer_of
 from .options import Run
 from .precision import precision
@@ -84,6 +86,20 @@ def training_state(recipe: Recipe, run: Run, data: Manifest, device: torch.devic
     method = method.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     scaler = torch.amp.GradScaler(device.type, enabled=precision(recipe, device) == torch.float16)
     return TrainState(method, optimizer_of(method, recipe), scaler)
+
+
+def online_probe(recipe: Recipe, run: Run, data: Manifest, method: Method) -> OnlineProbe | None:
+    """The classifier that --online linear trains along; None without it. UserError for options that do nothing."""
+    if not run.online:
+        raise UserError("--online names nothing to measure: give knn, linear or rankme, or several with commas")
+    if run.online != ("knn",) and not run.eval_every:
+        raise UserError("--online is measured every --eval-every epochs: name those too")
+    if run.online != ("knn",) and isinstance(recipe, Supervised):
+        raise UserError("--online measures features, supervised training is measured by its classifier: leave it out")
+    if "linear" not in run.online:
+        return None
+    data.require_labels("--online linear")
+    return OnlineProbe(method, len(data.info.classes))
 
 
 def takes_parts(recipe: Recipe, data: Manifest, views: Views | None) -> bool:

@@ -107,6 +107,19 @@ LAYOUTS = {
     "solo-learn without momentum": lambda b, h: {
         "state_dict": under("backbone.", b) | {"projector.0.weight": torch.rand(4), "classifier.weight": torch.rand(9)}
     },
+    "simclr of sthalles": lambda b, h: {
+        "epoch": 200,
+        "arch": ARCH,
+        "state_dict": under("backbone.", b, h),
+        "optimizer": {},
+    },
+    "simclr-pytorch": lambda b, h: {"state_dict": b | {"fc.weight": torch.rand(9, WIDTH), "fc.bias": torch.rand(9)}},
+    "sdclr": lambda b, h: {
+        "epoch": 500,
+        "state_dict": under("module.", b)
+        | {f"module.fc.{part}.weight": torch.rand(4, 4) for part in ("fc1", "bn1", "fc2", "bn2")},
+        "optim": {},
+    },
     "compiled": lambda b, h: under("_orig_mod.", b, h),
     "compiled for several processes": lambda b, h: {"model": under("module._orig_mod.", b, h)},
     "compiled inside": lambda b, h: {"state_dict": under("model._orig_mod.", b, h)},
@@ -121,6 +134,20 @@ LAYOUTS = {
         "method": under("online.backbone.", b)
         | under("target.backbone.", noise(b))
         | {"queue.rows": torch.rand(16, 8)},
+    },
+    "our simclr": lambda b, h: {
+        "recipe": {"arch": ARCH, "method": "simclr"},
+        "method": under("online.backbone.", b) | {"online.head.0.weight": torch.rand(4, WIDTH)},
+    },
+    "our swav": lambda b, h: {
+        "recipe": {"arch": ARCH, "method": "swav"},
+        "method": under("online.backbone.", b)
+        | {"online.head.0.weight": torch.rand(4, WIDTH), "prototypes.weight": torch.rand(9, 4)}
+        | {"assigner.queue.rows": torch.rand(8, 2, 4), "assigner.queue.head": torch.tensor(0)},
+    },
+    "our dino": lambda b, h: {
+        "recipe": {"arch": ARCH, "method": "dino"},
+        "method": under("target.backbone.", b) | under("online.backbone.", noise(b)) | {"center": torch.rand(4)},
     },
     "our teacher": lambda b, h: {
         "recipe": {"arch": ARCH, "method": "sts"},

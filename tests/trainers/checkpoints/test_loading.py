@@ -16,6 +16,8 @@ from torchvision import models
 
 from viewstream.trainers.checkpoints.layouts import PAIRS, read, unpacked
 from viewstream.trainers.checkpoints.loading import load_backbone, load_encoder, match_state_dict
+from viewstream.trainers.methods.multicrop import MultiCrop
+from viewstream.trainers.nets.dino_head import Bottleneck, Head
 from viewstream.trainers.nets.encoder import Encoder, backbone, encoder
 
 from .layouts import ARCH, LAYOUTS, WIDTH, mlp, tensors, under
@@ -95,6 +97,38 @@ def test_a_teachers_head_comes_with_its_backbone(name, body, tmp_path):
     assert all(torch.equal(net.head.state_dict()[k.removeprefix("fc.")], v) for k, v in top.items())
 
 
+def dino_vit():
+    """What DINO writes of a ViT, whose names are those of timm: the whole file and its backbone alone."""
+    net = MultiCrop(backbone("test_vit")[0], Head(64, 12, 4, hidden=8))
+    student, teacher = ({k: torch.rand_like(v) for k, v in net.state_dict().items()} for _ in range(2))
+    file = {
+        "student": under("module.", student),
+        "teacher": teacher,
+        "epoch": 3,
+        "dino_loss": {"center": torch.ones(1)},
+    }
+    return teacher, {"whole": file, "backbone": {k[9:]: v for k, v in teacher.items() if k.startswith("backbone.")}}
+
+
+@pytest.mark.parametrize("kind", ["whole", "backbone"])
+def test_the_files_of_dino_give_the_teachers_vit(kind, tmp_path):
+    teacher, files = dino_vit()
+    torch.save(files[kind], tmp_path / "dino.pth")
+    net, _ = backbone("test_vit")
+    loaded = load_backbone(net, tmp_path / "dino.pth")
+    assert all(torch.equal(v, teacher[f"backbone.{k}"]) for k, v in net.state_dict().items())
+    assert any(name.startswith("fc.last_layer") for name in loaded.dropped) == (kind == "whole")
+
+
+def test_the_bottleneck_of_dino_comes_without_its_last_layer(tmp_path):
+    teacher, files = dino_vit()
+    torch.save(files["whole"], tmp_path / "dino.pth")
+    net = Encoder(backbone("test_vit")[0], Bottleneck(64, 4, hidden=8))
+    loaded = load_encoder(net, tmp_path / "dino.pth")
+    assert all(torch.equal(v, teacher[k]) for k, v in net.state_dict().items())
+    assert {"fc.last_layer.weight_g", "fc.last_layer.weight_v"} <= set(loaded.dropped)
+
+
 def test_our_own_heads_are_found_under_fc(body):
     heads = {"online.head.0.weight": torch.ones(2), "target.backbone.x": torch.ones(1)}
     file = {"recipe": {"method": "moco"}, "method": under("online.backbone.", body) | heads}
@@ -106,7 +140,9 @@ def test_any_number_of_wrappers_is_ignored(kind, depth):
     trained, slow_copy = PAIRS[kind]
     body, wrap = {"conv1.weight": torch.ones(1), "layer1.0.bn1.bias": torch.zeros(2)}, "module." * depth
     head = {"fc.0.weight": torch.ones(3)}
-    state = under(wrap + trained, body, head) | (under(wrap + slow_copy, body) if slow_copy else {})
+    inner = "backbone." if kind == "dino" else ""  # DINO keeps its heads beside the backbones
+    state = under(wrap + trained + inner, body) | under(wrap + trained, head)
+    state |= under(wrap + slow_copy + inner, body) if slow_copy else {}
     found = unpacked({"state_dict": state | {wrap + "queue": torch.ones(4)}})
     assert found.kind == kind
     assert found.online.keys() == body.keys() | head.keys()

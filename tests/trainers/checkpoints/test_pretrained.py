@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from viewstream.shards.errors import UserError
-from viewstream.trainers.recipes.options import KCL, SEED, STS, MoCo, Supervised
+from viewstream.trainers.recipes.options import DINO, KCL, SEED, STS, MoCo, SimCLR, Supervised, SwAV
 
 from ..small_runs import COMMON, state
 
@@ -20,11 +20,14 @@ def test_a_run_begins_with_the_weights_it_is_given(run, moco):
         "moco": MoCo(**still, queue=64, dim=16, bn_groups=2, key_momentum=1.0),
         "kcl": KCL(**still, queue=64, dim=16, bn_groups=2, key_momentum=1.0),
         "sts": STS(**still, views="byol", dim=16, hidden=32),
+        "dino": DINO(**still, views="dino_large", dim=16, hidden=32, bottleneck=8),
+        "simclr": SimCLR(**still, views="simclr", dim=16),
+        "swav": SwAV(**still, views="swav", dim=16, hidden=32, prototypes=8),
         "supervised": Supervised(**still, views="supervised", bn_groups=2),
     }.items():
         after = state(run(name, recipe, pretrained=str(moco / "last.pt")))
         assert all(torch.equal(after[key], given[key]) for key in weights), name
-        if name != "supervised":
+        if name in ("moco", "kcl", "sts"):
             for key in weights:
                 assert torch.equal(after[key.replace("online.", "target.")], given[key]), name
 
@@ -35,6 +38,21 @@ def test_seed_takes_the_given_teacher_and_leaves_it_unchanged(run, moco):
     own = [name for name in after if name.startswith("teacher.")]
     assert own
     assert all(torch.equal(after[name], given[name.replace("teacher.", "online.")]) for name in own)
+
+
+def test_seed_takes_a_vit_that_dino_trained_here_for_a_resnet(run, capsys):
+    vit = {**COMMON, "arch": "test_vit", "lr": 1e-4, "epochs": 1}
+    dino = run("dino", DINO(**vit, views="dino_large", dim=16, hidden=32, bottleneck=8))
+    recipe = SEED(**COMMON, views="seed", queue=64, dim=8, bn_groups=2)
+    seed = run("seed", recipe, teacher=str(dino / "last.pt"))
+    printed = capsys.readouterr().out
+    assert "says what its network is: --teacher-arch test_vit, --teacher-head dino, --teacher-hidden 32" in printed
+    assert "left out: fc.last_layer.weight_g, fc.last_layer.weight_v, center" in printed
+    after, given = state(seed), state(dino)
+    own = [name for name in after if name.startswith("teacher.")]
+    assert all(torch.equal(after[name], given[name.replace("teacher.", "target.")]) for name in own)
+    with pytest.raises(UserError, match="embeds in 8 dimensions, the student in 16: take --dim 8"):
+        run("other", replace(recipe, dim=16), teacher=str(dino / "last.pt"))
 
 
 def test_second_stages_keep_a_classifier_of_equal_shape_and_probes_draw_a_new_one(run):

@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 
 from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.errors import UserError
-from viewstream.trainers.checkpoints.same import note_other_decoder
+from viewstream.trainers.checkpoints.same import note_other_decoder, require_same_recipe
 from viewstream.trainers.recipes.options import MoCo, Supervised
 from viewstream.trainers.training.run import Run, pretrain
 
@@ -51,6 +51,13 @@ def listed(pets, tmp_path):
         return build(options).root
 
     return make
+
+
+def test_an_option_that_a_checkpoint_of_an_earlier_version_lacks_was_off_there():
+    was = {"method": "moco", "epochs": 2}
+    require_same_recipe("last.pt", was, was | {"later": 0.0, "name": ""}, str)
+    with pytest.raises(UserError, match=r"later None -> 0\.5"):
+        require_same_recipe("last.pt", was, was | {"later": 0.5}, str)
 
 
 @pytest.mark.parametrize("kind", ["pixels", "labels"])

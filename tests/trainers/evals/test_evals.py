@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from viewstream.shards.errors import UserError
 from viewstream.trainers.evals import instdisc, shots, stats, tau
+from viewstream.trainers.evals.rankme import rankme
 from viewstream.trainers.methods.supervised import classifier
 
 
@@ -137,6 +138,43 @@ def test_shot_groups_equal_the_recorded_ones_and_the_rules_differ_at_twenty(gold
     accuracy, counts = torch.tensor([0.1, 0.2, 0.4, 0.8]), torch.tensor([100, 101, 20, 19])
     assert shots.groups(accuracy, counts).tolist() == pytest.approx([0.2, 0.1, 0.6])
     assert shots.groups(accuracy, counts, rule="oltr").tolist() == pytest.approx([0.2, 0.25, 0.8])
+
+
+@pytest.mark.parametrize("name", ["lt_thirds_cifar10", "lt_thirds_cifar100"])
+def test_thirds_of_the_classes_equal_the_recorded_ones(name, golden):
+    g = golden(name)
+    for split, counts in enumerate(g["counts"]):
+        group = shots.group_of(counts, rule="thirds")
+        for number, part in enumerate(("many", "medium", "few")):
+            assert torch.equal((group == number).nonzero()[:, 0], g[f"{part}_idx"][split])
+        means = shots.groups(g["acc"][split], counts, rule="thirds")
+        torch.testing.assert_close(means, torch.stack([g[p][split] for p in ("many", "medium", "few")]))
+        assert float(means.std(correction=0)) / 100 == pytest.approx(float(g["std_groups"][split]), abs=1e-12)
+
+
+def test_groups_of_imagenet_100_lt_go_by_threshold_as_recorded(golden):
+    g = golden("lt_thirds_imagenet100")
+    group = shots.group_of(g["counts"], rule="oltr")
+    for number, part in enumerate(("many", "medium", "few")):
+        assert torch.equal((group == number).nonzero()[:, 0], g[f"{part}_idx"])
+
+
+def test_thirds_yield_their_spread_and_need_three_classes():
+    scores, labels = torch.eye(3)[[0, 1, 1]], torch.tensor([0, 1, 2])
+    found = dict(shots.shots(scores, labels, torch.tensor([9, 8, 7]), rule="thirds"))
+    assert (found["shots/many"], found["shots/medium"], found["shots/few"]) == (1, 1, 0)
+    assert found["shots/std"] == pytest.approx(math.sqrt(2) / 3)
+    with pytest.raises(UserError, match="2 classes cannot be cut in three: name --rule balfeat or oltr"):
+        shots.group_of(torch.tensor([5, 6]), rule="thirds")
+
+
+def test_rankme_equals_the_recorded_ranks(golden):
+    g = golden("rankme_a")
+    for name in g["names"]:
+        assert rankme(g[f"{name}/x"], eps=1e-5) == pytest.approx(float(g[f"{name}/rankme"]), abs=1e-8)
+    assert rankme(torch.eye(16)) == pytest.approx(16, abs=1e-4)
+    with pytest.raises(UserError, match="the features of 4 images are all zero"):
+        rankme(torch.zeros(4, 3))
 
 
 def test_groups_weigh_classes_equally_and_the_total_weighs_images_equally():

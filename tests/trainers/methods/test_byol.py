@@ -13,6 +13,7 @@ from viewstream.trainers.methods.m2t import M2T
 from viewstream.trainers.methods.method import Now
 from viewstream.trainers.methods.sts import STS
 from viewstream.trainers.nets.encoder import Encoder
+from viewstream.trainers.nets.heads import mlp_with_norm
 from viewstream.trainers.training import optim
 
 from .steps import batch_of, convnet, distributed, share
@@ -24,7 +25,7 @@ def unit_rows(seed, *shape):
 
 def small():
     torch.manual_seed(0)
-    return byol.BYOL(Encoder(convnet(), byol.projector(6, 8, 4)), byol.predictor(4, 8), momentum=0.9)
+    return byol.BYOL(Encoder(convnet(), mlp_with_norm(6, 8, 4)), byol.predictor(4, 8), momentum=0.9)
 
 
 def batch():
@@ -107,7 +108,7 @@ KINDS = {"byol": byol.BYOL, "sts": partial(STS, preserve=0.5), "m2t": partial(M2
 def five_steps(kind, count=16):
     """Five steps on this rank's share of generated batches of `count` images: losses [5] and the state after them."""
     torch.manual_seed(0)
-    nets = Encoder(convnet(), byol.projector(6, 8, 4)), byol.predictor(4, 8)
+    nets = Encoder(convnet(), mlp_with_norm(6, 8, 4)), byol.predictor(4, 8)
     method = KINDS[kind](*nets).double()
     net, generator = distributed(method), torch.Generator().manual_seed(1)
     optimizer, losses = optim.sgd(method, 0.05, 0.9, 1e-4), []

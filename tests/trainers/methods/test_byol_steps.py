@@ -10,6 +10,7 @@ from viewstream.trainers.methods.m2t import M2T
 from viewstream.trainers.methods.method import Now
 from viewstream.trainers.methods.sts import STS, ensemble_
 from viewstream.trainers.nets.encoder import Encoder
+from viewstream.trainers.nets.heads import mlp_with_norm
 from viewstream.trainers.training import optim
 
 from .steps import batch_of, convnet
@@ -21,7 +22,7 @@ class Recorded(nn.Module):
     def __init__(self):
         super().__init__()
         self.conv1, self.bn1 = nn.Conv2d(3, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6)
-        self.fc = byol.projector(6, 8, 4)
+        self.fc = mlp_with_norm(6, 8, 4)
 
     def forward(self, x):
         return self.fc(self.bn1(self.conv1(x)).relu().mean((2, 3)))
@@ -85,7 +86,7 @@ def check_gradients(method, expected):
 
 def small():
     torch.manual_seed(0)
-    return Encoder(convnet(), byol.projector(6, 8, 4))
+    return Encoder(convnet(), mlp_with_norm(6, 8, 4))
 
 
 def test_two_groups_on_one_device_compute_what_two_ranks_do():

@@ -8,7 +8,8 @@ from viewstream.shards.errors import UserError
 from viewstream.trainers.methods.method import Now
 from viewstream.trainers.methods.moco import MoCo
 from viewstream.trainers.methods.parts import Queue
-from viewstream.trainers.nets.encoder import HEADS, Encoder, encoder, head
+from viewstream.trainers.nets.encoder import Encoder, encoder
+from viewstream.trainers.nets.heads import HEADS, head
 from viewstream.trainers.training import optim
 
 from .steps import batch_of
@@ -71,12 +72,13 @@ def test_an_unknown_head_is_refused_with_the_nearest_name():
         head("wild", 8, 8)
 
 
-def test_every_head_of_a_mobilenet_but_wide_ends_in_a_layer_with_small_weights():
+def test_a_mobilenet_begins_its_own_last_layer_with_small_weights_and_no_other_head():
     for kind in HEADS:
-        projection = encoder("mobilenetv3_small", kind, 128, seed=0).head
+        projection = encoder("mobilenetv3_small", kind, 128, seed=0, hidden=64).head
         last = [m for m in projection.modules() if isinstance(m, nn.Linear)][-1]
         small = abs(float(last.weight.detach().std()) - 0.01) < 0.001
-        assert small == (not last.bias.any()) == (kind != "wide"), kind
+        assert small == (kind in ("linear", "mlp", "deep", "dropout")), kind
+        assert not small or not last.bias.any()
 
 
 def test_dropout_acts_on_queries_and_on_keys():

@@ -7,7 +7,8 @@ from torch import nn
 
 from viewstream.trainers.methods.moco import logits
 from viewstream.trainers.methods.seed import SEED, targets
-from viewstream.trainers.nets.encoder import Encoder, head
+from viewstream.trainers.nets.encoder import Encoder
+from viewstream.trainers.nets.heads import head
 
 from .steps import NOW, batch_of, queue_of
 

@@ -14,6 +14,7 @@ from viewstream.trainers.methods.m2t import M2T
 from viewstream.trainers.methods.method import Now
 from viewstream.trainers.methods.shadow import Shadow
 from viewstream.trainers.nets.encoder import Encoder
+from viewstream.trainers.nets.heads import mlp_with_norm
 from viewstream.trainers.recipes import recipe_named
 from viewstream.trainers.training import optim
 from viewstream.trainers.training.compiling import compile_encoders
@@ -163,7 +164,7 @@ def test_two_compiled_steps_in_bf16_follow_the_eager_ones(kind, options, monkeyp
 
     def run(compiled):
         torch.manual_seed(0)
-        method = kind(Encoder(convnet(), byol.projector(6, 8, 4)), byol.predictor(4, 8), momentum=0.5, **options)
+        method = kind(Encoder(convnet(), mlp_with_norm(6, 8, 4)), byol.predictor(4, 8), momentum=0.5, **options)
         if compiled:
             compile_encoders(method)
         losses = []

@@ -9,13 +9,14 @@ from viewstream.trainers.methods.method import Now
 from viewstream.trainers.methods.parts import ema_, frozen_copy
 from viewstream.trainers.methods.sts import STS, ensemble_
 from viewstream.trainers.nets.encoder import Encoder
+from viewstream.trainers.nets.heads import mlp_with_norm
 
 from .steps import convnet
 
 
 def small(seed=0):
     torch.manual_seed(seed)
-    return Encoder(convnet(), byol.projector(6, 8, 4))
+    return Encoder(convnet(), mlp_with_norm(6, 8, 4))
 
 
 def moved(method):

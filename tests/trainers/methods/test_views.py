@@ -16,13 +16,16 @@ from viewstream.trainers.recipes import recipe_named
 from ..small_runs import COMMON_WORDS, WORDS
 
 TWO = {"moco_v1", "moco_v2", "ssl_small", "ssl_small_cj1", "ssl_small_mask", "byol", "slaug", "ltaug", "inat_slaug"}
-MANY = {"swav", "dino"}  # for methods of one's own
+TWO |= {"simclr", "simclr_cifar", "simclr_sthalles", "sdclr", "sdclr_cifar", "swav_large", "dino_large"}
+MANY = {"swav", "dino", "dino_resnet"}  # beside two large views, small ones
 ONE = VIEWS.keys() - TWO - MANY - {"seed_patches"}
-FIT = dict.fromkeys(("moco", "kcl", "byol", "sts", "m2t"), TWO) | {"seed": ONE | {"seed_patches"}, "supervised": ONE}
+FIT = dict.fromkeys(("moco", "kcl", "byol", "sts", "m2t", "simclr"), TWO) | dict.fromkeys(("swav", "dino"), TWO | MANY)
+FIT |= {"seed": ONE | {"seed_patches"}, "supervised": ONE}
 
 
 def recipe_of(method, views):
     words = [*COMMON_WORDS, *WORDS[method], "--views", views, "--batch-size", "4"]
+    words += ["--queue", "0"] if method == "swav" else []
     return parse(recipe_named("", method), argv=words, description="")[0]
 
 

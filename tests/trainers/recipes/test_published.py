@@ -52,6 +52,43 @@ STS = SGD | {
 BYOL_VALUES = {k: v for k, v in STS.items() if k not in ("preserve", "granularity")} | {"method": "byol", "epochs": 200}
 M2T = BYOL_VALUES | {"method": "m2t", "bn_groups": 8}
 LARS = M2T | {"optimizer": "lars", "weight_decay": 1e-6, "batch_size": 4096, "lr": 7.2, "bn_groups": 128}
+DINO = {  # the program's defaults (spec: beyond 3.1 to 3.4)
+    **{"method": "dino", "arch": "vit_small_patch16_224", "views": "dino", "epochs": 100, "batch_size": 512},
+    **{"optimizer": "adamw", "lr": 0.001, "lr_end": 1e-6, "schedule": "warmcos-closed", "warmup_epochs": 10},
+    **{"weight_decay": 0.04, "weight_decay_end": 0.4, "dim": 65536, "hidden": 2048, "bottleneck": 256, "clip": 3.0},
+    **{
+        "key_momentum": 0.996,
+        "center_momentum": 0.9,
+        "temperature": 0.1,
+        "teacher_temperature": 0.04,
+        "head_bn": False,
+    },
+    **{"teacher_warmup_epochs": 0, "fixed_norm": True, "freeze_last": 1, "drop_path": 0.1},
+    **{"precision": "auto-fp16"},
+}
+
+SIMCLR = {
+    **{"method": "simclr", "arch": "resnet50", "views": "simclr", "size": 224, "head": "simclr-3", "dim": 128},
+    **{"directions": "sum", "temperature": 0.1, "optimizer": "lars-simclr", "momentum": 0.9, "weight_decay": 1e-4},
+    **{"schedule": "warmcos", "warmup_epochs": 10, "warmup_lr": 0, "lr_end": 0, "precision": "fp32"},
+}
+SDCLR = SGD | {
+    **{"method": "simclr", "head": "sdclr", "dim": 128, "directions": "mean", "temperature": 0.2, "lr": 0.5},
+    **{"schedule": "warmcos-ahead", "warmup_epochs": 10, "warmup_lr": 0, "lr_end": 1e-6, "precision": "fp32"},
+}
+SWAV = {
+    **{"method": "swav", "arch": "resnet50", "views": "swav", "size": 224, "dim": 128, "hidden": 2048},
+    **{"prototypes": 3000, "temperature": 0.1, "epsilon": 0.05, "iterations": 3, "optimizer": "larc", "momentum": 0.9},
+    **{"weight_decay": 1e-6, "schedule": "warmcos-closed", "precision": "auto-fp16"},
+}
+SWAV_LARGE = SWAV | {
+    **{"batch_size": 4096, "lr": 4.8, "lr_end": 0.0048, "warmup_epochs": 10, "warmup_lr": 0.3, "freeze": 313},
+    **{"queue": 0},
+}
+SWAV_SMALL = SWAV | {
+    **{"batch_size": 256, "lr": 0.6, "lr_end": 0.0006, "warmup_epochs": 0, "freeze": 5005, "queue": 3840},
+    **{"queue_epoch": 15},
+}
 
 VALUES = {
     "moco_v1": MOCO,
@@ -101,6 +138,27 @@ VALUES = {
     **{f"m2t_1024_{epochs}": M2T | {"epochs": epochs, "batch_size": 1024, "lr": 0.2} for epochs in (100, 200, 300)},
     **{f"m2t_4096_{epochs}": LARS | {"epochs": epochs} for epochs in (100, 200)},
     "m2t_4096_300": LARS | {"epochs": 300, "lr": 4.8},
+    "simclr": SIMCLR | {"batch_size": 4096, "epochs": 100, "lr": 0.3 * 4096 / 256},
+    "simclr_cifar10": SIMCLR
+    | {"arch": "resnet18", "stem": "cifar", "size": 32, "views": "simclr_cifar", "temperature": 0.5}
+    | {"batch_size": 512, "epochs": 1000, "lr": 1.0 * 512 / 256},
+    "simclr_sthalles": {"method": "simclr", "arch": "resnet18", "views": "simclr_sthalles", "head": "mlp", "dim": 128}
+    | {"directions": "mean", "temperature": 0.07, "optimizer": "adam", "lr": 3e-4, "weight_decay": 1e-4}
+    | {"schedule": "cos-late", "epochs": 200, "batch_size": 256, "precision": "fp32"},
+    "sdclr_cifar10": SDCLR
+    | {"arch": "resnet18", "stem": "cifar", "size": 32, "views": "sdclr_cifar", "batch_size": 512, "epochs": 2000},
+    "sdclr_imagenet100": SDCLR | {"arch": "resnet50", "views": "sdclr", "batch_size": 256, "epochs": 500},
+    **{f"swav_{epochs}": SWAV_LARGE | {"epochs": epochs} for epochs in (100, 200, 400, 800)},
+    **{f"swav_{epochs}_256": SWAV_SMALL | {"epochs": epochs} for epochs in (200, 400)},
+    "swav_400_large": SWAV_LARGE | {"epochs": 400, "views": "swav_large"},
+    "dino_vit_small": DINO,
+    "dino_vit_small_300": DINO
+    | {"epochs": 300, "batch_size": 1024, "lr": 0.002, "fixed_norm": False}
+    | {"teacher_temperature": 0.07, "teacher_warmup_temperature": 0.04, "teacher_warmup_epochs": 30},
+    "dino_vit_tiny": DINO | {"arch": "vit_tiny_patch16_224"},
+    "dino_resnet50": DINO
+    | {"arch": "resnet50", "views": "dino_resnet", "optimizer": "sgd", "momentum": 0.9, "lr": 0.06}
+    | {"weight_decay": 1e-4, "weight_decay_end": 1e-4},
 }
 
 
@@ -134,6 +192,7 @@ def test_without_a_name_and_a_method_moco_trains_in_the_fast_precision():
         ("m2t_1024_100", "", {"batch_size": 512}, "which is 0.1 for"),
         ("m2t_4096_300", "", {"batch_size": 256}, "which is 0.3 for"),
         ("seed_resnet18", "", {"batch_size": 1024}, "which is 0.12 for"),
+        ("dino_vit_small", "", {"batch_size": 256}, "takes 0.0005 x batch / 256, which is 0.0005 for"),
         ("sts_200", "", {"batch_size": 128, "lr": 0.025}, ""),
         ("sts_200", "", {"lr": 0.1}, ""),
         ("moco_v2", "", {"batch_size": 128}, ""),  # these programs do not scale

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,8 @@ from viewstream.shards.errors import UserError
 from viewstream.tools.make_static import Static, make
 from viewstream.trainers.checkpoints.layouts import read
 from viewstream.trainers.evals import instdisc, knn, neighbors, stats
-from viewstream.trainers.recipes.options import Supervised
+from viewstream.trainers.methods.build import build as build_method
+from viewstream.trainers.recipes.options import DINO, Supervised
 from viewstream.trainers.tasks import model as model_module
 from viewstream.trainers.tasks.model import EvaluatedModel
 from viewstream.trainers.tasks.options import TASKS, Instdisc, Knn, Linear, Shots, Stats, Tsne, options_of
@@ -62,6 +63,22 @@ def test_a_method_with_a_teacher_is_evaluated_by_its_teacher(runs, sets):
     own = EvaluatedModel(options, torch.device("cpu")).net.state_dict()
     assert all(torch.equal(value, state[f"target.backbone.{name}"]) for name, value in own.items())
     assert any(not torch.equal(value, state[f"online.backbone.{name}"]) for name, value in own.items())
+
+
+def test_a_vit_of_dino_is_evaluated_by_its_teacher_at_any_size_that_its_patches_divide(sets, tmp_path):
+    recipe = DINO(arch="test_vit", size=32, dim=8, hidden=8, bottleneck=4)
+    method = build_method(recipe)
+    with torch.no_grad():
+        for p in method.online.parameters():
+            p.zero_()
+    torch.save({"step": 1, "recipe": asdict(recipe), "method": method.state_dict()}, tmp_path / "last.pt")
+    options = Knn(checkpoint=str(tmp_path / "last.pt"), k=5, max_k=11, **sets, **COMMON)
+    found = [evaluate(replace(options, size=size))["knn/top1 k=5 T=0.07"] for size in (0, 48)]
+    assert all(0 <= value <= 1 for value in found)
+    with pytest.raises(UserError, match="test_vit has patches of 16 px, which do not divide 40 px: choose another --s"):
+        evaluate(replace(options, size=40))
+    net = EvaluatedModel(options, torch.device("cpu")).net
+    assert net.pos_embed.equal(method.target.backbone.pos_embed)
 
 
 def test_averaged_weights_have_features_and_results_of_their_own(runs, sets, tmp_path):

@@ -56,6 +56,33 @@ def test_only_trained_weights_of_convolutions_and_linear_layers_are_adapted():
     assert [names[id(p)] for p in others["params"]] == ["0.bias", "1.weight", "1.bias", "3.bias"]
 
 
+def test_the_lars_of_simclr_scales_by_the_norm_of_gradient_and_decay_and_leaves_biases_and_norms_alone():
+    """Its program: v <- mu v + lr eta |w| / |g + wd w| (g + wd w); biases and norms: v <- mu v + lr g."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3)).double()
+    lr, mu, eta, decay = 0.7, 0.9, 1e-3, 1e-2
+    optimizer = LARS(groups_of(net, others_decay=False), lr, momentum=mu, weight_decay=decay, trust=eta, joint=True)
+    expected = {name: (p.detach().clone(), torch.zeros_like(p)) for name, p in net.named_parameters()}
+    for step in range(3):
+        for name, p in net.named_parameters():
+            p.grad = torch.randn_like(p) if step else torch.zeros_like(p)
+            w, v = expected[name]
+            u = p.grad + decay * w if name == "0.weight" else p.grad
+            ratio = eta * w.norm() / u.norm() if name == "0.weight" else 1.0
+            v = mu * v + lr * ratio * u
+            expected[name] = (w - v, v)
+        optimizer.step()
+        for name, p in net.named_parameters():
+            torch.testing.assert_close(p.detach(), expected[name][0])
+
+
+def test_the_lars_of_simclr_takes_the_rate_itself_where_a_norm_is_zero():
+    weight = nn.Parameter(torch.zeros(3))
+    weight.grad = torch.ones(3)
+    LARS([{"params": [weight], "adapted": True}], 0.5, joint=True).step()
+    assert weight.tolist() == [-0.5] * 3
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.floats(1e-3, 1e3), st.integers(0, 2**32 - 1))
 def test_without_decay_the_first_step_does_not_depend_on_the_norm_of_the_gradient(size, seed):

@@ -12,7 +12,7 @@ from viewstream.trainers.training.optim import optimizer_of
 from ...fake_gpu import Crossings
 from ..small_runs import SMALL
 
-NAMES = ["sgd", "lars", "adamw"]
+NAMES = ["sgd", "lars", "lars-simclr", "larc", "adamw"]
 
 
 def network(device="cpu"):

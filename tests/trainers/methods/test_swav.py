@@ -1,0 +1,257 @@
+"""SwAV gives the numbers recorded from the release, step by step, with and without queue, on one rank and on two."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from viewstream.augment.recipes import views_of
+from viewstream.shards.errors import UserError
+from viewstream.trainers.methods.build import check
+from viewstream.trainers.methods.method import Now
+from viewstream.trainers.methods.multicrop import MultiCrop
+from viewstream.trainers.methods.sinkhorn import Assigner, sinkhorn
+from viewstream.trainers.methods.swav import SwAV, loss
+from viewstream.trainers.nets.heads import mlp_with_norm
+from viewstream.trainers.ranks import rank, world_size
+from viewstream.trainers.recipes.options import SwAV as Options
+from viewstream.trainers.training.optim import optimizer_of
+
+from .steps import batch_of, distributed
+
+FULL = pytest.mark.full
+
+
+def as_recorded(queue, batch):
+    """A queue [L, A, D] as the release keeps it [A, L, D]: the newest batch first."""
+    rows = queue.rows.roll(-int(queue.head), 0).unflatten(0, (-1, batch)).flip(0)
+    return rows.flatten(0, 1).transpose(0, 1)
+
+
+def near(ours, recorded, atol=1e-10):
+    torch.testing.assert_close(ours, recorded, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("case", range(6))
+def test_assignments_equal_the_recorded_ones(case, golden):
+    g = {k.partition("/")[2]: v for k, v in golden("swav_sinkhorn_w1").items() if k.startswith(f"c{case}/")}
+    near(sinkhorn(g["scores"].double(), float(g["epsilon"]), int(g["iterations"])), g["q"], 1e-12)
+    near(sinkhorn(g["scores"], float(g["epsilon"]), int(g["iterations"])), g["q_f32"], 1e-5)
+    both = torch.stack([g["scores"].double(), g["scores"].double().flip(0)])  # two crops at once
+    near(sinkhorn(both, float(g["epsilon"]), int(g["iterations"]))[1], g["q"].flip(0), 1e-12)
+
+
+class Rows(nn.Module):
+    """An encoder whose crops are rows already."""
+
+    def forward(self, views):
+        return torch.cat(views)
+
+
+class Passed(SwAV):
+    """SwAV that keeps the assignments of its last step."""
+
+    def forward(self, batch, now):
+        kept = self.assigner.register_forward_hook(lambda *call: setattr(self, "q", call[-1]))
+        value, stats = super().forward(batch, now)
+        kept.remove()
+        return value, stats
+
+
+@pytest.mark.parametrize("name", ["loss_2x6", "loss_2x0", "queue_a", "queue_b"])
+def test_loss_gradients_assignments_and_queue_equal_the_recorded_ones(name, golden):
+    g = golden(f"swav_{name}")
+    steps, count = len(g["loss"]), g["z_raw"].shape[2]
+    prototypes = nn.Linear(g["z_raw"].shape[-1], len(g["prototypes_raw"]), bias=False).double()
+    more = {"epsilon": float(g["epsilon"]), "iterations": int(g["sinkhorn_iterations"])}
+    assigner = Assigner(prototypes.in_features, rows=int(g["queue_length"]), batch=count, **more).double()
+    freeze, temperature = int(g["freeze_prototypes_niters"]), float(g["temperature"])
+    method = Passed(Rows(), prototypes, assigner, temperature=temperature, freeze=freeze)
+    for step in range(steps):
+        raw = g["prototypes_raw_step"][step] if "prototypes_raw_step" in g else g["prototypes_raw"]
+        prototypes.weight.data.copy_(raw)
+        z, now = g["z_raw"][step].double().requires_grad_(), Now(step, steps, 0)
+        method.before_step(now)
+        value, _ = method(batch_of(*z), now)
+        value.backward()
+        near(value.detach(), g["loss"][step])
+        near(method.q, g["q"][step])
+        near(z.grad, g["grad_z_raw"][step])
+        method.before_update(None)
+        assert (prototypes.weight.grad is None) == g["proto_grad_none"][step]
+        if prototypes.weight.grad is not None:
+            near(prototypes.weight.grad, g["grad_prototypes"][step])
+        prototypes.weight.grad = None
+        method.after_step(now)
+        if "queue_after" in g:
+            near(as_recorded(assigner.queue, count), g["queue_after"][step])
+
+
+def test_one_assigned_crop_gives_the_recorded_loss(golden):
+    g = golden("swav_loss_assign1")
+    z = F.normalize(g["z_raw"][0].double().requires_grad_(), dim=-1)
+    scores = z @ F.normalize(g["prototypes_raw"].double(), dim=1).T
+    q = sinkhorn(scores[1:2].detach(), float(g["epsilon"]), int(g["sinkhorn_iterations"]))
+    near(q, g["q"][0])
+    near(loss(scores, q, [1], float(g["temperature"])).detach(), g["loss"][0])
+
+
+class Body(nn.Module):
+    """A convolution, BatchNorm or none, ReLU, the mean over pixels."""
+
+    def __init__(self, width, norm):
+        super().__init__()
+        self.conv = nn.Conv2d(2, width, 3, padding=1, bias=not norm)
+        self.bn = nn.BatchNorm2d(width) if norm else nn.Identity()
+
+    def forward(self, x):
+        return self.bn(self.conv(x)).relu().mean((2, 3))
+
+
+def recorded_name(name, head):
+    name = name.removeprefix("online.").removeprefix("backbone.")
+    return name.replace("head.", head) if name.startswith("head.") else name
+
+
+def run(g, begin=0, saved=None):
+    """The release's whole main function here: losses, assignments, states and queues after each step, on this rank; and
+    what a checkpoint of the middle would hold. It goes on with `saved` from step `begin`."""
+    norm = "state/bn.weight" in g
+    shapes = {k.removeprefix("state/"): v.shape[1:] for k, v in g.items() if k.startswith("state/")}
+    k, dim = shapes["prototypes.weight"]
+    width = shapes["conv.weight"][0]
+    hidden = shapes["projection_head.0.weight"][0] if norm else 0
+    head = mlp_with_norm(width, hidden, dim) if norm else nn.Linear(width, dim)
+    per_epoch, epochs, batch = (int(g[name]) for name in ("iters_per_epoch", "epochs", "batch_size"))
+    options = {"epsilon": float(g["epsilon"]), "iterations": int(g["sinkhorn_iterations"]), "epochs": epochs}
+    queue = {"rows": int(g["queue_length_used"]), "batch": batch * int(g["world"])}
+    assigner = Assigner(dim, **options, **queue, first_epoch=int(g["epoch_queue_starts"]))
+    more = {"temperature": float(g["temperature"]), "freeze": int(g["freeze_prototypes_niters"])}
+    method = Passed(MultiCrop(Body(width, norm), head), nn.Linear(dim, k, bias=False), assigner, **more).double()
+    prefix = "projection_head." if norm else next(n for n in shapes if n.startswith("projection_head"))[:-6]
+    names = {n: recorded_name(n, prefix) for n in method.state_dict()}
+    held = {n: r for n, r in names.items() if not n.startswith("assigner.") and not n.endswith("tracked")}
+    method.load_state_dict({n: g[f"state/{r}"][0] for n, r in held.items()}, strict=False)
+    recipe = Options(
+        optimizer="larc" if g["optimizer"] == "larc" else "sgd",
+        momentum=float(g["momentum"]),
+        weight_decay=float(g["weight_decay"]),
+    )
+    optimizer, module, out = optimizer_of(method, recipe), distributed(method.train()), []
+    if saved:
+        method.load_state_dict(saved[0])
+        optimizer.load_state_dict(saved[1])
+    for step, lr in list(enumerate(g["lrs"].tolist()))[begin:]:
+        now = Now(step, per_epoch * epochs, 0)
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        method.before_step(now)
+        optimizer.zero_grad()
+        views = (*g["crops_global"][step, rank()].double(), *g["crops_local"][step, rank()].double())
+        value, _ = module(batch_of(*views), now)
+        value.backward()
+        optimizer.step()
+        grads = {names[n]: p.grad.clone() for n, p in method.named_parameters() if not step and p.grad is not None}
+        method.after_step(now)
+        state = {r: method.state_dict()[n].clone() for n, r in held.items()}
+        queue = assigner.queue and as_recorded(assigner.queue, batch * world_size())
+        out.append((value.detach(), method.q, state, grads, queue))
+        if step == MIDDLE - 1:
+            saved = copy.deepcopy((method.state_dict(), optimizer.state_dict()))
+    return out, saved
+
+
+MIDDLE = 5  # the queue is full, the prototypes learn
+
+
+LOOSE = ("projection_head.0.bias",)  # a gradient of rounding noise alone
+
+
+def compare(g, found, r=0, begin=0):
+    for step, (value, q, state, grads, queue) in enumerate(found, begin):
+        near(value, g["loss"][step, r], 1e-8)
+        near(q, g["q"][step, r], 1e-8)
+        for name, expected in state.items():
+            near(expected, g[f"state/{name}"][step + 1], 1e-6 if name in LOOSE else 1e-8)
+        for name, grad in grads.items():
+            near(grad, g[f"grad/{name}"][0], 1e-10)
+        assert ("prototypes.weight" in grads) <= (not g["prototypes_frozen"][step])
+        if queue is not None:
+            near(queue, g["queue_after"][step, r])
+
+
+@pytest.mark.parametrize("name", ["sgd", "larc"])
+def test_the_whole_program_of_the_release_is_repeated(name, golden):
+    """Frozen prototypes, the queue from its epoch on, BatchNorm by size and over all crops, LARC on every tensor."""
+    g = golden(f"swav_main_{name}_w1")
+    compare(g, run(g)[0])
+
+
+def on_two(g, sinkhorns):
+    """What two ranks compute: their share of a run without BatchNorm's help, and assignments."""
+    crops = {
+        k: torch.cat(g[k].chunk(2, dim=3), dim=1) for k in ("crops_global", "crops_local")
+    }  # [S, 2, V, N / 2, ...]
+    share = g | crops | {"batch_size": g["batch_size"] // 2, "world": torch.tensor(2)}
+    q = [
+        sinkhorn(sinkhorns[f"c{c}/scores"][rank()].double(), float(sinkhorns[f"c{c}/epsilon"]), 3)
+        for c in range(int(sinkhorns["cases"]))
+    ]
+    return run(share), q
+
+
+def test_two_ranks_share_prototypes_queue_and_statistics_of_one_which_goes_on_alone(golden, on_ranks):
+    """The recorded run of one rank, its batches cut in two; its second half again on one rank; assignments over two."""
+    g, sinkhorns = golden("swav_main_sgd_w1"), golden("swav_sinkhorn_w2")
+    ranks = on_ranks(on_two, 2, g, sinkhorns)
+    compare(g, run(g, MIDDLE, ranks[0][0][1])[0], begin=MIDDLE)
+    for step, steps in enumerate(zip(*(found for (found, _), _ in ranks), strict=True)):
+        near((steps[0][0] + steps[1][0]) / 2, g["loss"][step, 0], 1e-8)
+        near(torch.cat([q for _, q, *_ in steps], dim=1), g["q"][step, 0], 1e-8)
+        for _, _, state, _, queue in steps:
+            near(state["prototypes.weight"], g["state/prototypes.weight"][step + 1], 1e-8)
+            near(queue, g["queue_after"][step, 0])
+    for r, (_, q) in enumerate(ranks):
+        for case, ours in enumerate(q):
+            near(ours, sinkhorns[f"c{case}/q"][r], 1e-12)
+
+
+def test_the_queue_fills_from_its_epoch_on_and_takes_part_once_it_is_full():
+    """A function of the step, so that a resume and more epochs change nothing."""
+    for epochs in (4, 9):
+        assigner = Assigner(3, rows=8, batch=4, first_epoch=2, epochs=epochs)
+        seen = []
+        for step in range(20):
+            assigner.begin(Now(step, 5 * epochs, 0))
+            seen.append((assigner.queues, assigner.full))
+        assert seen == [(False, False)] * 10 + [(True, False)] * 2 + [(True, True)] * 8
+
+
+RECIPE = Options(views="swav", batch_size=16, prototypes=30)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"prototypes": 1}, "--prototypes 1 cannot share the images of 1 ranks among them: take 2 or more"),
+        (
+            {"queue": 40},
+            "a queue of 40 rows cannot be filled by global batches of 16: make --batch-size divide --queue",
+        ),
+        ({"accumulate": 2}, "swav does not take --accumulate 2: it assigns the images of a whole batch"),
+        ({"views": "seed_patches"}, r"swav takes two views of one size, and smaller ones of one size if any, as of"),
+        ({"views": "seed"}, "swav takes two views of one size"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_built(options, reason, built):
+    recipe = replace(RECIPE, **options)
+    with pytest.raises(UserError, match=reason):
+        check(recipe, views_of(recipe.views), built)
+
+
+@pytest.mark.parametrize("views", ["swav", "swav_large", "moco_v2", "byol"])
+def test_two_large_views_fit_with_and_without_small_ones(views, built):
+    check(replace(RECIPE, views=views), views_of(views), built)
