@@ -22,7 +22,7 @@ from ..ranks import gather, rank, world_size
 from ..recipes import options
 from .method import Now, Stats
 from .moco import MoCo, acc1
-from .parts import Queue
+from .parts import Queue, Wave
 from .positives import lowest_first, picked, random_order, set_aside, soft_targets, summed
 
 
@@ -50,8 +50,10 @@ class KCL(MoCo):
         losstype: str = "v1",
         sump: bool = False,
         tgt_avg: bool = False,
+        wave: Wave | None = None,
     ):
-        super().__init__(encoder, dim=dim, queue=queue, momentum=momentum, temperature=temperature, bn_groups=bn_groups)
+        common = {"temperature": temperature, "bn_groups": bn_groups, "wave": wave}
+        super().__init__(encoder, dim=dim, queue=queue, momentum=momentum, **common)
         self.label_queue = Queue(torch.full((queue,), -1))  # -1, no label: never a positive
         self.prefill = queue // batch
         self.posk, self.sump, self.tgt_avg = posk, sump, tgt_avg
@@ -74,6 +76,7 @@ class KCL(MoCo):
             losstype=recipe.losstype,
             sump=recipe.sump,
             tgt_avg=recipe.tgt_avg,
+            wave=Wave.of(recipe, recipe.temperature),
         )
 
     @classmethod

@@ -25,9 +25,11 @@ from .method import Method, Now, Stats
 from .parts import (
     ONE_ENCODER,
     Queue,
+    Wave,
     check_groups,
     check_queue,
     check_views,
+    check_wave,
     check_whole_batch,
     ema_,
     frozen_copy,
@@ -52,7 +54,10 @@ def acc1(scores: Tensor) -> Tensor:
 
 
 class MoCo(Method):
-    """MoCo of an `encoder`, images -> [N, dim], with a queue of `queue` keys; `bn_groups` divide the global batch."""
+    """MoCo of an `encoder`, images -> [N, dim], with a queue of `queue` keys; `bn_groups` divide the global batch.
+
+    `wave`: what the temperature is at a step, if it changes.
+    """
 
     uses_total = False
 
@@ -67,13 +72,14 @@ class MoCo(Method):
         momentum: float = 0.999,
         temperature: float = 0.07,
         bn_groups: int = 8,
+        wave: Wave | None = None,
     ):
         super().__init__()
         grouped(encoder, bn_groups)
         self.online, self.target = encoder, frozen_copy(encoder)
         self.shadow = Shadow(self.target)
         self.queue = Queue(unit_rows(queue, dim))
-        self.momentum, self.temperature = momentum, temperature
+        self.momentum, self.temperature, self.wave = momentum, temperature, wave
 
     @classmethod
     def build(cls, recipe: options.MoCo, classes: int) -> "MoCo":
@@ -84,6 +90,7 @@ class MoCo(Method):
             momentum=recipe.key_momentum,
             temperature=recipe.temperature,
             bn_groups=recipe.bn_groups,
+            wave=Wave.of(recipe, recipe.temperature),
         )
 
     @classmethod
@@ -92,6 +99,7 @@ class MoCo(Method):
         check_groups(recipe.bn_groups, recipe.batch_size)
         check_queue(recipe.queue, recipe.batch_size, len(data))
         check_whole_batch(recipe, ONE_ENCODER)
+        check_wave(recipe, recipe.temperature)
 
     @property
     def backbone(self) -> nn.Module:
@@ -99,6 +107,7 @@ class MoCo(Method):
 
     def before_step(self, now: Now) -> None:
         ema_(self.target, self.online, self.momentum)
+        self.temperature = self.wave(now) if self.wave else self.temperature
 
     def embed(self, batch: Batch, now: Now) -> tuple[Tensor, Tensor]:
         """The embeddings q = f(x1) and k = g(x2), [N, D] each, not yet normalized."""

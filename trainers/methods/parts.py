@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +14,8 @@ from ...augment.spec import Views, size_of
 from ...shards.errors import UserError
 from ...shards.keyed import Purpose
 from ..ranks import gather, rank, world_size
-from ..recipes.options import Recipe
+from ..recipes.options import Recipe, Tempered
+from ..schedules import wave
 from .method import Now
 
 
@@ -72,6 +74,40 @@ class Queue(nn.Module):
         at = (torch.arange(len(rows), device=rows.device) + self.head) % len(self.rows)
         self.rows[at] = rows.to(self.rows.dtype)
         self.head.add_(len(rows)).remainder_(len(self.rows))
+
+
+class Wave(NamedTuple):
+    """A temperature that falls from `high` to `low` and rises again within `period` epochs of `epochs`, step by step.
+
+    tau(t) = (high - low) (1 + cos(2 pi t / T)) / 2 + low with t and T in steps (Kukleva et al., "Temperature Schedules
+    for Self-Supervised Contrastive Methods on Long-Tail Data", arXiv:2303.13664; they count both in epochs).
+    """
+
+    low: float
+    high: float
+    period: int
+    epochs: int
+
+    @classmethod
+    def of(cls, recipe: Tempered, low: float) -> "Wave | None":
+        """That of a recipe; None if its temperature, `low`, is constant."""
+        high, period = recipe.temperature_max, recipe.temperature_period
+        return cls(low, high, period, recipe.epochs) if high else None
+
+    def __call__(self, now: Now) -> float:
+        return wave(now.step, self.period * now.total / self.epochs, self.low, self.high)
+
+
+def check_wave(recipe: Tempered, low: float) -> None:
+    """UserError unless both options of a changing temperature are given, and its highest value is above `low`."""
+    high, period = recipe.temperature_max, recipe.temperature_period
+    if bool(high) != bool(period):
+        raise UserError(
+            f"--temperature-max {high:g} and --temperature-period {period} go together: give both, such as 1 and 200, "
+            f"or none"
+        )
+    if high and high <= low:
+        raise UserError(f"--temperature-max {high:g} is not above --temperature {low:g}: raise it, or leave it out")
 
 
 ONE_ENCODER = "its queue takes a whole batch of keys per step, made by one key encoder"

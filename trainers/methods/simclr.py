@@ -20,7 +20,7 @@ from ..ranks import gathered, rank
 from ..recipes import options
 from .method import Method, Now, Stats
 from .moco import acc1
-from .parts import check_views, check_whole_batch, two_views
+from .parts import Wave, check_views, check_wave, check_whole_batch, two_views
 from .seed import by_image
 
 
@@ -47,25 +47,30 @@ class SimCLR(Method):
 
     uses_total = False
 
-    def __init__(self, online: Encoder, *, temperature: float = 0.1, scale: float = 1.0):
+    def __init__(self, online: Encoder, *, temperature: float = 0.1, scale: float = 1.0, wave: Wave | None = None):
         super().__init__()
         self.online = online
-        self.temperature, self.scale = temperature, scale
+        self.temperature, self.scale, self.wave = temperature, scale, wave
         synchronized(self)
 
     @classmethod
     def build(cls, recipe: options.SimCLR, classes: int) -> "SimCLR":
         net = encoder(recipe.arch, recipe.head, recipe.dim, stem=recipe.stem)
-        return cls(net, temperature=recipe.temperature, scale=2.0 if recipe.directions == "sum" else 1.0)
+        wave, scale = Wave.of(recipe, recipe.temperature), 2.0 if recipe.directions == "sum" else 1.0
+        return cls(net, temperature=recipe.temperature, scale=scale, wave=wave)
 
     @classmethod
     def check(cls, recipe: options.SimCLR, views: Views, data: Manifest) -> None:
         check_views(recipe, views, two_views, "two views of one size")
         check_whole_batch(recipe, "the other images of its whole batch are its negatives")
+        check_wave(recipe, recipe.temperature)
 
     @property
     def backbone(self) -> nn.Module:
         return self.online.backbone
+
+    def before_step(self, now: Now) -> None:
+        self.temperature = self.wave(now) if self.wave else self.temperature
 
     def forward(self, batch: Batch, now: Now) -> tuple[Tensor, Stats]:
         rows = self.online(by_image(batch.views))  # [2 N, D], whose places do not depend on the number of ranks

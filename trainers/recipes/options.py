@@ -57,7 +57,17 @@ class Grouped(Recipe):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MoCo(Grouped):
+class Tempered(Recipe):
+    """Options of methods that may change their temperature"""
+
+    temperature_max: Annotated[
+        float, "the temperature goes from this to --temperature and back on a cosine; 0: it is constant", 0
+    ] = 0.0
+    temperature_period: Annotated[int, "epochs after which it is at --temperature-max again", 0] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoCo(Tempered, Grouped):
     """MoCo: an image's other view among a queue of older images"""
 
     method: str = field(init=False, default="moco")
@@ -108,7 +118,7 @@ class M2T(BYOL, Grouped):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SimCLR(Recipe):
+class SimCLR(Tempered):
     """SimCLR: an image's other view among all other images of the batch"""
 
     method: str = field(init=False, default="simclr")

@@ -123,7 +123,7 @@ def _announce(recipe: Recipe, run: Run, data: Manifest, per_epoch: int, device: 
     print(f"{data.info.name}, {run.loader} loader: {len(data)} images, {per_epoch} steps per epoch, {rest}")
 
 
-def _conclude(folder: Path, step: int, total: int, test_views: str) -> None:
+def _conclude(folder: Path, step: int, total: int, test_views: str = "") -> None:
     if step < total:
         print(f"stopped after step {step} of {total}: --resume auto continues")
     else:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from viewstream.shards.errors import UserError
-from viewstream.trainers.recipes.options import DINO, KCL, SEED, STS, MoCo, Supervised
+from viewstream.trainers.recipes.options import DINO, KCL, SEED, STS, MoCo, SimCLR, Supervised, SwAV
 
 from ..small_runs import COMMON, state
 
@@ -21,11 +21,13 @@ def test_a_run_begins_with_the_weights_it_is_given(run, moco):
         "kcl": KCL(**still, queue=64, dim=16, bn_groups=2, key_momentum=1.0),
         "sts": STS(**still, views="byol", dim=16, hidden=32),
         "dino": DINO(**still, views="dino_large", dim=16, hidden=32, bottleneck=8),
+        "simclr": SimCLR(**still, views="simclr", dim=16),
+        "swav": SwAV(**still, views="swav", dim=16, hidden=32, prototypes=8),
         "supervised": Supervised(**still, views="supervised", bn_groups=2),
     }.items():
         after = state(run(name, recipe, pretrained=str(moco / "last.pt")))
         assert all(torch.equal(after[key], given[key]) for key in weights), name
-        if name != "supervised":
+        if name in ("moco", "kcl", "sts", "dino"):
             for key in weights:
                 assert torch.equal(after[key.replace("online.", "target.")], given[key]), name
 

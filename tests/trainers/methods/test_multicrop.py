@@ -42,3 +42,18 @@ def test_views_stay_channels_last():
 
     by_size(Watched(), [torch.randn(2, 3, 8, 8).to(memory_format=torch.channels_last) for _ in range(2)])
     assert layouts == [True]
+
+
+def test_an_encoder_of_crops_compiles_as_one_graph():
+    graphs, net = [], MultiCrop(convnet(), nn.Linear(6, 4))
+    views = tuple(torch.randn(4, 3, side, side) for side in (8, 8, 6, 6, 6))
+    expected = net.eval()(views)
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph
+
+    net.compile(dynamic=False, fullgraph=True, backend=backend)
+    for _ in range(2):
+        torch.testing.assert_close(net(views), expected)
+    assert len(graphs) == 1

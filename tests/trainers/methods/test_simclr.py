@@ -43,16 +43,24 @@ def test_loss_gradients_and_accuracy_equal_the_recorded_ones(name, golden):
     assert 100 * acc1(scores) == pytest.approx(float(g["acc1"]))
 
 
-def on_a_rank(g):
-    return measured({"temperature": g["temperature"], **{k: g[k][rank()] for k in ("z1_raw", "z2_raw")}})
+def on_a_rank(pairs, steps):
+    """What a rank computes of recorded pairs of projections, and of recorded steps."""
+    own = [{"temperature": g["temperature"], **{k: g[k][rank()] for k in ("z1_raw", "z2_raw")}} for g in pairs]
+    return [measured(g) for g in own], six_steps(steps)
 
 
-@pytest.mark.parametrize("name", ["a", pytest.param("b", marks=pytest.mark.full)])
-def test_two_ranks_have_the_recorded_losses_and_the_gradients_of_the_global_batch(name, golden, on_ranks):
+@pytest.fixture(scope="module")
+def two_ranks(golden, on_ranks):
+    """Of each of two ranks: losses and gradients of two recordings, six steps of a third."""
+    return on_ranks(on_a_rank, 2, [golden("simclr_w2_a"), golden("simclr_w2_b")], golden("simclr_steps_w2"))
+
+
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_two_ranks_have_the_recorded_losses_and_the_gradients_of_the_global_batch(name, golden, two_ranks):
     g = golden(f"simclr_w2_{name}")
     joined = {k: g[k].flatten(0, 1) for k in ("z1_raw", "z2_raw")}
     _, whole, whole_grads = measured({"temperature": g["temperature"], **joined})
-    found = on_ranks(on_a_rank, 2, g)
+    found = [pairs["ab".index(name)] for pairs, _ in two_ranks]
     for r, (scores, value, grads) in enumerate(found):
         torch.testing.assert_close(value, g["loss"][r], rtol=0, atol=1e-10)
         torch.testing.assert_close(sorted_rows(scores), g["logits"][r].sort().values, rtol=0, atol=1e-10)
@@ -125,10 +133,9 @@ def test_six_steps_equal_the_recorded_ones_of_sdclr(golden):
     check_steps(g, *six_steps(g))
 
 
-def test_six_steps_on_two_ranks_equal_the_recorded_ones_of_sdclr(golden, on_ranks):
-    g = golden("simclr_steps_w2")
-    (one, states), (two, _) = on_ranks(six_steps, 2, g)
-    check_steps(g, (one + two) / 2, states)
+def test_six_steps_on_two_ranks_equal_the_recorded_ones_of_sdclr(golden, two_ranks):
+    (one, states), (two, _) = (steps for _, steps in two_ranks)
+    check_steps(golden("simclr_steps_w2"), (one + two) / 2, states)
 
 
 def test_the_last_norm_of_a_head_has_no_offset():

@@ -208,6 +208,17 @@ def test_two_ranks_share_prototypes_queue_and_statistics_of_one(golden, on_ranks
             near(ours, sinkhorns[f"c{case}/q"][r], 1e-12)
 
 
+def test_the_queue_fills_from_its_epoch_on_and_takes_part_once_it_is_full():
+    """A function of the step, so that a resume and more epochs change nothing."""
+    for epochs in (4, 9):
+        assigner = Assigner(3, rows=8, batch=4, first_epoch=2, epochs=epochs)
+        seen = []
+        for step in range(20):
+            assigner.begin(Now(step, 5 * epochs, 0))
+            seen.append((assigner.queues, assigner.full))
+        assert seen == [(False, False)] * 10 + [(True, False)] * 2 + [(True, True)] * 8
+
+
 RECIPE = Options(views="swav", batch_size=16, prototypes=30)
 
 
