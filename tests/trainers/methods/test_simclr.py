@@ -51,7 +51,7 @@ def on_a_rank(pairs, steps):
 
 @pytest.fixture(scope="module")
 def two_ranks(golden, on_ranks):
-    """Of each of two ranks: losses and gradients of two recordings, six steps of a third."""
+    """What each of two ranks computes: losses and gradients of two recordings, six steps of a third."""
     return on_ranks(on_a_rank, 2, [golden("simclr_w2_a"), golden("simclr_w2_b")], golden("simclr_steps_w2"))
 
 

@@ -1,5 +1,6 @@
 """SwAV gives the numbers recorded from the release, step by step, with and without queue, on one rank and on two."""
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -115,8 +116,9 @@ def recorded_name(name, head):
     return name.replace("head.", head) if name.startswith("head.") else name
 
 
-def run(g):
-    """The release's whole main function here: losses, assignments, states and queues after each step, on this rank."""
+def run(g, begin=0, saved=None):
+    """The release's whole main function here: losses, assignments, states and queues after each step, on this rank; and
+    what a checkpoint of the middle would hold. It goes on with `saved` from step `begin`."""
     norm = "state/bn.weight" in g
     shapes = {k.removeprefix("state/"): v.shape[1:] for k, v in g.items() if k.startswith("state/")}
     k, dim = shapes["prototypes.weight"]
@@ -139,7 +141,10 @@ def run(g):
         weight_decay=float(g["weight_decay"]),
     )
     optimizer, module, out = optimizer_of(method, recipe), distributed(method.train()), []
-    for step, lr in enumerate(g["lrs"].tolist()):
+    if saved:
+        method.load_state_dict(saved[0])
+        optimizer.load_state_dict(saved[1])
+    for step, lr in list(enumerate(g["lrs"].tolist()))[begin:]:
         now = Now(step, per_epoch * epochs, 0)
         for group in optimizer.param_groups:
             group["lr"] = lr
@@ -154,14 +159,19 @@ def run(g):
         state = {r: method.state_dict()[n].clone() for n, r in held.items()}
         queue = assigner.queue and as_recorded(assigner.queue, batch * world_size())
         out.append((value.detach(), method.q, state, grads, queue))
-    return out
+        if step == MIDDLE - 1:
+            saved = copy.deepcopy((method.state_dict(), optimizer.state_dict()))
+    return out, saved
+
+
+MIDDLE = 5  # the queue is full, the prototypes learn
 
 
 LOOSE = ("projection_head.0.bias",)  # a gradient of rounding noise alone
 
 
-def compare(g, found, r=0):
-    for step, (value, q, state, grads, queue) in enumerate(found):
+def compare(g, found, r=0, begin=0):
+    for step, (value, q, state, grads, queue) in enumerate(found, begin):
         near(value, g["loss"][step, r], 1e-8)
         near(q, g["q"][step, r], 1e-8)
         for name, expected in state.items():
@@ -177,7 +187,7 @@ def compare(g, found, r=0):
 def test_the_whole_program_of_the_release_is_repeated(name, golden):
     """Frozen prototypes, the queue from its epoch on, BatchNorm by size and over all crops, LARC on every tensor."""
     g = golden(f"swav_main_{name}_w1")
-    compare(g, run(g))
+    compare(g, run(g)[0])
 
 
 def on_two(g, sinkhorns):
@@ -193,11 +203,12 @@ def on_two(g, sinkhorns):
     return run(share), q
 
 
-def test_two_ranks_share_prototypes_queue_and_statistics_of_one(golden, on_ranks):
-    """The recorded run of one rank, its batches cut in two; and the recorded assignments over two ranks."""
+def test_two_ranks_share_prototypes_queue_and_statistics_of_one_which_goes_on_alone(golden, on_ranks):
+    """The recorded run of one rank, its batches cut in two; its second half again on one rank; assignments over two."""
     g, sinkhorns = golden("swav_main_sgd_w1"), golden("swav_sinkhorn_w2")
     ranks = on_ranks(on_two, 2, g, sinkhorns)
-    for step, steps in enumerate(zip(*(found for found, _ in ranks), strict=True)):
+    compare(g, run(g, MIDDLE, ranks[0][0][1])[0], begin=MIDDLE)
+    for step, steps in enumerate(zip(*(found for (found, _), _ in ranks), strict=True)):
         near((steps[0][0] + steps[1][0]) / 2, g["loss"][step, 0], 1e-8)
         near(torch.cat([q for _, q, *_ in steps], dim=1), g["q"][step, 0], 1e-8)
         for _, _, state, _, queue in steps:
