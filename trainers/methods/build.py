@@ -43,9 +43,9 @@ def build(recipe: Recipe, classes: int = 0) -> Method:
 def check(recipe: Recipe, views: Views, data: Manifest) -> None:
     """UserError, before anything is built, for a recipe that does not fit its views, its data or the ranks."""
     _class_of(recipe).check(recipe, views, data)
-    check_sizes(recipe.arch, [size_of(view) for view in views])
     if recipe.batch_size % recipe.accumulate:
         raise UserError(f"--accumulate {recipe.accumulate} does not divide a batch of {recipe.batch_size}")
+    check_sizes(recipe.arch, [size_of(view) for view in views])
 
 
 def _class_of(recipe: Recipe) -> type[Method]:
