@@ -21,10 +21,10 @@ from ..nets.encoder import backbone
 from ..nets.norms import at_least_fp32, averaged, synchronized
 from ..recipes import options
 from ..schedules import cosine_between
-from .dino_parts import clip_, epoch, teacher_temperature, two_and_smaller
+from .dino_parts import clip_, epoch, teacher_temperature
 from .method import Method, Now, Stats
 from .multicrop import MultiCrop
-from .parts import check_views, ema_, frozen_copy
+from .parts import check_views, ema_, frozen_copy, two_and_smaller
 from .shadow import Shadow
 
 
@@ -62,7 +62,7 @@ class DINO(Method):
 
     @classmethod
     def check(cls, recipe: options.DINO, views: Views, data: Manifest) -> None:
-        check_views(recipe, views, two_and_smaller, "two views of one size, and smaller ones of one size or none")
+        check_views(recipe, views, two_and_smaller, "two views of one size, and smaller ones of one size if any")
 
     @property
     def backbone(self) -> nn.Module:

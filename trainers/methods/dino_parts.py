@@ -1,20 +1,13 @@
-"""Parts of DINO: which views it takes, what goes by the epoch, and the clipping of gradients."""
+"""Parts of DINO: what goes by the epoch, and the clipping of gradients."""
 
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
-from ...augment.spec import Views, size_of
 from ..recipes.options import DINO
 from ..schedules import linspace
 from .method import Now
-
-
-def two_and_smaller(views: Views) -> bool:
-    """Whether there are two views of one size, and maybe smaller ones of one size."""
-    large, small = [size_of(view) for view in views[:2]], {size_of(view) for view in views[2:]}
-    return len(large) == 2 and large[0] == large[1] and len(small) < 2 and all(size < large[0] for size in small)
 
 
 def epoch(recipe: DINO, now: Now) -> int:

@@ -27,7 +27,7 @@ def test_a_run_begins_with_the_weights_it_is_given(run, moco):
     }.items():
         after = state(run(name, recipe, pretrained=str(moco / "last.pt")))
         assert all(torch.equal(after[key], given[key]) for key in weights), name
-        if name in ("moco", "kcl", "sts"):
+        if name in ("moco", "kcl", "sts", "dino"):
             for key in weights:
                 assert torch.equal(after[key.replace("online.", "target.")], given[key]), name
 

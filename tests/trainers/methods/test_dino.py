@@ -234,7 +234,7 @@ def test_views_that_do_not_fit_are_refused(built):
     check(SMALL, views_of("dino", 32), built)
     check(SMALL, views_of("moco_v2", 32), built)
     for wrong in (views_of("dino", 32)[:1], views_of("dino", 32)[1:], (*moco_v2(32), (RandomResizedCrop(48),))):
-        with pytest.raises(UserError, match="dino takes two views of one size, and smaller ones of one size or none"):
+        with pytest.raises(UserError, match="dino takes two views of one size, and smaller ones of one size if any"):
             check(SMALL, wrong, built)
     with pytest.raises(UserError, match="test_vit has patches of 16 px, which do not divide 14 px"):
         check(replace(SMALL, arch="test_vit"), views_of("dino", 32), built)
