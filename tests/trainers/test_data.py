@@ -46,7 +46,8 @@ def test_crops_of_a_gpu_are_refused_without_one(built):
 
 def test_training_and_evaluations_compare_digests_on_request(built, moco, tmp_path):
     made = Manifest.open(shutil.copytree(built.root, tmp_path / "set"))
-    made.path(7).write_bytes(made.path(7).read_bytes() + b"\0")  # which decoders pass over
+    jpeg = made.path(7).read_bytes()
+    made.path(7).write_bytes(b"".join((jpeg[:12], b"\7", jpeg[13:])))  # a unit that decoders pass over
     options = {"data": str(made.root), "loader": "folder", "device": "cpu", "check": "digest"}
     recipe = MoCo(arch="test_resnet", size=32, epochs=1, batch_size=16, queue=16, dim=16, bn_groups=2)
     reason = "sample 7 .* is damaged .its bytes do not match the digest of the manifest"
