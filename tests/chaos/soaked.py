@@ -47,10 +47,15 @@ class Soak(NamedTuple):
     def plan(self) -> Plan:
         return Plan(len(self.data), min(BATCH, len(self.data)), seed=1)
 
+    @property
+    def blocks(self) -> Plan:
+        return Plan(len(self.data), self.plan.batch, seed=1, order=WindowShuffle(self.data.shard, 2))
+
 
 def through(name: str, soak: Soak, **options: Any) -> None:
-    """Epochs of `open_loader`."""
-    with closing(open_loader(name, soak.data, soak.plan, VIEWS, threads=2, **options)) as loader:
+    """Epochs of `open_loader`; a stream takes few tars at a time."""
+    plan = soak.blocks if name == "webdataset-stream" else soak.plan
+    with closing(open_loader(name, soak.data, plan, VIEWS, threads=2, **options)) as loader:
         for epoch in range(soak.epochs):
             drain(loader.epoch(epoch))
             soak.seen()
