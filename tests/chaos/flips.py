@@ -28,7 +28,8 @@ from .damage import damaged
 from .flip_kinds import Check, Kind, kinds
 from .readings import Reading, remote
 from .results import Row, keep, show
-from .zoo import make_zoo, served
+from .web import served
+from .zoo import make_zoo
 
 TEST = "tests/chaos/test_flips.py::test_damage_of_any_file_is_found_or_harmless_where_a_checksum_is_claimed"
 RUNS = 60  # of each kind

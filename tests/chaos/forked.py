@@ -22,14 +22,21 @@ ARROW = "jemalloc_bg_thd"  # the thread of an allocator that looks after itself 
 FORK = multiprocessing.get_context("fork")
 
 
+def with_one_thread() -> None:
+    """Start this program again with OMP_NUM_THREADS=1, unless it has that: numpy and torch read it when they are
+    imported, and a program that is forked waits for ever for what a thread of theirs holds."""
+    if os.environ.get("OMP_NUM_THREADS") != "1":
+        os.environ["OMP_NUM_THREADS"] = "1"
+        os.execv(sys.executable, sys.orig_argv)
+
+
 class Program:
     """`main()` with the words of a command line, in `folder`, as leader of a session; `text()` is what it printed."""
 
     def __init__(self, main: Callable[[], object], words: list[str], folder: Path):
-        threads = {path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")}
-        assert len(threads - {ARROW}) == 1, (
-            f"{threads} would hold their locks for ever in a process forked from this one"
-        )
+        names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+        others = [name for name in names if name != ARROW][1:]
+        assert not others, f"threads {others} would hold their locks for ever in a process forked from this one"
         descriptor, name = tempfile.mkstemp(prefix="printed-")
         os.close(descriptor)
         self.printed, self.shared = Path(name), set[str]()

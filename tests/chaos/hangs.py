@@ -16,7 +16,7 @@ from viewstream.trainers import train
 from viewstream.trainers.watchdog import CODE
 
 from ..trainers import hanging
-from .forked import Program
+from .forked import Program, with_one_thread
 from .programs import Room
 from .results import Row, keep, show
 
@@ -93,6 +93,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=20, help="of each part")
     parser.add_argument("--only", default="", help="stopped, image, alone or finite")
     options = parser.parse_args()
+    with_one_thread()
     rows = []
     with tempfile.TemporaryDirectory(prefix="hangs-") as folder:
         tempfile.tempdir = folder  # of the programs too: a launcher that is killed leaves a folder there

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
+from .forked import with_one_thread
 from .parts import Part, parts
 from .programs import Room
 from .results import Row, keep, show
@@ -36,6 +37,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="parts, with commas; * stands for any letters")
     parser.add_argument("--number", type=int, help="one trial of a part")
     options = parser.parse_args()
+    with_one_thread()
     seed = options.seed or int(time.time())
     print(f"seed {seed}: make chaos PART=kills RUNS={options.runs} SEED={seed} does the same again", flush=True)
     with tempfile.TemporaryDirectory(prefix="kills-") as folder:

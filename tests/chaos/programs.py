@@ -19,6 +19,7 @@ from viewstream.trainers import evaluate, train
 from ..trainers.small_runs import EVERY, WORDS
 from .contents import LOGGED, Content, cached, evaluated, stored, trained
 from .forked import Program
+from .web import Quiet
 
 # What programs import when they need it, imported before they are forked.
 LATE = ("viewstream.trainers.training.run", "viewstream.trainers.tasks.run", "viewstream.pipeline.static.write")
@@ -168,13 +169,6 @@ def images(root: Path, count: int) -> None:
         for n in range(count):
             pixels = rng.integers(0, 256, (4, 5, 3), np.uint8).repeat(20, 0).repeat(20, 1)
             (root / name / f"{name}_{n}.JPEG").write_bytes(simplejpeg.encode_jpeg(pixels, 90))
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    """Serves files and prints nothing."""
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 def done(main: Callable[[], object], words: list[str], folder: Path) -> None:

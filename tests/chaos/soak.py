@@ -8,17 +8,12 @@ Writes docs/results/reliability/soak.json, the epochs in soak-epochs.json and so
 
 import argparse
 import gc
-import http.server
 import json
 import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -27,6 +22,7 @@ from viewstream.shards.files import atomic
 from . import results
 from .measures import Use, grown, slope_of
 from .results import ROOT, Row, keep
+from .web import served
 
 TEST = "tests/chaos/test_soak.py::test_ten_epochs_of_a_loader_need_no_more_than_five"
 IMAGES = {"training": 100}  # others: --images
@@ -89,20 +85,6 @@ def measure(name: str, folder: str, url: str, epochs: int) -> int:
     own.mkdir()
     SOAKED[name](Soak(Manifest.open(Path(folder) / "set"), own, url, epochs, seen))
     return 0
-
-
-@contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """A web server of a folder, in a thread of this process, which is not the one that is measured."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
 
 
 def note(name: str, uses: list[Use], seconds: float) -> None:

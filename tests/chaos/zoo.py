@@ -1,10 +1,5 @@
 """One of every kind of file that the project writes, small: sets, a static set, a run, what was converted, caches."""
 
-import http.server
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -85,17 +80,3 @@ def _unfinished(root: Path, made: Manifest) -> None:
     except UserError:
         last.write_bytes(whole)
     assert len(list((root / "unfinished/building").glob("*.parquet"))) > 2
-
-
-@contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """The address of a web server of `folder`."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
