@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from viewstream.shards.errors import UserError
 from viewstream.trainers.evals import instdisc, shots, stats, tau
-from viewstream.trainers.evals.rankme import rankme
 from viewstream.trainers.methods.supervised import classifier
 
 
@@ -166,15 +165,6 @@ def test_thirds_yield_their_spread_and_need_three_classes():
     assert found["shots/std"] == pytest.approx(math.sqrt(2) / 3)
     with pytest.raises(UserError, match="2 classes cannot be cut in three: name --rule balfeat or oltr"):
         shots.group_of(torch.tensor([5, 6]), rule="thirds")
-
-
-def test_rankme_equals_the_recorded_ranks(golden):
-    g = golden("rankme_a")
-    for name in g["names"]:
-        assert rankme(g[f"{name}/x"], eps=1e-5) == pytest.approx(float(g[f"{name}/rankme"]), abs=1e-8)
-    assert rankme(torch.eye(16)) == pytest.approx(16, abs=1e-4)
-    with pytest.raises(UserError, match="the features of 4 images are all zero"):
-        rankme(torch.zeros(4, 3))
 
 
 def test_groups_weigh_classes_equally_and_the_total_weighs_images_equally():
