@@ -68,9 +68,10 @@ def loading(
 
 
 def evaluating(
-    manifest: Manifest, size: int, batch: int, options: Loading, device: torch.device, views: str = "evaluation"
+    manifest: Manifest, size: int, batch: int, options: Loading, device: torch.device, views: str | Views = "evaluation"
 ) -> Loader:
-    """The loader of each image once, with the augmentation recipe `views` at `size` px. Nothing is compiled for it:
-    the few ops of such a view leave little to join."""
+    """The loader of each image once, with `views` or the augmentation recipe of that name at `size` px. Nothing is
+    compiled for it: the few ops of such a view leave little to join."""
     plan = Plan(len(manifest), batch, world_size(), rank(), tail="exact")
-    return loading(manifest, plan, views_of(views, size), options, device, compile="off")
+    views = views_of(views, size) if isinstance(views, str) else views
+    return loading(manifest, plan, views, options, device, compile="off")

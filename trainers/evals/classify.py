@@ -19,6 +19,10 @@ def accuracy(scores: Tensor, labels: Tensor, topk: tuple[int, ...] = (1, 5)) -> 
 
 def per_class(scores: Tensor, labels: Tensor, classes: int) -> Tensor:
     """Top-1 accuracy of each class, [classes] float64; nan for a class without images."""
-    hits = (scores.argmax(dim=1) == labels).double()
+    return share_of_each(scores.argmax(dim=1) == labels, labels, classes)
+
+
+def share_of_each(right: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """The share of each class's images that are `right` [N] bool, [classes] float64; nan for a class without images."""
     counts = torch.bincount(labels, minlength=classes)
-    return torch.bincount(labels, weights=hits, minlength=classes) / counts
+    return torch.bincount(labels, weights=right.double(), minlength=classes) / counts

@@ -39,16 +39,30 @@ def weighted_hits(
     part: slice = WHOLE,
 ) -> Tensor:
     """Number of queries of `part` that the weighted vote classifies correctly: [] int64. UserError: `best_nn_hits`."""
+    return weighted_right(bank, bank_labels, queries, labels, k=k, temperature=temperature, part=part).sum()
+
+
+def weighted_right(
+    bank: Tensor,
+    bank_labels: Tensor,
+    queries: Tensor,
+    labels: Tensor,
+    *,
+    k: int = 200,
+    temperature: float = 0.07,
+    part: slice = WHOLE,
+) -> Tensor:
+    """Whether the weighted vote classifies each query of `part` correctly: [n] bool. UserError: `best_nn_hits`."""
     _check(bank, bank_labels, queries, labels, k)
-    hits, classes = torch.zeros((), dtype=torch.long, device=bank.device), int(bank_labels.max()) + 1
+    right, classes = [labels.new_zeros(0, dtype=torch.bool)], int(bank_labels.max()) + 1
     bank_rows, query_rows = rows_of(bank, "norm"), rows_of(queries, "norm")
     for chunk in _chunks(len(queries), part):
         x = query_rows(chunk.start, chunk.stop)
         similarity, at = nearest(bank_rows, len(bank), x, k, euclidean=False)  # [n, k]
         weight = similarity.new_zeros(len(at), classes)
         weight.scatter_add_(1, bank_labels[at], ((similarity - 1) / temperature).exp())
-        hits += (weight.argmax(dim=1) == labels[chunk]).sum()
-    return hits
+        right.append(weight.argmax(dim=1) == labels[chunk])
+    return torch.cat(right)
 
 
 def best_nn(

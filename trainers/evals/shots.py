@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ...shards.errors import UserError, choose
-from .classify import per_class
+from . import classify
 
 MANY, FEW = 100, 20
 GROUPS = ("many", "medium", "few")
@@ -25,7 +25,7 @@ def shots(scores: Tensor, labels: Tensor, counts: Tensor, *, rule: Rule = "balfe
 
     Scores [N, C] and labels [N] of test images; `counts` [C]: training images of each class. UserError for a class
     without test images, whose accuracy is unknown, and for thirds of fewer than 3 classes."""
-    accuracy = per_class(scores, labels, len(counts))
+    accuracy = classify.per_class(scores, labels, len(counts))
     if len(absent := accuracy.isnan().nonzero()):
         raise UserError(
             f"{len(absent)} classes have no test images, the first is class {int(absent[0])}: "
@@ -37,6 +37,12 @@ def shots(scores: Tensor, labels: Tensor, counts: Tensor, *, rule: Rule = "balfe
     if rule == "thirds":
         yield "shots/std", float(means.std(correction=0))
     yield "shots/all", float((scores.argmax(dim=1) == labels).double().mean())
+
+
+def top1_and_shots(scores: Tensor, labels: Tensor, counts: Tensor, *, rule: Rule) -> Iterator[tuple[str, float]]:
+    """Yield the top-1 accuracy, then what `shots` yields."""
+    yield from classify.accuracy(scores, labels)
+    yield from shots(scores, labels, counts, rule=rule)
 
 
 def groups(accuracy: Tensor, counts: Tensor, *, rule: Rule = "balfeat") -> Tensor:

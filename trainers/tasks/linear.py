@@ -5,18 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ...shards.errors import UserError
 from ...shards.manifest import Manifest
 from ..checkpoints.files import load_file
 from ..checkpoints.layouts import read
 from ..data import Sets
-from ..evals.shots import group_of
 from ..recipes.options import Supervised
 from ..training.options import Run
 from ..training.run import pretrain
 from ..training.setup import training_plan
 from . import shots
+from .labels import drawn, grouping, summary
 from .model import EvaluatedModel, Results
 from .options import Linear, Shots, Transfer
 from .samples import some
@@ -28,12 +29,23 @@ CLASSES = {"cifar10": 10, "cifar100": 100, "caltech101": 101}
 def measure(options: Linear, model: EvaluatedModel) -> Results:
     recipe = recipe_of(options, model)
     train, val = model.open_pair(options, "a classifier")  # data that do not fit are an error before the training
-    group_of(torch.tensor(train.counts), rule=options.rule)  # so are too few classes
+    draws, counts = list(drawn(options, train)), grouping(options, model, train)  # so are labels that do not
     model.compare(train, val, quiet=True)  # the run of the probe warns
     model.features(some(val, options.batch_size), recipe.test_views)  # so is a network without finite features
+    out, found = folder_of(options, model, train), []
+    for number, rows in enumerate(draws):
+        data = train.take(rows, train.label[rows], train.info.classes) if options.few else train
+        folder = out / f"draw-{number}" if options.few else out
+        found.append(dict(_probed(options, model, recipe, data, val, counts, folder)))
+    yield from summary(found)
+
+
+def _probed(
+    options: Linear, model: EvaluatedModel, recipe: Supervised, data: Manifest, val: Manifest, counts: Tensor, out: Path
+) -> Results:
+    """The numbers of a classifier that is trained on `data` in the folder `out`, or continued there."""
     common: dict[str, Any] = {f.name: getattr(options, f.name) for f in dataclasses.fields(Sets)}
     common["device"] = options.device
-    out = folder_of(options, model, train)
     if recipe.trained == "all":
         _require_start(out / "last.pt")
     run = Run(
@@ -48,8 +60,8 @@ def measure(options: Linear, model: EvaluatedModel) -> Results:
         threads=options.threads,
         watchdog=options.watchdog,
     )
-    last = pretrain(recipe, run) / "last.pt"
-    steps = len(training_plan(recipe, train)) // recipe.accumulate * recipe.epochs
+    last = pretrain(recipe, run, data=data) / "last.pt"
+    steps = len(training_plan(recipe, data)) // recipe.accumulate * recipe.epochs
     saved = load_file(last)
     if saved.get("measured", saved["step"]) < steps:  # older checkpoints do not say whether they were measured
         raise UserError(
@@ -68,7 +80,7 @@ def measure(options: Linear, model: EvaluatedModel) -> Results:
         precision=options.precision,
         rule=options.rule,
     )
-    yield from shots.measure(test, EvaluatedModel(test, model.device, model.facts))
+    yield from shots.tested(test, EvaluatedModel(test, model.device, model.facts), val, counts)
 
 
 def measure_transfer(options: Transfer, model: EvaluatedModel) -> Results:
@@ -84,7 +96,7 @@ def measure_transfer(options: Transfer, model: EvaluatedModel) -> Results:
 def folder_of(options: Linear, model: EvaluatedModel, train: Manifest) -> Path:
     """The folder of the probe's run; by default each checkpoint and network has one of its own."""
     which = [model.path.stem] * (model.path.name != "last.pt") + [options.network] * (options.network != "auto")
-    which += ["ema"] * options.ema
+    which += ["ema"] * options.ema + [options.few] * bool(options.few)
     return Path(options.out or model.path.with_name("-".join([options.name, train.info.name, *which])))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ...augment.spec import View
 from ...pipeline.batch import Loader
 from ...pipeline.static.read import StaticSet
 from ...shards.errors import UserError
@@ -30,6 +31,7 @@ from ..methods.supervised import classifier
 from ..nets.encoder import backbone, check_sizes, seeded
 from ..precision import dtype_of
 from ..ranks import gather, rank, world_size
+from ..recipes.tested import evaluation_views
 from .options import Evaluation
 
 Results = Iterator[tuple[str, float]]  # (name, value) of each number of an evaluation
@@ -67,6 +69,19 @@ class EvaluatedModel:
                 print(f"{self.arch}: {loaded}")
         return net.to(self.device, memory_format=torch.channels_last).eval()  # pyright: ignore[reportCallIssue]
 
+    @cached_property
+    def test_views(self) -> str:
+        """The augmentation recipe of evaluated images: the one that the options name, else that of the training, which
+        is printed."""
+        chosen, recipe = self.options.test_views, self.weights.recipe
+        if not chosen:
+            chosen = evaluation_views(recipe)
+            if not rank():
+                why = "of the checkpoint's recipe" if recipe else "since the checkpoint names no recipe"
+                print(f"test views: {chosen}, {why} (--test-views names others)")
+        self.facts["test_views"] = chosen
+        return chosen
+
     def open_pair(self, options: Sets, purpose: str) -> tuple[Manifest, Manifest]:
         """Training and test set, as `open_pair` of data.py gives them; the facts name both."""
         sets = open_pair(options, purpose)
@@ -103,11 +118,18 @@ class EvaluatedModel:
 
     def features(self, data: Manifest, test_views: str = "") -> tuple[Tensor, Tensor]:
         """Features [N, D] and labels [N] of a set, each image once, in manifest order, on every rank."""
-        options, recipe = self.options, test_views or self.options.test_views
+        options, recipe = self.options, test_views or self.test_views
         with closing(evaluating(data, self.size, options.batch_size, options, self.device, recipe)) as loader:
             x, labels = self._kept_features(loader, len(data), f"{data.identity} {recipe} ".encode())
         self._warn_if_constant(x)
         return x, labels
+
+    def view_features(self, data: Manifest, view: View, count: int) -> Tensor:
+        """Features [N, count, D] of `count` draws of a training view of each image of a set, on every rank."""
+        options = self.options
+        with closing(evaluating(data, self.size, options.batch_size, options, self.device, (view,) * count)) as loader:
+            views, _ = view_features(self.net, loader, len(data), count, self.dtype)
+        return torch.stack(views, dim=1)
 
     def compare(self, bank: Manifest, test: Manifest, *, quiet: bool = False) -> None:
         """Record how many test images are in the bank, unless it is recorded; `quiet`: without a warning."""

@@ -25,7 +25,7 @@ class Evaluation(Loading):
     network: Network = "auto"
     ema: Ema = False
     size: Annotated[int, "side of the views, px; 0: as trained, else 224", 0] = 0
-    test_views: Annotated[str, "augmentation recipe of the evaluated images"] = "evaluation"
+    test_views: Annotated[str, "augmentation recipe of the evaluated images (that of the checkpoint's recipe)"] = ""
     batch_size: Annotated[int, "global batch", 1] = 256
     features: Annotated[str, "folder to keep features in and to take them from"] = ""
     untrained: Annotated[bool, "use the network with its initial weights, as a baseline"] = False
@@ -62,21 +62,18 @@ class Shots(Evaluation, Sets):
 
 @dataclass(frozen=True, kw_only=True)
 class Rankme(Evaluation, Sets):
-    """The effective rank of the features of --data images, which needs no labels"""
+    """The rank of the features of --data images, RankMe, alpha-ReQ and LiDAR, which need no labels"""
 
     val: str = field(init=False, default="")  # no option: one set is measured
     images: Annotated[int, "images that are measured, evenly spaced in the set; the paper takes 25,600", 2] = 25_600
+    lidar: Annotated[int, "views of each of at most 1,000 images for LiDAR, whose paper takes 50; 0: without", 0] = 0
+    views: Annotated[str, "augmentation recipe whose first view LiDAR draws (that of the checkpoint's recipe)"] = ""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Logreg(Evaluation, Sets):
-    """Regularized logistic regression on fixed features of --data images, tested on --val"""
+class FewLabels(Evaluation, Sets):
+    """Which labels of --data a classifier learns from, and how its classes are grouped"""
 
-    c: Annotated[
-        float | Literal["search"],
-        "inverse strength of the regularization, as in scikit-learn; search: the best on a fifth of each class",
-        1e-12,
-    ] = "search"
     per_class: Annotated[int, "images of each class, drawn by key; 0: all", 0] = 0
     fraction: Annotated[float, "share of each class, drawn by key", 0] = 1.0
     draws: Annotated[int, "draws of --per-class or --fraction whose mean and spread are reported", 1] = 5
@@ -85,9 +82,27 @@ class Logreg(Evaluation, Sets):
         Literal["data", "checkpoint"], "whose images make classes many, medium and few: of --data, or those trained on"
     ] = "data"
 
+    @property
+    def few(self) -> str:
+        """The share of the labels in words, "" for all of them."""
+        if self.per_class:
+            return f"{self.per_class}-per-class"
+        return f"{self.fraction:g}-of-each-class" if self.fraction != 1 else ""
+
 
 @dataclass(frozen=True, kw_only=True)
-class Linear(Evaluation, Sets):
+class Logreg(FewLabels):
+    """Regularized logistic regression on fixed features of --data images, tested on --val"""
+
+    c: Annotated[
+        float | Literal["search"],
+        "inverse strength of the regularization, as in scikit-learn; search: the best on a fifth of each class",
+        1e-12,
+    ] = "search"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linear(FewLabels):
     """A linear classifier on --data images, tested on --val"""
 
     features: str = field(init=False, default="")  # no option: a classifier is trained on augmented views
@@ -101,7 +116,6 @@ class Linear(Evaluation, Sets):
     epochs: Annotated[int, "passes over the data; 0: as the protocol", 0] = 0
     lr: Annotated[float, "learning rate; 0: as the protocol, scaled with --batch-size", 0] = 0.0
     bias: Annotated[bool, "give the classifier a bias"] = True
-    rule: Rule = "balfeat"
     frozen_bn: Annotated[
         Literal["protocol", "eval", "train"],
         "BatchNorm of the fixed network; train: its running statistics drift, as in sl_second_stage*",

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from torch import Tensor, nn
 
 from ...shards.files import atomic, writing
+from ...shards.manifest import Manifest
 from ..evals import classify, shots, tau
 from ..evals.checks import require_finite
 from ..ranks import rank
@@ -21,21 +21,26 @@ from .results import AGAIN
 def measure(options: Shots, model: EvaluatedModel) -> Results:
     train, val = model.open_pair(options, "shots")
     model.compare(train, val)
-    counts = torch.from_numpy(np.bincount(train.label, minlength=len(train.info.classes)))
+    counts = torch.tensor(train.counts)
     shots.group_of(counts, rule=options.rule)  # too few classes are an error before the features
     compare_classes(model, train, rule=options.rule, other=options.other_classes)
+    yield from tested(options, model, val, counts)
+
+
+def tested(options: Shots, model: EvaluatedModel, val: Manifest, counts: Tensor) -> Results:
+    """The numbers of the checkpoint's classifier on `val`, whose classes are grouped by `counts` [C]; the table of
+    classes is written beside the checkpoint."""
     x, labels = (t.cpu() for t in model.features(val))
     head = model.head(x.shape[1], len(counts))
     with torch.no_grad():
         scores = head(x)  # [N, C]
     require_finite(scores, "scores")
-    yield from classify.accuracy(scores, labels)
-    yield from shots.shots(scores, labels, counts, rule=options.rule)
+    yield from shots.top1_and_shots(scores, labels, counts, rule=options.rule)
     if options.tau:
         yield from _tau_norm(head, x, labels, counts, options.rule)
     if not rank():  # when all numbers are out
         accuracy = classify.per_class(scores, labels, len(counts))
-        _write(Path(options.checkpoint).with_name("per_class.parquet"), train.info.classes, counts, accuracy)
+        _write(Path(options.checkpoint).with_name("per_class.parquet"), val.info.classes, counts, accuracy)
 
 
 @torch.no_grad()

@@ -31,7 +31,7 @@ from .loop import train
 from .options import Run
 from .signals import stopping
 from .threads import of_run
-from .validate import TESTED_WITH, Validator
+from .validate import Validator
 
 
 def pretrain(
@@ -94,7 +94,7 @@ def pretrain(
         progress.at("the last checkpoint, on its way to disk")
         checkpoints.finish()
         if not rank():
-            _conclude(folder, step, total, TESTED_WITH.get(recipe.views, ""))
+            _conclude(folder, step, total)
         shared("saved")  # rank 0 writes the checkpoint, and the first rank that fails or is stopped ends the others
         progress.rest()
     if signal.SIGINT in received:
@@ -126,15 +126,9 @@ def _announce(recipe: Recipe, run: Run, data: Manifest, per_epoch: int, device: 
     print(f"{data.info.name}, {run.loader} loader: {len(data)} images, {per_epoch} steps per epoch, {rest}")
 
 
-def _conclude(folder: Path, step: int, total: int, test_views: str = "") -> None:
+def _conclude(folder: Path, step: int, total: int) -> None:
     if step < total:
         print(f"stopped after step {step} of {total}: --resume auto continues")
     else:
-        words = [
-            "--task",
-            "knn",
-            "--checkpoint",
-            folder / "last.pt",
-            *(["--test-views", test_views] if test_views else []),
-        ]
+        words = ("--task", "knn", "--checkpoint", folder / "last.pt")
         print(f"next: {command('python trainers/evaluate.py', *words)}")

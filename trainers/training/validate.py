@@ -1,5 +1,6 @@
 """Validation between epochs: measures of a backbone, or the accuracy of a classifier."""
 
+import dataclasses
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 
@@ -17,15 +18,10 @@ from ..methods.method import Method
 from ..precision import without_tf32
 from ..ranks import share_buffers
 from ..recipes.options import Recipe, Supervised
+from ..recipes.tested import evaluation_views
 from .online import OnlineProbe
 from .options import Run
 from .precision import precision
-
-TESTED_WITH = {  # by the views of a method without a classifier; else `evaluation`
-    "inat_slaug": "inat_evaluation",
-    **dict.fromkeys(("simclr", "simclr_sthalles", "sdclr"), "simclr_evaluation"),
-    **dict.fromkeys(("simclr_cifar", "sdclr_cifar"), "simclr_cifar_evaluation"),
-}
 
 RANKED = 25_600  # images whose features have their rank measured, as in the paper
 
@@ -65,7 +61,7 @@ class Validator:
         if by_knn and run.knn_k > len(data):
             raise UserError(f"--knn-k {run.knn_k} neighbors cannot vote among {len(data)} training images: lower it")
         warned(data, val)
-        views = recipe.test_views if isinstance(recipe, Supervised) else TESTED_WITH.get(recipe.views, "evaluation")
+        views = evaluation_views(dataclasses.asdict(recipe))
         self.samples = [len(manifest) for manifest in sets]
         with ExitStack() as stack:  # closes the first loader if the second cannot be opened
             self.loaders = [
@@ -93,18 +89,23 @@ class Validator:
         """Numbers of one of `online`, from the features and labels of the sets, those of `val` last."""
         x, labels = sets[-1]
         if measure == "knn":
-            ((_, accuracy),) = knn.weighted(*sets[0], x, labels, k=self.k)
-            yield "knn", accuracy
+            yield from self._with_groups("knn", knn.weighted_right(*sets[0], x, labels, k=self.k), labels)
         elif measure == "rankme":
             yield "rankme", rankme(x[:: -(-len(x) // RANKED)])
         else:
             assert self.probe is not None
-            scores = self.probe.scores(x)
-            yield "linear", float((scores.argmax(dim=1) == labels).double().mean())
-            accuracy = classify.per_class(scores, labels, len(self.counts))
-            if rule := shots.dividing(self.counts):
-                means = shots.groups(accuracy, self.counts, rule=rule).tolist()
-                yield from zip((f"linear/{group}" for group in shots.GROUPS), means, strict=True)
+            yield from self._with_groups("linear", self.probe.scores(x).argmax(dim=1) == labels, labels)
+
+    def _with_groups(self, name: str, right: Tensor, labels: Tensor) -> Iterator[tuple[str, float]]:
+        """The share of images that are `right` [N] bool; then, if the classes fall into several groups, the mean over
+        the classes of each."""
+        yield name, float(right.double().mean())
+        if rule := shots.dividing(self.counts):
+            each = classify.share_of_each(right, labels, len(self.counts))
+            means = shots.groups(each, self.counts, rule=rule).tolist()
+            yield from (
+                (f"{name}/{group}", m) for group, m in zip(shots.GROUPS, means, strict=True) if m == m
+            )  # not nan
 
     def close(self) -> None:
         self._open.close()

@@ -1,4 +1,4 @@
-"""Logistic regression and RankMe of a run, through the library."""
+"""Logistic regression of a run, through the library."""
 
 import json
 from dataclasses import replace
@@ -8,8 +8,8 @@ import pytest
 
 from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import Manifest
-from viewstream.trainers.tasks.logreg import drawn
-from viewstream.trainers.tasks.options import Linear, Logreg, Rankme, Shots
+from viewstream.trainers.tasks.labels import drawn
+from viewstream.trainers.tasks.options import Linear, Logreg, Shots
 from viewstream.trainers.tasks.run import evaluate
 
 COMMON = {"loader": "folder", "device": "cpu", "batch_size": 26}
@@ -80,10 +80,3 @@ def test_the_strength_is_searched_on_a_fifth_of_each_class(options):
     assert evaluate(options)["c"] in {10.0**power for power in range(-4, 2)}
     with pytest.raises(UserError, match="one image of each class leaves none to search the strength on"):
         evaluate(replace(options, per_class=1, draws=1))
-
-
-def test_rankme_needs_one_set_and_no_labels(runs, sets):
-    common = {"checkpoint": str(runs / "moco/last.pt"), "data": sets["data"], **COMMON}
-    found = evaluate(Rankme(**common))
-    assert 1 <= found["rankme"] <= found["rankme/largest"] + 0.01
-    assert evaluate(Rankme(images=10, **common))["rankme/largest"] <= 10

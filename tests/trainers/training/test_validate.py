@@ -3,12 +3,14 @@
 from contextlib import closing
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from viewstream.shards.errors import UserError
 from viewstream.trainers.methods.build import build
 from viewstream.trainers.recipes.options import MoCo, Supervised
+from viewstream.trainers.training.online import OnlineProbe
 from viewstream.trainers.training.options import Run
 from viewstream.trainers.training.validate import Validator
 
@@ -51,3 +53,19 @@ def test_more_neighbors_than_training_images_are_refused_before_the_training(bui
     recipe, run = MoCo(**COMMON, queue=64, dim=16, bn_groups=2), Run(loader="folder", eval_every=1)
     with pytest.raises(UserError, match="--knn-k 200 neighbors cannot vote among 96 training images"):
         Validator(build(recipe), recipe, run, built, built_val, CPU)
+
+
+def test_knn_and_the_probe_have_the_means_of_the_groups_that_have_classes(built, built_val):
+    """24 images of one class, 12, 6 and 3 of the others: none with many, one with a medium number."""
+    rows = np.concatenate([np.flatnonzero(built.label == label)[: 24 >> label] for label in range(4)])
+    tail = built.take(np.sort(rows), built.label[np.sort(rows)], built.info.classes)
+    recipe, run = MoCo(**COMMON, queue=64, dim=16, bn_groups=2), Run(loader="folder", eval_every=1, knn_k=3)
+    method = build(recipe)
+    run, probe = replace(run, online=("knn", "linear")), OnlineProbe(method, 4)
+    with closing(Validator(method, recipe, run, tail, built_val, CPU, probe)) as validator:
+        found = validator.measure()
+    groups = ("medium", "few")
+    assert [*found] == [name + end for name in ("knn", "linear") for end in ("", *(f"/{group}" for group in groups))]
+    for name in ("knn", "linear"):  # test classes have as many images, so all of them is the mean of the classes
+        assert found[name] == pytest.approx((found[f"{name}/medium"] + 3 * found[f"{name}/few"]) / 4)
+    assert 0 < found["knn"] < 1
