@@ -116,6 +116,11 @@ def recorded_name(name, head):
     return name.replace("head.", head) if name.startswith("head.") else name
 
 
+def _begin(name):
+    """The name of a layer with its point, of one of its entries."""
+    return name.removesuffix(name.rpartition(".")[2])
+
+
 def run(g, begin=0, saved=None):
     """The release's whole main function here: losses, assignments, states and queues after each step, on this rank; and
     what a checkpoint of the middle would hold. It goes on with `saved` from step `begin`."""
@@ -131,7 +136,7 @@ def run(g, begin=0, saved=None):
     assigner = Assigner(dim, **options, **queue, first_epoch=int(g["epoch_queue_starts"]))
     more = {"temperature": float(g["temperature"]), "freeze": int(g["freeze_prototypes_niters"])}
     method = Passed(MultiCrop(Body(width, norm), head), nn.Linear(dim, k, bias=False), assigner, **more).double()
-    prefix = "projection_head." if norm else next(n for n in shapes if n.startswith("projection_head"))[:-6]
+    prefix = "projection_head." if norm else _begin(next(n for n in shapes if n.startswith("projection_head")))
     names = {n: recorded_name(n, prefix) for n in method.state_dict()}
     held = {n: r for n, r in names.items() if not n.startswith("assigner.") and not n.endswith("tracked")}
     method.load_state_dict({n: g[f"state/{r}"][0] for n, r in held.items()}, strict=False)
@@ -190,30 +195,47 @@ def test_the_whole_program_of_the_release_is_repeated(name, golden):
     compare(g, run(g)[0])
 
 
-def on_two(g, sinkhorns):
-    """What two ranks compute: their share of a run without BatchNorm's help, and assignments."""
-    crops = {
-        k: torch.cat(g[k].chunk(2, dim=3), dim=1) for k in ("crops_global", "crops_local")
-    }  # [S, 2, V, N / 2, ...]
-    share = g | crops | {"batch_size": g["batch_size"] // 2, "world": torch.tensor(2)}
+def bare(g):
+    """A run as one of the recorded ones, without BatchNorm, with one linear layer as the head and LARC."""
+    random = torch.Generator().manual_seed(0)
+    shapes = {"conv.weight": (5, 2, 3, 3), "conv.bias": (5,), "projection_head.weight": (4, 5)}
+    shapes |= {"projection_head.bias": (4,), "prototypes.weight": (6, 4)}
+    kept = {k: v for k, v in g.items() if not k.startswith(("state/", "grad/"))}
+    made = {f"state/{k}": torch.randn(1, *shape, generator=random).double() for k, shape in shapes.items()}
+    return kept | made | {"optimizer": "larc"}
+
+
+def on_two(runs, sinkhorns):
+    """What two ranks compute: their share of each of some runs of one rank, and assignments."""
+    cut = [{k: torch.cat(g[k].chunk(2, dim=3), dim=1) for k in ("crops_global", "crops_local")} for g in runs]
+    shares = [
+        g | crops | {"batch_size": g["batch_size"] // 2, "world": torch.tensor(2)}  # [S, 2, V, N / 2, ...]
+        for g, crops in zip(runs, cut, strict=True)
+    ]
     q = [
         sinkhorn(sinkhorns[f"c{c}/scores"][rank()].double(), float(sinkhorns[f"c{c}/epsilon"]), 3)
         for c in range(int(sinkhorns["cases"]))
     ]
-    return run(share), q
+    return [run(share) for share in shares], q
 
 
 def test_two_ranks_share_prototypes_queue_and_statistics_of_one_which_goes_on_alone(golden, on_ranks):
-    """The recorded run of one rank, its batches cut in two; its second half again on one rank; assignments over two."""
+    """Runs of one rank, their batches cut in two: the recorded ones, with SGD and a queue and with LARC, one without
+    BatchNorm with both; the second half of the first again on one rank; assignments over two."""
     g, sinkhorns = golden("swav_main_sgd_w1"), golden("swav_sinkhorn_w2")
-    ranks = on_ranks(on_two, 2, g, sinkhorns)
-    compare(g, run(g, MIDDLE, ranks[0][0][1])[0], begin=MIDDLE)
-    for step, steps in enumerate(zip(*(found for (found, _), _ in ranks), strict=True)):
-        near((steps[0][0] + steps[1][0]) / 2, g["loss"][step, 0], 1e-8)
-        near(torch.cat([q for _, q, *_ in steps], dim=1), g["q"][step, 0], 1e-8)
-        for _, _, state, _, queue in steps:
-            near(state["prototypes.weight"], g["state/prototypes.weight"][step + 1], 1e-8)
-            near(queue, g["queue_after"][step, 0])
+    runs = [g, golden("swav_main_larc_w1"), bare(g)]
+    ranks = on_ranks(on_two, 2, runs, sinkhorns)
+    compare(g, run(g, MIDDLE, ranks[0][0][0][1])[0], begin=MIDDLE)
+    for number, one in enumerate(runs):
+        halves = [found[number][0] for found, _ in ranks]
+        for whole, *steps in zip(run(one)[0], *halves, strict=True):
+            near((steps[0][0] + steps[1][0]) / 2, whole[0], 1e-8)
+            near(torch.cat([q for _, q, *_ in steps], dim=1), whole[1], 1e-8)
+            for _, _, state, _, queue in steps:
+                for name in ("prototypes.weight",) if "state/bn.weight" in one else whole[2]:
+                    near(state[name], whole[2][name], 1e-8)
+                if queue is not None:
+                    near(queue, whole[4], 1e-8)
     for r, (_, q) in enumerate(ranks):
         for case, ours in enumerate(q):
             near(ours, sinkhorns[f"c{case}/q"][r], 1e-12)
