@@ -77,7 +77,7 @@ class Supervised(Method):
 
     @classmethod
     def build(cls, recipe: options.Supervised, classes: int) -> "Supervised":
-        body, width = backbone(recipe.arch, stem=recipe.stem)
+        body, width = backbone(recipe.arch, recipe.stem, recipe.blocks)
         frozen = recipe.trained == "classifier"
         small = (frozen and recipe.fresh) or recipe.classifier == "normalized"  # not in BalFeat's second stages
         head = classifier(recipe.classifier, width, classes, bias=recipe.bias, small=small)

@@ -39,8 +39,9 @@ def seeded(seed: int) -> None:
     torch.manual_seed(seed % 2**63)
 
 
-def backbone(arch: str, stem: str = "imagenet") -> tuple[nn.Module, int]:
-    """A randomly initialized network without its classifier, and the width of its features.
+def backbone(arch: str, stem: str = "imagenet", blocks: int = 0) -> tuple[nn.Module, int]:
+    """A randomly initialized network without its classifier, and the width of its features; with `blocks` they are the
+    class tokens of so many last blocks of a ViT.
 
     `mobilenetv3_*`, `efficientnet_b0` to `b3`, `swav_*` and `simclr_*` are the networks of the source releases. Another
     name builds torchvision's network if torchvision has it (`resnet50`), otherwise timm's (`resnet10t`,
@@ -50,6 +51,10 @@ def backbone(arch: str, stem: str = "imagenet") -> tuple[nn.Module, int]:
     net, width = _network(arch)
     if choose("stem", stem, ("imagenet", "cifar")) == "cifar":
         cifar_stem(net, arch)
+    if blocks:
+        from .vit import take_last_blocks
+
+        width = take_last_blocks(net, blocks)
     return net, width
 
 

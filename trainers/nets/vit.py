@@ -11,11 +11,25 @@ import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from ...shards.errors import UserError
+
 Grid = tuple[int, int]  # rows and columns of patches
 
 
 class AnySize(VisionTransformer):
-    """A VisionTransformer with the same parameters: images [N, 3, H, W] of any sides that its patches divide."""
+    """A VisionTransformer with the same parameters: images [N, 3, H, W] of any sides that its patches divide.
+
+    `last_blocks`: its features are the class tokens of so many last blocks, each normalized, [N, last_blocks D]; 0: its
+    own.
+    """
+
+    last_blocks = 0
+
+    def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if not self.last_blocks:
+            return super().forward(x)
+        found = self.get_intermediate_layers(x, self.last_blocks, return_prefix_tokens=True, norm=True)
+        return torch.cat([first[:, 0] for _, first in found], dim=1)
 
     def _pos_embed(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Patches [N, H, W, D] -> tokens [N, L, D] with their positions."""
@@ -38,6 +52,18 @@ def any_size(net: nn.Module) -> nn.Module:
         net.dynamic_img_size, net.patch_embed.strict_img_size = True, False
         net.patch_embed.flatten, net.patch_embed.output_fmt = False, "NHWC"
     return net
+
+
+def take_last_blocks(net: nn.Module, count: int) -> int:
+    """Make the features of a ViT the class tokens of its `count` last blocks, as the linear probe of DINO's release;
+    returns their width. UserError for another network or fewer blocks."""
+    if not isinstance(net, AnySize) or net.cls_token is None or not 0 < count <= len(net.blocks):
+        raise UserError(
+            f"--blocks {count} takes the class tokens of so many blocks, which the network does not have: it is for "
+            f"ViTs of timm, take --blocks 0"
+        )
+    net.last_blocks = count
+    return count * net.embed_dim
 
 
 def interpolated(positions: Tensor, own: Grid, grid: Grid, apart: int = 1) -> Tensor:

@@ -5,7 +5,7 @@ Where weights differ at the start: timm draws the class token with a standard de
 
 from dataclasses import replace
 
-from .options import DINO
+from .options import DINO, Supervised
 
 
 def _dino(lr: float = 0.0005, batch: int = 512, epochs: int = 100) -> DINO:
@@ -65,3 +65,25 @@ def dino_resnet50() -> DINO:
     """
     recipe = replace(_dino(lr=0.03), arch="resnet50", views="dino_resnet", optimizer="sgd")
     return replace(recipe, weight_decay=1e-4, weight_decay_end=1e-4)
+
+
+def dino_linear() -> Supervised:
+    """Linear probe of a ViT-S, on the class tokens of its last four blocks; --blocks 0 for other networks.
+
+    Command: eval_linear --arch vit_small (8 GPUs)
+    Data: ImageNet
+    Published: see dino_*
+    """
+    return Supervised(
+        views="supervised",
+        test_views="transfer_evaluation",
+        arch="vit_small_patch16_224",
+        epochs=100,
+        batch_size=1024,
+        lr=0.001 * 1024 / 256,
+        weight_decay=0.0,
+        schedule="cos",
+        trained="classifier",
+        blocks=4,
+        precision="fp32",
+    )

@@ -211,6 +211,7 @@ class Supervised(Grouped):
         Literal["linear", "batchnorm", "normalized"], "batchnorm: BatchNorm after it; normalized: unit features"
     ] = "linear"
     bias: Annotated[bool, "give the classifier a bias"] = True
+    blocks: Annotated[int, "last blocks of a ViT whose class tokens are the features; 0: its own features", 0] = 0
     test_views: Annotated[str, "augmentation recipe of the --val images"] = "evaluation"
     fresh: Annotated[bool, "draw the classifier's weights at random, whatever --pretrained holds"] = True
     balanced: Annotated[bool, "take the classes in turn, whatever their sizes"] = False

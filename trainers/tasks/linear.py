@@ -111,6 +111,7 @@ def recipe_of(options: Linear, model: EvaluatedModel) -> Supervised:
     changes |= {"epochs": options.epochs or recipe.epochs, "bias": options.bias}
     changes |= {"bn_groups": options.bn_groups or recipe.bn_groups, "precision": options.precision}
     changes |= {"frozen_bn": recipe.frozen_bn if options.frozen_bn == "protocol" else options.frozen_bn}
+    changes |= {"blocks": recipe.blocks if options.blocks == "protocol" else options.blocks}
     changes |= {"views": options.views or recipe.views, "test_views": options.test_views or recipe.test_views}
     return dataclasses.replace(recipe, **changes)  # pyright: ignore[reportArgumentType]
 

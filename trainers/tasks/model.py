@@ -62,7 +62,7 @@ class EvaluatedModel:
     def net(self) -> nn.Module:
         """The backbone, images -> features, on the device in eval mode."""
         seeded(int(self.weights.recipe.get("seed", 0)))
-        net, _ = backbone(self.arch, self.stem)
+        net, _ = backbone(self.arch, self.stem, int(self.weights.recipe.get("blocks", 0)))
         if not self.options.untrained:
             loaded = load_backbone(net, self.path, which=self.options.network, ema=self.options.ema)
             if not rank():

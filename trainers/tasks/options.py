@@ -116,6 +116,9 @@ class Linear(FewLabels):
     epochs: Annotated[int, "passes over the data; 0: as the protocol", 0] = 0
     lr: Annotated[float, "learning rate; 0: as the protocol, scaled with --batch-size", 0] = 0.0
     bias: Annotated[bool, "give the classifier a bias"] = True
+    blocks: Annotated[
+        int | Literal["protocol"], "last blocks of a ViT whose class tokens are the features; 0: its own features", 0
+    ] = "protocol"
     frozen_bn: Annotated[
         Literal["protocol", "eval", "train"],
         "BatchNorm of the fixed network; train: its running statistics drift, as in sl_second_stage*",

@@ -16,7 +16,7 @@ from .options import Evaluation
 DISTINCT = (
     *("protocol", "dataset", "finetune", "class_subset", "other_classes", "ema", "mode", "dataset_mode", "untrained"),
     *("size", "views", "test_views", "precision", "epochs", "lr", "bias", "frozen_bn", "bn_groups", "rule", "images"),
-    *("c", "per_class", "fraction", "draws", "counts", "lidar"),
+    *("c", "per_class", "fraction", "draws", "counts", "lidar", "blocks"),
 )
 
 AGAIN = f"{SPACE}, then the same command writes it; its numbers are above"

@@ -43,6 +43,23 @@ def test_a_vit_computes_what_that_of_timm_does_at_its_own_size_and_takes_others(
         assert net(images(other)).shape == own(images(side)).shape
 
 
+def test_the_features_of_last_blocks_are_their_class_tokens_each_normalized():
+    """As `get_intermediate_layers` of DINO's release, of which its linear probe takes the first token."""
+    net = network("test_vit")
+    own, tokens = net(images(160)), []
+    hooks = [block.register_forward_hook(lambda *call: tokens.append(net.norm(call[-1])[:, 0])) for block in net.blocks]
+    net(images(160))
+    for hook in hooks:
+        hook.remove()
+    for count in (1, 3):
+        assert vit.take_last_blocks(net, count) == count * 64
+        torch.testing.assert_close(net(images(160)), torch.cat(tokens[-count:], dim=1), rtol=0, atol=0)
+    assert net(images(160))[:, -64:].equal(own)  # of the last block, which are the own features of this network
+    for wrong, count in ((network("resnet18"), 4), (net, 7), (net, 0)):
+        with pytest.raises(UserError, match=f"--blocks {count} takes the class tokens of so many blocks"):
+            vit.take_last_blocks(wrong, count)
+
+
 def test_positions_take_gradients_at_every_size():
     net = network("test_vit")
     for side in (160, 96):

@@ -156,6 +156,11 @@ VALUES = {
     | {"epochs": 300, "batch_size": 1024, "lr": 0.002, "fixed_norm": False}
     | {"teacher_temperature": 0.07, "teacher_warmup_temperature": 0.04, "teacher_warmup_epochs": 30},
     "dino_vit_tiny": DINO | {"arch": "vit_tiny_patch16_224"},
+    "dino_linear": PROBE
+    | {
+        **{"arch": "vit_small_patch16_224", "test_views": "transfer_evaluation", "batch_size": 1024, "lr": 0.004},
+        **{"schedule": "cos", "milestones": (120, 160), "blocks": 4},
+    },
     "dino_resnet50": DINO
     | {"arch": "resnet50", "views": "dino_resnet", "optimizer": "sgd", "momentum": 0.9, "lr": 0.06}
     | {"weight_decay": 1e-4, "weight_decay_end": 1e-4},

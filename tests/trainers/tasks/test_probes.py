@@ -10,7 +10,7 @@ import torch
 from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.errors import UserError
 from viewstream.shards.subsets.options import SubsetOptions
-from viewstream.trainers.recipes.options import BYOL, Supervised
+from viewstream.trainers.recipes.options import BYOL, DINO, Supervised
 from viewstream.trainers.tasks.options import Knn, Linear, Shots, Transfer
 from viewstream.trainers.tasks.run import evaluate
 from viewstream.trainers.training.log import Log
@@ -113,6 +113,18 @@ def test_a_stopped_probe_reports_no_numbers_and_the_same_command_continues_it(ch
             evaluate(options)
     found = evaluate(options)
     assert found["best top1"] == found["top1"]
+
+
+def test_a_probe_of_a_vit_takes_the_class_tokens_of_its_last_blocks(built, sets, tmp_path):
+    recipe = DINO(arch="test_vit", size=32, epochs=1, batch_size=16, views="dino_large", dim=8, hidden=8, bottleneck=4)
+    run = Run(data=str(built.root), loader="folder", out=str(tmp_path / "run"), device="cpu")
+    options = Linear(checkpoint=str(pretrain(recipe, run) / "last.pt"), out=str(tmp_path / "probe"), blocks=2, **sets)
+    found = evaluate(replace(options, **COMMON))
+    assert found["best top1"] == found["top1"]
+    probe = torch.load(tmp_path / "probe/last.pt", weights_only=True)
+    assert probe["method"]["online.head.weight"].shape == (4, 2 * 64)
+    with pytest.raises(UserError, match="--blocks 9 takes the class tokens of so many blocks"):
+        evaluate(replace(options, blocks=9, out=str(tmp_path / "other"), **COMMON))
 
 
 def test_a_probe_uses_the_views_that_were_named(checkpoint, sets, tmp_path):
