@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -16,10 +15,8 @@ from ...augment.spec import View
 from ...pipeline.batch import Loader
 from ...pipeline.static.read import StaticSet
 from ...shards.errors import UserError
-from ...shards.files import atomic, make_folder, writing
 from ...shards.manifest import Manifest
 from ...shards.names import open_file
-from ...shards.zips import damaged_member
 from ..checkpoints.layouts import read
 from ..checkpoints.loading import load_backbone
 from ..data import Sets
@@ -30,8 +27,9 @@ from ..loaders import evaluating, open_pair
 from ..methods.supervised import classifier
 from ..nets.encoder import backbone, check_sizes, seeded
 from ..precision import dtype_of
-from ..ranks import gather, rank, world_size
+from ..ranks import rank, world_size
 from ..recipes.tested import evaluation_views
+from .kept import Features, kept
 from .options import Evaluation
 
 Results = Iterator[tuple[str, float]]  # (name, value) of each number of an evaluation
@@ -137,34 +135,17 @@ class EvaluatedModel:
             found = (overlap if quiet else warned)(bank, test)
             self.facts |= {"test_images": len(test), "test_images_in_bank": found}
 
-    def _kept_features(self, loader: Loader, samples: int, identity: bytes) -> tuple[Tensor, Tensor]:
+    def _kept_features(self, loader: Loader, samples: int, identity: bytes) -> Features:
         """Features of a loader; with `--features`, those of an earlier evaluation of the same network and set."""
-        if not self.options.features:
-            return features(self.net, loader, samples, self.dtype)
         options = self.options
+        if not options.features:
+            return features(self.net, loader, samples, self.dtype)
         with open_file(self.path) as file:  # in pieces: it may be larger than what is left of memory
             digest = hashlib.file_digest(file, lambda: hashlib.sha256(identity))
         chosen = (options.network, options.ema, self.size, options.untrained, options.precision)
         digest.update(repr((self.arch, *chosen)).encode())
-        file = Path(self.options.features) / f"{digest.hexdigest()[:16]}.npz"
-        if self._whole_everywhere(file):
-            with np.load(file) as kept:
-                return tuple(torch.from_numpy(kept[k]).to(self.device) for k in ("features", "labels"))  # pyright: ignore
-        x, y = features(self.net, loader, samples, self.dtype)
-        if not rank():
-            with writing(file):
-                make_folder(file.parent)
-                with atomic(file) as out:
-                    np.savez(out, features=x.cpu().numpy(), labels=y.cpu().numpy())
-        return x, y
-
-    def _whole_everywhere(self, file: Path) -> bool:
-        """Whether every rank finds the features in `file` whole: else all compute them together. A note of damage."""
-        state = 0 if not file.exists() else 1 if damaged_member(file) else 2
-        states = gather(torch.tensor([state], device=self.device))
-        if (states == 1).any() and not rank():
-            print(f"note: {file} is damaged: its features are computed and written again", file=sys.stderr)
-        return bool((states == 2).all())
+        file = Path(options.features) / f"{digest.hexdigest()[:16]}.npz"
+        return kept(file, self.device, lambda: features(self.net, loader, samples, self.dtype))
 
     def _warn_if_constant(self, x: Tensor) -> None:
         if (text := constant(x)) and "constant_features" not in self.facts:

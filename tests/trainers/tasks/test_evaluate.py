@@ -1,7 +1,6 @@
 """Every evaluation task through the library and the command line, and the mistakes that it reports."""
 
 import json
-import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -9,21 +8,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from PIL import Image
 
-from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.errors import UserError
-from viewstream.tools.make_static import Static, make
-from viewstream.trainers.checkpoints.layouts import read
-from viewstream.trainers.evals import instdisc, knn, neighbors, stats
+from viewstream.trainers.evals import knn, neighbors
 from viewstream.trainers.methods.build import build as build_method
 from viewstream.trainers.recipes.options import DINO, Supervised
-from viewstream.trainers.tasks import model as model_module
 from viewstream.trainers.tasks.model import EvaluatedModel
-from viewstream.trainers.tasks.options import TASKS, Instdisc, Knn, Linear, Shots, Stats, Tsne, options_of
+from viewstream.trainers.tasks.options import TASKS, Instdisc, Knn, Linear, Shots, Stats, options_of
 from viewstream.trainers.tasks.run import MEASURES, evaluate
-
-from ...flipping import flipped, flips
 
 COMMON = {"loader": "folder", "device": "cpu", "batch_size": 26}
 FULL = pytest.mark.full
@@ -81,83 +73,6 @@ def test_a_vit_of_dino_is_evaluated_by_its_teacher_at_any_size_that_its_patches_
     assert net.pos_embed.equal(method.target.backbone.pos_embed)
 
 
-def test_averaged_weights_have_features_and_results_of_their_own(runs, sets, tmp_path):
-    state = read(runs / "moco/last.pt").online
-    averaged = {name: value * 1.5 if name.endswith("conv2.weight") else value for name, value in state.items()}
-    torch.save({"arch": "test_resnet", "state_dict": state, "state_dict_ema": averaged}, tmp_path / "x.pth")
-    options = Knn(checkpoint=str(tmp_path / "x.pth"), size=32, k=5, max_k=11, features=str(tmp_path / "kept"), **sets)
-    for ema in (False, True):
-        evaluate(replace(options, ema=ema, **COMMON))
-    assert len(list((tmp_path / "kept").glob("*.npz"))) == 4
-    entries = json.loads((tmp_path / "results.json").read_text())
-    assert [entry["evaluation"] for entry in entries.values()] == ["knn size=32", "knn ema size=32"]
-
-
-def test_kept_features_give_the_same_numbers_without_the_images(runs, sets, tmp_path, monkeypatch):
-    options = Knn(
-        checkpoint=str(runs / "moco/last.pt"), k=5, max_k=11, features=str(tmp_path / "kept"), **sets, **COMMON
-    )
-    first = evaluate(options)
-    assert len(list((tmp_path / "kept").glob("*.npz"))) == 2
-    monkeypatch.setattr(model_module, "features", lambda *_: pytest.fail("the network was used again"))
-    assert evaluate(options) == first
-
-
-def test_damaged_features_are_noted_and_made_again(runs, sets, tmp_path, capsys):
-    options = Knn(
-        checkpoint=str(runs / "moco/last.pt"), k=5, max_k=11, features=str(tmp_path / "kept"), **sets, **COMMON
-    )
-    first = evaluate(options)
-    file = next((tmp_path / "kept").glob("*.npz"))
-    whole = file.read_bytes()
-    for damaged in (flipped(whole, 4 * len(whole)), whole[:-9]):
-        file.write_bytes(damaged)
-        assert evaluate(options) == first
-        assert f"note: {file} is damaged: its features are computed and written again" in capsys.readouterr().err
-        assert file.read_bytes() == whole
-    evaluate(options)
-    assert "is damaged" not in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("tries", [12, pytest.param(150, marks=pytest.mark.full)])
-def test_a_flipped_bit_of_kept_features_changes_no_feature(tries, runs, built, tmp_path):
-    options = Knn(checkpoint=str(runs / "moco/last.pt"), features=str(tmp_path), **COMMON)
-    model = EvaluatedModel(options, torch.device("cpu"))
-    x, labels = model.features(built)
-    (file,) = tmp_path.glob("*.npz")
-    for bit in flips(file, tries):
-        found, own = model.features(built)
-        assert torch.equal(found, x), f"bit {bit}"
-        assert torch.equal(own, labels), f"bit {bit}"
-
-
-def test_kept_features_are_not_those_of_other_labels_under_the_same_names(runs, pets, tmp_path):
-    common = {"checkpoint": str(runs / "moco/last.pt"), "k": 5, "max_k": 11, **COMMON | {"loader": "webdataset"}}
-    paths = sorted(path.relative_to(pets) for path in (pets / "train").rglob("*.JPEG"))
-    for out, shift in (("first", 0), ("second", 1)):
-        (tmp_path / out).mkdir()
-        text = "".join(f"{path} {(n + shift) // 24 % 4}\n" for n, path in enumerate(paths))
-        (tmp_path / out / "pets.txt").write_text(text)
-        build(BuildOptions(source=tmp_path / out / "pets.txt", root=str(pets), out=tmp_path / out / "set", workers=1))
-        one = {"data": str(tmp_path / out / "set"), "val": str(tmp_path / out / "set")}
-        kept = evaluate(Knn(**common, **one, features=str(tmp_path / "kept")))
-        assert kept == evaluate(Knn(**common, **one))
-    assert len(list((tmp_path / "kept").glob("*.npz"))) == 2
-
-
-def test_features_of_another_precision_are_kept_apart(runs, sets, tmp_path, capsys):
-    options = Knn(
-        checkpoint=str(runs / "moco/last.pt"), k=5, max_k=3, features=str(tmp_path / "kept"), **sets, **COMMON
-    )
-    for precision, files in (("fp32", 2), ("bf16", 4)):
-        evaluate(replace(options, precision=precision))
-        assert len(list((tmp_path / "kept").glob("*.npz"))) == files
-        assert f"precision: {precision}, TF32 off" in capsys.readouterr().out
-    saved = json.loads((runs / "moco/results.json").read_text()).values()
-    own = [page["precision"] for page in saved if page["options"].get("features") == options.features]
-    assert sorted(own) == ["bf16", "fp32"]  # neither took the place of the other
-
-
 def test_shots_give_accuracy_by_training_counts_and_write_each_class(runs, sets):
     found = evaluate(Shots(checkpoint=str(runs / "supervised/last.pt"), tau=True, **sets, **COMMON))
     assert found["top1"] == found["shots/all"]
@@ -199,53 +114,6 @@ def test_a_probe_of_another_checkpoint_is_refused(runs, sets, tmp_path):
     evaluate(Linear(checkpoint=str(runs / "moco/last.pt"), epochs=1, out=out, **sets, **COMMON))
     with pytest.raises(UserError, match="began with other weights"):
         evaluate(Linear(checkpoint=str(runs / "byol/last.pt"), epochs=1, out=out, **sets, **COMMON))
-
-
-def test_instance_discrimination_gives_accuracies_and_the_line_of_the_release(runs, static, capsys):
-    found = evaluate(
-        Instdisc(checkpoint=str(runs / "moco/last.pt"), static=str(static), samples_per_chunk=24, **COMMON)
-    )
-    values = [found[f"instdisc/d-sd top{k}"] for k in range(1, 6)]
-    assert values == sorted(values)
-    assert 0 < values[-1] <= 100
-    assert "Mode: d-sd; Top1-5: [" in capsys.readouterr().out
-
-
-def test_a_static_set_of_either_renderer_measures_the_same(runs, built, static, tmp_path):
-    device = make(Static(data=built.root, size=32, renderer="device", out=tmp_path / "set"))
-    model = EvaluatedModel(Instdisc(checkpoint=str(runs / "moco/last.pt"), **COMMON), torch.device("cpu"))
-    measured = []
-    for folder in (static, device):
-        (original, *views), labels = model.views(str(folder), "normal")
-        ranks, ties = instdisc.ranks_and_ties(*instdisc.pair((original, *views), "sd-sd"), gallery="queries")
-        hits = knn.best_nn_hits(original, labels, views[0], labels, max_k=9, space="original")
-        d, one, two = (torch.nn.functional.normalize(x.double(), dim=1) for x in (original, *views))
-        parts = [stats.alignment(one, two), stats.alignment(d, one), stats.uniformity(one)]
-        measured.append((instdisc.accuracies(ranks, 5, 24, ties=ties).tolist(), hits.tolist(), torch.stack(parts)))
-    assert measured[0][:2] == measured[1][:2]
-    torch.testing.assert_close(measured[0][2], measured[1][2], rtol=0, atol=1e-4)
-
-
-def test_an_evaluation_with_check_digest_names_a_file_of_a_static_set_that_was_changed(runs, static, tmp_path):
-    changed = Path(shutil.copytree(static, tmp_path / "static"))
-    file = sorted(changed.glob("*/*-2.jpeg"))[0]
-    Image.open(file).save(file, quality=50)
-    options = Instdisc(checkpoint=str(runs / "moco/last.pt"), static=str(changed), samples_per_chunk=24, **COMMON)
-    assert evaluate(options)
-    checked = replace(options, check="digest")
-    assert evaluate(replace(checked, static=str(static)))
-    with pytest.raises(UserError, match=f"{file.name} is damaged .its bytes are not those that were written"):
-        evaluate(checked)
-
-
-@FULL
-def test_tsne_writes_its_table_and_plots(runs, static, tmp_path):
-    options = Tsne(
-        checkpoint=str(runs / "moco/last.pt"), static=str(static), out=str(tmp_path), perplexity=5.0, **COMMON
-    )
-    pytest.importorskip("sklearn", reason="scikit-learn is not installed: no t-SNE")
-    evaluate(options)
-    assert {path.name for path in tmp_path.iterdir()} == {"tsne.parquet", "tsne_classes.png", "tsne_views.png"}
 
 
 def test_shift_norm_cuts_its_mini_batches_from_shuffled_sets(runs, sets, built, built_val):

@@ -120,6 +120,6 @@ def test_a_disk_that_refuses_the_results_costs_no_number(run, sets, monkeypatch,
 
 
 def test_features_that_cannot_be_kept_are_an_error(run, sets, tmp_path, monkeypatch):
-    monkeypatch.setattr(model_module, "atomic", full)
+    monkeypatch.setattr("viewstream.trainers.tasks.kept.atomic", full)
     with pytest.raises(UserError, match=r"\.npz cannot be written \(No space left on device\): check free space"):
         evaluate(Knn(checkpoint=str(run / "last.pt"), features=str(tmp_path / "kept"), **sets, **COMMON))
