@@ -36,12 +36,8 @@ def main() -> None:
     from viewstream.trainers import meeting
 
     logging.disable(logging.ERROR)  # of this process, not of the ranks: the same reports again
-    try:
-        options = torchrun.parse_args(sys.argv[1:])
-        meeting.mend()
-        start(options)
-    except ValueError as error:  # an option that it cannot use
-        raise UserError(f"torchrun: {error}") from error
+    meeting.mend()
+    start(torchrun.parse_args(sys.argv[1:]))
 
 
 def start(options: Any) -> None:
@@ -74,6 +70,8 @@ def start(options: Any) -> None:
         reason = str(error).partition(" See inner")[0].partition("\n")[0].rstrip(".") or type(error).__name__
         remedy = "start the same command on every node, and on the one of --rdzv-endpoint too; --resume auto continues"
         raise UserError(f"the nodes did not meet at {place} ({reason}): {remedy}") from error
+    except ValueError as error:  # an option that it cannot use
+        raise UserError(f"torchrun: {error}") from error
 
 
 if __name__ == "__main__":
