@@ -95,3 +95,16 @@ def test_a_host_that_lags_is_no_hang_and_changes_no_loss(hosts, training, undist
     for code, _, errors in ended(*processes):
         assert code == 0, errors
     assert losses(out) == losses(undisturbed("--epochs", 10, "--save-every", 2))
+
+
+def test_with_restarts_left_a_stopped_rank_is_replaced_and_the_losses_repeat(hosts, training, undisturbed, tmp_path):
+    out = tmp_path / "run"
+    options = ["--epochs", 10, "--save-every", 2, "--resume", "auto", "--watchdog", SECONDS]
+    processes = [torchrun(host, hosts[0], *training(out, *options), options=("--max-restarts", 1)) for host in hosts]
+    wait_for_step(5, out, *processes)
+    os.kill(hosts[1].rank(), signal.SIGSTOP)
+    (code, output, errors), (other, _, more) = ended(*processes)
+    assert (code, other) == (0, 0), errors + more
+    assert silent(1, "node-2", 0) in errors
+    assert output.count("from step ") == 2
+    assert losses(out) == losses(undisturbed(*options))
