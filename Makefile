@@ -5,6 +5,7 @@ ARGS ?=
 
 BIN := .venv/bin
 READY := .venv/.installed
+CLUSTERS := .venv/.clusters
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lock audit demo test test-all fuzz chaos flips soak bench bench-check gpu lint format clean
@@ -18,6 +19,9 @@ setup: ## Make or repair .venv (PYTHON=python3.12: the interpreter of a new one;
 $(READY): pyproject.toml .ci/setup
 	@bash .ci/setup
 
+$(CLUSTERS): $(READY)
+	@CLUSTERS=1 bash .ci/setup
+
 lock: ## Write requirements.lock with the newest versions that pyproject.toml allows (needs uv)
 	@bash .ci/lock
 
@@ -30,7 +34,7 @@ demo: $(READY) ## Generated images -> shards -> training -> kNN, on RANKS=1 proc
 test: lint ## Lint, types, one case per law (GPU tests run where a GPU is)
 	$(BIN)/pytest -m "not full" $(ARGS)
 
-test-all: lint ## Lint, types and every test, the long ones too
+test-all: lint $(CLUSTERS) ## Lint, types and every test, the long ones too; sets up Ray, moto, nginx and ip for them
 	$(BIN)/pytest $(ARGS)
 
 fuzz: $(READY) ## Mutated files for every parser, by atheris: RUNS=1000000, SEED=, PARSER=

@@ -5,6 +5,7 @@ as if cores did not disturb each other, which was measured on two. A GPU's rate 
 `make gpu` in docs/results; without either only the host's side is answered.
 
   python tools/plan.py --gpus 8 --arch resnet50 --recipe moco_v2 --images 1.28M
+  python tools/plan.py --gpus 8 --nodes 4 --arch resnet50 --images 100M --step-rate 1200
   python tools/plan.py --gpus 1 --data data/shards/imagenet-lt6-train --step-rate 1200
 """
 
@@ -22,6 +23,7 @@ from viewstream.augment.spec import Views, size_of
 from viewstream.shards.engine import cores
 from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import Manifest
+from viewstream.tools.plan_cluster import around
 from viewstream.tools.plan_model import Costs, Image, Way, of_side, ways
 from viewstream.trainers.recipes import recipe_named
 from viewstream.trainers.recipes.options import Recipe
@@ -37,6 +39,7 @@ class Question:
     """The training to plan"""
 
     gpus: Annotated[int, "GPUs of one machine", 1] = 1
+    nodes: Annotated[int, "machines with as many GPUs and cores each", 1] = 1
     recipe: Annotated[str, "named recipe (`python trainers/train.py --list-recipes`)"] = "moco_v2"
     arch: Annotated[str, "backbone (the one of the recipe)"] = ""
     images: Annotated[str, "images of the set: a number, or one with k, M or G after it"] = "1.28M"
@@ -101,29 +104,37 @@ def answer(question: Question, recipe: Recipe, costs: Costs) -> list[str]:
         needed = ", ".join(f"{gpu / way.rate:.1f} with {way.flags}" for way in found)
         lines += [f"a GPU: {gpu:.0f} images/s ({source}); cores that feed it: {needed}"]
         limit = "the step" if rate == want else max(chosen.stages, key=lambda stage: chosen.stages[stage])
-        lines += [f"limits on {here} cores: {limit}, at {rate:.0f} of {want:.0f} images/s"]
+        lines += [f"limits on {here} cores: {limit}, at {rate:.0f} of {want:.0f} images/s{_each(question)}"]
     else:
         lines += [
             f"no rate of {recipe.method}, {recipe.arch} on a GPU is known: `make gpu PART=train` measures it, "
-            f"--step-rate names it. {here} cores deliver {rate:.0f} images/s"
+            f"--step-rate names it. {here} cores deliver {rate:.0f} images/s{_each(question)}"
         ]
     lines += [f"take: --loader {_loader(data)} {chosen.flags} --workers {max(1, here // question.gpus)}"]
-    return lines + _storage(data, recipe, views, question.gpus, rate)
+    return lines + _storage(data, recipe, views, question, rate)
 
 
-def _storage(data: Set, recipe: Recipe, views: Views, gpus: int, rate: float) -> list[str]:
-    """Shards, disk, memory, reading, hours."""
-    stored, hours = data.samples * data.image.kilobytes * 1e3, data.samples / rate / 3600
-    batch = 3 * sum(size_of(view) ** 2 for view in views) * recipe.batch_size / gpus
+def _storage(data: Set, recipe: Recipe, views: Views, question: Question, rate: float) -> list[str]:
+    """Shards, disk, memory, reading, hours, and what is around the nodes, of which each takes `rate` images/s."""
+    gpus, nodes = question.gpus, question.nodes
+    stored, hours = data.samples * data.image.kilobytes * 1e3, data.samples / (nodes * rate) / 3600
+    batch = 3 * sum(size_of(view) ** 2 for view in views) * recipe.batch_size / (gpus * nodes)
     pinned = BATCHES * 2 ** math.ceil(math.log2(batch)) * gpus
     return [
         f"shards: {max(1, math.ceil(stored / SHARD)):,} tars of {min(stored, SHARD) / 1e6:.0f} MB; disk: "
         f"{stored / 1e9:.1f} GB for each format",
         f"memory: {pinned / 1e9:.1f} GB for batches of {gpus} GPUs, and {stored / 1e9:.1f} GB where the page cache is "
         "to hold the set",
-        f"reading: {rate * data.image.kilobytes / 1e3:.0f} MB/s from the disk or network until the page cache holds it",
-        f"at {rate:.0f} images/s an epoch takes {hours:.2f} h, {recipe.epochs} epochs {hours * recipe.epochs:.1f} h",
+        f"reading: {rate * data.image.kilobytes / 1e3:.0f} MB/s from the disk or network until the page cache holds it"
+        f"{_each(question)}",
+        *around(data.samples, data.image, rate, nodes),
+        f"at {nodes * rate:.0f} images/s an epoch takes {hours:.2f} h, {recipe.epochs} epochs "
+        f"{hours * recipe.epochs:.1f} h",
     ]
+
+
+def _each(question: Question) -> str:
+    return f", on each of {question.nodes} nodes" if question.nodes > 1 else ""
 
 
 def _loader(data: Set) -> str:

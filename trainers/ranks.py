@@ -1,8 +1,9 @@
 """Process groups from the environment of torchrun or `--ranks`, collectives for one process too, and ranks' seeds."""
 
 import os
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -10,10 +11,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from ..shards.errors import UserError
+from .beats import host_name
 from .launch import STORE
 from .watchdog import time_out, watched
 
 SHARED = 48  # bits of a seed
+GONE = ("closed by peer", "reset by peer", "Broken pipe", "remote process exited")  # in the errors of gloo and nccl
 _all_gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor  # its name before torch 2.14
 
 
@@ -50,15 +53,43 @@ def process_group(device: str = "auto", watchdog: int = 0) -> Iterator[torch.dev
         yield chosen
         return
     size, number = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
-    with watched(watchdog, number, size) as begin:
+    with loss_in_words(), watched(watchdog, number, size) as begin:
         if size > 1:
             backend, bound = ("nccl", chosen) if kind == "cuda" else ("gloo", None)
+            if backend == "gloo":
+                require_address(size)
             meeting = {"init_method": os.environ.get(STORE), "world_size": size, "rank": number}
             dist.init_process_group(backend, **meeting, timeout=time_out(watchdog), device_id=bound)
         begin()  # all ranks are there
         yield chosen
     if dist.is_initialized():  # not after an error: peers may be inside a collective, and nccl would wait for them
         dist.destroy_process_group()
+
+
+def require_address(size: int) -> None:
+    """UserError where gloo would give ranks on other machines an address that only this one can reach."""
+    if size == int(os.environ.get("LOCAL_WORLD_SIZE", size)) or "GLOO_SOCKET_IFNAME" in os.environ:
+        return
+    own = ""
+    with suppress(OSError):
+        own = socket.gethostbyname(host_name())
+    if own.startswith("127."):
+        remedy = "set GLOO_SOCKET_IFNAME to the network that joins the machines (`ip -brief address` lists them)"
+        raise UserError(
+            f"{host_name()} has the address {own} here (/etc/hosts), which no other machine reaches: {remedy}"
+        )
+
+
+@contextmanager
+def loss_in_words() -> Iterator[None]:
+    """Make a UserError of the error of a rank whose peer is gone: the peer's own words say why it is."""
+    try:
+        yield
+    except RuntimeError as error:
+        if found := [words for words in GONE if words in str(error)]:
+            remedy = "see what that one says, on its machine too; --resume auto continues a training"
+            raise UserError(f"another rank is gone ({found[0]}): {remedy}") from error
+        raise
 
 
 @torch.no_grad()
@@ -105,6 +136,14 @@ def shared(text: str) -> str:
     if world_size() > 1:
         dist.broadcast_object_list(texts, src=0)
     return texts[0]
+
+
+def of_all(text: str) -> list[str]:
+    """The text of each rank, on all ranks."""
+    texts = [text] * world_size()
+    if world_size() > 1:
+        dist.all_gather_object(texts, text)
+    return texts
 
 
 @torch.no_grad()

@@ -12,26 +12,34 @@ from .marks import progress
 PATIENCE = 3.0  # seconds for a file system that may be what hangs
 
 
-def in_words(seconds: int, gone: list[int], here: Mapping[int, str]) -> str:
-    """A hang of `seconds` in one line: the ranks that are `gone`, and what the ranks that are `here` do."""
+def in_words(seconds: int, gone: list[int], here: Mapping[int, str], hosts: Mapping[int, str]) -> str:
+    """A hang of `seconds` in one line: the ranks that are `gone`, and what the ranks that are `here` do. Where they are
+    on several `hosts`, these are named."""
+    several = len({host for host in hosts.values() if host}) > 1  # a rank that has left no beat has no name
     places: dict[str, list[int]] = {}
     for rank, doing in here.items():
         places.setdefault(doing or "its beginning or end", []).append(rank)
     rarest = sorted(places.items(), key=lambda place: len(place[1]))
-    stand = ", ".join(f"{_ranks(ranks)} at {doing}" for doing, ranks in rarest)
+    stand = ", ".join(f"{_ranks(ranks, hosts if several else {})} at {doing}" for doing, ranks in rarest)
     kept = f" and in {progress.folder}/stacks-rank-*.txt" if progress.folder else ""
     fact = f"no process has moved for {seconds} s: {stand}"
     if gone:
         verb = "has" if len(gone) == 1 else "have"
-        fact = f"{_ranks(gone)} {verb} been silent for {seconds} s (stopped, or gone): {stand}"
+        cause = "stopped, gone, or cut off from the network" if several else "stopped, or gone"
+        fact = f"{_ranks(gone, hosts if several else {})} {verb} been silent for {seconds} s ({cause}): {stand}"
     return (
         f"{fact}; the stacks above{kept} say where: mend that and start again with --resume auto (a training), or "
         f"wait longer with --watchdog {2 * seconds}"
     )
 
 
-def _ranks(numbers: list[int]) -> str:
-    return f"rank{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
+def _ranks(numbers: list[int], hosts: Mapping[int, str]) -> str:
+    """`ranks 0, 1 (node-1), 2 (node-2)`: the host after the last of its ranks, where `hosts` has it."""
+    names = []
+    for number, following in zip(numbers, [*numbers[1:], None], strict=True):
+        last = following is None or hosts.get(following) != hosts.get(number)
+        names.append(f"{number} ({hosts[number]})" if last and hosts.get(number) else str(number))
+    return f"rank{'s' * (len(numbers) > 1)} {', '.join(names)}"
 
 
 def dump(rank: int) -> None:

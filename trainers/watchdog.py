@@ -7,37 +7,24 @@ others wait for it, and it moves. Time is counted in turns of the thread, so a j
 on later has lost nothing.
 """
 
-import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
-from torch.distributed.rendezvous import rendezvous
-
-from .launch import STORE, end
+from .beats import KEEPER, Beat, Board, host_name
+from .launch import end
 from .marks import progress
 from .stacks import PATIENCE, dump, in_words
 
 CODE = 124  # of the job, as of the program `timeout`
-KEY = "viewstream-beat-{}"  # of a rank, in the store
 TURNS = 20  # of the thread in the seconds of --watchdog
 
 
 _watching: "list[Watchdog]" = []
-
-
-class Beat(NamedTuple):
-    """What a rank says about itself. `number` grows with each beat, `idle` is in turns."""
-
-    number: int = 0
-    idle: int = 0
-    doing: str = ""
-    state: str = "works"  # later `left`, or `dumped` and `ends`
-    gone: Sequence[int] = ()  # the ranks that it misses
 
 
 class Watchdog:
@@ -46,12 +33,12 @@ class Watchdog:
 
     def __init__(self, seconds: int, rank: int = 0, ranks: int = 1):
         self.seconds, self.rank, self.turn = seconds, rank, seconds / TURNS
-        self.store = _store(rank, ranks) if ranks > 1 else None
         self.beats: dict[int, Beat] = dict.fromkeys(range(ranks), Beat())
+        self.beats[rank] = Beat(1, host=host_name())
+        self.board = Board(rank, ranks, self.beats[rank]) if ranks > 1 else None
         self.silent = dict.fromkeys(range(ranks), 0)  # turns since a rank's last beat
         self._moves, self._stopped = 0, threading.Event()
         self._thread = threading.Thread(target=self._watch, name="viewstream-watchdog", daemon=True)
-        self._beat()
 
     def start(self) -> None:
         progress.rest()
@@ -69,32 +56,21 @@ class Watchdog:
             if not progress.limited or progress.moves != self._moves:
                 idle, self._moves = 0, progress.moves
             self._beat(idle=idle, doing=progress.doing)
-            self._listen()
             if self.hangs:
                 self._end()
 
     def _beat(self, **now: Any) -> None:
+        """Leave a beat, and see whose has come. While the store does not answer nothing is known of any rank but the
+        one that keeps it."""
         own = self.beats[self.rank]
-        self.beats[self.rank] = own._replace(number=own.number + 1, **now)
-        if self.store:
-            try:
-                self.store.set(KEY.format(self.rank), json.dumps(self.beats[self.rank]))
-            except RuntimeError:  # the process that keeps the store is gone: so all others are silent from now on
-                self.store = None
-
-    def _listen(self) -> None:
-        """Read the beats of the other ranks."""
+        self.beats[self.rank] = own = own._replace(number=own.number + 1, **now)
+        found = self.board.exchange(own, min(self.turn, PATIENCE)) if self.board else None
         for rank in self.silent.keys() - {self.rank}:
-            self.silent[rank] += 1
-            try:
-                now = Beat(*json.loads(self.store.get(KEY.format(rank)))) if self.store else self.beats[rank]
-            except RuntimeError:
-                self.store = None
-                continue
-            if now != self.beats[rank]:
-                self.beats[rank], self.silent[rank] = now, 0
-            if now.state == "left":
-                self.silent[rank] = 0
+            beat = found[rank] if found else self.beats[rank]
+            if beat != self.beats[rank] or beat.state == "left":
+                self.beats[rank], self.silent[rank] = beat, 0
+            elif found or KEEPER in (rank, self.rank):
+                self.silent[rank] += 1
 
     @property
     def gone(self) -> list[int]:
@@ -110,25 +86,26 @@ class Watchdog:
         return bool(self.gone) or ending or all(beat.idle >= TURNS for beat in here)
 
     def _end(self) -> None:
-        """Leave the stacks of this process and end it. The first rank that still can speaks for all, once they have
-        left theirs."""
+        """Leave the stacks of this process and end it. The first rank of each machine that still can speaks for all of
+        it, once they have left theirs."""
         gone = self.gone
         dump(self.rank)
         self._beat(state="dumped", gone=gone)
         here = [rank for rank, beat in self.beats.items() if rank not in gone and beat.state != "left"]
-        first = min(here, default=self.rank)
+        first = min((rank for rank in here if self._near(rank)), default=self.rank)
         if first != self.rank and self._wait([first], ("ends",), turns=4):
             time.sleep(PATIENCE)  # its launcher ends this process too
             os._exit(CODE)
         self._wait(here, ("dumped", "left"), turns=2)  # in two turns every rank has looked once
         self._beat(state="ends")
+        time.sleep(min(self.turn, 1.0))  # the others may read it in the store, which may end with this process
         end(CODE, f"error: {self.words(gone)}")
 
     def _wait(self, ranks: list[int], states: tuple[str, ...], turns: int) -> bool:
         """Whether all `ranks` are in one of `states` within some turns."""
         since = time.monotonic()
-        while self.store and time.monotonic() - since < turns * self.turn + PATIENCE:
-            self._listen()
+        while self.board and not self.board.closed and time.monotonic() - since < turns * self.turn + PATIENCE:
+            self._beat()
             if all(self.beats[rank].state in states for rank in ranks):
                 return True
             time.sleep(min(self.turn, 1.0))
@@ -137,7 +114,12 @@ class Watchdog:
     def words(self, gone: list[int]) -> str:
         """The hang in one line."""
         here = {rank: beat.doing for rank, beat in self.beats.items() if rank not in gone and beat.state != "left"}
-        return in_words(self.seconds, gone, here)
+        hosts = {rank: beat.host for rank, beat in self.beats.items()}
+        return in_words(self.seconds, gone, here, hosts)
+
+    def _near(self, rank: int) -> bool:
+        """Whether a rank is on this machine."""
+        return self.beats[rank].host == self.beats[self.rank].host
 
 
 @contextmanager
@@ -160,10 +142,3 @@ def time_out(seconds: int) -> timedelta | None:
     """The time-out of collectives under a watchdog of `seconds`, 0: none. It comes last, since it cannot know whether
     the rank that it waits for is busy."""
     return timedelta(seconds=3 * seconds) if seconds else None
-
-
-def _store(rank: int, ranks: int) -> Any:
-    """The store of the beats. It has a connection of its own: that of the process group is held while it waits."""
-    file = os.environ.get(STORE)
-    store, *_ = next(rendezvous(f"{file}-beats" if file else "env://", rank, ranks))
-    return store

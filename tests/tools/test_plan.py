@@ -10,6 +10,7 @@ from viewstream.augment.recipes import views_of
 from viewstream.augment.spec import RandomResizedCrop
 from viewstream.shards.errors import UserError
 from viewstream.tools.plan import Question, answer, images_of, number
+from viewstream.tools.plan_cluster import around, build_cost
 from viewstream.tools.plan_model import Costs, Image, of_side, ways
 from viewstream.trainers.recipes import recipe_named
 
@@ -90,3 +91,33 @@ def test_a_number_may_have_a_unit_and_another_word_is_refused():
 def test_without_figures_the_error_names_the_command_that_measures_them(tmp_path):
     with pytest.raises(UserError, match="make bench PART=costs"):
         Costs.load(tmp_path / "costs.json")
+
+
+def test_several_nodes_share_the_images_the_store_and_the_batch(costs):
+    one, four = (
+        "\n".join(answer(Question(gpus=8, nodes=n, cores=64, step_rate=1000, images="288M"), MOCO, costs))
+        for n in (1, 4)
+    )
+    assert "limits on 64 cores: the step, at 8000 of 8000 images/s\n" in one
+    assert "limits on 64 cores: the step, at 8000 of 8000 images/s, on each of 4 nodes\n" in four
+    assert "at 8000 images/s an epoch takes 10.00 h" in one
+    assert "at 32000 images/s an epoch takes 2.50 h" in four
+    assert "reading: 269 MB/s from the disk or network until the page cache holds it, on each of 4 nodes" in four
+    assert "a store that they share: 1075 MB/s in every epoch without --stage" in four
+    assert "a store that they share" not in one
+
+
+def test_a_staged_set_is_copied_to_each_node_within_an_epoch(costs):
+    data = of_side(400)
+    lines = [*around(samples=3600e3, image=data, rate=1000, nodes=1)]
+    assert lines[0].startswith("--stage: 121.0 GB on the disk of each node; copied within the first epoch at 34 MB/s a")
+    shared = [*around(samples=3600e3, image=data, rate=1000, nodes=2)]
+    assert "copied within the first epoch at 67 MB/s a node, 134 MB/s from the store, nothing is read" in shared[1]
+
+
+def test_a_build_is_planned_in_core_hours_and_larger_images_take_more(costs):
+    assert 1500 < build_cost(of_side(400)) < 1600  # measured: 1543 us
+    assert build_cost(of_side(200)) < build_cost(of_side(400)) < build_cost(of_side(800))
+    *_, line = around(samples=3.6e6, image=of_side(400), rate=1000, nodes=1)
+    assert line.startswith("build: 1.54 core hours")
+    assert "needs 121.0 GB of scratch for the .beton" in line

@@ -1,4 +1,4 @@
-"""The folder of a run: one trainer at a time."""
+"""The folder of a run: one trainer at a time, and one folder for all machines of a job."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -7,7 +7,8 @@ from pathlib import Path
 from ...shards.errors import UserError
 from ...shards.files import make_folder, writing
 from ...shards.locks import LOCK, alone
-from ..ranks import rank, shared
+from ..beats import host_name
+from ..ranks import of_all, rank, shared
 
 
 @contextmanager
@@ -26,7 +27,27 @@ def claimed(folder: Path) -> Iterator[None]:
                 refusal = str(error)
         if refusal := shared(refusal):
             raise UserError(refusal)
+        _, without = _places(folder / LOCK)
+        if without and not rank():
+            remedy = "a restart needs its last.pt on every machine: name a shared folder with --out"
+            print(f"note: {folder} is not the same on {host_name()} and {', '.join(without)}: {remedy}")
         yield
+
+
+def on_all(file: Path) -> bool:
+    """Whether a file of the run exists. UserError, on every rank, if some machines have it and others do not."""
+    having, without = _places(file)
+    if having and without:
+        fact = f"{file} is on {', '.join(having)} and not on {', '.join(without)}"
+        raise UserError(f"{fact}, so the ranks would part: name a shared folder with --out, or copy it to all of them")
+    return bool(having)
+
+
+def _places(file: Path) -> tuple[list[str], list[str]]:
+    """The machines of the job that have a file, and those that have not."""
+    found = of_all(f"{file.exists():d}{host_name()}")
+    having, without = ([text[1:] for text in dict.fromkeys(found) if text[0] == sign] for sign in "10")
+    return having, without
 
 
 @contextmanager

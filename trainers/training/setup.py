@@ -26,6 +26,7 @@ from ..methods.supervised import takes_statistics
 from ..ranks import rank, world_size
 from ..recipes.options import Recipe, Supervised
 from .compiling import compiled
+from .folder import on_all
 from .loggers import MetricLogger, TensorBoardLogger, WandbLogger
 from .online import OnlineProbe
 from .optim import optimizer_of
@@ -138,9 +139,10 @@ def identity(manifest: Manifest) -> dict[str, Any]:
 def checkpoint_to_resume(resume: str, folder: Path) -> Path | None:
     """The checkpoint that --resume names, or None for a new run. UserError if a new run would overwrite another."""
     last = folder / "last.pt"
+    begun = on_all(last)
     if resume == "auto":
-        return last if last.exists() else None
-    if last.exists() and (not resume or Path(resume).resolve() != last.resolve()):
+        return last if begun else None
+    if begun and (not resume or Path(resume).resolve() != last.resolve()):
         raise UserError(f"{folder} already holds a run: --resume auto continues it, --out starts another")
     return Path(resume) if resume else None
 
