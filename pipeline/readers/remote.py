@@ -47,8 +47,7 @@ def open_remote(
         raise UserError(f"{url} is no URL: a local set is opened as a folder")
     store = RemoteStore(url.rstrip("/"), retry)
     place = bare(store.url).rstrip("/")
-    name = f"{place.rpartition('/')[2]}-{hashlib.sha256(place.encode()).hexdigest()[:12]}"
-    root, never = Path(cache_folder) / name, threading.Event()
+    root, never = folder_for(Path(cache_folder), place), threading.Event()
     try:
         make_folder(root)
     except OSError as error:
@@ -74,6 +73,11 @@ def open_remote(
         (root / FILE).unlink()  # else the next start would take the rows for checked
         raise
     return made
+
+
+def folder_for(cache: Path, place: str) -> Path:
+    """The folder in a cache that describes the set at `place`."""
+    return cache / f"{place.rpartition('/')[2]}-{hashlib.sha256(place.encode()).hexdigest()[:12]}"
 
 
 def _page_fault(page: Path) -> str:

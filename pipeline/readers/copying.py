@@ -1,0 +1,81 @@
+"""Copy a file and compute its digest, in one pass that goes on where a killed one stopped."""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from io import FileIO
+from pathlib import Path
+from typing import IO, Any, BinaryIO, cast
+
+from ...shards.errors import UserError
+from ...shards.formats.digest import Digest
+from ...shards.info import JSON
+from ...shards.sources.local import Local
+
+
+def copy(
+    source: Local, line: JSON, to: Path, spans: Iterable[tuple[int, int]], advance: Callable[[int], object] = bool
+) -> None:
+    """Copy the file that `dataset.json` describes in `line` to the file `to`, which may hold its first bytes. `spans`
+    (start, length) are its samples. UserError if it cannot be read or its digest is another one; OSError if `to` cannot
+    be written."""
+    shown, length, spans = source.show(line["file"]), line["bytes"], [*spans]
+    with _opened(source, line["file"]) as whole, FileIO(to, "r+") as target:
+        begun = min(target.seek(0, 2), length)
+        target.truncate(begun)
+        if _copied(Tee(whole, target, length, shown, advance), spans) == line["digest"]:
+            return
+        target.truncate(0)
+        if begun and _copied(Tee(whole, target, length, shown), spans) == line["digest"]:
+            return  # a power cut may leave anything of a copy that it ends
+    raise UserError(f"{shown} is damaged (its digest differs from that in dataset.json)")
+
+
+def _opened(source: Local, name: str) -> BinaryIO:
+    try:
+        return source.open(name)
+    except OSError as error:
+        raise UserError(f"{source.show(name)} cannot be read ({error.strerror or error})") from error
+
+
+def _copied(tee: "Tee", spans: Iterable[tuple[int, int]]) -> str:
+    """Copy a file; the digest of the copy, "" if it has none."""
+    tee.target.seek(0)
+    digest = Digest(cast("IO[Any]", tee))
+    try:
+        deque(digest.images(spans), maxlen=0)
+    except ValueError:  # the samples lie over each other
+        return ""
+    return digest.end()
+
+
+class Tee:
+    """Reads `target`, and from its end on the first `length` bytes of `source`, which it writes there."""
+
+    def __init__(
+        self, source: IO[bytes], target: FileIO, length: int, shown: str, advance: Callable[[int], object] = bool
+    ):
+        self.source, self.target, self.length, self.shown, self.advance = source, target, length, shown, advance
+        self.at = 0
+
+    def tell(self) -> int:
+        return self.at
+
+    def read(self, size: int) -> bytes:
+        size = min(size, self.length - self.at)
+        data = self.target.read(size) or b""
+        if len(data) < size:
+            data += self._new(self.at + len(data), size - len(data))
+        self.at += len(data)
+        self.advance(len(data))
+        return data
+
+    def _new(self, first: int, size: int) -> bytes:
+        try:
+            self.source.seek(first)
+            data = self.source.read(size)
+        except OSError as error:
+            raise UserError(f"{self.shown} cannot be read ({error.strerror or error})") from error
+        rest = memoryview(data)
+        while rest:  # a write may take a part
+            rest = rest[self.target.write(rest) or 0 :]
+        return data
