@@ -1,5 +1,6 @@
 """Copy a file and compute its digest, in one pass that goes on where a killed one stopped."""
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from io import FileIO
@@ -10,22 +11,30 @@ from ...shards.errors import UserError
 from ...shards.formats.digest import Digest
 from ...shards.info import JSON
 from ...shards.sources.local import Local
+from .bandwidth import bandwidth
+
+NEVER = threading.Event()
 
 
 def copy(
-    source: Local, line: JSON, to: Path, spans: Iterable[tuple[int, int]], advance: Callable[[int], object] = bool
+    source: Local,
+    line: JSON,
+    to: Path,
+    spans: Iterable[tuple[int, int]],
+    advance: Callable[[int], object] = bool,
+    mbps: float = 0.0,
 ) -> None:
-    """Copy the file that `dataset.json` describes in `line` to the file `to`, which may hold its first bytes. `spans`
-    (start, length) are its samples. UserError if it cannot be read or its digest is another one; OSError if `to` cannot
-    be written."""
+    """Copy the file that `dataset.json` describes in `line` to the file `to`, which may hold its first bytes, at `mbps`
+    megabits per second at most. `spans` (start, length) are its samples; `advance` gets numbers of bytes that are
+    there. UserError if it cannot be read or its digest is another one; OSError if `to` cannot be written."""
     shown, length, spans = source.show(line["file"]), line["bytes"], [*spans]
     with _opened(source, line["file"]) as whole, FileIO(to, "r+") as target:
         begun = min(target.seek(0, 2), length)
         target.truncate(begun)
-        if _copied(Tee(whole, target, length, shown, advance), spans) == line["digest"]:
+        if _copied(Tee(whole, target, length, shown, advance, mbps), spans) == line["digest"]:
             return
         target.truncate(0)
-        if begun and _copied(Tee(whole, target, length, shown), spans) == line["digest"]:
+        if begun and _copied(Tee(whole, target, length, shown, bool, mbps), spans) == line["digest"]:
             return  # a power cut may leave anything of a copy that it ends
     raise UserError(f"{shown} is damaged (its digest differs from that in dataset.json)")
 
@@ -52,10 +61,16 @@ class Tee:
     """Reads `target`, and from its end on the first `length` bytes of `source`, which it writes there."""
 
     def __init__(
-        self, source: IO[bytes], target: FileIO, length: int, shown: str, advance: Callable[[int], object] = bool
+        self,
+        source: IO[bytes],
+        target: FileIO,
+        length: int,
+        shown: str,
+        advance: Callable[[int], object],
+        mbps: float,
     ):
         self.source, self.target, self.length, self.shown, self.advance = source, target, length, shown, advance
-        self.at = 0
+        self.at, self.budget = 0, bandwidth(mbps)
 
     def tell(self) -> int:
         return self.at
@@ -75,6 +90,7 @@ class Tee:
             data = self.source.read(size)
         except OSError as error:
             raise UserError(f"{self.shown} cannot be read ({error.strerror or error})") from error
+        self.budget.take(len(data), NEVER)
         rest = memoryview(data)
         while rest:  # a write may take a part
             rest = rest[self.target.write(rest) or 0 :]

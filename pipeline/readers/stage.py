@@ -10,25 +10,26 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, islice
 from pathlib import Path
+from typing import Literal
 
 from ...shards.care.spans import beton_spans, tar_spans
 from ...shards.errors import UserError
 from ...shards.files import atomic, make_folder
-from ...shards.info import JSON
+from ...shards.info import ENDS, JSON
 from ...shards.manifest import Manifest
 from ...shards.sources.local import Local
 from ...shards.sources.retry import Stopped
 from .cache import Cache, NoRoom
 from .copying import copy
 from .fetch import REFUSED, RemoteStore, altered
-from .remote import ORIGIN, TARS, folder_for, is_remote, name_in_cache, tar_storage
+from .remote import ORIGIN, TARS, folder_for, is_remote, name_in_cache, origin_of
 
-FORMS = {"webdataset": ".tar", "ffcv": ".beton"}  # formats whose files have digests in dataset.json, and their names
 TOGETHER = 4  # files that are copied at a time: network disks answer one stream at a part of their speed
+Form = Literal["webdataset", "ffcv"]
 Advance = Callable[[int], object]  # gets numbers of bytes
 
 
@@ -38,6 +39,7 @@ class Stage:
 
     folder: Path
     limit: int
+    mbps: float = 0.0  # megabits per second that a process brings there at most; 0: no limit
 
 
 @dataclass(frozen=True)
@@ -45,25 +47,31 @@ class StagedSet:
     """The files of a set in one format, and where they lie in a stage."""
 
     manifest: Manifest  # with all samples: the digest of a file is of all that it holds
-    form: str  # a name in FORMS
+    form: Form
     stage: Stage
 
     @cached_property
     def lines(self) -> list[JSON]:
         """What `dataset.json` says about each file."""
-        return [line for line in self.manifest.info.files if line["file"].endswith(FORMS[self.form])]
+        return [line for line in self.manifest.info.files if line["file"].endswith(ENDS[self.form])]
 
     @cached_property
-    def places(self) -> list[Path]:
-        """Where each file lies once it is staged."""
-        return [self.stage.folder / TARS / name_in_cache(line) for line in self.lines]
+    def folder(self) -> Path:
+        """Where the files lie once they are staged."""
+        return self.stage.folder / TARS
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The name of each file there."""
+        return [name_in_cache(line) for line in self.lines]
 
     @cached_property
     def source(self) -> Local | RemoteStore:
         """Where the files come from."""
-        found = tar_storage(self.manifest)
-        assert isinstance(found, Local | RemoteStore)
-        return found
+        if not is_remote(self.manifest):
+            return Local(self.manifest.root)
+        url, _, mbps = origin_of(self.manifest)
+        return RemoteStore(url, mbps=mbps)
 
     @property
     def fitting(self) -> int:
@@ -75,11 +83,11 @@ class StagedSet:
         says, or cannot be read; OSError when `path` cannot be written."""
         line, source = self.lines[number], self.source
         if isinstance(source, Local):
-            copy(source, line, path, self._spans(number), advance)
+            copy(source, line, path, self._spans(number, Path(source.show(line["file"]))), advance, self.stage.mbps)
             return
 
         def fault(path: Path) -> str:
-            return altered(path, line["bytes"], line["digest"], self._spans(number))
+            return altered(path, line["bytes"], line["digest"], self._spans(number, path))
 
         try:
             source.fetch(line["file"], path, line["bytes"], fault, threading.Event())
@@ -89,35 +97,43 @@ class StagedSet:
             raise
         advance(line["bytes"])
 
-    def _spans(self, number: int) -> list[tuple[int, int]]:
-        """(first byte, bytes) of each sample in a file."""
+    def _spans(self, number: int, path: Path) -> list[tuple[int, int]]:
+        """(first byte, bytes) of each sample in file `number`, which is at `path`."""
         if self.form == "webdataset":
             found = tar_spans(self.manifest, number)
         else:
-            found = beton_spans(self.manifest, self.manifest.betons()[number])
+            found = beton_spans(self.manifest, number, {number: path})
         return [*zip(found.start.tolist(), found.length.tolist(), strict=True)]
 
 
 def staged_set(manifest: Manifest, loader: str, stage: Stage) -> StagedSet:
     """What a loader reads of a set, in a stage. UserError for a loader that reads no files which could be staged."""
     if loader in ("memory", "dali"):  # these take any format
-        loader = next((form for form in FORMS if form in manifest.info.formats), "")
-    if loader not in FORMS:
+        loader = next((form for form in ENDS if form in manifest.info.formats), "")
+    if loader not in ENDS:
         raise UserError(
             f"--stage copies tars and .beton files, which {manifest.root} is not read from: choose --loader webdataset "
             "or ffcv, or leave out --stage"
         )
     manifest.require(loader)
-    whole = manifest if manifest.chosen is None else Manifest.open(manifest.root, max_pixels=manifest.max_pixels)
-    return StagedSet(whole, loader, stage)
+    if loader == "ffcv" and is_remote(manifest) and len(manifest.betons()) > 1:  # their samples are counted together
+        raise UserError(f"{manifest.root} is of a set of several .beton files at a URL: stage its tars, or one .beton")
+    return StagedSet(whole(manifest), "ffcv" if loader == "ffcv" else "webdataset", stage)
+
+
+def whole(manifest: Manifest) -> Manifest:
+    """The set with all its samples, of which a manifest may have some."""
+    if manifest.chosen is None:
+        return manifest
+    return replace(Manifest.open(manifest.root, max_pixels=manifest.max_pixels), url=manifest.url)
 
 
 def staging(files: StagedSet, advance: Advance = bool) -> Iterator[str]:
     """Stage the files that are not there. Yields a line for each reason why some are not, as it is found; `advance`
     gets the bytes that are there. UserError when the folder cannot be used."""
-    cache = Cache(files.stage.folder / TARS, files.stage.limit, 0, {path.name for path in files.places})
-    describe(files)
     held, full = files.fitting, threading.Event()
+    cache = Cache(files.folder, files.stage.limit, 0, set(files.names[:held]))
+    describe(files)
     if held < len(files.lines):
         size = sum(line["bytes"] for line in files.lines)
         yield (
@@ -133,7 +149,7 @@ def staging(files: StagedSet, advance: Advance = bool) -> Iterator[str]:
 
 
 def _placed(files: StagedSet, number: int, cache: Cache, full: threading.Event, advance: Advance) -> str:
-    """Stage a file, unless the folder is `full`; why it is not there, "" if it is, or if that has been said."""
+    """Stage a file, unless the folder is `full`; why it is not there, "" if it is, or if there is no use in trying."""
     if full.is_set():
         return ""
     line, done = files.lines[number], 0
@@ -147,7 +163,7 @@ def _placed(files: StagedSet, number: int, cache: Cache, full: threading.Event, 
         advance(count)
 
     try:
-        cache.get(files.places[number].name, line["bytes"], fill, full).close()
+        cache.get(files.names[number], line["bytes"], fill, full).close()
     except Stopped:
         return ""
     except (NoRoom, OSError) as error:

@@ -1,6 +1,8 @@
 """Where samples are in the files of a set."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -25,9 +27,10 @@ def tar_spans(manifest: Manifest, number: int) -> Spans:
     return Spans(rows, manifest.offset[rows], manifest.bytes[rows], np.ones(len(rows), bool))
 
 
-def beton_spans(manifest: Manifest, path: Path) -> Spans:
-    """The samples of a .beton that the manifest has."""
-    paths = manifest.betons()
+def beton_spans(manifest: Manifest, number: int, elsewhere: Mapping[int, Path] = MappingProxyType({})) -> Spans:
+    """The samples of .beton `number` that the manifest has. `elsewhere`: where the set's .beton files lie that are not
+    in its folder, by their numbers."""
+    paths = [elsewhere.get(n, path) for n, path in enumerate(manifest.betons())]
     layout = Layout.of(*paths)
     row_of, held = np.full(len(layout.where), -1), np.flatnonzero(manifest.beton >= 0)
     if len(held) and (last := int(manifest.beton.max())) >= len(row_of):
@@ -35,6 +38,6 @@ def beton_spans(manifest: Manifest, path: Path) -> Spans:
     row_of[manifest.beton[held]] = held
     if (row_of >= 0).sum() < len(held):
         raise ValueError("two samples of the manifest have one number in it")
-    own = np.flatnonzero((layout.file == paths.index(path)) & (row_of >= 0))
+    own = np.flatnonzero((layout.file == number) & (row_of >= 0))
     own = own[np.argsort(layout.where[own])]
     return Spans(row_of[own], layout.where[own].astype(np.int64), layout.size[own], layout.mode[own] != RAW)

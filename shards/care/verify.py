@@ -99,7 +99,13 @@ def _archive(manifest: Manifest, number: int, path: Path, bar: "tqdm[Any]") -> I
     line = manifest.info.files[number]
     try:
         tar = line["file"].endswith(".tar")
-        spans = tar_spans(manifest, number) if tar else beton_spans(manifest, path)
+        if tar:
+            spans = tar_spans(manifest, number)
+        else:
+            own = [other["file"] for other in manifest.info.files if other["file"].endswith(".beton")].index(
+                line["file"]
+            )
+            spans = beton_spans(manifest, own, {own: path})
         with open_file(path) as file:
             digest, broken, faults = _read_through(file, spans, manifest, bar)
     except (OSError, ValueError) as error:
