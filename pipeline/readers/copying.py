@@ -5,19 +5,21 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from io import FileIO
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, Any, cast
 
+from ...shards.care.damage import reason
 from ...shards.errors import UserError
 from ...shards.formats.digest import Digest
 from ...shards.info import JSON
-from ...shards.sources.local import Local
+from ...shards.sources.pieces import streamed
+from ...shards.sources.storage import Storage
 from .bandwidth import bandwidth
 
 NEVER = threading.Event()
 
 
 def copy(
-    source: Local,
+    source: Storage,
     line: JSON,
     to: Path,
     spans: Iterable[tuple[int, int]],
@@ -28,7 +30,11 @@ def copy(
     megabits per second at most. `spans` (start, length) are its samples; `advance` gets numbers of bytes that are
     there. UserError if it cannot be read or its digest is another one; OSError if `to` cannot be written."""
     shown, length, spans = source.show(line["file"]), line["bytes"], [*spans]
-    with _opened(source, line["file"]) as whole, FileIO(to, "r+") as target:
+    try:
+        file = streamed(source, line["file"], length)
+    except OSError as error:
+        raise UserError(f"{shown} cannot be read ({reason(error)})") from error
+    with file as whole, FileIO(to, "r+") as target:
         begun = min(target.seek(0, 2), length)
         target.truncate(begun)
         if _copied(Tee(whole, target, length, shown, advance, mbps), spans) == line["digest"]:
@@ -37,13 +43,6 @@ def copy(
         if begun and _copied(Tee(whole, target, length, shown, bool, mbps), spans) == line["digest"]:
             return  # a power cut may leave anything of a copy that it ends
     raise UserError(f"{shown} is damaged (its digest differs from that in dataset.json)")
-
-
-def _opened(source: Local, name: str) -> BinaryIO:
-    try:
-        return source.open(name)
-    except OSError as error:
-        raise UserError(f"{source.show(name)} cannot be read ({error.strerror or error})") from error
 
 
 def _copied(tee: "Tee", spans: Iterable[tuple[int, int]]) -> str:
@@ -89,7 +88,7 @@ class Tee:
             self.source.seek(first)
             data = self.source.read(size)
         except OSError as error:
-            raise UserError(f"{self.shown} cannot be read ({error.strerror or error})") from error
+            raise UserError(f"{self.shown} cannot be read ({reason(error)})") from error
         self.budget.take(len(data), NEVER)
         rest = memoryview(data)
         while rest:  # a write may take a part

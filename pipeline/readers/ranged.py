@@ -5,22 +5,22 @@ so what another version of the set, or a proxy, sends in its place is found.
 """
 
 import hashlib
-import io
 import threading
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, BinaryIO, Literal, cast
+from typing import Literal
 
 import numpy as np
 
 from ...shards.errors import UserError
 from ...shards.formats.beton import FIELD, HEADER, RAW, SAMPLE, Layout
 from ...shards.formats.read import Fields, image_only
+from ...shards.formats.reader import SampleReader
 from ...shards.info import ENDS
 from ...shards.manifest import Manifest
 from ...shards.rows import DEPTH
+from ...shards.sources.pieces import opened
 from ...shards.sources.retry import Stopped
-from ..batch import SampleReader
 from .fetch import DEFAULT_RETRY, RemoteStore, RetryPolicy
 from .remote import is_remote, origin_of
 from .row_fetch import RowFetcher
@@ -111,8 +111,8 @@ class RangedReader(SampleReader):
         last."""
         size, name = self.sizes[number], self.store.show(self.names[number])
         before = HEADER.itemsize + 2 * FIELD.itemsize + samples * SAMPLE.itemsize
-        raw = _Pieces(lambda first, length: self._piece(number, first, length, self._closed), size)
-        return Layout.read(cast(BinaryIO, io.BufferedReader(raw, before)), size, number, name)
+        file = opened(lambda first, length: self._piece(number, first, length, self._closed), size, before)
+        return Layout.read(file, size, number, name)
 
     def _stop_prefetching(self) -> None:
         if self._fetcher:
@@ -131,31 +131,3 @@ def _fitting(layout: Layout, manifest: Manifest, name: str) -> Layout:
     if not known:
         raise UserError(f"{name} holds other samples than the manifest says ({AGAIN}): upload the whole set again")
     return layout
-
-
-class _Pieces(io.RawIOBase):
-    """A file of `size` bytes, each read of which is one call of `piece(first byte, length)`."""
-
-    def __init__(self, piece: Any, size: int):
-        self._piece, self._size, self._at = piece, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        self._at = offset + (0, self._at, self._size)[whence]
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        data = self._piece(self._at, max(0, min(len(buffer), self._size - self._at)))
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)
-
-    def readall(self) -> bytes:
-        data = self._piece(self._at, max(0, self._size - self._at))
-        self._at += len(data)
-        return data

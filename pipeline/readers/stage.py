@@ -16,7 +16,8 @@ from itertools import accumulate, islice
 from pathlib import Path
 from typing import Literal
 
-from ...shards.care.spans import beton_spans, tar_spans
+from ...shards.care.damage import reason
+from ...shards.care.spans import Spans, beton_spans, tables_in, tar_spans
 from ...shards.errors import UserError
 from ...shards.files import atomic, make_folder
 from ...shards.info import ENDS, JSON
@@ -25,7 +26,7 @@ from ...shards.sources.local import Local
 from ...shards.sources.retry import Stopped
 from .cache import Cache, NoRoom
 from .copying import copy
-from .fetch import REFUSED, RemoteStore, altered
+from .fetch import RemoteStore
 from .remote import ORIGIN, TARS, folder_for, is_remote, name_in_cache, origin_of
 
 TOGETHER = 4  # files that are copied at a time: network disks answer one stream at a part of their speed
@@ -81,29 +82,17 @@ class StagedSet:
     def fill(self, number: int, path: Path, advance: Advance) -> None:
         """Write file `number` to `path`, from where an earlier copy stopped. UserError when it is not as its digest
         says, or cannot be read; OSError when `path` cannot be written."""
-        line, source = self.lines[number], self.source
-        if isinstance(source, Local):
-            copy(source, line, path, self._spans(number, Path(source.show(line["file"]))), advance, self.stage.mbps)
-            return
-
-        def fault(path: Path) -> str:
-            return altered(path, line["bytes"], line["digest"], self._spans(number, path))
-
+        line = self.lines[number]
         try:
-            source.fetch(line["file"], path, line["bytes"], fault, threading.Event())
-        except UserError as error:
-            if isinstance(error.__cause__, OSError) and error.__cause__.errno in REFUSED:
-                raise error.__cause__ from error
-            raise
-        advance(line["bytes"])
+            found = tar_spans(self.manifest, number) if self.form == "webdataset" else self._in_beton(line["file"])
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.source.show(line['file'])} cannot be read ({reason(error)})") from error
+        spans = [*zip(found.start.tolist(), found.length.tolist(), strict=True)]
+        copy(self.source, line, path, spans, advance, self.stage.mbps)
 
-    def _spans(self, number: int, path: Path) -> list[tuple[int, int]]:
-        """(first byte, bytes) of each sample in file `number`, which is at `path`."""
-        if self.form == "webdataset":
-            found = tar_spans(self.manifest, number)
-        else:
-            found = beton_spans(self.manifest, number, {number: path})
-        return [*zip(found.start.tolist(), found.length.tolist(), strict=True)]
+    def _in_beton(self, name: str) -> Spans:
+        tables = tables_in(self.manifest, self.source, {line["file"]: line["file"] for line in self.lines})
+        return beton_spans(self.manifest, tables, name)
 
 
 def staged_set(manifest: Manifest, loader: str, stage: Stage) -> StagedSet:
@@ -116,8 +105,6 @@ def staged_set(manifest: Manifest, loader: str, stage: Stage) -> StagedSet:
             "or ffcv, or leave out --stage"
         )
     manifest.require(loader)
-    if loader == "ffcv" and is_remote(manifest) and len(manifest.betons()) > 1:  # their samples are counted together
-        raise UserError(f"{manifest.root} is of a set of several .beton files at a URL: stage its tars, or one .beton")
     return StagedSet(whole(manifest), "ffcv" if loader == "ffcv" else "webdataset", stage)
 
 
