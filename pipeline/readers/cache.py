@@ -100,6 +100,8 @@ class Cache:
                 stat = path.stat()
                 if path.suffix != PARTIAL:
                     files.append((stat.st_mtime_ns, stat.st_size, path))
+        placed = {f"{path.name}{LOCK}" for _, _, path in files}
+        files = [(used, 0 if path.name in placed else size, path) for used, size, path in files]  # reserved for a file
         total = sum(size for _, size, _ in files)
         for _, size, path in sorted(files):
             kept = path.name == ALONE or path.name.removesuffix(LOCK) in self.spared

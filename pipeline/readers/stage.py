@@ -124,7 +124,7 @@ def staging(files: StagedSet, advance: Advance = bool) -> Iterator[str]:
     if held < len(files.lines):
         size = sum(line["bytes"] for line in files.lines)
         yield (
-            f"{held:,} of the {len(files.lines):,} files of {files.manifest.root} ({size:,} bytes) fit into --cache-gb "
+            f"{held:,} of the {len(files.lines):,} files of {files.source.show()} ({size:,} bytes) fit into --cache-gb "
             f"({files.stage.limit:,} bytes)"
         )
 
@@ -132,7 +132,7 @@ def staging(files: StagedSet, advance: Advance = bool) -> Iterator[str]:
         faults = filter(None, pool.map(lambda number: _placed(files, number, cache, full, advance), range(held)))
         yield from islice(faults, 1)
         if more := sum(1 for _ in faults):
-            yield f"{more:,} more files of {files.manifest.root} are not staged for such reasons"
+            yield f"{more:,} more files of {files.source.show()} are not staged for such reasons"
 
 
 def _placed(files: StagedSet, number: int, cache: Cache, full: threading.Event, advance: Advance) -> str:
