@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, islice
 from pathlib import Path
@@ -105,14 +105,7 @@ def staged_set(manifest: Manifest, loader: str, stage: Stage) -> StagedSet:
             "or ffcv, or leave out --stage"
         )
     manifest.require(loader)
-    return StagedSet(whole(manifest), "ffcv" if loader == "ffcv" else "webdataset", stage)
-
-
-def whole(manifest: Manifest) -> Manifest:
-    """The set with all its samples, of which a manifest may have some."""
-    if manifest.chosen is None:
-        return manifest
-    return replace(Manifest.open(manifest.root, max_pixels=manifest.max_pixels), url=manifest.url)
+    return StagedSet(manifest.whole(), "ffcv" if loader == "ffcv" else "webdataset", stage)
 
 
 def staging(files: StagedSet, advance: Advance = bool) -> Iterator[str]:
