@@ -8,7 +8,7 @@ shuffled order needs all of them at once.
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,13 +25,12 @@ from ...shards.manifest import Manifest
 from ...shards.sources.local import Local
 from ...shards.sources.retry import Stopped
 from .cache import Cache, NoRoom
-from .copying import copy
+from .copying import Advance, copy
 from .fetch import RemoteStore
 from .remote import ORIGIN, TARS, folder_for, is_remote, name_in_cache, origin_of
 
 TOGETHER = 4  # files that are copied at a time: network disks answer one stream at a part of their speed
 Form = Literal["webdataset", "ffcv"]
-Advance = Callable[[int], object]  # gets numbers of bytes
 
 
 @dataclass(frozen=True)
@@ -147,6 +146,8 @@ def _placed(files: StagedSet, number: int, cache: Cache, full: threading.Event, 
     except Stopped:
         return ""
     except (NoRoom, OSError) as error:
+        if full.is_set():  # another thread has the reason
+            return ""
         full.set()
         return str(error) if isinstance(error, NoRoom) else f"{error.filename} cannot be written ({error.strerror})"
     except UserError as error:

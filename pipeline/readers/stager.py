@@ -9,6 +9,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 
+from ...shards.engine import follow_parent
 from ...shards.errors import UserError
 from .stage import StagedSet, staging
 
@@ -52,17 +53,21 @@ def stager() -> Stager | None:
 
 
 def _work(pipe: Connection) -> None:
-    """The life of the process: it ends when the other end of its pipe is closed, or gone with its process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the ranks end this process
+    """The life of the process, which ends with the rank that has started it, however that ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the rank ends this process
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.nice(PATIENCE)
     todo = SimpleQueue[StagedSet]()
-    threading.Thread(target=_stage_all, args=(todo,), daemon=True).start()
-    while True:  # taken at once, so that no rank waits with its next set
-        try:
+    threading.Thread(target=follow_parent, daemon=True).start()
+    threading.Thread(target=_receive, args=(pipe, todo), daemon=True).start()
+    _stage_all(todo)
+
+
+def _receive(pipe: Connection, todo: "SimpleQueue[StagedSet]") -> None:
+    """Take sets at once, so that no rank waits with its next one."""
+    with suppress(EOFError, OSError):
+        while True:
             todo.put(pipe.recv())
-        except (EOFError, OSError):
-            os._exit(0)
 
 
 def _stage_all(todo: "SimpleQueue[StagedSet]") -> None:

@@ -10,6 +10,7 @@ import pytest
 from viewstream.pipeline.readers import stage as stage_module
 from viewstream.pipeline.readers import stager
 from viewstream.pipeline.readers.cached import verify_cached
+from viewstream.pipeline.readers.copying import Tee
 from viewstream.pipeline.readers.remote import ORIGIN
 from viewstream.pipeline.readers.stage import Stage, staged_set, staging
 from viewstream.shards.building.build import BuildOptions, build
@@ -79,13 +80,13 @@ def test_a_copy_goes_on_where_a_killed_one_stopped_and_is_made_again_if_a_power_
     (files.folder / ".alone").touch()
     (files.folder / f"{name}.partial").write_bytes(begun.get(kind, bytes(9)))
     (files.folder / f"{name}.lock").touch()
-    take = stage_module.copy.__globals__["Tee"]._new
+    take = Tee._new
 
-    def counted(self, first, size):
-        read.append(size)
-        return take(self, first, size)
+    def counted(self, buffer):
+        read.append(take(self, buffer))
+        return read[-1]
 
-    monkeypatch.setattr(stage_module.copy.__globals__["Tee"], "_new", counted)
+    monkeypatch.setattr(Tee, "_new", counted)
     seen = []
     assert [*staging(files, seen.append)] == []
     assert whole(files) == [0]
@@ -133,7 +134,7 @@ def test_files_of_other_sets_make_room_unless_they_are_in_use(many, built, tmp_p
     assert whole(first) != [*range(len(first.names))]
     with (second.folder / second.names[0]).open("rb") as held:
         fcntl.flock(held, fcntl.LOCK_SH)
-        (reason,) = staging(first)
+        reason, *_ = staging(first)
     assert "are in use" in reason
     assert whole(second) == [0]
     assert [*staging(first)] == []
