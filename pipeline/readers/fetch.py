@@ -12,9 +12,10 @@ from typing import Any
 
 from ...shards.errors import UserError, needs
 from ...shards.formats.digest import Digest
-from ...shards.sources.remote import Remote, as_os_error
-from ...shards.sources.retry import PAUSES, Stopped, retry
-from ...shards.sources.web import session
+from ...shards.sources.faults import as_os_error
+from ...shards.sources.remote import Remote
+from ...shards.sources.retry import PATIENCE, PAUSES, Stopped, retry
+from ...shards.sources.servers import SILENCE
 from .bandwidth import bandwidth
 
 REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)  # by the disk of the cache
@@ -24,10 +25,11 @@ GATHER = 0.1  # seconds after which a shorter piece is taken, so that a slow ser
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often a fetch is tried again, and how long it waits for a silent server."""
+    """How often a fetch is tried again, and how long it waits for a server that is silent, or that throttles."""
 
     pauses: tuple[float, ...] = PAUSES  # seconds before each new try
-    read_timeout: float = 60.0  # seconds without data from a web server; other protocols have limits of their own
+    read_timeout: float = SILENCE  # seconds without data from a web server or S3; others have limits of their own
+    patience: float = PATIENCE  # seconds of 429 and 503 without a good answer
 
 
 DEFAULT_RETRY = RetryPolicy()
@@ -55,7 +57,7 @@ class RemoteStore(Remote):
             return str(error).removeprefix(f"{shown}: ") or type(error).__name__
 
         try:
-            retry(attempt, self.retry.pauses, stop)
+            retry(attempt, self.retry.pauses, stop, self.server, self.retry.patience)
         except FileNotFoundError as error:
             raise UserError(f"{shown} is not there: check that the whole set was uploaded") from error
         except PermissionError as error:
@@ -69,8 +71,9 @@ class RemoteStore(Remote):
     def _get(self, name: str, to: Path, longest: int, stop: Event) -> None:
         """One try. OSError when it fails; UserError when the local disk is full; Stopped."""
         received, budget = 0, bandwidth(self.mbps)
+        shown, silence = self.show(name), self.retry.read_timeout
         try:
-            with as_os_error(self.show(name)), to.open("wb") as file, closing(_pieces(*self._at(name))) as pieces:
+            with as_os_error(shown), to.open("wb") as file, closing(_pieces(*self._at(name, silence))) as pieces:
                 for piece in pieces:
                     if stop.is_set():
                         raise Stopped
@@ -83,17 +86,6 @@ class RemoteStore(Remote):
                 remedy = "free some space, lower the limit of the cache, or name another cache folder"
                 raise UserError(f"{to} cannot be written ({error.strerror}): {remedy}") from error
             raise
-
-    def _at(self, path: str) -> tuple[Any, str]:
-        """As the base class. A web server may take any time for a file, because sizes are not known in advance, but it
-        may not be silent longer than `read_timeout`."""
-        fs, at = super()._at(path)
-        if self._web:
-            read_timeout = self.retry.read_timeout
-            limits = needs("aiohttp").ClientTimeout(total=None, sock_connect=read_timeout, sock_read=read_timeout)
-            # fsspec caches one file system per set of arguments
-            fs = type(fs)(client_kwargs={"timeout": limits}, get_client=session)
-        return fs, at
 
 
 def _pieces(fs: Any, at: str) -> Generator[bytes]:
