@@ -15,6 +15,9 @@ import numpy as np
 from ...shards.formats.read import BetonReader
 from ...shards.formats.reader import Extents
 from ...shards.manifest import Manifest
+from ..batch import SampleReader
+from .ranged import RangedReader
+from .remote import is_remote
 from .row_prefetch import RowPrefetcher, free_memory
 
 SHARE = 4  # the process cache takes this part of the free memory
@@ -69,4 +72,6 @@ class CachedBetonReader(BetonReader):
             self._prefetcher = None
 
 
-open_reader = CachedBetonReader
+def open_reader(manifest: Manifest) -> SampleReader:
+    """A reader for the .beton of a local or remote set."""
+    return RangedReader(manifest, "ffcv") if is_remote(manifest) else CachedBetonReader(manifest)
