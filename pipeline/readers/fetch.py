@@ -66,7 +66,7 @@ class RemoteStore(Remote):
         def attempt() -> bytes:
             with as_os_error(self.show(name)):
                 fs, at = self._at(name)
-                data = fs.cat_file(at, start, start + length)
+                data = fs.cat_file(at, start=start, end=start + length)
             if len(data) != length:
                 raise OSError(f"it has {len(data):,} bytes at byte {start:,}, not {length:,}: it is cut off")
             if fault := validate(data):
