@@ -255,12 +255,8 @@ def test_a_set_that_was_built_again_is_named_so_and_its_reader_keeps_its_own_man
     assert second.root != first.root
     assert second.keys == again.keys
     assert first.keys == keys
-    with (
-        reader,
-        pytest.raises(UserError, match=r"memory://sets/pets was built again since it was opened .*start again"),
-    ):
-        for row in range(len(first)):
-            reader.read(row)
+    with reader, pytest.raises(UserError, match=r"memory://sets/pets was built again since it was opened .*start agai"):
+        [reader.read(row) for row in range(len(first))]
     with RemoteTarReader(second, retry=QUICK) as new, open_tar(again) as right:
         assert all(new.read(row) == right.read(row) for row in range(len(again)))
 
