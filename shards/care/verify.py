@@ -132,7 +132,7 @@ def _read_through(
 ) -> tuple[str, list[int], dict[int, str]]:
     """The digest of the file, the rows whose bytes differ, and {row: fault} of JPEGs that were stored with a fault."""
     seen = deque[bytes](maxlen=1)
-    digest, broken, faults = Digest(file, seen.append), [], {}
+    digest, broken, faults = Digest(file, lambda image, _: seen.append(image)), [], {}
     places = ((int(start), int(length)) for start, length in zip(spans.start, spans.length, strict=True))
     for row, whole, sha256 in zip(spans.rows, spans.whole, digest.images(places), strict=True):
         if whole and sha256 != manifest.sha256[row].tobytes():
