@@ -1,5 +1,6 @@
 """A set on a real S3 server: verified, looked at, trained from with the losses of the local one, and its faults."""
 
+import json
 import re
 from pathlib import Path
 
@@ -56,6 +57,23 @@ def test_training_from_a_bucket_has_the_losses_of_the_local_set(local, url, prog
     assert there == here
 
 
+def test_an_evaluation_on_a_bucket_has_the_numbers_of_the_local_set(local, url, program, tmp_path):
+    train(program, tmp_path, local.root, "ffcv")
+    found = []
+    for data in (url, local.root):
+        sets = ("--data", data, "--val", data, "--loader", "ffcv", "--cache", tmp_path / "cache", "--device", "cpu")
+        done = program(
+            "trainers/evaluate.py",
+            *("--task", "knn", "--checkpoint", tmp_path / "ffcv-local/last.pt", "--k", 5, "--max-k", 11, *sets),
+        )
+        assert done.returncode == 0, done.stderr
+        found.append(json.loads((tmp_path / "ffcv-local/results.json").read_text()))
+        (tmp_path / "ffcv-local/results.json").unlink()
+    numbers = [{k: v for k, v in entry.items() if "/" in k} for page in found for entry in page.values()]
+    assert numbers[0] == numbers[1]
+    assert numbers[0]
+
+
 def test_a_set_in_a_bucket_is_verified_inspected_and_looked_at(local, url, program, tmp_path):
     done = program("tools/verify_shards.py", url)
     assert (done.returncode, done.stdout) == (
@@ -93,7 +111,7 @@ def test_a_truncated_object_is_one_line_in_verification_and_in_training(local, s
         assert re.search(rf"{url}/{name} .*(cut off|bytes, not|not satisfiable)", line), line
 
 
-def test_a_bucket_that_is_not_there_and_one_without_rights_are_one_line(url, bucket, program, tmp_path):
+def test_a_bucket_that_is_not_there_is_one_line(url, bucket, program, tmp_path):
     done = program("tools/inspect_shards.py", f"{bucket}-absent/set", "--cache", tmp_path)
     assert done.returncode == 2
     assert re.fullmatch(rf"error: {bucket}-absent/set/dataset.json is not there: .*\n", done.stderr)
