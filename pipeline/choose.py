@@ -18,6 +18,7 @@ from .loader import ViewLoader
 from .memory.loader import MemoryLoader
 from .options import Check, Crops, Decode, LoaderOptions, Renderer
 from .plan.order import Plan
+from .readers.remote import CACHE, forms, is_remote, open_remote, origin_of
 from .readers.stage import Stage
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ READERS = {
     "ffcv": ".readers.ffcv",
 }
 LOADERS = (*READERS, "memory", "dali")
-CACHE = Path("data/cache")
 
 
 def open_set(
@@ -45,8 +45,6 @@ def open_set(
     `mbps` megabits per second, 0 without a limit), or class folders of images. UserError if `where` is none of these,
     or has an image of more than `max_pixels`."""
     if "://" in where:
-        from .readers.remote import open_remote
-
         return open_remote(where, cache, limit, max_pixels=max_pixels, mbps=mbps)
     folder = Path(where)
     if folder.is_dir() and not (folder / PAGE).exists() and _has_classes(folder, split):
@@ -76,15 +74,18 @@ def open_reader(name: str, manifest: Manifest, source: str = "", stage: Stage | 
         from .readers.staged import open_staged
 
         return open_staged(name, manifest, stage)
+    if name == "folder" and is_remote(manifest):
+        raise UserError(f"{origin_of(manifest)[0]} is read from {' or '.join(forms(manifest))}: choose that --loader")
     opener = importlib.import_module(READERS[name], __package__).open_reader
     return opener(manifest, source) if name == "folder" else opener(manifest)
 
 
 def open_any_reader(manifest: Manifest, stage: Stage | None = None) -> SampleReader:
-    """The first reader of READERS for which a built set has files, that can be staged if there is a `stage`. UserError
-    for a folder of images."""
+    """The first reader of READERS for which a built set has files, at a URL no folder, and files that can be staged if
+    there is a `stage`. UserError for plain images."""
+    held = forms(manifest) if is_remote(manifest) else manifest.info.formats
     names = (*ENDS, *READERS) if stage else READERS
-    return open_reader(next((name for name in names if name in manifest.info.formats), ""), manifest, stage=stage)
+    return open_reader(next((name for name in names if name in held), ""), manifest, stage=stage)
 
 
 def open_loader(

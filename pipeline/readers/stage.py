@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, islice
 from pathlib import Path
-from typing import Literal
 
 from ...shards.care.damage import reason
-from ...shards.care.spans import Spans, beton_spans, tables_in, tar_spans
+from ...shards.care.spans import Spans, beton_spans_in, tar_spans
 from ...shards.errors import UserError
 from ...shards.files import atomic, make_folder
 from ...shards.info import ENDS, JSON
@@ -27,10 +26,9 @@ from ...shards.sources.retry import Stopped
 from .cache import Cache, NoRoom
 from .copying import Advance, copy
 from .fetch import RemoteStore
-from .remote import ORIGIN, TARS, folder_for, is_remote, name_in_cache, origin_of
+from .remote import ORIGIN, TARS, Form, folder_for, is_remote, name_in_cache, origin_of
 
 TOGETHER = 4  # files that are copied at a time: network disks answer one stream at a part of their speed
-Form = Literal["webdataset", "ffcv"]
 
 
 @dataclass(frozen=True)
@@ -90,8 +88,7 @@ class StagedSet:
         copy(self.source, line, path, spans, advance, self.stage.mbps)
 
     def _in_beton(self, name: str) -> Spans:
-        tables = tables_in(self.manifest, self.source, {line["file"]: line["file"] for line in self.lines})
-        return beton_spans(self.manifest, tables, name)
+        return beton_spans_in(self.manifest, self.source, {line["file"]: line["file"] for line in self.lines}, name)
 
 
 def staged_set(manifest: Manifest, loader: str, stage: Stage) -> StagedSet:

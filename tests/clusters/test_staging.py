@@ -69,7 +69,7 @@ def wait_for(what, seconds=60):
 
 
 def sound(data, stage, form="webdataset"):
-    """How many files are in a stage; an error if one is there that is not as the set's."""
+    """How many files are in a stage; an error if one is there that is not as the files of the set."""
     files = staged_set(data, form, Stage(stage, 10**9))
     here = [n for n, name in enumerate(files.names) if (files.folder / name).exists()]
     assert all(
