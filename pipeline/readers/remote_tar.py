@@ -19,7 +19,7 @@ from ...shards.sources.retry import Stopped
 from ..batch import SampleReader
 from .cache import Cache
 from .fetch import DEFAULT_RETRY, RemoteStore, RetryPolicy, altered
-from .remote import TARS, is_remote, name_in_cache, origin_of
+from .remote import TARS, is_remote, name_in_cache, origin_of, since
 from .shard_prefetch import ShardPrefetcher
 from .shard_use import peak_bytes, shard_use
 
@@ -34,9 +34,10 @@ class RemoteTarReader(SampleReader):
         manifest.require("webdataset")
         if not is_remote(manifest):
             raise UserError(f"{manifest.root} is a local set: choose the loader webdataset")
-        url, limit = origin_of(manifest)
+        url, limit, mbps = origin_of(manifest)
         self.manifest, self.ahead, self.fields = manifest, ahead, Fields(manifest)
-        self.store = RemoteStore(url, retry)
+        self._whole = manifest.whole()
+        self.store = RemoteStore(url, retry, mbps)
         self.cache = Cache(manifest.root.parent / TARS, limit)
         self.lines = [line for line in manifest.info.files if line["file"].endswith(".tar")]
         self.names = [name_in_cache(line) for line in self.lines]
@@ -90,9 +91,12 @@ class RemoteTarReader(SampleReader):
         name, length, digest = line["file"], line["bytes"], line["digest"]
 
         def fill(path: Path) -> None:
-            own = tar_spans(self.manifest, shard)
+            own = tar_spans(self._whole, shard)
             spans = [*zip(own.start.tolist(), own.length.tolist(), strict=True)]
-            self.store.fetch(name, path, length, lambda path: altered(path, length, digest, spans), stop)
+            try:
+                self.store.fetch(name, path, length, lambda path: altered(path, length, digest, spans), stop)
+            except UserError as error:
+                raise since(self.manifest, error) from error
 
         return self.cache.get(self.names[shard], length, fill, stop)
 
