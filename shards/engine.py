@@ -1,4 +1,4 @@
-"""Work on several processes or threads, with results in order."""
+"""Work on several processes or threads, with results in order or as they come."""
 
 import math
 import multiprocessing
@@ -7,7 +7,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from functools import wraps
@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from .errors import UserError
 
+DEAD = "a worker process died, perhaps for lack of memory: try again with fewer --workers"
 CHUNK, THREADS = 64, 16  # 16 requests in flight: on a network disk latency is the limit, not bandwidth
 T = TypeVar("T")
 R = TypeVar("R")
@@ -120,7 +121,32 @@ def in_order(work: Callable[[T], R], items: Iterable[T], workers: int) -> Genera
             for _, (task,) in started:
                 yield task.result()
     except BrokenProcessPool as error:
-        raise UserError("a worker process died, perhaps for lack of memory: try again with fewer --workers") from error
+        raise UserError(DEAD) from error
+
+
+def unordered(work: Callable[[T], R], items: Sequence[T], workers: int) -> Generator[R, None, None]:
+    """`work(item)` for each item, as they finish, by processes. `work` is sent to each process once: it may be large.
+
+    An item is asked of `items` when its turn comes, so it may be made then; at most `workers` + 1 are in memory. The
+    first error ends it, after what runs has finished. UserError if a process dies.
+    """
+    if workers == 1:
+        yield from map(work, items)
+        return
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(work,))
+    following, running = iter(items), set[Future[R]]()
+    try:
+        while True:
+            running |= {pool.submit(_sent, item) for item in islice(following, workers + 1 - len(running))}
+            if not running:
+                return
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for task in done:
+                yield task.result()
+    except BrokenProcessPool as error:
+        raise UserError(DEAD) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def threaded(work: Callable[[T], R], items: Sequence[T]) -> Generator[R, None, None]:
@@ -139,8 +165,19 @@ def threaded(work: Callable[[T], R], items: Sequence[T]) -> Generator[R, None, N
         pool.shutdown(cancel_futures=True)
 
 
-def _begin() -> None:
-    """Let a worker ignore Ctrl-C, which its parent handles, and end with its parent."""
+_work: Callable[[Any], Any] | None = None  # of this worker process of `unordered`
+
+
+def _sent(item: Any) -> Any:
+    """The work that was sent to this process, on one item."""
+    assert _work is not None
+    return _work(item)
+
+
+def _begin(work: Callable[[Any], Any] | None = None) -> None:
+    """Let a worker ignore Ctrl-C, which its parent handles, and end with its parent; keep the work that it is for."""
+    global _work
+    _work = work
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=follow_parent, daemon=True).start()
 

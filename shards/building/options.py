@@ -11,7 +11,7 @@ from ..sources.wanted import Wanted
 from ..unpack import MAX_PIXELS
 
 # Options that do not decide the bytes of a finished unit: an interrupted build may continue with other ones.
-FREE = {"out", "workers", "on_error", "source", "root", "strict"}
+FREE = {"out", "workers", "on_error", "source", "root", "strict", "engine", "address", "no_lock"}
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,10 @@ class BuildOptions:
         str, "parquet: column of the labels; tars: a suffix or a field of the .json; none: leave labels out"
     ] = ""
     fields: Annotated[tuple[str, ...], "tars: suffixes of further members to keep in the tars, as txt,mask.png"] = ()
-    out: Annotated[Path | None, "new folder for the set (data/shards/SOURCE-SUBSET-SPLIT)"] = None
+    out: Annotated[
+        str | Path | None,
+        "new folder for the set (data/shards/SOURCE-SUBSET-SPLIT), or the URL of one on an object store",
+    ] = None
     split: Annotated[Literal["train", "val"] | None, "which half of the source (train, or the half of the subset)"] = (
         None
     )
@@ -52,6 +55,13 @@ class BuildOptions:
     strict: Annotated[bool, "refuse a source that holds anything a build leaves out"] = False
     shard_size: Annotated[str, "approximate size of a tar"] = "256MB"
     workers: Annotated[int, "processes; 0 = one per core", 0] = 0
+    engine: Annotated[Literal["local", "ray"], "where the processes run: on this machine, or on a Ray cluster"] = (
+        "local"
+    )
+    address: Annotated[
+        str, "with --engine ray: the cluster, as ray://HOST:10001; auto finds the one that runs here"
+    ] = "auto"
+    no_lock: Annotated[bool, "build to an object store that cannot lock: see that no second build writes there"] = False
     seed: Annotated[int, "seed of the storage order and of --draw-subset"] = 0
     max_pixels: Annotated[int, "largest image that is read, px: decoded, it takes three bytes for each", 1] = MAX_PIXELS
 

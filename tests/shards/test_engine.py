@@ -1,12 +1,37 @@
 """Work is done ahead, in order and within a bound, and none of it runs on after an early close or an error."""
 
+import os
+import signal
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
 
-from viewstream.shards.engine import begun, in_order, prefetch
+from viewstream.shards.engine import begun, in_order, prefetch, unordered
+from viewstream.shards.errors import UserError
+
+
+class Sent:
+    """Work whose copies in other processes can be counted."""
+
+    def __getstate__(self):
+        return {"copied": f"{os.getpid()}-{time.monotonic_ns()}"}
+
+    def __call__(self, item):
+        return os.getpid(), vars(self).get("copied"), item
+
+
+def until(path):
+    """Wait until a file is there."""
+    while path and not path.exists():
+        time.sleep(0.01)
+    return path
+
+
+def dies(item):
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Blocked:
@@ -118,3 +143,42 @@ def test_processes_work_at_most_two_items_more_than_there_are_workers_ahead():
 def test_the_first_items_error_is_raised():
     with pytest.raises(ZeroDivisionError):
         list(in_order((1).__truediv__, [1, 0, "not a number"], 2))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_work_in_any_order_gives_every_result_once_and_is_sent_once_to_a_process(workers):
+    results = list(unordered(Sent(), range(20), workers))
+    assert sorted(item for _, _, item in results) == list(range(20))
+    copies = {}
+    for process, copy, _ in results:
+        copies.setdefault(process, set()).add(copy)
+    assert len(copies) <= workers
+    assert all(len(own) == 1 for own in copies.values())
+
+
+def test_a_slow_item_does_not_hold_up_the_others(tmp_path):
+    results = unordered(until, [tmp_path / "file", None, None], 2)
+    assert [next(results), next(results)] == [None, None]
+    (tmp_path / "file").touch()
+    assert list(results) == [tmp_path / "file"]
+
+
+def test_items_in_any_order_are_made_when_their_turn_comes():
+    class Made(list):
+        taken = 0
+
+        def __iter__(self):
+            for item in super().__iter__():
+                self.taken += 1
+                yield item
+
+    items = Made(range(20))
+    for results, _ in enumerate(unordered(abs, items, 2), 1):
+        assert items.taken <= results + 2 + 1
+
+
+def test_a_process_that_dies_and_an_error_in_any_order_end_it():
+    with pytest.raises(UserError, match="a worker process died"):
+        list(unordered(dies, range(3), 2))
+    with pytest.raises(ZeroDivisionError):
+        list(unordered((1).__truediv__, [1, 0, 2], 2))
