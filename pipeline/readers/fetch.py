@@ -3,7 +3,7 @@
 import asyncio
 import errno
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,11 +59,24 @@ class RemoteStore(Remote):
 
         self._tried(name, attempt, stop)
 
+    def page(self, name: str, longest: int, validate: Callable[[bytes], str]) -> bytes:
+        """The content of a small file, of at most `longest` bytes. `validate` and UserError as of `fetch`."""
+
+        def attempt() -> bytes:
+            with as_os_error(self.show(name)):
+                data = b"".join(self._received(name, longest, Event()))
+            if fault := validate(data):
+                raise OSError(fault)
+            return data
+
+        return self._tried(name, attempt, Event())
+
     def piece(self, name: str, start: int, length: int, validate: Callable[[bytes], str], stop: Event) -> bytes:
         """`length` bytes at `start` of file `name`, by one request for this range. `validate(them)` returns what is
         wrong with them. UserError and Stopped as of `fetch`."""
 
         def attempt() -> bytes:
+            bandwidth(self.mbps).take(length, stop)
             with as_os_error(self.show(name)):
                 fs, at = self._at(name)
                 data = fs.cat_file(at, start=start, end=start + length)
@@ -96,21 +109,27 @@ class RemoteStore(Remote):
 
     def _get(self, name: str, to: Path, longest: int, stop: Event) -> None:
         """One try. OSError when it fails; UserError when the local disk is full; Stopped."""
-        received, budget = 0, bandwidth(self.mbps)
         try:
-            with as_os_error(self.show(name)), to.open("wb") as file, closing(_pieces(*self._at(name))) as pieces:
-                for piece in pieces:
-                    if stop.is_set():
-                        raise Stopped
-                    if (received := received + len(piece)) > longest:
-                        raise OSError(f"the server sends {received:,} or more bytes, not {longest:,}")
-                    budget.take(len(piece), stop)
+            with as_os_error(self.show(name)), to.open("wb") as file:
+                for piece in self._received(name, longest, stop):
                     file.write(piece)
         except OSError as error:
             if error.errno in REFUSED:
                 remedy = "free some space, lower the limit of the cache, or name another cache folder"
                 raise UserError(f"{to} cannot be written ({error.strerror}): {remedy}") from error
             raise
+
+    def _received(self, name: str, longest: int, stop: Event) -> Iterator[bytes]:
+        """The bytes of a file as they come. OSError when they are more than `longest`; Stopped."""
+        received, budget = 0, bandwidth(self.mbps)
+        with closing(_pieces(*self._at(name))) as pieces:
+            for piece in pieces:
+                if stop.is_set():
+                    raise Stopped
+                if (received := received + len(piece)) > longest:
+                    raise OSError(f"the server sends {received:,} or more bytes, not {longest:,}")
+                budget.take(len(piece), stop)
+                yield piece
 
 
 def _pieces(fs: Any, at: str) -> Generator[bytes]:

@@ -8,13 +8,12 @@ import hashlib
 import threading
 from collections.abc import Iterator
 from functools import partial
-from typing import Literal
 
 import numpy as np
 
 from ...shards.errors import UserError
 from ...shards.formats.beton import FIELD, HEADER, RAW, SAMPLE, Layout
-from ...shards.formats.read import Fields, image_only
+from ...shards.formats.read import Fields, image_only, open_beton, open_folder, open_tar
 from ...shards.formats.reader import SampleReader
 from ...shards.info import ENDS
 from ...shards.manifest import Manifest
@@ -22,22 +21,23 @@ from ...shards.rows import DEPTH
 from ...shards.sources.pieces import opened
 from ...shards.sources.retry import Stopped
 from .fetch import DEFAULT_RETRY, RemoteStore, RetryPolicy
-from .remote import is_remote, origin_of
+from .remote import Form, forms, is_remote, origin_of, since
 from .row_fetch import RowFetcher
 
-AGAIN = "the set was built again since, or this file is damaged"
+LOCAL = {"webdataset": open_tar, "folder": open_folder, "ffcv": open_beton}
 
 
 class RangedReader(SampleReader):
     """Reads a set that `open_remote` opened, in the form webdataset or ffcv, from its place. UserError for a server
     that sends whole files only."""
 
-    def __init__(self, manifest: Manifest, form: Literal["webdataset", "ffcv"], retry: RetryPolicy = DEFAULT_RETRY):
+    def __init__(self, manifest: Manifest, form: Form, retry: RetryPolicy = DEFAULT_RETRY):
         manifest.require(form)
         if not is_remote(manifest):
             raise UserError(f"{manifest.root} is a local set: choose the loader {form}")
         self.manifest, self.fields = manifest, Fields(manifest)
-        self.store = RemoteStore(origin_of(manifest)[0], retry)
+        url, _, mbps = origin_of(manifest)
+        self.store = RemoteStore(url, retry, mbps)
         lines = [line for line in manifest.info.files if line["file"].endswith(ENDS[form])]
         self.names, self.sizes = [line["file"] for line in lines], [line["bytes"] for line in lines]
         self._fetcher: RowFetcher | None = None
@@ -85,12 +85,15 @@ class RangedReader(SampleReader):
             )
         if not length:
             return b""
-        return self.store.piece(self.names[file], first, length, partial(self._fault, row), stop)
+        try:
+            return self.store.piece(self.names[file], first, length, partial(self._fault, row), stop)
+        except UserError as error:
+            raise since(self.manifest, error) from error
 
     def _fault(self, row: int, data: bytes) -> str:
         """What is wrong with the JPEG of a row, "" for nothing."""
         right = row < 0 or hashlib.sha256(data).digest() == self.manifest.sha256[row].tobytes()
-        return "" if right else f"sample {row} in it has not the digest of the manifest: {AGAIN}"
+        return "" if right else f"sample {row} in it differs from the manifest"
 
     def _place(self, row: int, field: str = "") -> tuple[int, int, int]:
         """File, first byte and length of a sample; UserError if there are none, or for more than a sample may have."""
@@ -120,6 +123,13 @@ class RangedReader(SampleReader):
             self._fetcher = None
 
 
+def few(manifest: Manifest) -> SampleReader:
+    """A reader for few samples of a built set: at a URL it requests these alone."""
+    if is_remote(manifest):
+        return RangedReader(manifest, forms(manifest)[0])
+    return next(LOCAL[form] for form in LOCAL if form in manifest.info.formats)(manifest)
+
+
 def _fitting(layout: Layout, manifest: Manifest, name: str) -> Layout:
     """The tables of a .beton; UserError if its samples are not those of the manifest."""
     at = manifest.beton
@@ -129,5 +139,5 @@ def _fitting(layout: Layout, manifest: Manifest, name: str) -> Layout:
         sides = np.stack([layout.height[at], layout.width[at]], 1)
         known = (sides == manifest.hw).all() and (layout.size[at] == manifest.bytes)[jpeg].all()
     if not known:
-        raise UserError(f"{name} holds other samples than the manifest says ({AGAIN}): upload the whole set again")
+        raise UserError(f"{name} holds other samples than the manifest says: upload the whole set again")
     return layout

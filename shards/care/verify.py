@@ -28,7 +28,7 @@ from ..table import TABLE, Table
 from ..unpack import MAX_PIXELS
 from .damage import Damage, reason
 from .indices import damaged_indices
-from .spans import Spans, beton_spans, tables_in, tar_spans
+from .spans import Spans, beton_spans_in, tar_spans
 from .static import added
 
 TOGETHER = 1000  # files of a folder that one task reads
@@ -112,11 +112,7 @@ def _archive(
     line = manifest.info.files[number]
     try:
         tar, name = line["file"].endswith(".tar"), safe(names[line["file"]], files.show(), "set")
-        spans = (
-            tar_spans(manifest, number)
-            if tar
-            else beton_spans(manifest, tables_in(manifest, files, names), line["file"])
-        )
+        spans = tar_spans(manifest, number) if tar else beton_spans_in(manifest, files, names, line["file"])
         with streamed(files, name, line["bytes"]) as file:
             digest, broken, faults = _read_through(file, spans, manifest, bar)
     except (OSError, ValueError) as error:

@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any, BinaryIO, cast
 
 from .local import Local
-from .retry import PAUSES, retry
 from .storage import Storage
 
 PIECE = 8 << 20  # bytes of a request; a stream holds two at a time
@@ -54,7 +53,7 @@ def streamed(files: Storage, name: str, size: int) -> BinaryIO:
     OSError if it has another size."""
     if isinstance(files, Local):
         return files.open(name)
-    found = retry(lambda: files.size(name), PAUSES)
+    found = files.size(name)
     if found and found != size:  # a web server may not report it
         raise OSError(f"it has {found:,} bytes, not {size:,}")
     return opened(partial(files.read, name), size)
