@@ -32,7 +32,7 @@ class Proxy(http.server.ThreadingHTTPServer):
         self.upstream, self.port = upstream, self.server_port
         self.choose: Callable[[str, str], str] = lambda method, path: ""
         self.asked: list[tuple[str, str, str]] = []
-        self.lock, self.over, self.retry_after = threading.Lock(), threading.Event(), "0"
+        self.lock, self.over, self.retry_after, self.silence = threading.Lock(), threading.Event(), "0", 30.0
         self.open = self.most = 0
 
     def seeded(self, seed: int, share: float, reads: Sequence[str] = READS, writes: Sequence[str] = WRITES) -> None:
@@ -75,7 +75,7 @@ class Forward(http.server.BaseHTTPRequestHandler):
             return self.end()
         body = self.body()
         if fault == "mute":
-            self.server.over.wait(30)
+            self.server.over.wait(self.server.silence)
             return self.end()
         if fault.isdigit():
             return self.refuse(int(fault))
@@ -132,7 +132,7 @@ class Forward(http.server.BaseHTTPRequestHandler):
         self.wfile.write(data[:half] if fault in ("drop", "stall") else data)
         if fault == "stall":
             self.wfile.flush()
-            self.server.over.wait(30)
+            self.server.over.wait(self.server.silence)
         if fault in ("drop", "stall"):
             self.end()
 
