@@ -1,9 +1,10 @@
 """A proxy on loopback in front of a real server, with faults that a test or a seed chooses.
 
 Faults of an answer: `drop` (half of the body, then the end), `stall` (half of it, then silence), `trickle` (the body in
-small parts), `short` (half of the object as if it were all), `long`, `flip` (a byte differs), `lost` (the server has
-done what was asked, and its answer does not arrive). Faults before the server is asked: `cut` (the connection ends
-while the request is sent), `mute` (no answer), or a status: `429`, `503` with `Retry-After`, `403`, `500`.
+small parts), `short` (half of the object, as if it were all that is stored), `long`, `flip` (a byte differs), `lost`
+(the server has done what was asked, and its answer does not arrive). Faults before the server is asked: `cut` (the
+connection ends while the request is sent), `mute` (no answer), or a status: `429`, `503` with `Retry-After`, `403`,
+`500`.
 """
 
 import http.client
@@ -41,7 +42,8 @@ class Proxy(http.server.ThreadingHTTPServer):
 
         def choose(method: str, path: str) -> str:
             kinds = reads if method in ("GET", "HEAD") else writes
-            return draw.choice(kinds) if draw.random() < share else ""
+            fault = draw.choice(kinds) if draw.random() < share else ""
+            return "drop" if fault in ("short", "flip") and "?" in path else fault  # a listing is not stored anywhere
 
         self.choose = choose
 
@@ -113,7 +115,7 @@ class Forward(http.server.BaseHTTPRequestHandler):
         if fault == "flip" and data:
             data = data[:half] + bytes([data[half] ^ 1]) + data[half + 1 :]
         changed = {"short": data[:half], "long": data + b"more"}.get(fault, data)
-        if fault in ("short", "long", "flip"):  # as if it had been stored so
+        if fault in ("short", "long"):
             data = changed
             headers = {k: v for k, v in headers.items() if "checksum" not in k.lower()}
             if self.command == "GET":

@@ -1,4 +1,4 @@
-"""A set's whole life on a real S3 with random faults: built, verified, inspected, trained from; nothing half-written."""
+"""The life of a set on a real S3 with random faults: built, verified, trained from; nothing is half-written."""
 
 from functools import partial
 
@@ -11,7 +11,8 @@ from viewstream.shards.sources import remote, retry
 from viewstream.shards.sources.servers import file_system
 
 from ..shards.conftest import _digests, _grow
-from .proxy import WRITES
+from ..trainers.small_runs import EVERY, WORDS, losses
+from .proxy import READS, WRITES
 from .test_units import objects, uploads
 
 pytestmark = pytest.mark.full
@@ -44,13 +45,20 @@ def at_rest(name: str, proxy) -> dict[str, str]:
 @pytest.mark.parametrize("seed", range(6))
 def test_a_build_through_random_faults_is_that_of_a_local_folder(quick, pets, whole, bucket, seed):
     quick.seeded(seed, 0.15)
-    build(BuildOptions(source=pets, out=f"{bucket}/faults/{seed}", **CHANGES))
+    errors = []
+    while len(errors) < 9:  # the same command, after each clear error
+        try:
+            build(BuildOptions(source=pets, out=f"{bucket}/faults/{seed}", **CHANGES))
+            break
+        except UserError as error:
+            errors.append(str(error))
+    assert all("the same command" in error and "\n" not in error for error in errors)
     assert sum(fault != "" for *_, fault in quick.asked) > 3
     assert at_rest(f"faults/{seed}", quick) == whole
     assert uploads() == []
 
 
-@pytest.mark.parametrize("fault", WRITES)
+@pytest.mark.parametrize("fault", ["cut", "lost", "503"])
 def test_a_fault_of_each_first_write_of_an_object_passes(quick, pets, whole, bucket, fault):
     seen = set()
 
@@ -68,7 +76,7 @@ def test_a_fault_of_each_first_write_of_an_object_passes(quick, pets, whole, buc
 @pytest.mark.parametrize("fault", WRITES)
 def test_a_fault_of_each_first_part_of_an_upload_passes(quick, bucket, tmp_path, monkeypatch, fault):
     monkeypatch.setattr(target, "PART", 5 << 20)
-    source = _grow(tmp_path / "large", {"cat": 24}, side=1000)
+    source = _grow(tmp_path / "large", {"cat": 40}, side=1000)
     options = {"source": source, "keep": True, "format": ("webdataset",), "workers": 1}
     left = {"partNumber": 2, "uploadId": 1, "uploads": 1}
 
@@ -87,14 +95,14 @@ def test_a_fault_of_each_first_part_of_an_upload_passes(quick, bucket, tmp_path,
 
 
 def test_a_store_that_fails_for_good_is_one_line_and_the_build_continues(quick, pets, whole, bucket):
-    out, calls = BuildOptions(source=pets, out=f"{bucket}/lasting", **CHANGES), []
+    out, puts = BuildOptions(source=pets, out=f"{bucket}/lasting", **CHANGES), []
 
     def choose(method, path):
-        calls.append(method)
-        return "500" if calls.count("PUT") > 8 else ""
+        puts.extend([path] * (method == "PUT"))
+        return "500" if method == "PUT" and len(puts) > 8 else ""
 
     quick.choose = choose
-    with pytest.raises(UserError, match="the store or the network fails .*the same command continues") as caught:
+    with pytest.raises(UserError, match=r"the store or the network fails .*the same command continues") as caught:
         build(out)
     assert "\n" not in str(caught.value)
     assert "dataset.json" not in at_rest("lasting", quick)
@@ -105,15 +113,13 @@ def test_a_store_that_fails_for_good_is_one_line_and_the_build_continues(quick, 
 @pytest.mark.parametrize("seed", range(2))
 def test_a_set_is_verified_and_trained_from_through_random_faults(quick, pets, bucket, tmp_path, program, seed):
     build(BuildOptions(source=pets, out=f"{bucket}/used/{seed}", **CHANGES))
-    quick.seeded(seed, 0.05)
+    quick.seeded(seed, 0.05, [fault for fault in READS if fault not in ("short", "flip")])  # those are damage there
     quick.silence = 0.2
     done = program("tools/verify_shards.py", f"{bucket}/used/{seed}")
     assert done.returncode == 0, done.stderr
-    options = ("--arch", "test_resnet", "--size", "32", "--epochs", "1", "--batch-size", "16", "--workers", "2")
+    quick.seeded(seed, 0.05)
     for loader in ("webdataset", "ffcv"):
-        done = program(
-            *("trainers/train.py", "--data", f"{bucket}/used/{seed}", "--loader", loader, "--device", "cpu", *options),
-            *("--cache", tmp_path / loader, "--out", tmp_path / f"run-{loader}"),
-        )
+        words = (*EVERY[:-1], loader, *WORDS["moco"], "--cache", tmp_path / "cache", "--out", tmp_path / loader)
+        done = program("trainers/train.py", "--method", "moco", "--data", f"{bucket}/used/{seed}", *words)
         assert done.returncode == 0, done.stderr
-    assert (tmp_path / "run-ffcv" / "last.pt").exists()
+    assert losses(tmp_path / "ffcv") == losses(tmp_path / "webdataset")
