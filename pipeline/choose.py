@@ -32,14 +32,20 @@ CACHE = Path("data/cache")
 
 
 def open_set(
-    where: str, split: str = "train", cache: Path = CACHE, limit: int = 100 * 10**9, max_pixels: int = MAX_PIXELS
+    where: str,
+    split: str = "train",
+    cache: Path = CACHE,
+    limit: int = 100 * 10**9,
+    max_pixels: int = MAX_PIXELS,
+    mbps: float = 0.0,
 ) -> Manifest:
-    """A built set, local or at a URL (`cache` keeps up to `limit` bytes of its tars), or class folders of images.
-    UserError if `where` is none of these, or has an image of more than `max_pixels`."""
+    """A built set, local or at a URL (`cache` keeps up to `limit` bytes of its tars, and each process fetches at most
+    `mbps` megabits per second, 0 without a limit), or class folders of images. UserError if `where` is none of these,
+    or has an image of more than `max_pixels`."""
     if "://" in where:
         from .readers.remote import open_remote
 
-        return open_remote(where, cache, limit, max_pixels=max_pixels)
+        return open_remote(where, cache, limit, max_pixels=max_pixels, mbps=mbps)
     folder = Path(where)
     if folder.is_dir() and not (folder / PAGE).exists() and _has_classes(folder, split):
         from ..shards.plain import plain

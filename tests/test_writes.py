@@ -12,6 +12,12 @@ WORK = "in a work folder, which is placed when it is whole"
 SCRATCH = "a temporary file of a measurement"
 OTHER = {
     "shards/building/blocks.py:_stored": "blocks of worker processes on their way to the writer",
+    "shards/building/assemble.py:assemble": "the partial .beton",
+    "shards/building/finish.py:finish": "a folder of the scratch",
+    "shards/building/finish.py:_named": "a record of a build goes aside",
+    "shards/building/staged.py:staged": "a file of the scratch that is as long as its object",
+    "shards/building/target.py:scratch": "a scratch folder",
+    "shards/building/task.py:__call__": "a partial tar",
     "shards/building/writer.py:__init__": "the partial .beton",
     "shards/building/writer.py:unit": "a partial tar",
     "shards/building/writer.py:_clean": "a final name goes back to a partial one",
@@ -27,6 +33,7 @@ OTHER = {
     "pipeline/nvjpeg.py:_tiny": "into memory",
     "pipeline/readers/cache.py:__init__": "the lock of a cache",
     "pipeline/readers/cache.py:_removed": "a lock",
+    "pipeline/readers/fetch.py:_get": "a partial file of the caller",
     "pipeline/static/describe.py:join": WORK,
     "pipeline/static/write.py:_write": WORK,
     "trainers/checkpoints/files.py:link": "a partial name, which is placed",

@@ -50,6 +50,11 @@ class Loading:
     max_pixels: Annotated[int, "largest image that is read, px: decoded, it takes three bytes for each", 1] = MAX_PIXELS
     cache: Annotated[Path, "folder for downloaded tars of a remote set"] = Path("data/cache")
     cache_gb: Annotated[float, "maximum size of that folder, GB", 0] = 100.0
+    cache_mbps: Annotated[
+        float,
+        "megabits per second (8: one megabyte) that a process brings into that folder at most; 0: no limit",
+        0,
+    ] = 0.0
 
 
 def open_data(data: str, split: str, options: Loading, classes: str = "") -> Manifest:
@@ -62,7 +67,8 @@ def open_data(data: str, split: str, options: Loading, classes: str = "") -> Man
         data = str(newest(SHARDS, split))
         if not rank():
             print(f"data: {data}, the newest {split} set (--{'data' if split == 'train' else 'val'} names another)")
-    whole = open_set(data, split, options.cache, int(options.cache_gb * GB), options.max_pixels)
+    limit, mbps = int(options.cache_gb * GB), options.cache_mbps
+    whole = open_set(data, split, options.cache, limit, options.max_pixels, mbps)
     return only(whole, classes) if classes else whole
 
 

@@ -1,8 +1,10 @@
 """Fetch a file of a remote folder into a local file: validate it and try again, or raise a UserError."""
 
+import asyncio
 import errno
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -10,19 +12,24 @@ from typing import Any
 
 from ...shards.errors import UserError, needs
 from ...shards.formats.digest import Digest
-from ...shards.sources.remote import Remote, as_os_error
-from ...shards.sources.retry import PAUSES, Stopped, retry
-from ...shards.sources.web import session
+from ...shards.sources.faults import as_os_error
+from ...shards.sources.remote import Remote
+from ...shards.sources.retry import PATIENCE, PAUSES, Stopped, retry
+from ...shards.sources.servers import SILENCE
+from .bandwidth import bandwidth
 
 REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)  # by the disk of the cache
+PIECE = 1 << 20  # bytes that are read at once
+GATHER = 0.1  # seconds after which a shorter piece is taken, so that a slow server does not delay a stop
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often a fetch is tried again, and how long it waits for a silent server."""
+    """How often a fetch is tried again, and how long it waits for a server that is silent, or that throttles."""
 
     pauses: tuple[float, ...] = PAUSES  # seconds before each new try
-    read_timeout: float = 60.0  # seconds without data from a web server; other protocols have limits of their own
+    read_timeout: float = SILENCE  # seconds without data from a web server or S3; others have limits of their own
+    patience: float = PATIENCE  # seconds of 429 and 503 without a good answer
 
 
 DEFAULT_RETRY = RetryPolicy()
@@ -30,9 +37,10 @@ DEFAULT_RETRY = RetryPolicy()
 
 @dataclass(frozen=True)
 class RemoteStore(Remote):
-    """A remote folder whose files can be fetched."""
+    """A remote folder whose files can be fetched, by all stores of a process at `mbps` megabits per second at most."""
 
     retry: RetryPolicy = DEFAULT_RETRY
+    mbps: float = 0.0  # no limit
 
     def fetch(self, name: str, to: Path, longest: int, validate: Callable[[Path], str], stop: Event) -> None:
         """Write file `name`, of at most `longest` bytes, to the file `to`: what is longer is read no further than one
@@ -49,7 +57,7 @@ class RemoteStore(Remote):
             return str(error).removeprefix(f"{shown}: ") or type(error).__name__
 
         try:
-            retry(attempt, self.retry.pauses, stop)
+            retry(attempt, self.retry.pauses, stop, self.server, self.retry.patience)
         except FileNotFoundError as error:
             raise UserError(f"{shown} is not there: check that the whole set was uploaded") from error
         except PermissionError as error:
@@ -62,34 +70,55 @@ class RemoteStore(Remote):
 
     def _get(self, name: str, to: Path, longest: int, stop: Event) -> None:
         """One try. OSError when it fails; UserError when the local disk is full; Stopped."""
-
-        def look(_: Any, received: int, **__: Any) -> None:
-            if stop.is_set():
-                raise Stopped
-            if received > longest:
-                raise OSError(f"the server sends {received:,} or more bytes, not {longest:,}")
-
-        callback = needs("fsspec.callbacks").Callback(hooks={"look": look})  # called for every piece
+        received, budget = 0, bandwidth(self.mbps)
+        shown, silence = self.show(name), self.retry.read_timeout
         try:
-            with as_os_error(self.show(name)):
-                fs, at = self._at(name)
-                fs.get_file(at, str(to), callback=callback)
+            with as_os_error(shown), to.open("wb") as file, closing(_pieces(*self._at(name, silence))) as pieces:
+                for piece in pieces:
+                    if stop.is_set():
+                        raise Stopped
+                    if (received := received + len(piece)) > longest:
+                        raise OSError(f"the server sends {received:,} or more bytes, not {longest:,}")
+                    budget.take(len(piece), stop)
+                    file.write(piece)
         except OSError as error:
             if error.errno in REFUSED:
                 remedy = "free some space, lower the limit of the cache, or name another cache folder"
                 raise UserError(f"{to} cannot be written ({error.strerror}): {remedy}") from error
             raise
 
-    def _at(self, path: str) -> tuple[Any, str]:
-        """As the base class. A web server may take any time for a file, because sizes are not known in advance, but it
-        may not be silent longer than `read_timeout`."""
-        fs, at = super()._at(path)
-        if self._web:
-            read_timeout = self.retry.read_timeout
-            limits = needs("aiohttp").ClientTimeout(total=None, sock_connect=read_timeout, sock_read=read_timeout)
-            # fsspec caches one file system per set of arguments
-            fs = type(fs)(client_kwargs={"timeout": limits}, get_client=session)
-        return fs, at
+
+def _pieces(fs: Any, at: str) -> Generator[bytes]:
+    """A file in pieces, each read when it is asked for: one request, for a protocol that can stream, and little memory.
+    `get_file` of fsspec would hold 500 MB of an object, and its callbacks run where no thread may wait."""
+    asyn = needs("fsspec.asyn")
+    if not fs.async_impl or type(fs).open_async is asyn.AsyncFileSystem.open_async:
+        with fs.open(at, "rb") as file:
+            while piece := file.read(PIECE):
+                yield piece
+        return
+
+    async def gathered() -> bytes:
+        parts, left, until = [], PIECE, asyncio.get_running_loop().time() + GATHER
+        while left and (part := await stream.read(left)):
+            parts.append(part)
+            left -= len(part)
+            if asyncio.get_running_loop().time() > until:
+                break
+        return b"".join(parts)
+
+    async def close() -> None:
+        body = stream.r
+        await stream.close()
+        if body is not None:  # that of an object stays open
+            body.close()
+
+    stream = asyn.sync(fs.loop, fs.open_async, at, "rb", size=0)  # a size that is known spares a request for it
+    try:
+        while piece := asyn.sync(fs.loop, gathered):
+            yield piece
+    finally:
+        asyn.sync(fs.loop, close)
 
 
 def altered(path: Path, length: int, digest: str, spans: Iterable[tuple[int, int]]) -> str:

@@ -25,7 +25,7 @@ from ...shards.unpack import MAX_PIXELS, parsed_json
 from .fetch import DEFAULT_RETRY, RemoteStore, RetryPolicy
 
 TARS = "tars"  # the folder for the tars of all sets, next to the folders of the manifests
-ORIGIN = "remote.json"  # next to a fetched manifest: the URL of its tars, and how many bytes of them may be cached
+ORIGIN = "remote.json"  # next to a fetched manifest: the URL of its tars, how many bytes of them may be cached, mbps
 LIMIT = 100 * 10**9  # bytes
 PAGE_ROOM = 1 << 28  # bytes of a dataset.json: no server may fill the disk
 TABLE_ROOM, ROW = 1 << 26, 1 << 10  # bytes of a manifest.parquet, and more for each sample
@@ -38,14 +38,15 @@ def open_remote(
     retry: RetryPolicy = DEFAULT_RETRY,
     *,
     max_pixels: int = MAX_PIXELS,
+    mbps: float = 0.0,
 ) -> Manifest:
     """Fetch the manifest of the set at `url` into the cache folder, check all rows once, and open it. At most `limit`
-    bytes of tars of all sets will be cached there too. A user and a password in the URL, and a query, which every
-    request repeats, stay in memory. UserError when the set is incomplete, does not match its dataset.json, or has a row
-    that no loader would read."""
+    bytes of tars of all sets will be cached there too, each process fetching `mbps` megabits per second at most (0: no
+    limit). A user and a password in the URL, and a query, which every request repeats, stay in memory. UserError when
+    the set is incomplete, does not match its dataset.json, or has a row that no loader would read."""
     if "://" not in url:
         raise UserError(f"{url} is no URL: a local set is opened as a folder")
-    store = RemoteStore(url.rstrip("/"), retry)
+    store = RemoteStore(url.rstrip("/"), retry, mbps)
     place = bare(store.url).rstrip("/")
     name = f"{place.rpartition('/')[2]}-{hashlib.sha256(place.encode()).hexdigest()[:12]}"
     root, never = Path(cache_folder) / name, threading.Event()
@@ -65,7 +66,7 @@ def open_remote(
             write_columns(root)
         with atomic(root / ORIGIN, "w") as origin:
             own = os.fstat(origin.fileno()).st_ino
-            json.dump({"url": redacted(store.url), "limit": limit, "file": own}, origin)
+            json.dump({"url": redacted(store.url), "limit": limit, "mbps": mbps, "file": own}, origin)
     made = dataclasses.replace(Manifest.open(root, max_pixels=max_pixels), url=store.url)
     try:
         if new:
@@ -113,7 +114,7 @@ def _origin(path: Path) -> JSON:
         with open_file(path) as file:
             origin = parsed_json(file.read(ROW << 4))
             if origin["file"] == os.fstat(file.fileno()).st_ino and isinstance(origin["url"], str):
-                return origin | {"limit": int(origin["limit"])}
+                return origin | {"limit": int(origin["limit"]), "mbps": float(origin.get("mbps", 0))}
     except (ValueError, TypeError, KeyError, OverflowError):
         pass
     raise UserError(
@@ -129,11 +130,11 @@ def tar_storage(manifest: Manifest) -> Storage:
     return RemoteStore(origin_of(manifest)[0])
 
 
-def origin_of(manifest: Manifest) -> tuple[str, int]:
-    """The URL of a set that `open_remote` fetched, and how many bytes of tars may be cached. UserError if the set was
-    opened by its cache folder and the URL had a password."""
+def origin_of(manifest: Manifest) -> tuple[str, int, float]:
+    """The URL of a set that `open_remote` fetched, how many bytes of tars may be cached, and how many megabits per
+    second may be fetched. UserError if the set was opened by its cache folder and the URL had a password."""
     origin = _origin(manifest.root / ORIGIN)
     url = manifest.url or origin["url"]
     if HIDDEN in url and not manifest.url:
         raise UserError(f"{manifest.root} is of a set at {url}, and no file holds what is hidden: open it by its URL")
-    return url, origin["limit"]
+    return url, origin["limit"], origin["mbps"]

@@ -34,9 +34,9 @@ class RemoteTarReader(SampleReader):
         manifest.require("webdataset")
         if not is_remote(manifest):
             raise UserError(f"{manifest.root} is a local set: choose the loader webdataset")
-        url, limit = origin_of(manifest)
+        url, limit, mbps = origin_of(manifest)
         self.manifest, self.ahead, self.fields = manifest, ahead, Fields(manifest)
-        self.store = RemoteStore(url, retry)
+        self.store = RemoteStore(url, retry, mbps)
         self.cache = Cache(manifest.root.parent / TARS, limit)
         self.lines = [line for line in manifest.info.files if line["file"].endswith(".tar")]
         self.names = [name_in_cache(line) for line in self.lines]

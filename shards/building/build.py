@@ -4,16 +4,14 @@ Storage order is a keyed shuffle, so every tar mixes the classes. The work is sp
 and units into blocks. One worker encodes a block, and this process alone writes, in order: the bytes on disk do not
 depend on the number of workers, nor on how often a build was interrupted and resumed. In memory are at most
 (workers + 3) blocks of 64 images or 16 MB, the rows of one unit, a path and a few numbers for each image of the
-source, and 64 bytes for each image of the .beton.
+source, and 64 bytes for each image of the .beton. On a cluster or to an object store, units are built apart (units.py),
+to the same bytes.
 """
 
-import os
 import sys
 import time
-from collections import Counter
 from contextlib import ExitStack, closing
-from dataclasses import asdict, fields, replace
-from importlib.metadata import version
+from dataclasses import replace
 from itertools import groupby, islice
 from pathlib import Path
 
@@ -21,20 +19,16 @@ from tqdm import tqdm
 
 from ..encoding.shrink import warm_up
 from ..engine import cores, in_order
-from ..errors import UserError
 from ..files import PAGE
-from ..info import JSON, DatasetInfo
 from ..manifest import Manifest, write
-from ..sources.detect import open_source
-from ..sources.passed import PassedOver
-from ..subsets.choose import split_of, subset
 from ..subsets.options import SubsetOptions
 from . import records
 from .blocks import BlockEncoder
 from .folder import BUILDING, build_folder
-from .layout import Unit, bytes_of, layout
-from .options import FREE, BuildOptions, described, encoding_of, wanted_of
-from .records import Record
+from .job import Job, all_damaged, damaged
+from .layout import Unit
+from .options import BuildOptions
+from .units import build_units
 from .writer import SetWriter
 
 
@@ -43,51 +37,26 @@ def build(options: BuildOptions, choice: SubsetOptions | None = None) -> Manifes
 
     UserError for anything that the user can fix.
     """
-    choice = choice or SubsetOptions()
-    encoding = encoding_of(options)
-    where = str(options.source or os.environ.get("IMAGENET") or "data/imagenet")
-    reading, split = split_of(choice.subset, options.split)
-    source = open_source(where, reading, options.source_type or None, options.root or None, wanted_of(options))
-    if options.strict:
-        source.passed.refuse(where)
-    part = subset(source, choice, options.seed)
-    name = f"{source.name}-{part.origin['name']}-{split}"
-    out = options.out or Path("data/shards") / name
-    fixed = {f.name: getattr(options, f.name) for f in fields(options) if f.name not in FREE}
-    with build_folder(out, {**fixed, **asdict(choice), **_versions()}) as building:
+    job = Job.of(options, choice or SubsetOptions())
+    if options.engine == "ray" or "://" in str(options.out):
+        return build_units(job)
+    out = Path(job.out)
+    with build_folder(out, job.given()) as building:
         if (out / PAGE).exists():  # an earlier run was killed after it wrote its last file
             return Manifest.open(out, max_pixels=options.max_pixels)
+        source = job.source
         if source.stage:
-            source = source.stage(source, building, part.rows)
-        units = layout(source, part, encoding, bytes_of(options.shard_size), options.seed)
-        raw = options.raw_fraction if "ffcv" in options.format else 0
-        encoder = BlockEncoder(source.reader, encoding, raw, options.seed, source.fields, building)
+            source = source.stage(source, building, job.part.rows)
+        units = job.units(source)
         with ExitStack() as stack:
             done, stale = records.read(building, [unit.digest() for unit in units])
             if stale:
                 changed = "the source, a shard or its record has changed"
                 print(f"{changed}: {stale} finished shards are made again", file=sys.stderr)
-            writer = SetWriter(out, name, options.format, sum(map(len, units)), done, source.fields, stack)
-            _write_units(writer, units, encoder, options)
+            writer = SetWriter(out, job.name, options.format, sum(map(len, units)), done, source.fields, stack)
+            _write_units(writer, units, job.encoder(source, building), options)
             tables, files = writer.finish()
-        info = DatasetInfo(
-            name=name,
-            split=split,
-            subset={**part.origin, "split": reading},
-            classes=part.classes,
-            counts=(),  # `write` counts
-            samples=0,
-            encoding=described(options) | ({"fields": list(source.fields)} if source.fields else {}),
-            formats=options.format,
-            files=files,
-            report=_report(writer.records, part.missing, source.passed, "decode" if encoding.thorough() else "headers"),
-        )
-        return write(out, info, tables, options.max_pixels)
-
-
-def _versions() -> JSON:
-    """The packages that decide the bytes: shards of different versions are not mixed."""
-    return {name: version(name) for name in ("viewstream", "simplejpeg", "pillow")}
+        return write(out, job.info(writer.records, files), tables, options.max_pixels)
 
 
 def _write_units(writer: SetWriter, units: list[Unit], encoder: BlockEncoder, options: BuildOptions) -> None:
@@ -112,7 +81,7 @@ def _write_units(writer: SetWriter, units: list[Unit], encoder: BlockEncoder, op
             with writer.unit(unit.digest()) as unit_writer:
                 for encoded in islice(results, len(list(own))):
                     if encoded.skipped and options.on_error == "fail":
-                        raise _damaged(**encoded.skipped[0])
+                        raise damaged(**encoded.skipped[0])
                     unit_writer.add(encoded)
                     bar.update(len(encoded.rows["uid"]) + len(encoded.skipped))
                     written += sum(encoded.rows["bytes"])
@@ -121,26 +90,4 @@ def _write_units(writer: SetWriter, units: list[Unit], encoder: BlockEncoder, op
     if not any(record.samples for record in writer.records):
         cause = writer.records[0].skipped[0]["cause"]
         records.forget(writer.out / BUILDING)  # a later run has nothing to continue from
-        raise UserError(f"all {total} images are damaged, the first by: {cause}: is it the right source?")
-
-
-def _damaged(source: str, cause: str) -> UserError:
-    return UserError(f"{source} is damaged: {cause}; mend or remove it, or build without it: --on-error skip")
-
-
-def _report(done: list[Record], missing: list[str], passed: PassedOver, check: str) -> JSON:
-    """What was normalized, suspected, skipped and passed over, and how closely images were checked."""
-    kinds: Counter[str] = Counter()
-    for record in done:
-        kinds.update(record.kinds)
-    report: JSON = {
-        "check": check,
-        "normalised": dict(sorted(kinds.items())),
-        "suspect": [row for record in done for row in record.suspect],
-        "skipped": [row for record in done for row in record.skipped],
-    }
-    if missing:
-        report["missing"] = missing
-    if passed:
-        report["passed_over"] = passed.report()
-    return report
+        raise all_damaged(total, cause)

@@ -37,11 +37,11 @@ def build_folder(out: Path, options: dict[str, Any]) -> Iterator[Path]:
             yield building
         except BaseException as error:
             finished = len(list(building.glob("*.parquet")))
-            if not finished:
+            if not finished and not (out / PAGE).exists():
                 with suppress(OSError):  # `out` may be a mount point, or of a disk that refuses this too
                     clear(out)
                     out.rmdir()
-            kept = f"; {finished} shards are finished, the same command continues from there" if finished else ""
+            kept = continues(finished)
             if isinstance(error, OSError):
                 reason = f"writing {out} failed ({error}): {SPACE}{kept}"
                 raise UserError(reason) from error
@@ -69,9 +69,9 @@ def _require_free(out: Path) -> None:
     if (out / BUILDING).exists():
         return
     if (out / PAGE).exists():
-        raise UserError(f"{out} already holds a complete data set: name another --out, or remove that folder first")
+        raise complete(str(out))
     if out.is_dir() and {*out.iterdir()} - {out / LOCK}:
-        raise UserError(f"{out} holds files that no build wrote: name a new or an empty folder with --out")
+        raise foreign(str(out))
 
 
 def _same_options(out: Path, options: dict[str, Any]) -> None:
@@ -80,8 +80,7 @@ def _same_options(out: Path, options: dict[str, Any]) -> None:
     A file torn by a crash means that a build had just begun: its records, if any, are deleted.
     """
     path = out / BUILDING / OPTIONS
-    text = json.dumps(options, indent=1, sort_keys=True, default=str)
-    now = json.loads(text)
+    text, now = as_stored(options)
     try:
         before = parsed_json(path.read_bytes())
     except (FileNotFoundError, ValueError):
@@ -91,9 +90,37 @@ def _same_options(out: Path, options: dict[str, Any]) -> None:
             record.unlink()
         with atomic(path, "w") as file:
             file.write(text)
-    elif before != now:
-        changed = [f"{k} was {before.get(k)}, is {now.get(k)}" for k in sorted(now) if before.get(k) != now.get(k)]
+    else:
+        refuse_other(str(out), before, now)
+
+
+def as_stored(options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Options as text, and as they are read from it."""
+    text = json.dumps(options, indent=1, sort_keys=True, default=str)
+    return text, json.loads(text)
+
+
+def refuse_other(out: str, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """UserError if an unfinished build in `out` has other options."""
+    if before != now:
+        names = sorted({*now, *before})
+        changed = [f"{k} was {before.get(k)}, is {now.get(k)}" for k in names if before.get(k) != now.get(k)]
         raise UserError(
             f"{out} holds an unfinished build with other options ({'; '.join(changed)}): finish it with those, "
             "name another --out, or remove that folder"
         )
+
+
+def complete(out: str) -> UserError:
+    """The refusal of a place that holds a set."""
+    return UserError(f"{out} already holds a complete data set: name another --out, or remove that folder first")
+
+
+def foreign(out: str) -> UserError:
+    """The refusal of a place that holds something else."""
+    return UserError(f"{out} holds files that no build wrote: name a new or an empty folder with --out")
+
+
+def continues(finished: int) -> str:
+    """What a message says about the shards that an error leaves."""
+    return f"; {finished} shards are finished, the same command continues from there" if finished else ""

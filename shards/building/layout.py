@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from ..encoding.encode import Encoding
 from ..errors import UserError
 from ..keyed import shuffled
+from ..sources.passed import PassedOver
 from ..sources.source import Source
 from ..subsets.part import Part
 
@@ -40,6 +41,13 @@ class Unit:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def alone(self) -> "Unit":
+        """The same unit of a source that holds its samples alone: small enough to be sent to another machine."""
+        source, rows = self.source, self.rows.tolist()
+        places = source.places[self.rows] if isinstance(source.places, np.ndarray) else [source.places[r] for r in rows]
+        own = replace(source, label=self.label, paths=[source.paths[row] for row in rows], places=places, stage=None)
+        return replace(self, source=replace(own, passed=PassedOver()), rows=np.arange(len(rows)))
 
     def samples(self, block: slice) -> list[Sample]:
         paths, places = self.source.paths, self.source.places

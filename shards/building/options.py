@@ -32,7 +32,10 @@ class BuildOptions:
         str, "parquet: column of the labels; tars: a suffix or a field of the .json; none: leave labels out"
     ] = ""
     fields: Annotated[tuple[str, ...], "tars: suffixes of further members to keep in the tars, as txt,mask.png"] = ()
-    out: Annotated[Path | None, "new folder for the set (data/shards/SOURCE-SUBSET-SPLIT)"] = None
+    out: Annotated[
+        str | Path | None,
+        "new folder for the set (data/shards/SOURCE-SUBSET-SPLIT), or the URL of one on an object store",
+    ] = None
     split: Annotated[Literal["train", "val"] | None, "which half of the source (train, or the half of the subset)"] = (
         None
     )

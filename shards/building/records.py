@@ -82,6 +82,25 @@ def read(folder: Path, digests: Sequence[str]) -> tuple[list[Record], int]:
     return records, forget(folder, first=len(records))
 
 
+def read_any(folder: Path, digests: Sequence[str], names: dict[str, int]) -> dict[int, Record]:
+    """The records in `folder` of any units, by number, of which each has its digest and its tar among `names`, the
+    files of the set with their sizes. For a build by units, which do not depend on each other."""
+    found = {}
+    for number, digest in enumerate(digests):
+        record = _read(_path(folder, number))
+        if record and record.digest == digest and _is_whole(record, names):
+            found[number] = record
+    return found
+
+
+def _is_whole(record: Record, names: dict[str, int]) -> bool:
+    """Whether the tar of a unit that was built apart is there, with its index if the set keeps it."""
+    if record.tar is None:
+        return not record.samples
+    file = record.tar["file"]
+    return names.get(file) == record.tar["bytes"] and ("/" in file or str(index_path(Path(file))) in names)
+
+
 def forget(folder: Path, first: int = 0) -> int:
     """Delete the records of units `first` and later; how many there were."""
     paths = [path for path in folder.glob("*.parquet") if path.stem.isdecimal() and int(path.stem) >= first]

@@ -2,6 +2,7 @@
 
 from ..errors import command
 from ..manifest import Manifest
+from ..redaction import redacted
 from ..sources.passed import sentences
 
 
@@ -10,7 +11,7 @@ def summary(manifest: Manifest) -> str:
     info, report = manifest.info, manifest.info.report
     filled = [n for n in info.counts if n] or [0]
     of = f" of {len(info.classes):,}" if len(filled) < len(info.classes) else ""
-    size = sum(f["bytes"] for f in info.files)
+    size, where = sum(f["bytes"] for f in info.files), redacted(manifest.url) or manifest.root
     lines = [
         ("set", f"{info.name}, {info.split} ({', '.join(f'{k} {v}' for k, v in info.subset.items() if k != 'name')})"),
         ("samples", f"{info.samples:,}, mean {manifest.bytes.mean() / 1e3:.1f} KB, mean {_size(manifest)} px"),
@@ -25,14 +26,14 @@ def summary(manifest: Manifest) -> str:
         *((kind, f"{n:,} made plain RGB JPEG") for kind, n in report["normalised"].items()),
         *((kind, _named(report[kind])) for kind in ("suspect", "skipped") if report[kind]),
         *((("missing", f"{len(report['missing']):,} files of the list"),) if "missing" in report else ()),
-        ("where", str(manifest.root)),
+        ("where", str(where)),
         *(("passed over", text) for text in sentences(report.get("passed_over", []))),
     ]
     table = "\n".join(f"{name:>14}  {text}" for name, text in lines)
     if info.split != "train":
         return table
     loader = next(form for form in ("ffcv", "webdataset", "folder") if form in info.formats)
-    words = ("--method", "moco", "--loader", loader, "--data", manifest.root)
+    words = ("--method", "moco", "--loader", loader, "--data", where)
     return f"{table}\n\n{command('torchrun trainers/train.py', *words)}"
 
 

@@ -1,30 +1,31 @@
 """A folder at a URL as a storage, through any file system that fsspec knows.
 
-Each protocol raises its own errors; all of them become OSError here, without the passwords of addresses. Failed reads
-are tried again, because an image lost to a network failure would otherwise count as damaged.
+Each protocol raises its own errors; all of them become OSError (`faults.py`), without the passwords of addresses.
+Failed reads are tried again, because an image lost to a network failure would otherwise count as damaged.
 """
 
 import html
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 from urllib.parse import quote, unquote
 
-from ..errors import UserError, needs
 from ..names import safe
-from ..redaction import Redacted, redacted
+from ..redaction import bare, redacted
+from .faults import as_os_error
 from .local import Entry, whole
-from .retry import PAUSES, Stopped, retry
-from .web import WHOLE, check, is_web, joined, session
+from .retry import PAUSES, retry
+from .servers import SILENCE, file_system
+from .web import WHOLE, check, is_web, joined
 
+T = TypeVar("T")
 BUFFER = 1 << 16  # bytes
 
 
 @dataclass(frozen=True)
 class Remote:
-    """The methods of Local for a URL. Holds no connection, so each process and thread opens its own."""
+    """The methods of Local for a URL. Holds no connection, so each process opens its own."""
 
     url: str = field(repr=False)  # with its password and query; `show` hides them
 
@@ -38,9 +39,12 @@ class Remote:
         return Remote(self._below(self.url, safe(folder, self.show()))) if folder else self
 
     def entries(self, folder: str = "") -> list[Entry]:
-        with as_os_error(self.show(folder)):
-            fs, path = self._at(folder)
-            found = fs.ls(joined(path, "") if self._web else path, detail=True)
+        def get() -> list[Any]:
+            with as_os_error(self.show(folder)):
+                return fs.ls(joined(path, "") if self._web else path, detail=True)
+
+        fs, path = self._at(folder)
+        found = self._retried(get)
         listed = {e["name"].rstrip("/"): e["type"] == "directory" for e in found}
         entries = [Entry(name.rpartition("/")[2], is_dir) for name, is_dir in listed.items() if name != path]
         if self._web:  # links of an index page; those with "?" sort it differently
@@ -51,14 +55,27 @@ class Remote:
         return self.show(folder)
 
     def exists(self, path: str) -> bool:
-        with as_os_error(self.show(path)):
-            fs, at = self._at(path)
-            return fs.exists(at)
+        def get() -> bool:
+            with as_os_error(self.show(path)):
+                fs, at = self._at(path)
+                return bool(fs.info(at)) if self._web else fs.exists(at)  # `exists` calls a server that fails "no"
+
+        try:
+            return self._retried(get)
+        except FileNotFoundError:
+            return False
+        except PermissionError:  # web servers of buckets answer 403 when there is no such file
+            if not self._web:
+                raise
+            return False
 
     def size(self, path: str) -> int:
-        with as_os_error(self.show(path)):
-            fs, at = self._at(path)
-            return int(fs.size(at) or 0)  # a server may not report it
+        def get() -> int:
+            with as_os_error(self.show(path)):
+                fs, at = self._at(path)
+                return int(fs.size(at) or 0)  # a server may not report it
+
+        return self._retried(get)
 
     def read(self, path: str, start: int = 0, length: int | None = None) -> bytes:
         def get() -> bytes:
@@ -68,21 +85,30 @@ class Remote:
                     return fs.cat_file(at, start, start + length)
                 return fs.cat_file(at) if self._web else _most(fs, at)  # `web.py` limits what a web server sends
 
-        data = retry(get, PAUSES)
+        data = self._retried(get)
         if length is None and len(data) > WHOLE:
             raise OSError(f"{self.show(path)} has more than {WHOLE:,} bytes, as no image and no list has")
         return data if length is None else whole(data, self.show(path), start, length)
 
     def open(self, path: str) -> BinaryIO:
-        with as_os_error(self.show(path)):
-            fs, at = self._at(path)
-            file = fs.open(at, "rb")
-            try:
-                file.seek(0, 2)
-            except ValueError as error:
-                raise OSError(22, "the server sends whole files only: fetch it first", self.show(path)) from error
-            file.seek(0)
-        return cast(BinaryIO, io.BufferedReader(_File(file, self.show(path)), BUFFER))
+        def get() -> Any:
+            with as_os_error(self.show(path)):
+                fs, at = self._at(path)
+                return fs.open(at, "rb")
+
+        file = self._retried(get)
+        try:
+            file.seek(0, 2)
+        except ValueError as error:
+            raise OSError(22, "the server sends whole files only: fetch it first", self.show(path)) from error
+        file.seek(0)
+        return cast(BinaryIO, io.BufferedReader(_File(file, self.show(path), self.server), BUFFER))
+
+    @property
+    def server(self) -> str:
+        """Its server, or bucket, in messages."""
+        scheme, _, rest = bare(self.url).partition("://")
+        return f"{scheme}://{rest.partition('/')[0]}"
 
     @property
     def _web(self) -> bool:
@@ -93,15 +119,12 @@ class Remote:
             return url
         return joined(url, path) if self._web else f"{url.rstrip('/')}/{path}"
 
-    def _at(self, path: str) -> tuple[Any, str]:
+    def _retried(self, get: Callable[[], T]) -> T:
+        return retry(get, PAUSES, server=self.server)
+
+    def _at(self, path: str, silence: float = SILENCE) -> tuple[Any, str]:
         """The file system, which fsspec caches, and its name for a path."""
-        core = needs("fsspec.core")
-        try:
-            fs, root = core.url_to_fs(self.url, **({"get_client": session} if self._web else {}))
-        except ImportError as error:
-            raise UserError(f"{self.url}: {error}: pip install 'viewstream[remote]' brings it") from error
-        except ValueError as error:
-            raise UserError(f"{self.url} is no address that can be read: {error}") from error
+        fs, root = file_system(self.url, silence)
         path = path and safe(path, self.show())
         return fs, self._below(root.rstrip("/"), quote(path) if self._web else path)
 
@@ -119,8 +142,8 @@ def _most(fs: Any, at: str) -> bytes:
 class _File(io.RawIOBase):
     """A file of fsspec whose errors are OSError."""
 
-    def __init__(self, file: Any, name: str) -> None:
-        self._file, self._name = file, name
+    def __init__(self, file: Any, name: str, server: str) -> None:
+        self._file, self._name, self._server = file, name, server
 
     def readable(self) -> bool:
         return True
@@ -142,7 +165,7 @@ class _File(io.RawIOBase):
                 self._file.seek(at)
                 return self._file.read(len(buffer))
 
-        data = retry(get, PAUSES)
+        data = retry(get, PAUSES, server=self._server)
         buffer[: len(data)] = data
         return len(data)
 
@@ -150,21 +173,3 @@ class _File(io.RawIOBase):
         if not self.closed:
             self._file.close()
         super().close()
-
-
-@contextmanager
-def as_os_error(name: str) -> Iterator[None]:
-    """Turn the errors of any protocol into OSError with the file's name; 401 and 403 become PermissionError. `name` is
-    from `show`. UserError, MemoryError and Stopped pass, and an OSError that shows no address with a password."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise FileNotFoundError(2, "there is no such file", name) from Redacted(error)
-    except (UserError, MemoryError, Stopped):
-        raise
-    except Exception as error:  # there is no list of what a protocol raises
-        text = redacted(str(error))
-        if isinstance(error, OSError) and text == str(error):
-            raise
-        refused = getattr(error, "status", None) in (401, 403)
-        raise (PermissionError if refused else OSError)(f"{name}: {type(error).__name__}: {text}") from Redacted(error)

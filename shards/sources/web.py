@@ -10,6 +10,7 @@ from ..errors import UserError, needs
 
 WEB = ("http://", "https://")
 ADDRESS = re.compile(r"https?://([^/?#]*@)?(\[[^]]*\]|[^/?#:]*)(:\d*)?([/?#].*)?", re.DOTALL)
+CONNECTIONS = 32  # of a process to a server: twice what a build keeps in flight (THREADS of `engine.py`)
 WHOLE = 1 << 30  # bytes of a file that is read at once, not in ranges: no image and no list is larger
 
 
@@ -35,7 +36,8 @@ async def session(**options: Any) -> Any:
     aiohttp = needs("aiohttp")
     trace = aiohttp.TraceConfig()
     trace.on_request_redirect.append(_redirected)
-    return aiohttp.ClientSession(response_class=_limited(), trace_configs=[trace], **options)
+    connector = aiohttp.TCPConnector(limit=0, limit_per_host=CONNECTIONS)
+    return aiohttp.ClientSession(connector=connector, response_class=_limited(), trace_configs=[trace], **options)
 
 
 async def _redirected(_: Any, __: Any, moved: Any) -> None:

@@ -139,7 +139,7 @@ def check(case: str, laid: Laid, root: Path, policies: tuple[str, ...] = ("fail"
 @pytest.mark.parametrize(("case", "lay"), list(params()))
 def test_a_damaged_source_is_a_whole_set_or_one_line_that_names_the_damage(case, lay, tmp_path, monkeypatch):
     monkeypatch.setattr("os.fsync", lambda _: None)  # a fifth of the time; no test here kills the machine
-    monkeypatch.setattr("viewstream.shards.building.build.version", cache(version))
+    monkeypatch.setattr("viewstream.shards.building.job.version", cache(version))
     check(case, lay(tmp_path, random.Random(case)), tmp_path)
 
 

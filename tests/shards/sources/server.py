@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class Ranged(http.server.SimpleHTTPRequestHandler):
-    """Python's file server with ranges; the first `failing` requests for a range get a 503."""
+    """Python's file server with ranges; the first `failing` requests for a range get a 500."""
 
     failing = 0
     ranges = True
@@ -18,7 +18,7 @@ class Ranged(http.server.SimpleHTTPRequestHandler):
             return super().do_GET()
         if Ranged.failing:
             Ranged.failing -= 1
-            return self.send_error(503)
+            return self.send_error(500)
         data = path.read_bytes()
         first, last = int(requested[1]), min(int(requested[2]), len(data) - 1)
         self.send_response(206)

@@ -1,0 +1,225 @@
+"""Where a build by units puts its files: a folder, local or on NFS, or an object store, with the same methods.
+
+A file is there whole or absent: a folder gets it by a rename, a store by one upload. Both can be pickled. What a store
+refuses is a UserError that names the place and what helps.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir, mkdtemp
+from typing import Any, TypeVar
+
+from ..errors import UserError, needs
+from ..files import place, writing
+from ..locks import LOCK, held
+from ..names import safe, within
+from ..redaction import redacted
+from ..sources.remote import as_os_error
+from ..sources.retry import retry
+from ..sources.web import is_web
+from .folder import BUILDING
+
+R = TypeVar("R")
+PART, TOGETHER, PARTS = 16 << 20, 4, 9000  # bytes of a part of an upload, parts in memory, parts of an object at most
+SCRATCH, NEW = "viewstream-build-", "viewstream-new-"
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder that every worker sees under the same path."""
+
+    root: Path
+
+    def show(self, name: str = "") -> str:
+        """The name of a file in messages."""
+        return str(self.root / name)
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder of the driver for what is on its way."""
+        yield self.root / BUILDING
+
+    @contextmanager
+    def workspace(self) -> Iterator[Path]:
+        """A folder of one worker, on the same disk, so that `put` renames."""
+        if not (self.root / BUILDING).is_dir():
+            raise UserError(
+                f"{self.root} is not there on {os.uname().nodename}: name a folder that all machines see, or a URL"
+            )
+        with TemporaryDirectory(dir=self.root / BUILDING, prefix="unit-") as folder:
+            yield Path(folder)
+
+    def put(self, path: Path, name: str) -> None:
+        """Move a local file to its place."""
+        place(path, within(self.root, name))
+
+    def fetch(self, name: str, folder: Path) -> Path:
+        """A local file with the bytes of `name`: in `folder`, or where it lies."""
+        return within(self.root, name)
+
+    def rename(self, old: str, new: str) -> None:
+        place(within(self.root, old), within(self.root, new))
+
+    def remove(self, name: str) -> None:
+        within(self.root, name).unlink(missing_ok=True)
+
+    def names(self, folder: str = "") -> dict[str, int]:
+        """What is in the set's folder, or in one in it: names and bytes; those of folders end with a slash."""
+        with os.scandir(self.root / folder) as found:
+            return {f"{e.name}/" if e.is_dir() else e.name: e.stat().st_size for e in found}
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of an object store, through any file system that fsspec knows. Holds no connection."""
+
+    url: str = field(repr=False)  # with its password; `show` hides it
+
+    def show(self, name: str = "") -> str:
+        return f"{redacted(self.url)}/{name}".rstrip("/")
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder in $TMPDIR. Folders that killed programs left there are deleted, which no lock holds any more."""
+        for left in Path(gettempdir()).glob(f"{SCRATCH}*"):
+            with suppress(UserError, OSError), held(left / LOCK, "in use"):
+                shutil.rmtree(left)
+        with held((new := Path(mkdtemp(prefix=NEW))) / LOCK):
+            folder = new.rename(new.with_name(new.name.replace(NEW, SCRATCH)))  # only when it is locked
+            try:
+                with writing(folder, "let TMPDIR name a larger disk, then the same command continues"):
+                    yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    workspace = scratch
+
+    def put(self, path: Path, name: str) -> None:
+        """Upload a local file and delete it: one object, which is there when all of its parts are."""
+        size = path.stat().st_size
+
+        def upload(fs: Any, at: str) -> None:
+            bound = {"chunksize": max(PART, -(-size // PARTS)), "max_concurrency": TOGETHER} if _is_s3(fs) else {}
+            fs.put_file(str(path), at, **bound)
+
+        self._do(name, upload, writes=True)
+        path.unlink()
+
+    def fetch(self, name: str, folder: Path) -> Path:
+        path = folder / name.rpartition("/")[2]
+        try:
+            self._do(name, lambda fs, at: fs.get_file(at, str(path)))
+        except FileNotFoundError as error:
+            raise UserError(f"{self.show(name)} is gone: the same command makes it again") from error
+        return path
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a small object; FileNotFoundError without it."""
+        return self._do(name, lambda fs, at: fs.cat_file(at))
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a small object."""
+        self._do(name, lambda fs, at: fs.pipe_file(at, data), writes=True)
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write a small object unless there is one, by a conditional put; whether it was written. TypeError or a
+        UserError from a file system that knows no condition; a store that ignores it writes."""
+
+        def put(fs: Any, at: str) -> bool:
+            try:
+                fs.pipe_file(at, data, mode="create")
+            except FileExistsError:
+                return False
+            return True
+
+        return self._do(name, put, writes=True)
+
+    def rename(self, old: str, new: str) -> None:
+        self._do(new, lambda fs, at: fs.copy(self._at(old)[1], at), writes=True)
+        self.remove(old)
+
+    def remove(self, name: str) -> None:
+        def rm(fs: Any, at: str) -> None:
+            with suppress(FileNotFoundError):
+                fs.rm_file(at)
+
+        self._do(name, rm, writes=True)
+
+    def names(self, folder: str = "") -> dict[str, int]:
+        def ls(fs: Any, at: str) -> dict[str, int]:
+            fs.invalidate_cache()  # another program may have written there
+            try:
+                found = fs.ls(at, detail=True)
+            except FileNotFoundError:
+                return {}
+            at = at.strip("/")
+            parts = [(e["name"].strip("/").removeprefix(at).strip("/"), e) for e in found]
+            return {f"{n}/" if e["type"] == "directory" else n: int(e["size"] or 0) for n, e in parts if n}
+
+        return self._do(folder, ls)
+
+    def abort_uploads(self) -> None:
+        """End the uploads that killed programs left: S3 keeps their parts, and charges for them, until then."""
+
+        def abort(fs: Any, at: str) -> None:
+            bucket, _, prefix = at.partition("/")
+            for left in fs.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=f"{prefix}/").get("Uploads", ()):
+                with suppress(FileNotFoundError):
+                    fs.call_s3("abort_multipart_upload", Bucket=bucket, Key=left["Key"], UploadId=left["UploadId"])
+
+        if _is_s3(self._at("")[0]):
+            with suppress(UserError, FileNotFoundError):  # who may not list them leaves them to the rules of the bucket
+                self._do("", abort)
+
+    def _at(self, name: str) -> tuple[Any, str]:
+        """The file system, which fsspec caches, and its name for a file."""
+        try:
+            fs, root = needs("fsspec.core").url_to_fs(self.url)
+        except ImportError as error:
+            raise UserError(f"{self.show()}: {error}: pip install 'viewstream[remote]' brings it") from error
+        except ValueError as error:
+            raise UserError(f"{self.show()} is no address of an object store: {error}") from error
+        return fs, f"{root.rstrip('/')}/{safe(name, self.show(), 'set')}" if name else root.rstrip("/")
+
+    def _do(self, name: str, work: Callable[[Any, str], R], writes: bool = False) -> R:
+        """`work(file system, path)`, tried again when the network or the store fails."""
+
+        def attempt() -> R:
+            with as_os_error(self.show(name)):
+                return work(*self._at(name))
+
+        try:
+            return retry(attempt)
+        except FileNotFoundError as error:
+            if not writes:
+                raise
+            raise UserError(f"{self.show()} cannot be written: there is no such bucket, make it first") from error
+        except PermissionError as error:
+            raise UserError(
+                f"{self.show(name)} is refused ({error}): see that your credentials may list, read, write and delete "
+                "there"
+            ) from error
+        except OSError as error:
+            reason = f"{self.show(name)}: the store or the network fails ({error})"
+            raise UserError(f"{reason}: when it answers, the same command continues") from error
+
+
+Target = Folder | Store
+
+
+def target(where: str | Path) -> Target:
+    """The place that --out names: a folder, also as file://, or a URL."""
+    text = str(where)
+    if is_web(text):
+        raise UserError(f"{text} is on a web server, which takes no files: name a folder or an object store with --out")
+    if "://" in text and not text.startswith("file://"):
+        return Store(text.rstrip("/"))
+    return Folder(Path(text.removeprefix("file://")).absolute())  # workers may run elsewhere
+
+
+def _is_s3(fs: Any) -> bool:
+    return "s3" in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,))
