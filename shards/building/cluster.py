@@ -1,7 +1,7 @@
 """Work on a Ray cluster, results as they finish: the engine of `--engine ray`, beside `unordered` of `engine.py`.
 
-The driver knows at most AHEAD tasks for each CPU of the cluster, or as many as it was given workers, whatever the number
-of items. `work` goes into Ray's object store once; each node takes one copy of it, each worker process keeps one.
+The driver knows at most AHEAD tasks for each CPU of the cluster, or as many as it was given workers, and their items.
+`work` goes into Ray's object store once; each node takes one copy of it, each worker process keeps one.
 """
 
 import logging
@@ -47,13 +47,14 @@ def on_ray(
     address: str,
     workers: int,
     show: Callable[[str], object] = bool,
+    name: Callable[[T], str] = str,
 ) -> Generator[R, None, None]:
     """`work(item)` for each item, as they finish, by the cluster at `address`, or by a Ray that is started here if it
     is empty. At most `workers` at a time; 0: as many as there are CPUs, also those that join on the way.
 
-    An item whose worker or node dies is tried again. `show` is called with how many nodes and CPUs work. UserError for
-    a cluster that does not answer, a node that lacks a package, an item that TRIES workers died of, and what `work`
-    raises as such; then, and on an early close, no task runs on.
+    An item whose worker or node dies is tried again. `show` is called with how many nodes and CPUs work, `name` is what
+    messages call an item. UserError for a cluster that does not answer, a node that lacks a package, an item that TRIES
+    workers died of, and what `work` raises as such; then, and on an early close, no task runs on.
     """
     with connected(address, workers) as ray:
         task, held, following = ray.remote(num_cpus=1, max_retries=0)(_worked), [ray.put(work)], iter(items)
@@ -73,7 +74,9 @@ def on_ray(
                     except ray.exceptions.RayTaskError as error:
                         raise _cause(error) from error
                     except ray.exceptions.RayError as error:  # its worker or node has died
-                        one, node = _again(one, _nodes(ray, address), error)
+                        if one.tries == TRIES:
+                            raise _hopeless(name(one.item), one.node, error) from error
+                        one, node = _again(one, _nodes(ray, address))
                         there = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
                         running[task.options(scheduling_strategy=there).remote(held, one.item)] = one
                     else:
@@ -135,18 +138,21 @@ def _kept(work: Any) -> Any:
 
 def _cause(error: Any) -> Exception:
     """What a task has raised, as it would be raised here."""
-    cause = error.cause
-    if isinstance(cause, ModuleNotFoundError):
-        return UserError(f"node {error.ip} has no package {cause.name}: install there what is installed here")
+    cause, text = error.cause, str(error)
+    if isinstance(cause, ModuleNotFoundError) or "failed to import on the worker" in text:
+        node = text.partition(" ip=")[2].partition(")")[0]  # in the first line, after the task's process
+        reason = text.strip().splitlines()[-1]
+        return UserError(f"node {node} lacks a package ({reason}): install there what is installed here")
     return cause if isinstance(cause, UserError | OSError) else error
 
 
-def _again(one: Running[T], nodes: list[Any], error: Exception) -> tuple[Running[T], str]:
-    """The next try of an item, and the node for it, which is chosen here because Ray does not tell where a worker died;
-    UserError after TRIES."""
-    if one.tries == TRIES:
-        reason = str(error).partition(". ")[0]
-        remedy = "look there for a lack of memory, or take fewer --workers"
-        raise UserError(f"{one.item} was tried {TRIES} times, last on node {one.node}: {reason}: {remedy}") from error
+def _again(one: Running[T], nodes: list[Any]) -> tuple[Running[T], str]:
+    """The next try of an item, and its node, which is chosen here because Ray does not tell where workers die."""
     node = nodes[one.tries % len(nodes)]
     return Running(one.item, one.tries + 1, node["NodeManagerAddress"]), node["NodeID"]
+
+
+def _hopeless(name: str, node: str, error: Exception) -> UserError:
+    reason = str(error).partition(". ")[0]
+    remedy = "look there for a lack of memory, or take fewer --workers"
+    return UserError(f"{name} was tried {TRIES} times, last on node {node}: {reason}: {remedy}")
