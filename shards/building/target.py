@@ -13,13 +13,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir, mkdtemp
 from typing import Any, TypeVar
 
-from ..errors import UserError, needs
+from ..errors import UserError
 from ..files import place, writing
 from ..locks import LOCK, held
 from ..names import safe, within
 from ..redaction import redacted
-from ..sources.remote import as_os_error
+from ..sources.faults import as_os_error
 from ..sources.retry import retry
+from ..sources.servers import file_system
 from ..sources.web import is_web
 from .folder import BUILDING
 
@@ -126,17 +127,22 @@ class Store:
         self._do(name, lambda fs, at: fs.pipe_file(at, data), writes=True)
 
     def create(self, name: str, data: bytes) -> bool:
-        """Write a small object unless there is one, by a conditional put; whether it was written. TypeError or a
-        UserError from a file system that knows no condition; a store that ignores it writes."""
+        """Write a small object unless there is one, by a conditional put; whether it was written. NotImplementedError
+        from a file system that knows no condition; a store that ignores it writes."""
 
-        def put(fs: Any, at: str) -> bool:
+        def put(fs: Any, at: str) -> bool | None:
             try:
                 fs.pipe_file(at, data, mode="create")
             except FileExistsError:
                 return False
+            except (NotImplementedError, TypeError):
+                return None
             return True
 
-        return self._do(name, put, writes=True)
+        made = self._do(name, put, writes=True)
+        if made is None:
+            raise NotImplementedError("no conditional put")
+        return made
 
     def rename(self, old: str, new: str) -> None:
         self._do(new, lambda fs, at: fs.copy(self._at(old)[1], at), writes=True)
@@ -177,12 +183,7 @@ class Store:
 
     def _at(self, name: str) -> tuple[Any, str]:
         """The file system, which fsspec caches, and its name for a file."""
-        try:
-            fs, root = needs("fsspec.core").url_to_fs(self.url)
-        except ImportError as error:
-            raise UserError(f"{self.show()}: {error}: pip install 'viewstream[remote]' brings it") from error
-        except ValueError as error:
-            raise UserError(f"{self.show()} is no address of an object store: {error}") from error
+        fs, root = file_system(self.url)
         return fs, f"{root.rstrip('/')}/{safe(name, self.show(), 'set')}" if name else root.rstrip("/")
 
     def _do(self, name: str, work: Callable[[Any, str], R], writes: bool = False) -> R:
@@ -193,7 +194,7 @@ class Store:
                 return work(*self._at(name))
 
         try:
-            return retry(attempt)
+            return retry(attempt, server="/".join(self.show().split("/")[:3]))
         except FileNotFoundError as error:
             if not writes:
                 raise

@@ -56,6 +56,11 @@ def built(source, out, **options):
     return build(BuildOptions(source=source, out=out, workers=1, shard_size="40KB", **options))
 
 
+def test_members_are_the_same_in_a_set_that_is_built_by_units(source, tmp_path, digests):
+    whole = built(source, tmp_path / "whole", fields=FIELDS)
+    assert digests(built(source, f"file://{tmp_path}/apart", fields=FIELDS).root) == digests(whole.root)
+
+
 def test_members_other_than_image_and_label_are_counted_and_strict_refuses_them(source, tmp_path, program):
     done = program("tools/build_shards.py", "--source", source, "--out", tmp_path / "out", "--workers", 1)
     assert done.returncode == 0, done.stderr
