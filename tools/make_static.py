@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from viewstream.augment.recipes import views_of
 from viewstream.pipeline.readers.ranged import few
-from viewstream.pipeline.readers.remote import open_built
+from viewstream.pipeline.readers.remote import CACHE, open_built
 from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.engine import cores, prefetch
 from viewstream.shards.errors import UserError
@@ -53,6 +53,7 @@ class Static:
         Literal["host", "device"], "the renderer of training on a CPU, or the one of training on a GPU"
     ] = "host"
     seed: Annotated[int, "seed of the draws"] = 0
+    cache: Annotated[Path, "folder for the manifest of a set at a URL"] = CACHE
     workers: Annotated[int, "threads; 0 = one per core", 0] = 0
 
 
@@ -72,7 +73,7 @@ def make(options: Static) -> Path:
     from viewstream.pipeline.static.images import chosen, classes_of, names_of
     from viewstream.pipeline.static.write import Freezer, bare
 
-    manifest = open_built(options.data)
+    manifest = open_built(options.data, options.cache)
     views = bare(views_of(options.recipe, options.size), options.views, options.mode)
     rows = chosen(manifest, options.per_class)
     names = names_of(manifest, rows)
@@ -100,7 +101,7 @@ def _record(options: Static, manifest: Manifest, images: int) -> JSON:
     from viewstream.pipeline.cut import VERSION as CROP
     from viewstream.pipeline.static.write import EPOCH
 
-    free = {"data", "out", "format", "workers"}
+    free = {"data", "out", "format", "workers", "cache"}
     settings = {name: value for name, value in dataclasses.asdict(options).items() if name not in free}
     info = manifest.info
     data = {"data": info.name, "manifest": info.manifest}

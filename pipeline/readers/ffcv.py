@@ -31,7 +31,7 @@ class CachedBetonReader(BetonReader):
     def __init__(self, manifest: Manifest):
         super().__init__(manifest)
         paths, free = self.files.paths, free_memory()
-        size, self.mode = sum(path.stat().st_size for path in paths), self.layout.mode
+        size = sum(path.stat().st_size for path in paths)
         self.room = 0 if size < free else free // SHARE  # bytes of the process cache
         size_gb, free_gb, room_gb = (f"{number / 1e9:.1f} GB" for number in (size, free, self.room))
         if self.room:

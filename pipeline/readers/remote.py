@@ -67,9 +67,7 @@ def open_remote(
                     room = TABLE_ROOM + ROW * samples
                     store.fetch(TABLE, Path(table.name), room, partial(_table_fault, digest=digest), never)
             write_columns(root)
-        with atomic(root / ORIGIN, "w") as origin:
-            own = os.fstat(origin.fileno()).st_ino
-            json.dump({"url": redacted(store.url), "limit": limit, "mbps": mbps, "file": own}, origin)
+        write_origin(root, store.url, limit, mbps)
         with atomic(root / PAGE) as file:
             file.write(page)
     made = dataclasses.replace(Manifest.open(root, max_pixels=max_pixels), url=store.url)
@@ -149,6 +147,21 @@ def is_remote(manifest: Manifest) -> bool:
         _origin(manifest.root / ORIGIN)
         return True
     return False
+
+
+def write_origin(root: Path, url: str, limit: int = LIMIT, mbps: float = 0.0) -> None:
+    """Write where the files of the set in folder `root` are."""
+    with atomic(root / ORIGIN, "w") as file:
+        own = os.fstat(file.fileno()).st_ino
+        json.dump({"url": redacted(url), "limit": limit, "mbps": mbps, "file": own}, file)
+
+
+def require_bare(url: str) -> None:
+    """UserError for a URL with a password or a query, which no file may hold."""
+    if HIDDEN in redacted(url):
+        raise UserError(
+            f"{url} has a password or a query, which no file may hold: leave out --out, or give it otherwise"
+        )
 
 
 def _origin(path: Path) -> JSON:

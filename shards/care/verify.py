@@ -17,6 +17,7 @@ from ..encoding.headers import fault_of
 from ..engine import THREADS, cores
 from ..errors import UserError
 from ..files import PAGE, digest_of
+from ..formats.beton import NoBeton
 from ..formats.digest import Digest
 from ..info import class_counts, read_info
 from ..manifest import Manifest, file_of
@@ -116,6 +117,8 @@ def _archive(
         with streamed(files, name, line["bytes"]) as file:
             digest, broken, faults = _read_through(file, spans, manifest, bar)
     except (OSError, ValueError) as error:
+        if isinstance(error, UserError) and not isinstance(error, NoBeton):
+            raise  # nothing was read: of a server without ranges, or one that refuses requests
         yield Damage(line["file"], reason(error))
         return
     if broken or digest != line["digest"]:
@@ -132,7 +135,7 @@ def _read_through(
 ) -> tuple[str, list[int], dict[int, str]]:
     """The digest of the file, the rows whose bytes differ, and {row: fault} of JPEGs that were stored with a fault."""
     seen = deque[bytes](maxlen=1)
-    digest, broken, faults = Digest(file, seen.append), [], {}
+    digest, broken, faults = Digest(file, lambda image, _: seen.append(image)), [], {}
     places = ((int(start), int(length)) for start, length in zip(spans.start, spans.length, strict=True))
     for row, whole, sha256 in zip(spans.rows, spans.whole, digest.images(places), strict=True):
         if whole and sha256 != manifest.sha256[row].tobytes():

@@ -52,9 +52,12 @@ class FaultyHandler(http.server.SimpleHTTPRequestHandler):
         self.send_response(206 if part else 200)
         self.send_header("Content-Length", str(len(data) if kind in ("drop", "stall") else len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command == "GET":
+            self.wfile.write(body)
         if kind == "stall":
             self.server.over.wait(10)
+
+    do_HEAD = do_GET
 
     def log_message(self, *_):
         pass
