@@ -10,6 +10,7 @@ from viewstream.shards.manifest import Manifest
 
 from ..trainers.small_runs import SMALL_WORDS
 from .hosts import ROOT, Host, two_hosts
+from .proxy import Proxy, proxied
 from .s3 import BUCKET, environment, s3_server
 
 
@@ -55,3 +56,15 @@ def undisturbed(training: Callable[..., list[object]], tmp_path: Path, program: 
         return tmp_path / "whole"
 
     return train
+
+
+@pytest.fixture
+def faulty(bucket: str, s3_port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """A proxy in front of the S3 server, which this process and its children reach through it from now on."""
+    from s3fs import S3FileSystem
+
+    with proxied(s3_port) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.port}")
+        S3FileSystem.clear_instance_cache()  # connected to another address
+        yield proxy
+    S3FileSystem.clear_instance_cache()
