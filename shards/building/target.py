@@ -87,6 +87,8 @@ class Store:
     def scratch(self) -> Iterator[Path]:
         """A folder in $TMPDIR. Folders that killed programs left there are deleted, which no lock holds any more."""
         for left in Path(gettempdir()).glob(f"{SCRATCH}*"):
+            if left.is_symlink() or not os.access(left, os.W_OK):
+                continue
             with suppress(UserError, OSError), held(left / LOCK, "in use"):
                 shutil.rmtree(left)
         with held((new := Path(mkdtemp(prefix=NEW))) / LOCK):

@@ -74,19 +74,18 @@ def build_units(job: Job) -> Manifest:
             for number in range(len(units)):
                 place.remove(_key(number))  # a later run has nothing to continue from
             raise all_damaged(sum(map(len, units)), ordered[0].skipped[0]["cause"])
-        check()
         return finish(job, ordered, sum(map(len, units)), place, scratch, check)
 
 
 @contextmanager
-def _begun(place: Target, given: JSON, no_lock: bool) -> Iterator[Callable[[], None]]:
+def _begun(place: Target, given: JSON, no_lock: bool) -> Iterator[Callable[[bool], None]]:
     """The place of a build in progress; gives a call that is a UserError once another build has it."""
     if isinstance(place, Store):
         with build_store(place, given, no_lock) as check:
             yield check
     else:
         with build_folder(place.root, given):
-            yield lambda: None
+            yield lambda sure: None
 
 
 def _opened(place: Target, scratch: Path, max_pixels: int) -> Manifest:
@@ -122,7 +121,7 @@ def _records(place: Target, scratch: Path, units: Sequence[Unit], stale: bool) -
     return done
 
 
-def _work(job: Job, task: UnitTask, units: list[Unit], done: dict[int, Record], check: Callable[[], None]) -> None:
+def _work(job: Job, task: UnitTask, units: list[Unit], done: dict[int, Record], check: Callable[[bool], None]) -> None:
     """Build the units that are not done, in any order."""
     todo = _Apart(units, [number for number in range(len(units)) if number not in done])
     ready, total = sum(len(units[number]) for number in done), sum(map(len, units))
@@ -136,7 +135,7 @@ def _work(job: Job, task: UnitTask, units: list[Unit], done: dict[int, Record], 
         tqdm(total=total, initial=ready, unit="img", disable=None) as bar,
     ):
         for unit in results:
-            check()
+            check(False)
             written += unit.bytes
             bar.update(unit.images)
             bar.set_postfix_str(f"{written / 1e6 / max(time.monotonic() - start, 1e-3):.0f} MB/s", refresh=False)

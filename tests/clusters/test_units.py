@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def whole(trees: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, st
     return _digests(build(BuildOptions(source=trees, out=out, on_error="skip", workers=2, **CHANGES)).root)
 
 
-def store(name: str):
+def store(name: str) -> tuple[Any, str]:
     """The file system, and a path in the bucket."""
     import s3fs
 

@@ -3,14 +3,18 @@
 import dataclasses
 import os
 import pickle
+import random
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import fsspec
 import pytest
 
 from viewstream.shards.building import finish, task, units
-from viewstream.shards.building.build import build
+from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.building.claim import born
 from viewstream.shards.building.target import SCRATCH, Store
 from viewstream.shards.care.summary import summary
@@ -20,6 +24,7 @@ from ..sources.packed import pack
 
 ALL = ("webdataset", "ffcv", "folder")
 SHARD = "30KB"
+PROGRAM, ROOT = "tools/build_shards.py", Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -85,11 +90,32 @@ def test_a_set_by_units_of_any_processes_in_a_folder_is_that_of_a_local_build(
         monkeypatch.setattr(
             units,
             "unordered",
-            lambda task, todo, workers: work(*(pickle.loads(pickle.dumps(p)) for p in (task, [*todo])), workers),
+            lambda task, todo, workers: work(pickle.loads(pickle.dumps(task)), pickle.loads(pickle.dumps([*todo])), 1),
         )
     made = build(options(out=f"file://{tmp_path}/apart", workers=workers, **changes))
     assert made.root == tmp_path / "apart"
     assert digests(made.root) == digests(whole.root)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("seed", range(10))
+def test_a_build_by_units_in_a_folder_that_is_killed_at_any_moment_ends_byte_identical(seed, tmp_path, grow, digests):
+    tree = grow(tmp_path / "pets", {f"pet{n}": 60 for n in range(4)}, side=150)
+    options = BuildOptions(source=str(tree), shard_size="100KB", raw_fraction=0.2, format=ALL, workers=1 + seed % 3)
+    whole, out = build(dataclasses.replace(options, out=tmp_path / "whole")), tmp_path / "apart"
+    command = [sys.executable, PROGRAM, "--source", tree, "--out", f"file://{out}", "--shard-size", "100KB"]
+    command += ["--raw-fraction", 0.2, "--format", ",".join(ALL), "--workers", options.workers]
+    rng = random.Random(seed)
+    for _ in range(3):
+        child = subprocess.Popen([*map(str, command)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not (out / "building").exists() and child.poll() is None:
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 3))
+        child.kill()
+        child.wait()
+    if not (out / "dataset.json").exists() or (out / "building").exists():
+        build(dataclasses.replace(options, out=f"file://{out}"))
+    assert digests(out) == digests(whole.root)
 
 
 def stopped_at(monkeypatch, place, name: str, count: int) -> None:
