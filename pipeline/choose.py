@@ -17,6 +17,7 @@ from .loader import ViewLoader
 from .memory.loader import MemoryLoader
 from .options import Check, Crops, Decode, LoaderOptions, Renderer
 from .plan.order import Plan
+from .readers.remote import CACHE, forms, is_remote, open_remote, origin_of
 
 if TYPE_CHECKING:
     from .dali.loader import DaliLoader
@@ -28,7 +29,6 @@ READERS = {
     "ffcv": ".readers.ffcv",
 }
 LOADERS = (*READERS, "memory", "dali")
-CACHE = Path("data/cache")
 
 
 def open_set(
@@ -43,8 +43,6 @@ def open_set(
     `mbps` megabits per second, 0 without a limit), or class folders of images. UserError if `where` is none of these,
     or has an image of more than `max_pixels`."""
     if "://" in where:
-        from .readers.remote import open_remote
-
         return open_remote(where, cache, limit, max_pixels=max_pixels, mbps=mbps)
     folder = Path(where)
     if folder.is_dir() and not (folder / PAGE).exists() and _has_classes(folder, split):
@@ -69,13 +67,16 @@ def open_reader(name: str, manifest: Manifest, source: str = "") -> SampleReader
             f"or build it with `{command('python tools/build_shards.py', '--source', manifest.root)}`"
         )
     choose("loader", name, READERS)
+    if name == "folder" and is_remote(manifest):
+        raise UserError(f"{origin_of(manifest)[0]} is read from {' or '.join(forms(manifest))}: choose that --loader")
     opener = importlib.import_module(READERS[name], __package__).open_reader
     return opener(manifest, source) if name == "folder" else opener(manifest)
 
 
 def open_any_reader(manifest: Manifest) -> SampleReader:
-    """The first reader of READERS for which a built set has files. UserError for a folder of images."""
-    return open_reader(next((name for name in READERS if name in manifest.info.formats), ""), manifest)
+    """The first reader of READERS for which a built set has files, at a URL no folder. UserError for plain images."""
+    held = forms(manifest) if is_remote(manifest) else manifest.info.formats
+    return open_reader(next((name for name in READERS if name in held), ""), manifest)
 
 
 def open_loader(

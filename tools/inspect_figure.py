@@ -7,16 +7,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from viewstream.pipeline.readers.ranged import few
 from viewstream.shards.care.figures import SHOTS, counted, number_of_classes, shots
 from viewstream.shards.errors import UserError, needs
 from viewstream.shards.files import atomic, make_folder
-from viewstream.shards.formats.read import open_beton, open_folder, open_tar
 from viewstream.shards.keyed import shuffled
 from viewstream.shards.manifest import Manifest
 
 COLORS = ("#17bebb", "#ffc914", "#e4572e")  # for many, medium and few shots
 INK, PLAIN, SHADE = "#2e282a", "#5390d9", 0.13
-READERS = {"webdataset": open_tar, "folder": open_folder, "ffcv": open_beton}
 COLUMNS, ROWS = 8, 5  # tiles of the contact sheet
 PITCH, TILE = 1.16, 220  # height of a row in tiles, side of a tile in px
 NAMED = 24  # bars up to this number have room for names
@@ -109,7 +108,8 @@ def _size_panel(axes: Any, manifest: Manifest) -> None:
 
 def _sheet_panel(axes: Any, manifest: Manifest, rows: np.ndarray, counts: np.ndarray) -> None:
     """Whole images, with the name and size of their class below them."""
-    reader = next(READERS[form] for form in READERS if form in manifest.info.formats)(manifest)
+    reader = few(manifest)
+    reader.prefetch(iter([rows]))
     for n, row in enumerate(rows.tolist()):
         tile, label = _tile(manifest, reader.read(row), row), int(manifest.label[row])
         x, y = n % COLUMNS + 0.5, n // COLUMNS * PITCH + 0.97

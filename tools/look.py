@@ -15,9 +15,9 @@ import numpy as np
 
 from viewstream.augment.recipes import VIEWS, views_of
 from viewstream.augment.spec import Op, built_in_ops
+from viewstream.pipeline.readers.remote import CACHE, open_built
 from viewstream.shards.errors import UserError, installed
 from viewstream.shards.files import atomic, make_folder
-from viewstream.shards.manifest import Manifest
 
 USUAL = ("ratio", "filter", "mean", "std", "threshold")  # fields that a listing leaves out at their defaults
 
@@ -26,7 +26,7 @@ USUAL = ("ratio", "filter", "mean", "std", "threshold")  # fields that a listing
 class Look:
     """Which images and how to show them"""
 
-    data: Annotated[str, "a built data set"] = ""
+    data: Annotated[str, "a built data set, in a folder or at a URL"] = ""
     list: Annotated[bool, "list the recipes, and the renderer of each op, instead of drawing"] = False
     loader: Annotated[str, "reader of the data: folder, webdataset or ffcv"] = "webdataset"
     views: Annotated[str, "augmentation recipe", Renamed("recipe")] = "moco_v2"
@@ -39,6 +39,7 @@ class Look:
     seed: Annotated[int, "seed of the draws"] = 0
     epoch: Annotated[int, "epoch of the draws"] = 0
     out: Annotated[str, "PNG to write"] = "views.png"
+    cache: Annotated[Path, "folder for the manifest of a set at a URL"] = CACHE
 
 
 def rows_of(ids: str, samples: int) -> np.ndarray:
@@ -94,7 +95,7 @@ def main() -> None:
         raise UserError("no data set to look at: name one with --data data/shards/<name>")
     if Path(options.out).suffix.lower() != ".png":
         raise UserError(f"--out {options.out} is no PNG: give it a name that ends with .png")
-    manifest, views = Manifest.open(options.data), views_of(options.views, options.size)
+    manifest, views = open_built(options.data, options.cache), views_of(options.views, options.size)
     rows = rows_of(options.ids, len(manifest))
 
     from viewstream.tools.look_sheet import draw_sheet  # with torch

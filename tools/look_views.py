@@ -16,6 +16,9 @@ from viewstream.augment.spec import Views, size_of
 from viewstream.pipeline.choose import open_reader
 from viewstream.pipeline.cut.resize import resized_crop
 from viewstream.pipeline.kernels import warm_up
+from viewstream.pipeline.readers.ranged import RangedReader
+from viewstream.pipeline.readers.remote import is_remote
+from viewstream.shards.formats.reader import SampleReader
 from viewstream.shards.manifest import Manifest
 
 
@@ -37,13 +40,21 @@ class Samples:
 
 def load(manifest: Manifest, loader: str, rows: np.ndarray, views: Views, seed: int, epoch: int) -> Samples:
     """The samples of manifest `rows` [N]; raw pixels become JPEGs of quality 100 for the renderers that decode."""
-    reader = open_reader(loader, manifest)
-    data = [reader.read(int(row)) for row in rows]
+    with _reader(manifest, loader, rows) as reader:
+        data = [reader.read(int(row)) for row in rows]
     images = [Image.fromarray(d if isinstance(d, np.ndarray) else simplejpeg.decode_jpeg(d)) for d in data]
     jpegs = [d if isinstance(d, bytes) else simplejpeg.encode_jpeg(d, 100, colorsubsampling="444") for d in data]
     uid, hw = manifest.uid[rows], manifest.hw[rows]
     draws = [draw(view, uid, hw, seed=seed, epoch=epoch, number=number) for number, view in enumerate(views)]
     return Samples(views, [f"{row} {manifest.key(row).rpartition('/')[2]}" for row in rows], jpegs, images, draws)
+
+
+def _reader(manifest: Manifest, loader: str, rows: np.ndarray) -> SampleReader:
+    if not is_remote(manifest) or loader not in ("webdataset", "ffcv"):
+        return open_reader(loader, manifest)
+    reader = RangedReader(manifest, loader)  # no whole tars for few samples
+    reader.prefetch(iter([rows]))
+    return reader
 
 
 def by_reference(samples: Samples) -> list[Tensor]:

@@ -20,6 +20,8 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from viewstream.augment.recipes import views_of
+from viewstream.pipeline.readers.ranged import few
+from viewstream.pipeline.readers.remote import CACHE, open_built
 from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.engine import cores, prefetch
 from viewstream.shards.errors import UserError
@@ -35,7 +37,7 @@ BLOCK = 128  # images per task of a thread
 class Static:
     """Which images and how to augment them"""
 
-    data: Annotated[Path, "a built data set"] = Path()
+    data: Annotated[str, "a built data set, in a folder or at a URL"] = ""
     out: Annotated[Path | None, "new folder (data/static/DATA-RECIPE-MODE)"] = None
     recipe: Annotated[str, "augmentation recipe"] = "moco_v2"
     mode: Annotated[
@@ -51,6 +53,7 @@ class Static:
         Literal["host", "device"], "the renderer of training on a CPU, or the one of training on a GPU"
     ] = "host"
     seed: Annotated[int, "seed of the draws"] = 0
+    cache: Annotated[Path, "folder for the manifest of a set at a URL"] = CACHE
     workers: Annotated[int, "threads; 0 = one per core", 0] = 0
 
 
@@ -62,16 +65,15 @@ def make(options: Static) -> Path:
     """
     if not options.format:
         raise UserError("--format names nothing to write: give folder, webdataset or ffcv, or several with commas")
-    if options.data == Path():
+    if not options.data:
         raise UserError("no images to augment: name a built set with --data")
-    from viewstream.pipeline.choose import open_any_reader  # with torch, after --help, which needs none
-    from viewstream.pipeline.kernels import warm_up
+    from viewstream.pipeline.kernels import warm_up  # with torch, after --help, which needs none
     from viewstream.pipeline.options import LoaderOptions
     from viewstream.pipeline.static.describe import in_order, seal
     from viewstream.pipeline.static.images import chosen, classes_of, names_of
     from viewstream.pipeline.static.write import Freezer, bare
 
-    manifest = Manifest.open(options.data)
+    manifest = open_built(options.data, options.cache)
     views = bare(views_of(options.recipe, options.size), options.views, options.mode)
     rows = chosen(manifest, options.per_class)
     names = names_of(manifest, rows)
@@ -80,11 +82,12 @@ def make(options: Static) -> Path:
     rendering = LoaderOptions(renderer=options.renderer, threads=1)  # on each of ours
     warm_up(rendering=rendering.render_on_host)
     render = rendering.render(full=BLOCK)
-    with _work_folder(out) as work, closing(open_any_reader(manifest)) as reader:
+    with _work_folder(out) as work, few(manifest) as reader:
         folder, shards = work / "images" / out.name, work / "set"
         for name in classes:
             (folder / name).mkdir(parents=True)
         numbers = {name: number for number, name in enumerate(classes)}
+        reader.prefetch(iter([rows]))
         freezer = Freezer(manifest, reader, names, numbers, views, render, options.mode, options.seed, folder)
         table = in_order(_write(rows, freezer, options.workers or cores()))
         made = _as_set(options, folder, shards, classes, table)
@@ -98,7 +101,7 @@ def _record(options: Static, manifest: Manifest, images: int) -> JSON:
     from viewstream.pipeline.cut import VERSION as CROP
     from viewstream.pipeline.static.write import EPOCH
 
-    free = {"data", "out", "format", "workers"}
+    free = {"data", "out", "format", "workers", "cache"}
     settings = {name: value for name, value in dataclasses.asdict(options).items() if name not in free}
     info = manifest.info
     data = {"data": info.name, "manifest": info.manifest}

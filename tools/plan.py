@@ -19,9 +19,9 @@ from viewstream.shards.cli import parse, run
 # isort: split
 from viewstream.augment.recipes import views_of
 from viewstream.augment.spec import Views, size_of
+from viewstream.pipeline.readers.remote import CACHE, open_built
 from viewstream.shards.engine import cores
 from viewstream.shards.errors import UserError
-from viewstream.shards.manifest import Manifest
 from viewstream.tools.plan_model import Costs, Image, Way, of_side, ways
 from viewstream.trainers.recipes import recipe_named
 from viewstream.trainers.recipes.options import Recipe
@@ -41,7 +41,8 @@ class Question:
     arch: Annotated[str, "backbone (the one of the recipe)"] = ""
     images: Annotated[str, "images of the set: a number, or one with k, M or G after it"] = "1.28M"
     side: Annotated[int, "longest side of the stored images, px", 16] = 400
-    data: Annotated[Path | None, "built set whose number and sizes of images count instead"] = None
+    data: Annotated[str, "built set, in a folder or at a URL, whose number and sizes of images count instead"] = ""
+    cache: Annotated[Path, "folder for the manifest of a set at a URL"] = CACHE
     cores: Annotated[int, "cores of the machine with the GPUs (those of this machine)", 0] = 0
     step_rate: Annotated[float, "images/s that a GPU trains when it never waits (a saved figure of `make gpu`)", 0] = (
         0.0
@@ -65,9 +66,9 @@ def number(text: str) -> float:
 
 
 def images_of(question: Question) -> Set:
-    if question.data is None:
+    if not question.data:
         return Set(number(question.images), of_side(question.side))
-    data = Manifest.open(question.data)
+    data = open_built(question.data, question.cache)
     pixels = data.height.astype(float) * data.width
     return Set(len(data), Image(float(pixels.mean()) / 1e6, float(data.bytes.mean()) / 1e3))
 

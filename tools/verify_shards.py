@@ -1,15 +1,19 @@
 """Check what this project wrote against its digests and checksums: sets, runs, checkpoints, results, features, caches.
 
-Writes nothing; --repair makes damaged files of a set again.
+Writes nothing; --repair makes damaged files of a set again. Files of a set at a URL are read once, in pieces.
 
 python tools/verify_shards.py data/shards/imagenet-lt6-train --repair --source /data/imagenet
+python tools/verify_shards.py s3://bucket/imagenet-lt6-train
 python tools/verify_shards.py runs/moco
 """
 
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
+from viewstream.pipeline.readers.fetch import RemoteStore
+from viewstream.pipeline.readers.remote import forms, open_remote, since
 from viewstream.shards.care.damage import Damage
 from viewstream.shards.care.repair import repair
 from viewstream.shards.care.verify import sound, verify
@@ -32,16 +36,18 @@ SHOWN = 3  # sample names per damaged file
 class Options:
     """What to check"""
 
-    dir: Annotated[Path, "folder of a set, run, cache or of features, or a checkpoint or another file", Positional] = (
-        Path()
-    )
+    dir: Annotated[
+        str,
+        "folder or URL of a set, folder of a run, cache or of features, or a checkpoint or another file",
+        Positional,
+    ] = ""
     repair: Annotated[bool, "rebuild damaged files of a set from its undamaged formats, else from --source"] = False
     source: Annotated[str, "images that the set was built from"] = ""
     source_type: Annotated[
         str, "imagefolder, flat, ilsvrc, parquet, tsv, webdataset or list, if detection is wrong"
     ] = ""
     root: Annotated[str, "folder of the images of a list file (the folder of the list)"] = ""
-    workers: Annotated[int, "threads; 0 = one per core", 0] = 0
+    workers: Annotated[int, "threads; 0 = one per core, 16 for a URL", 0] = 0
     max_pixels: Annotated[
         int, "largest image that loaders shall read, px: decoded, it takes three bytes for each", 1
     ] = MAX_PIXELS
@@ -49,7 +55,10 @@ class Options:
 
 def main() -> None:
     (options,) = parse(Options(), description=__doc__ or "")
-    where = options.dir
+    if "://" in options.dir:
+        _set_at_url(options)
+        return
+    where = Path(options.dir)
     if not where.exists() or (any((where / name).exists() for name in (PAGE, TABLE)) and not is_remote(where)):
         _set(options)
     elif options.repair:
@@ -67,28 +76,58 @@ def _end(where: Path, damages: list[str], whole: str) -> None:
     print(whole)
 
 
+def _set_at_url(options: Options) -> None:
+    """Check a set at a URL, whose manifest is fetched for that time only."""
+    if options.repair:
+        raise UserError(
+            f"--repair writes files of a set in place, and {options.dir} is a URL: leave it out, then build the set "
+            "again to the same place, or upload the damaged files again"
+        )
+    with TemporaryDirectory() as folder:
+        manifest = open_remote(options.dir, folder, max_pixels=options.max_pixels)
+        damages = verify(manifest, options.workers, RemoteStore(manifest.url))
+        _show(manifest, damages)
+        if damages:
+            count = len({damage.file for damage in damages})
+            remedy = "upload them again from a set that is whole, or build the set again to the same place"
+            raise since(manifest, UserError(f"{count} files of {options.dir} are damaged or absent: {remedy}"))
+        print(_whole(options, manifest))
+        if "folder" in manifest.info.formats:
+            print(f"its folder of images was not read: sets at a URL are read from {' or '.join(forms(manifest))}")
+
+
 def _set(options: Options) -> None:
     """Check a set with a manifest, and mend it if that is asked for."""
-    manifest = sound(options.dir, options.max_pixels)
+    root = Path(options.dir)
+    manifest = sound(root, options.max_pixels)
     damages = verify(manifest, options.workers)
-    for damage in damages:
-        names = ", ".join(manifest.key(row) for row in damage.rows[:SHOWN])
-        more = ", ..." if len(damage.rows) > SHOWN else ""
-        print(f"{damage.file}: {damage.cause}{f' ({names}{more})' if names else ''}")
+    _show(manifest, damages)
     mendable = [damage for damage in damages if not damage.remedy]
-    if options.repair and (mendable or not (options.dir / FILE).exists()):
+    if options.repair and (mendable or not (root / FILE).exists()):
         for file in repair(manifest, mendable, lambda: _source(manifest, options)):
             print(f"{file}: rebuilt")
         if mendable:
-            damages = verify(sound(options.dir, options.max_pixels), options.workers)
+            damages = verify(sound(root, options.max_pixels), options.workers)
             mendable = [damage for damage in damages if not damage.remedy]
     if damages:
         files = len({damage.file for damage in damages})
         raise UserError(f"{files} files of {options.dir} are damaged or absent: {_remedy(manifest, damages)}")
+    print(_whole(options, manifest))
+    if not manifest.info.static and is_static(root):  # of an earlier version, beside its shards
+        _end(root, *undigested(root, options.workers))
+
+
+def _show(manifest: Manifest, damages: list[Damage]) -> None:
+    """A line for each damaged file, with the names of some samples."""
+    for damage in damages:
+        names = ", ".join(manifest.key(row) for row in damage.rows[:SHOWN])
+        more = ", ..." if len(damage.rows) > SHOWN else ""
+        print(f"{damage.file}: {damage.cause}{f' ({names}{more})' if names else ''}")
+
+
+def _whole(options: Options, manifest: Manifest) -> str:
     formats = ", ".join(manifest.info.formats)
-    print(f"{options.dir} is as it was built: {len(manifest):,} samples, {formats}, {len(manifest.info.files)} files")
-    if not manifest.info.static and is_static(options.dir):  # of an earlier version, beside its shards
-        _end(options.dir, *undigested(options.dir, options.workers))
+    return f"{options.dir} is as it was built: {len(manifest):,} samples, {formats}, {len(manifest.info.files)} files"
 
 
 def _remedy(manifest: Manifest, damages: list[Damage]) -> str:

@@ -30,7 +30,6 @@ from ..loader import ahead
 from ..options import DEFAULTS, LoaderOptions, usable
 from ..plan.order import Plan
 from ..plan.step import Step
-from ..readers.ffcv import CachedBetonReader
 from ..timing import Times
 from ..workers import share_of_cores
 from .hints import hints
@@ -55,7 +54,8 @@ class DaliLoader:
         self, manifest: Manifest, plan: Plan, views: Views, reader: SampleReader, options: LoaderOptions = DEFAULTS
     ):
         plan.fit(len(manifest), manifest.info.name)
-        if isinstance(reader, CachedBetonReader) and (raw := np.flatnonzero(reader.mode[reader.rows] != JPEG)).size:
+        layout = getattr(reader, "layout", None)  # of a .beton
+        if layout is not None and (raw := np.flatnonzero(layout.mode[manifest.beton] != JPEG)).size:
             raise NoJpeg(manifest, int(raw[0]))
         self.manifest, self.plan, self.views, self.reader = manifest, plan, check(views), reader
         self.device, self.dtype, self.times = usable(options.device), options.dtype, Times()

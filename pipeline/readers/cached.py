@@ -5,6 +5,7 @@ from pathlib import Path
 from ...shards.care.verify import sound, verify
 from ...shards.columns import FILE
 from ...shards.errors import UserError
+from ...shards.sources.local import Local
 from ...shards.unpack import MAX_PIXELS
 from .remote import ORIGIN, TARS, name_in_cache
 
@@ -20,12 +21,15 @@ def verify_cached(root: Path, workers: int = 0, max_pixels: int = MAX_PIXELS) ->
     """Lines that name what is damaged in the cache of a set and what to do, and how many of its tars are here."""
     try:
         manifest = sound(root, max_pixels)
-        places = {line["file"]: root.parent / TARS / name_in_cache(line) for line in manifest.info.files}
-        here = {name: path for name, path in places.items() if path.exists()}
-        damages = verify(manifest, workers, here)
+        cache, names = root.parent / TARS, {line["file"]: name_in_cache(line) for line in manifest.info.files}
+        here = {file: name for file, name in names.items() if (cache / name).exists()}
+        if not all(file in here for file in names if file.endswith(".beton")):  # samples are counted over all of them
+            here = {file: name for file, name in here.items() if file.endswith(".tar")}
+        damages = verify(manifest, workers, Local(cache), here)
     except UserError as error:
         return [f"{error}, or remove {root}: the next start fetches it again"], 0
-    again = {name: f"{path} ({name} of {root.name})" for name, path in here.items()} | {FILE: str(root / FILE)}
+    again = {file: f"{cache / name} ({file} of {root.name})" for file, name in here.items()}
+    again[FILE] = str(root / FILE)
     return [
         f"{again[damage.file]}: {damage.cause}: remove it, the next start brings it again" for damage in damages
     ], len(here)

@@ -1,14 +1,14 @@
-"""Fetch a file of a remote folder into a local file: validate it and try again, or raise a UserError."""
+"""Fetch a file of a remote folder, or a part of one: validate it and try again, or raise a UserError."""
 
 import asyncio
 import errno
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, TypeVar
 
 from ...shards.errors import UserError, needs
 from ...shards.formats.digest import Digest
@@ -18,6 +18,7 @@ from ...shards.sources.retry import PATIENCE, PAUSES, Stopped, retry
 from ...shards.sources.servers import SILENCE
 from .bandwidth import bandwidth
 
+T = TypeVar("T")
 REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)  # by the disk of the cache
 PIECE = 1 << 20  # bytes that are read at once
 GATHER = 0.1  # seconds after which a shorter piece is taken, so that a slow server does not delay a stop
@@ -42,22 +43,60 @@ class RemoteStore(Remote):
     retry: RetryPolicy = DEFAULT_RETRY
     mbps: float = 0.0  # no limit
 
+    @property
+    def silence(self) -> float:
+        return self.retry.read_timeout
+
     def fetch(self, name: str, to: Path, longest: int, validate: Callable[[Path], str], stop: Event) -> None:
         """Write file `name`, of at most `longest` bytes, to the file `to`: what is longer is read no further than one
         piece. `validate(to)` returns what is wrong with it, "" for nothing. UserError when no try brings a valid file;
         Stopped soon after `stop` is set."""
-        shown = self.show(name)
 
         def attempt() -> None:
             self._get(name, to, longest, stop)
             if fault := validate(to):
                 raise OSError(fault)
 
+        self._tried(name, attempt, stop)
+
+    def page(self, name: str, longest: int, validate: Callable[[bytes], str]) -> bytes:
+        """The content of a small file, of at most `longest` bytes. `validate` and UserError as of `fetch`."""
+
+        def attempt() -> bytes:
+            with as_os_error(self.show(name)):
+                data = b"".join(self._received(name, longest, Event()))
+            if fault := validate(data):
+                raise OSError(fault)
+            return data
+
+        return self._tried(name, attempt, Event())
+
+    def piece(self, name: str, start: int, length: int, validate: Callable[[bytes], str], stop: Event) -> bytes:
+        """`length` bytes at `start` of file `name`, by one request for this range. `validate(them)` returns what is
+        wrong with them. UserError and Stopped as of `fetch`."""
+
+        def attempt() -> bytes:
+            bandwidth(self.mbps).take(length, stop)
+            with as_os_error(self.show(name)):
+                fs, at = self._at(name)
+                data = fs.cat_file(at, start=start, end=start + length)
+            if len(data) != length:
+                raise OSError(f"it has {len(data):,} bytes at byte {start:,}, not {length:,}: it is cut off")
+            if fault := validate(data):
+                raise OSError(fault)
+            return data
+
+        return self._tried(name, attempt, stop)
+
+    def _tried(self, name: str, attempt: Callable[[], T], stop: Event) -> T:
+        """The result of the first try that brings one."""
+        shown = self.show(name)
+
         def cause(error: OSError) -> str:
             return str(error).removeprefix(f"{shown}: ") or type(error).__name__
 
         try:
-            retry(attempt, self.retry.pauses, stop, self.server, self.retry.patience)
+            return retry(attempt, self.retry.pauses, stop, self.server, self.retry.patience)
         except FileNotFoundError as error:
             raise UserError(f"{shown} is not there: check that the whole set was uploaded") from error
         except PermissionError as error:
@@ -70,22 +109,27 @@ class RemoteStore(Remote):
 
     def _get(self, name: str, to: Path, longest: int, stop: Event) -> None:
         """One try. OSError when it fails; UserError when the local disk is full; Stopped."""
-        received, budget = 0, bandwidth(self.mbps)
-        shown, silence = self.show(name), self.retry.read_timeout
         try:
-            with as_os_error(shown), to.open("wb") as file, closing(_pieces(*self._at(name, silence))) as pieces:
-                for piece in pieces:
-                    if stop.is_set():
-                        raise Stopped
-                    if (received := received + len(piece)) > longest:
-                        raise OSError(f"the server sends {received:,} or more bytes, not {longest:,}")
-                    budget.take(len(piece), stop)
+            with as_os_error(self.show(name)), to.open("wb") as file:
+                for piece in self._received(name, longest, stop):
                     file.write(piece)
         except OSError as error:
             if error.errno in REFUSED:
                 remedy = "free some space, lower the limit of the cache, or name another cache folder"
                 raise UserError(f"{to} cannot be written ({error.strerror}): {remedy}") from error
             raise
+
+    def _received(self, name: str, longest: int, stop: Event) -> Iterator[bytes]:
+        """The bytes of a file as they come. OSError when they are more than `longest`; Stopped."""
+        received, budget = 0, bandwidth(self.mbps)
+        with closing(_pieces(*self._at(name))) as pieces:
+            for piece in pieces:
+                if stop.is_set():
+                    raise Stopped
+                if (received := received + len(piece)) > longest:
+                    raise OSError(f"the server sends {received:,} or more bytes, not {longest:,}")
+                budget.take(len(piece), stop)
+                yield piece
 
 
 def _pieces(fs: Any, at: str) -> Generator[bytes]:

@@ -8,6 +8,7 @@ import threading
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from ...shards.columns import FILE, fault, write_columns
 from ...shards.errors import UserError
@@ -26,6 +27,9 @@ from .fetch import DEFAULT_RETRY, RemoteStore, RetryPolicy
 
 TARS = "tars"  # the folder for the tars of all sets, next to the folders of the manifests
 ORIGIN = "remote.json"  # next to a fetched manifest: the URL of its tars, how many bytes of them may be cached, mbps
+CACHE = Path("data/cache")
+Form = Literal["webdataset", "ffcv"]  # a format that is read at a URL
+FORMS: tuple[Form, ...] = ("webdataset", "ffcv")
 LIMIT = 100 * 10**9  # bytes
 PAGE_ROOM = 1 << 28  # bytes of a dataset.json: no server may fill the disk
 TABLE_ROOM, ROW = 1 << 26, 1 << 10  # bytes of a manifest.parquet, and more for each sample
@@ -47,40 +51,78 @@ def open_remote(
     if "://" not in url:
         raise UserError(f"{url} is no URL: a local set is opened as a folder")
     store = RemoteStore(url.rstrip("/"), retry, mbps)
-    place = bare(store.url).rstrip("/")
-    name = f"{place.rpartition('/')[2]}-{hashlib.sha256(place.encode()).hexdigest()[:12]}"
-    root, never = Path(cache_folder) / name, threading.Event()
+    page = store.page(PAGE, PAGE_ROOM, _page_fault)
+    fields = parsed_json(page)
+    digest, samples = fields["manifest"], fields["samples"]
+    root, never = folder_for(Path(cache_folder), bare(store.url).rstrip("/")), threading.Event()
+    root = root.with_name(f"{root.name}-{digest[:8]}")  # a set that is built again has another: who reads it goes on
     try:
         make_folder(root)
     except OSError as error:
         raise UserError(f"{root} cannot be written ({error.strerror}): name another cache folder") from error
-    with alone(root / LOCK), atomic(root / PAGE) as page:
-        store.fetch(PAGE, Path(page.name), PAGE_ROOM, _page_fault, never)
-        fields = parsed_json(Path(page.name).read_bytes())
-        digest, samples = fields["manifest"], fields["samples"]
+    with alone(root / LOCK):
         if new := bool(fault(root, samples, digest)):
             if not (root / TABLE).exists() or digest_of(root / TABLE) != digest:
                 with atomic(root / TABLE) as table:
                     room = TABLE_ROOM + ROW * samples
                     store.fetch(TABLE, Path(table.name), room, partial(_table_fault, digest=digest), never)
             write_columns(root)
-        with atomic(root / ORIGIN, "w") as origin:
-            own = os.fstat(origin.fileno()).st_ino
-            json.dump({"url": redacted(store.url), "limit": limit, "mbps": mbps, "file": own}, origin)
+        write_origin(root, store.url, limit, mbps)
+        with atomic(root / PAGE) as file:
+            file.write(page)
     made = dataclasses.replace(Manifest.open(root, max_pixels=max_pixels), url=store.url)
     try:
+        forms(made)
         if new:
             made.check_all()
     except UserError:
-        (root / FILE).unlink()  # else the next start would take the rows for checked
+        (root / FILE).unlink(missing_ok=True)  # else the next start would take the rows for checked
         raise
     return made
 
 
-def _page_fault(page: Path) -> str:
+def open_built(where: str | os.PathLike[str], cache_folder: Path = CACHE, max_pixels: int = MAX_PIXELS) -> Manifest:
+    """A built set, in a folder or at a URL."""
+    if "://" in (where := os.fspath(where)):
+        return open_remote(where, cache_folder, max_pixels=max_pixels)
+    return Manifest.open(where, max_pixels=max_pixels)
+
+
+def folder_for(cache: Path, place: str) -> Path:
+    """The folder in a cache that describes the set at `place`."""
+    return cache / f"{place.rpartition('/')[2]}-{hashlib.sha256(place.encode()).hexdigest()[:12]}"
+
+
+def forms(manifest: Manifest) -> list[Form]:
+    """The formats in which a set at a URL can be read; UserError for class folders alone, a request for each image of
+    which would find it."""
+    found: list[Form] = [form for form in FORMS if form in manifest.info.formats]
+    if not found:
+        raise UserError(
+            f"{origin_of(manifest)[0]} holds a folder of images, and sets at a URL are read from tars or a .beton: "
+            "build it with --format webdataset or ffcv"
+        )
+    return found
+
+
+def since(manifest: Manifest, error: UserError) -> UserError:
+    """The error of a file at a URL; another one if the set there was built again since it was opened."""
+    store = RemoteStore(origin_of(manifest)[0], RetryPolicy(()))
+    try:
+        fields = parsed_json(store.page(PAGE, PAGE_ROOM, _page_fault))
+    except UserError:
+        return error
+    if fields["manifest"] == manifest.info.manifest:
+        return error
+    return UserError(
+        f"{store.show()} was built again since it was opened ({error}): start again, it is read as it is now"
+    )
+
+
+def _page_fault(page: bytes) -> str:
     """What is wrong with a dataset.json, "" for nothing."""
     try:
-        fields = opened(parsed_json(page.read_bytes()))
+        fields = opened(parsed_json(page))
     except ValueError as error:
         return f"it is damaged: {error}"
     known = isinstance(fields, dict) and isinstance(fields.get("manifest"), str) and type(fields.get("samples")) is int
@@ -105,6 +147,21 @@ def is_remote(manifest: Manifest) -> bool:
         _origin(manifest.root / ORIGIN)
         return True
     return False
+
+
+def write_origin(root: Path, url: str, limit: int = LIMIT, mbps: float = 0.0) -> None:
+    """Write where the files of the set in folder `root` are."""
+    with atomic(root / ORIGIN, "w") as file:
+        own = os.fstat(file.fileno()).st_ino
+        json.dump({"url": redacted(url), "limit": limit, "mbps": mbps, "file": own}, file)
+
+
+def require_bare(url: str) -> None:
+    """UserError for a URL with a password or a query, which no file may hold."""
+    if HIDDEN in redacted(url):
+        raise UserError(
+            f"{url} has a password or a query, which no file may hold: leave out --out, or give it otherwise"
+        )
 
 
 def _origin(path: Path) -> JSON:

@@ -19,7 +19,7 @@ from ...shards.sources.retry import Stopped
 from ..batch import SampleReader
 from .cache import Cache
 from .fetch import DEFAULT_RETRY, RemoteStore, RetryPolicy, altered
-from .remote import TARS, is_remote, name_in_cache, origin_of
+from .remote import TARS, is_remote, name_in_cache, origin_of, since
 from .shard_prefetch import ShardPrefetcher
 from .shard_use import peak_bytes, shard_use
 
@@ -92,7 +92,10 @@ class RemoteTarReader(SampleReader):
         def fill(path: Path) -> None:
             own = tar_spans(self.manifest, shard)
             spans = [*zip(own.start.tolist(), own.length.tolist(), strict=True)]
-            self.store.fetch(name, path, length, lambda path: altered(path, length, digest, spans), stop)
+            try:
+                self.store.fetch(name, path, length, lambda path: altered(path, length, digest, spans), stop)
+            except UserError as error:
+                raise since(self.manifest, error) from error
 
         return self.cache.get(self.names[shard], length, fill, stop)
 

@@ -1,7 +1,6 @@
 """Which field of a `.beton` of other people holds the labels."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from ..sources.wanted import NONE
 NUMBERING = re.compile(r"(?:^|_)(?:index|idx|ids?|uid|key|number|row|position)(?:_|$)", re.IGNORECASE)
 
 
-def label_field(layout: Layout, path: Path, wanted: str = "") -> str | None:
+def label_field(layout: Layout, path: object, wanted: str = "") -> str | None:
     """The field of the labels: `wanted`, else the one that is named so, else the only integers that number nothing.
 
     None without fields that may be labels, or if `wanted` is none. UserError asks where names do not decide."""
@@ -35,7 +34,7 @@ def label_field(layout: Layout, path: Path, wanted: str = "") -> str | None:
     return None
 
 
-def labels_of(layout: Layout, path: Path, field: str | None) -> np.ndarray:
+def labels_of(layout: Layout, path: object, field: str | None) -> np.ndarray:
     """[N] int64 labels in a field, -1 without one; UserError for floats that are no whole numbers."""
     if field is None:
         return np.full(len(layout.where), -1)

@@ -10,3 +10,8 @@ class Damage(NamedTuple):
     cause: str
     rows: tuple[int, ...] = ()  # samples of a set that are damaged, as far as that is known
     remedy: str = ""  # "": a repair of the set makes the file again
+
+
+def reason(error: Exception) -> str:
+    """Why a file cannot be read, as the cause of a damage."""
+    return "is absent" if isinstance(error, FileNotFoundError) else str(error)

@@ -1,18 +1,17 @@
-"""What the images of existing files tell about themselves, and whether loaders can read them."""
+"""What the images of existing files tell about themselves, and whether loaders can read them: a file is read once."""
 
-import hashlib
-from functools import partial
-from typing import NamedTuple
+from collections import deque
+from collections.abc import Container
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import simplejpeg
 from tqdm import tqdm
 
 from ..encoding.headers import fault_of, may_turn, too_large
-from ..engine import cores, in_order
-from ..sources.source import Reader
+from ..formats.digest import Digest
+from ..info import JSON
 
-BLOCK = 256  # images per call of a worker
 COLORS = ("YCbCr", "Gray", "RGB")
 
 
@@ -26,31 +25,48 @@ class Header(NamedTuple):
     cause: str  # why loaders could not read it, or ""
 
 
-def read_headers(reader: Reader, places: np.ndarray, raw: np.ndarray, workers: int, max_pixels: int) -> list[Header]:
-    """The header of each image at `places` [N, 3] (Ranges' places); `raw` [N] bool: it is pixels, not a JPEG."""
-    blocks = [(places[at : at + BLOCK], raw[at : at + BLOCK]) for at in range(0, len(places), BLOCK)]
-    found: list[Header] = []
-    with tqdm(total=len(places), unit="img", disable=None) as bar:
-        work, workers = partial(_block, reader, max_pixels), max(1, min(workers or cores(), len(blocks)))
-        for headers in in_order(work, blocks, workers):
-            found += headers
-            bar.update(len(headers))
-    return found
+class Described(NamedTuple):
+    """The images of a file, and the line about the file in `dataset.json`."""
+
+    headers: list[Header]  # [n]
+    line: JSON
 
 
-def _block(reader: Reader, max_pixels: int, block: tuple[np.ndarray, np.ndarray]) -> list[Header]:
-    return [_header(reader, place, bool(raw), max_pixels) for place, raw in zip(*block, strict=True)]
+def described(
+    file: IO[bytes],
+    name: str,
+    spans: np.ndarray,
+    pixels: np.ndarray,
+    max_pixels: int,
+    bar: "tqdm[Any]",
+    among: Container[bytes] | None = None,
+) -> Described:
+    """Read an open file to its end. `spans` [n, 2] are the first byte and the length of its images, in order, `pixels`
+    [n, 2] the height and width of those that are no JPEGs, else 0. `among`: only images with these sha256 count."""
+    headers: list[Header] = []
+    sides = iter(pixels.tolist())
+    bar.total = (bar.total or 0) + len(spans)
+
+    def look(data: bytes, sha256: bytes) -> bool:
+        height, width = next(sides)
+        headers.append(_header(data, sha256, height, width, max_pixels))
+        bar.update()
+        return bool(headers[-1].cause) or (among is not None and sha256 not in among)
+
+    digest = Digest(file, look)
+    deque(digest.images(spans.tolist()), maxlen=0)
+    found, counted = digest.end(), sum(not h.cause and (among is None or h.sha256 in among) for h in headers)
+    return Described(headers, {"file": name, "bytes": file.tell(), "samples": counted, "digest": found})
 
 
-def _header(reader: Reader, place: np.ndarray, raw: bool, max_pixels: int) -> Header:
-    height = width = 0
-    data, cause = b"", ""
+def _header(data: bytes, sha256: bytes, height: int, width: int, max_pixels: int) -> Header:
+    if height:
+        return Header(height, width, sha256, False, too_large(height, width, max_pixels))
     try:
-        data = reader.read(place)
-        if not raw:
-            height, width, color, _ = simplejpeg.decode_jpeg_header(data)
-            cause = too_large(int(height), int(width), max_pixels)
-            cause = cause or (fault_of(data) if color in COLORS else f"its colors are {color}")
-    except (OSError, ValueError) as error:
+        found = simplejpeg.decode_jpeg_header(data)
+        height, width, color = int(found[0]), int(found[1]), found[2]
+        cause = too_large(height, width, max_pixels)
+        cause = cause or (fault_of(data) if color in COLORS else f"its colors are {color}")
+    except ValueError as error:
         cause = str(error)
-    return Header(int(height), int(width), hashlib.sha256(data).digest(), not raw and may_turn(data), cause)
+    return Header(height, width, sha256, may_turn(data), cause)

@@ -1,34 +1,40 @@
-"""Describes tars and a `.beton` that exist already by a manifest; the files stay as they are.
+"""Describes tars and a `.beton` that exist already by a manifest; the files stay as they are, in a folder or at a URL.
 
 Loaders then read the images as they read a set of our own. Only images that loaders cannot decode alike are refused:
 anything but JPEGs of one or three components. EXIF orientation is not applied, because no image is written.
 """
 
+import dataclasses
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
 
+from ..building.target import Store, target
 from ..errors import UserError
-from ..files import PAGE
-from ..formats.beton import Layout
-from ..formats.digest import Digest
+from ..files import PAGE, make_folder
 from ..info import JSON, DatasetInfo
 from ..manifest import Manifest, write
-from ..names import open_file
+from ..sources.arrange import name_of
 from ..sources.local import Local
 from ..sources.packed import COMPRESSED
 from ..sources.passed import PassedOver
 from ..sources.split import archives
+from ..sources.storage import Storage, opening, storage
 from ..sources.wanted import ANY, NONE, Wanted
 from ..table import SCHEMA
 from ..unpack import MAX_PIXELS
 from .samples import Samples, beton_samples, tar_samples
 
+TRIAL = "index.partial"  # an object that is written and removed to know whether that is allowed
+
 
 def index(
-    root: Path,
+    where: str | os.PathLike[str],
     split: str = "train",
     *,
     skip: bool = False,
@@ -37,59 +43,96 @@ def index(
     wanted: Wanted = ANY,
     label_field: str = "",
     max_pixels: int = MAX_PIXELS,
+    out: Path | None = None,
 ) -> Manifest:
-    """Describe the tars, or the `.beton`, or both, of folder `root`; `skip` leaves out what loaders cannot read.
+    """Describe the tars, or the `.beton`, or both, of a folder or URL; `skip` leaves out what loaders cannot read.
 
     `strict` refuses what is passed over; `wanted`: what to take of tars; `label_field`: the labels of a .beton;
-    `max_pixels`: of the largest image that loaders shall read.
-    UserError when the folder has a description already, or nothing to describe.
+    `max_pixels`: of the largest image that loaders shall read; `out`: the folder of the manifest of files at a URL,
+    which is beside them by default.
+    UserError when the folder has a description already, or nothing to describe, or may not be written.
     """
-    passed = PassedOver()
-    tars, betons = _files(root, split, passed)
-    if tars:
-        samples = tar_samples(root, split, workers, wanted, max_pixels)
-    else:
-        samples = beton_samples(betons, workers, label_field, max_pixels, passed)
-    if strict:
-        samples.passed.refuse(root)
-    keep = np.array([not header.cause for header in samples.headers])
-    skipped = _skipped(samples, keep, skip)
-    table = samples.table().filter(pa.array(keep))
-    if tars and betons:
-        table = _with_beton(table, beton_samples(betons, workers, NONE, max_pixels), betons[0])
-    turned = sum(header.turned for header in samples.headers)
-    info = DatasetInfo(
-        name=root.resolve().name,
-        split=split,
-        subset={"name": "full", "from": "index", "split": split},
-        classes=samples.classes,
-        counts=(),  # `write` counts
-        samples=0,
-        encoding={"indexed": True}
-        | ({"turned": turned} if turned else {})
-        | ({"fields": list(wanted.fields)} if wanted.fields else {}),
-        formats=("webdataset",) * bool(tars) + ("ffcv",) * bool(betons),
-        files=tuple(_lines(table, samples.files if tars else [], betons)),
-        report={"check": "headers", "normalised": {}, "suspect": [], "skipped": skipped}
-        | ({"passed_over": samples.passed.report()} if samples.passed else {}),
-    )
-    return write(root, info, [table], max_pixels)
+    files, passed, where = storage(os.fspath(where)), PassedOver(), os.fspath(where)
+    with opening(where):
+        tars, betons = _files(files, split, passed)
+    with _written_to(files, where, out) as root:
+        if tars:
+            samples = tar_samples(where, split, workers, wanted, max_pixels)
+        else:
+            samples = beton_samples(files, betons, workers, label_field, max_pixels, passed)
+        if strict:
+            samples.passed.refuse(files.show())
+        keep = np.array([not header.cause for header in samples.headers])
+        skipped = _skipped(samples, keep, skip)
+        table, lines = samples.table().filter(pa.array(keep)), samples.lines
+        if tars and betons:
+            known = {*table["sha256"].to_pylist()}
+            others = beton_samples(files, betons, workers, NONE, max_pixels, among=known)
+            table, lines = _with_beton(table, others, files.show(betons[0])), [*lines, *others.lines]
+        turned = sum(header.turned for header in samples.headers)
+        info = DatasetInfo(
+            name=files.root.resolve().name if isinstance(files, Local) else name_of(where),
+            split=split,
+            subset={"name": "full", "from": "index", "split": split},
+            classes=samples.classes,
+            counts=(),  # `write` counts
+            samples=0,
+            encoding={"indexed": True}
+            | ({"turned": turned} if turned else {})
+            | ({"fields": list(wanted.fields)} if wanted.fields else {}),
+            formats=("webdataset",) * bool(tars) + ("ffcv",) * bool(betons),
+            files=tuple(lines),
+            report={"check": "headers", "normalised": {}, "suspect": [], "skipped": skipped}
+            | ({"passed_over": samples.passed.report()} if samples.passed else {}),
+        )
+        made = write(root, info, [table], max_pixels)
+        made.check_all()  # while its table is there
+    return made if out or isinstance(files, Local) else dataclasses.replace(made, url=files.url)
 
 
-def _files(root: Path, split: str, passed: PassedOver) -> tuple[list[Path], list[Path]]:
+@contextmanager
+def _written_to(files: Storage, where: str, out: Path | None) -> Iterator[Path]:
+    """The folder for the manifest: that of the files, or `out`, or one whose files are uploaded beside those at a URL
+    when the block ends, dataset.json last."""
+    if isinstance(files, Local):
+        if out:
+            raise UserError(f"--out {out} is for files at a URL: the manifest of {where} is written beside its files")
+        yield files.root
+        return
+    if out:
+        if (out / PAGE).exists():
+            raise UserError(f"{out / PAGE} describes other files: name another --out")
+        make_folder(out)
+        yield out
+        return
+    try:
+        place = target(where)
+        assert isinstance(place, Store)
+        place.write(TRIAL, b"")
+        place.remove(TRIAL)
+    except UserError as error:
+        raise UserError(f"{error}; --out DIR keeps the manifest in a folder here") from error
+    with TemporaryDirectory() as folder:
+        yield Path(folder)
+        for path in sorted(Path(folder).iterdir(), key=lambda path: path.name == PAGE):
+            place.put(path, path.name)
+
+
+def _files(files: Storage, split: str, passed: PassedOver) -> tuple[list[str], list[str]]:
     """The tars and the .beton files of a folder, of the split if there are several; UserError when there is nothing to
     index."""
-    if (root / PAGE).exists():
-        raise UserError(f"{root / PAGE} describes these files already: remove it to index them again")
-    tars, betons = sorted(root.glob("*.tar")), sorted(root.glob("*.beton"))
+    names = sorted(entry.name for entry in files.entries() if not entry.is_dir)
+    if PAGE in names:
+        raise UserError(f"{files.show(PAGE)} describes these files already: remove it to index them again")
+    tars, betons = ([name for name in names if name.endswith(end)] for end in (".tar", ".beton"))
     if not tars and not betons:
-        packed = sorted(path.name for path in root.glob("*") if path.name.lower().endswith(COMPRESSED))
+        packed = [name for name in names if name.lower().endswith(COMPRESSED)]
         remedy = f"unpack {packed[0]}, which is compressed" if packed else "name the folder that holds them"
-        raise UserError(f"{root} holds neither tars nor a .beton: {remedy}")
+        raise UserError(f"{files.show()} holds neither tars nor a .beton: {remedy}")
     if len(betons) > 1:
-        betons = [root / name for name in archives(Local(root), ".beton", split, passed)]
+        betons = archives(files, ".beton", split, passed)
         if not betons:
-            raise UserError(f"{root} holds no .beton of the {split} split: take the other --split")
+            raise UserError(f"{files.show()} holds no .beton of the {split} split: take the other --split")
     return tars, betons
 
 
@@ -106,34 +149,12 @@ def _skipped(samples: Samples, keep: np.ndarray, skip: bool) -> list[JSON]:
     return skipped
 
 
-def _with_beton(table: pa.Table, samples: Samples, path: Path) -> pa.Table:
+def _with_beton(table: pa.Table, samples: Samples, name: str) -> pa.Table:
     """The rows with the numbers of the same samples in a .beton, found by their bytes."""
     number = {header.sha256: n for n, header in enumerate(samples.headers)}
     found = [number.get(sha256, -1) for sha256 in table["sha256"].to_pylist()]
     if -1 in found:
         raise UserError(
-            f"{path} lacks {found.count(-1)} samples of the tars beside it: index them in folders of their own"
+            f"{name} lacks {found.count(-1)} samples of the tars beside it: index them in folders of their own"
         )
     return table.set_column(SCHEMA.get_field_index("beton"), "beton", pa.array(found, pa.int64()))
-
-
-def _lines(table: pa.Table, tars: list[Path], betons: list[Path]) -> Iterator[JSON]:
-    """What `dataset.json` tells about each file; its digest (digest.py) covers the samples in the table."""
-    shard, offset, size, number = (table[name].to_numpy() for name in ("shard", "offset", "bytes", "beton"))
-    for n, path in enumerate(tars):
-        own = np.flatnonzero(shard == n)
-        yield _line(path, offset[own], size[own])
-    layout = Layout.of(*betons) if betons else None
-    for n, path in enumerate(betons):
-        assert layout
-        own = number[layout.file[number] == n]
-        yield _line(path, layout.where[own].astype(np.int64), layout.size[own].astype(np.int64))
-
-
-def _line(path: Path, start: np.ndarray, length: np.ndarray) -> JSON:
-    order = np.argsort(start)
-    with open_file(path) as file:
-        digest = Digest(file)
-        samples = sum(1 for _ in digest.images(zip(start[order].tolist(), length[order].tolist(), strict=True)))
-        digested = digest.end()
-    return {"file": path.name, "bytes": path.stat().st_size, "samples": samples, "digest": digested}

@@ -1,29 +1,37 @@
 """The files beside a set that follow from its manifest: indices of tars, and the record of a static set."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
+from ..engine import prefetch
 from ..formats.static import RECORD, record_text
 from ..formats.tar import dali_index, index_path, wids_index
 from ..manifest import Manifest
-from ..names import open_file
+from ..sources.storage import Storage
 from ..table import TABLE, Table
-from .damage import Damage
+from .damage import Damage, reason
 from .spans import tar_spans
 
 
-def damaged_indices(manifest: Manifest) -> Iterator[Damage]:
-    """Check the files whose texts follow from the manifest."""
-    for path, text in index_texts(manifest):
-        try:
-            with open_file(path) as file:
-                cause = "" if file.read() == text.encode() else "differs from the manifest"
-        except OSError as error:
-            cause = "is absent" if isinstance(error, FileNotFoundError) else str(error)
-        if cause:
-            yield Damage(str(path.relative_to(manifest.root)), cause)
+def damaged_indices(manifest: Manifest, files: Storage, pool: ThreadPoolExecutor, ahead: int) -> Iterator[Damage]:
+    """Check the files in `files` whose texts follow from the manifest, `ahead` at a time."""
+    texts = ((str(path.relative_to(manifest.root)), text) for path, text in index_texts(manifest))
+    with closing(prefetch(texts, lambda item: [pool.submit(_cause, files, *item)], ahead)) as started:
+        for (name, _), (task,) in started:
+            if cause := task.result():
+                yield Damage(name, cause)
+
+
+def _cause(files: Storage, name: str, text: str) -> str:
+    """How a file differs from its text, "" if it does not."""
+    try:
+        return "" if files.read(name) == text.encode() else "differs from the manifest"
+    except OSError as error:
+        return reason(error)
 
 
 def index_texts(manifest: Manifest) -> Iterator[tuple[Path, str]]:

@@ -1,31 +1,47 @@
-"""The samples of tars, or of a `.beton`, that exist already, as columns of a manifest."""
+"""The samples of tars, or of a `.beton`, that exist already, as columns of a manifest. Each file is read once."""
 
+import errno
+import shutil
+from collections.abc import Callable, Container, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePath
+from tempfile import TemporaryFile, gettempdir
+from typing import Any, BinaryIO, NamedTuple, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
+from tqdm import tqdm
 
-from ..encoding.headers import too_large
+from ..engine import cores
+from ..errors import UserError
 from ..formats.beton import RAW, Layout
+from ..info import JSON
 from ..manifest import uid_of
 from ..sources.classes import classes_of
 from ..sources.local import Local
 from ..sources.passed import PassedOver
+from ..sources.pieces import PIECE, streamed
 from ..sources.readers import Ranges
+from ..sources.samples import Sample, samples_of
 from ..sources.source import key_of
+from ..sources.storage import Storage, opening
 from ..sources.wanted import Wanted
-from ..sources.webdataset import webdataset
+from ..sources.webdataset import of_samples, tars_of
 from ..table import FIELDS, SCHEMA
 from .beton_label import label_field, labels_of
-from .headers import Header, read_headers
+from .headers import Described, Header, described
+
+AT_ONCE = 4  # files at a URL that are read together
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
 class Samples:
     """N samples in the order of their files."""
 
-    files: list[Path]  # in the order of `shard`, or the .beton
+    lines: list[JSON]  # about the files, in the order of `shard`
     classes: tuple[str, ...]
     keys: list[str]
     source: list[str]
@@ -59,16 +75,39 @@ class Samples:
         return pa.table(columns, schema=pa.schema([*SCHEMA, *FIELDS]))
 
 
-def tar_samples(root: Path, split: str, workers: int, wanted: Wanted, max_pixels: int) -> Samples:
-    """The samples of the tars in folder `root`; unlabeled or labeled as webdataset reads them."""
-    source = webdataset(str(root), split, wanted)
-    assert isinstance(source.reader, Ranges)
+class _Tar(NamedTuple):
+    """What is in one tar."""
+
+    samples: list[Sample]  # in the order of their bytes
+    found: Described
+    passed: PassedOver
+
+
+def tar_samples(where: str, split: str, workers: int, wanted: Wanted, max_pixels: int) -> Samples:
+    """The samples of the tars in the folder `where`; unlabeled or labeled as webdataset reads them."""
+    passed = PassedOver()
+    files, tars, info = tars_of(where, split, passed)
+
+    def look(number: int, bar: "tqdm[Any]") -> _Tar:
+        left = PassedOver()
+        with _seekable(files, tars[number]) as file:
+            found = samples_of(file, number, files.show(tars[number]), wanted, left)
+            own = sorted(found, key=lambda sample: sample.offset)
+            file.seek(0)
+            spans = np.array([(sample.offset, sample.length) for sample in own], np.int64).reshape(-1, 2)
+            return _Tar(own, described(file, tars[number], spans, np.zeros_like(spans), max_pixels, bar), left)
+
+    parts = _several(look, range(len(tars)), workers, files)
+    for part in parts:
+        passed.join(part.passed)
+    every = (sample for part in parts for sample in part.samples)
+    source = of_samples(every, where, split, wanted, Ranges(files, tuple(tars)), info, passed)
     places = np.asarray(source.places)
     order = np.lexsort((places[:, 1], places[:, 0]))
     places = places[order]
     paths = [source.paths[row] for row in order.tolist()]
     return Samples(
-        files=[root / name for name in source.reader.files],
+        lines=[part.found.line for part in parts],
         classes=source.classes,
         keys=[key_of(path) for path in paths],
         source=paths,
@@ -77,43 +116,95 @@ def tar_samples(root: Path, split: str, workers: int, wanted: Wanted, max_pixels
         shard=places[:, 0].astype(np.int32),
         offset=places[:, 1],
         beton=np.full(len(places), -1),
-        headers=read_headers(source.reader, places[:, :3], np.zeros(len(places), bool), workers, max_pixels),
+        headers=[header for part in parts for header in part.found.headers],
         fields=places[:, 3:],
         passed=source.passed,
     )
 
 
 def beton_samples(
-    paths: list[Path], workers: int, wanted: str, max_pixels: int, passed: PassedOver | None = None
+    files: Storage,
+    names: Sequence[str],
+    workers: int,
+    wanted: str,
+    max_pixels: int,
+    passed: PassedOver | None = None,
+    among: Container[bytes] | None = None,
 ) -> Samples:
-    """The samples of one or more .beton files, which have numbers for names; `wanted`: the field of their labels."""
-    layout, passed, path = Layout.of(*paths), passed or PassedOver(), paths[0]
-    count, raw = len(layout.where), layout.mode == RAW
-    field = label_field(layout, path, wanted)
+    """The samples of one or more .beton files, which have numbers for names; `wanted`: the field of their labels.
+    `among`: only images with these sha256 count in the digests of the files."""
+    sizes, parts = [files.size(name) for name in names], []
+    for number, (name, size) in enumerate(zip(names, sizes, strict=True)):
+        with streamed(files, name, size) as file:
+            parts.append(Layout.read(file, size, number, files.show(name)))
+    layout, passed, first = Layout.joined(parts), passed or PassedOver(), files.show(names[0])
+    count = len(layout.where)
+    field = label_field(layout, first, wanted)
     for name in (*layout.numbers, *layout.others):
         if name != field:
             passed.add("fields other than image and label", name)
-    label = labels_of(layout, path, field)
-    places = np.stack([column.astype(np.int64) for column in (layout.file, layout.where, layout.size)], 1)
-    reader = Ranges(Local(path.parent), tuple(p.name for p in paths))
-    headers = read_headers(reader, places, raw, workers, max_pixels)
-    for n in np.flatnonzero(raw).tolist():
-        size = int(layout.height[n]), int(layout.width[n])
-        cause = headers[n].cause or too_large(*size, max_pixels)
-        headers[n] = headers[n]._replace(height=size[0], width=size[1], cause=cause)
-    first = np.searchsorted(layout.file, layout.file)  # of each sample's file
-    keys = [f"{paths[file].stem}/{n:08d}" for file, n in zip(layout.file, np.arange(count) - first, strict=True)]
+    label = labels_of(layout, first, field)
+    sides = np.stack([layout.height, layout.width], 1).astype(np.int64)
+    raw = np.where((layout.mode == RAW)[:, None], sides, 0)
+    spans = np.stack([layout.where, layout.size], 1).astype(np.int64)
+
+    def look(number: int, bar: "tqdm[Any]") -> Described:
+        own = np.flatnonzero(layout.file == number)
+        own = own[np.argsort(layout.where[own], kind="stable")]
+        with streamed(files, names[number], sizes[number]) as file:
+            found = described(file, names[number], spans[own], raw[own], max_pixels, bar, among)
+        numbered = zip(own.tolist(), found.headers, strict=True)
+        return found._replace(headers=[header for _, header in sorted(numbered, key=lambda pair: pair[0])])
+
+    found = _several(look, range(len(names)), workers, files)
+    begin = np.searchsorted(layout.file, layout.file)  # of each sample's file
+    stems = [PurePath(name).stem for name in names]
+    keys = [f"{stems[file]}/{n:08d}" for file, n in zip(layout.file, np.arange(count) - begin, strict=True)]
     return Samples(
-        files=paths,
-        classes=classes_of(label, str(path)),
+        lines=[part.line for part in found],
+        classes=classes_of(label, first),
         keys=keys,
         source=keys,
         label=np.maximum(label, -1).astype(np.int32),
-        bytes=places[:, 2],
+        bytes=spans[:, 1],
         shard=np.full(count, -1, np.int32),
         offset=np.full(count, -1),
         beton=np.arange(count),
-        headers=headers,
+        headers=[header for part in found for header in part.headers],
         fields=np.empty((count, 0), np.int64),
         passed=passed,
     )
+
+
+def _several(look: Callable[[int, "tqdm[Any]"], R], numbers: Sequence[int], workers: int, files: Storage) -> list[R]:
+    """`look` at the files of these numbers, several at a time; reading and hashing release the interpreter's lock."""
+    threads = workers or (cores() if isinstance(files, Local) else AT_ONCE)
+    pool = ThreadPoolExecutor(threads)
+    try:
+        with opening(files.show()), tqdm(total=0, unit="img", disable=None) as bar:
+            return list(pool.map(lambda number: look(number, bar), numbers))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _seekable(files: Storage, name: str) -> Iterator[BinaryIO]:
+    """A tar, open. Which of its members are images is known only at its end, so one at a URL is read into $TMPDIR."""
+    if isinstance(files, Local):
+        with files.open(name) as file:
+            yield file
+        return
+    if not (size := files.size(name)):
+        raise UserError(f"{files.show(name)} is empty, or its server does not tell its size: fetch the tars first")
+    with TemporaryFile() as held:
+        with streamed(files, name, size) as file:
+            try:
+                shutil.copyfileobj(file, held, PIECE)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                raise UserError(
+                    f"{gettempdir()} has no room for {files.show(name)}: let TMPDIR name a larger disk"
+                ) from error
+        held.seek(0)
+        yield cast(BinaryIO, held)

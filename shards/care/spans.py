@@ -1,5 +1,6 @@
 """Where samples are in the files of a set."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -7,6 +8,9 @@ import numpy as np
 
 from ..formats.beton import RAW, Layout
 from ..manifest import Manifest
+from ..sources.local import Local
+from ..sources.pieces import streamed
+from ..sources.storage import Storage
 
 
 class Spans(NamedTuple):
@@ -26,15 +30,26 @@ def tar_spans(manifest: Manifest, number: int) -> Spans:
 
 
 def beton_spans(manifest: Manifest, path: Path) -> Spans:
-    """The samples of a .beton that the manifest has."""
-    paths = manifest.betons()
-    layout = Layout.of(*paths)
-    row_of, held = np.full(len(layout.where), -1), np.flatnonzero(manifest.beton >= 0)
-    if len(held) and (last := int(manifest.beton.max())) >= len(row_of):
+    """The samples of a .beton in the set's folder that the manifest has."""
+    return beton_spans_in(manifest, Local(manifest.root), {p.name: p.name for p in manifest.betons()}, path.name)
+
+
+def beton_spans_in(manifest: Manifest, files: Storage, names: Mapping[str, str], name: str) -> Spans:
+    """The samples of the .beton `name` that the manifest has. `names`: of all .beton files of the set in the folder
+    `files`, by their names in the set."""
+    betons, parts = [line for line in manifest.info.files if line["file"].endswith(".beton")], []
+    for number, line in enumerate(betons):
+        held = names[line["file"]]
+        size = files.size(held) if isinstance(files, Local) else line["bytes"]
+        with streamed(files, held, size) as file:
+            parts.append(Layout.read(file, size, number, files.show(held)))
+    layout = Layout.joined(parts)
+    row_of, rows = np.full(len(layout.where), -1), np.flatnonzero(manifest.beton >= 0)
+    if len(rows) and (last := int(manifest.beton.max())) >= len(row_of):
         raise ValueError(f"it holds {len(row_of):,} samples, the manifest names number {last:,}")
-    row_of[manifest.beton[held]] = held
-    if (row_of >= 0).sum() < len(held):
+    row_of[manifest.beton[rows]] = rows
+    if (row_of >= 0).sum() < len(rows):
         raise ValueError("two samples of the manifest have one number in it")
-    own = np.flatnonzero((layout.file == paths.index(path)) & (row_of >= 0))
+    own = np.flatnonzero((layout.file == [line["file"] for line in betons].index(name)) & (row_of >= 0))
     own = own[np.argsort(layout.where[own])]
     return Spans(row_of[own], layout.where[own].astype(np.int64), layout.size[own], layout.mode[own] != RAW)

@@ -14,18 +14,22 @@ from tqdm import tqdm
 
 from ..columns import FILE, differs, fault
 from ..encoding.headers import fault_of
-from ..engine import cores
+from ..engine import THREADS, cores
 from ..errors import UserError
 from ..files import PAGE, digest_of
+from ..formats.beton import NoBeton
 from ..formats.digest import Digest
 from ..info import class_counts, read_info
 from ..manifest import Manifest, file_of
-from ..names import open_file, safe, within
+from ..names import open_file, safe
+from ..sources.local import Local
+from ..sources.pieces import streamed
+from ..sources.storage import Storage
 from ..table import TABLE, Table
 from ..unpack import MAX_PIXELS
-from .damage import Damage
+from .damage import Damage, reason
 from .indices import damaged_indices
-from .spans import Spans, beton_spans, tar_spans
+from .spans import Spans, beton_spans_in, tar_spans
 from .static import added
 
 TOGETHER = 1000  # files of a folder that one task reads
@@ -39,11 +43,14 @@ def sound(root: Path, max_pixels: int = MAX_PIXELS) -> Manifest:
     return Manifest.open(root, by_table=bool(fault(root, info.samples, info.manifest)), max_pixels=max_pixels)
 
 
-def verify(manifest: Manifest, workers: int = 0, cached: Mapping[str, Path] | None = None) -> list[Damage]:
-    """All files that are damaged or absent, in the order of `dataset.json`. `cached`: the set is at a URL, and these of
-    its tars, by name, are here.
+def verify(
+    manifest: Manifest, workers: int = 0, files: Storage | None = None, cached: Mapping[str, str] | None = None
+) -> list[Damage]:
+    """All files that are damaged or absent, in the order of `dataset.json`. `files`: where they lie, the folder of the
+    set by default. `cached`: only these are there, under other names.
 
-    Reads everything once and shows samples per second. UserError when the manifest itself is damaged.
+    Reads everything once and shows samples per second; files at a URL in pieces, several at a time. UserError when the
+    manifest itself is damaged.
     """
     found: list[Damage] = []
     root, info = manifest.root, manifest.info
@@ -53,24 +60,29 @@ def verify(manifest: Manifest, workers: int = 0, cached: Mapping[str, Path] | No
         found.append(Damage(FILE, cause))
         manifest = Manifest.open(root, by_table=True, max_pixels=manifest.max_pixels)
     _check_numbers(manifest)
-    names = Table(root / TABLE)
-    _check_names(names, root)
-    places = {line["file"]: within(root, line["file"]) for line in info.files} if cached is None else cached
-    folder = cached is None and "folder" in info.formats
-    total = sum(line["samples"] for line in info.files if line["file"] in places) + len(manifest) * folder
-    with ThreadPoolExecutor(workers or cores()) as pool, tqdm(total=total, unit="sample", disable=None) as bar:
+    table = Table(root / TABLE)
+    _check_names(table, root)
+    files = files or Local(root)
+    names = {line["file"]: line["file"] for line in info.files} if cached is None else cached
+    here = isinstance(files, Local)
+    folder = cached is None and here and "folder" in info.formats
+    total = sum(line["samples"] for line in info.files if line["file"] in names) + len(manifest) * folder
+    threads = workers or (cores() if here else THREADS)
+    with ThreadPoolExecutor(threads) as pool, tqdm(total=total, unit="sample", disable=None) as bar:
         tasks = [
-            partial(_archive, manifest, number, places[line["file"]], bar)
+            partial(_archive, manifest, number, files, names, bar)
             for number, line in enumerate(info.files)
-            if line["file"] in places
+            if line["file"] in names
         ]
         if folder:
             parts = (range(at, min(at + TOGETHER, len(manifest))) for at in range(0, len(manifest), TOGETHER))
-            tasks += [partial(_folder, manifest, names, part, bar) for part in parts]
+            tasks += [partial(_folder, manifest, table, part, bar) for part in parts]
         for damages in pool.map(lambda task: list(task()), tasks):  # hashing and reading release the interpreter's lock
             found += damages
-    if cached is None:
-        found += [*damaged_indices(manifest), *(added(manifest) if info.static else ())]
+        if cached is None:
+            found += damaged_indices(manifest, files, pool, 2 * threads)
+    if cached is None and here and info.static:
+        found += added(manifest)
     return found
 
 
@@ -94,23 +106,27 @@ def _check_numbers(manifest: Manifest) -> None:
         )
 
 
-def _archive(manifest: Manifest, number: int, path: Path, bar: "tqdm[Any]") -> Iterator[Damage]:
+def _archive(
+    manifest: Manifest, number: int, files: Storage, names: Mapping[str, str], bar: "tqdm[Any]"
+) -> Iterator[Damage]:
     """Check a tar or .beton, read once from end to end."""
     line = manifest.info.files[number]
     try:
-        tar = line["file"].endswith(".tar")
-        spans = tar_spans(manifest, number) if tar else beton_spans(manifest, path)
-        with open_file(path) as file:
+        tar, name = line["file"].endswith(".tar"), safe(names[line["file"]], files.show(), "set")
+        spans = tar_spans(manifest, number) if tar else beton_spans_in(manifest, files, names, line["file"])
+        with streamed(files, name, line["bytes"]) as file:
             digest, broken, faults = _read_through(file, spans, manifest, bar)
     except (OSError, ValueError) as error:
-        yield Damage(line["file"], str(error))
+        if isinstance(error, UserError) and not isinstance(error, NoBeton):
+            raise  # nothing was read: of a server without ranges, or one that refuses requests
+        yield Damage(line["file"], reason(error))
         return
     if broken or digest != line["digest"]:
         cause = f"{len(broken)} samples differ" if broken else "it differs, but no JPEG in it does"
         yield Damage(line["file"], cause, tuple(broken))
     if faults:
-        reason, rows = next(iter(faults.values())), tuple(faults)
-        cause = f"{len(rows)} images were stored so that loaders cannot read them, {reason}"
+        fault, rows = next(iter(faults.values())), tuple(faults)
+        cause = f"{len(rows)} images were stored so that loaders cannot read them, {fault}"
         yield Damage(line["file"], cause, rows, STORED)
 
 
@@ -119,7 +135,7 @@ def _read_through(
 ) -> tuple[str, list[int], dict[int, str]]:
     """The digest of the file, the rows whose bytes differ, and {row: fault} of JPEGs that were stored with a fault."""
     seen = deque[bytes](maxlen=1)
-    digest, broken, faults = Digest(file, seen.append), [], {}
+    digest, broken, faults = Digest(file, lambda image, _: seen.append(image)), [], {}
     places = ((int(start), int(length)) for start, length in zip(spans.start, spans.length, strict=True))
     for row, whole, sha256 in zip(spans.rows, spans.whole, digest.images(places), strict=True):
         if whole and sha256 != manifest.sha256[row].tobytes():
@@ -142,7 +158,7 @@ def _folder(manifest: Manifest, names: Table, rows: range, bar: "tqdm[Any]") -> 
             if hashlib.sha256(data).digest() == manifest.sha256[row].tobytes():
                 cause, remedy = _fault(data, manifest.hw[row]), STORED
         except OSError as error:
-            cause = "is absent" if isinstance(error, FileNotFoundError) else str(error)
+            cause = reason(error)
         if cause:
             yield Damage(str(path.relative_to(manifest.root)), cause, (row,), remedy)
 

@@ -13,9 +13,10 @@ page are inside one page of twice the size too. ffcv is not needed to write; tes
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 import numpy as np
 
@@ -42,6 +43,10 @@ IMAGE_VALUE = np.dtype([("mode", "u1"), ("width", "<u2"), ("height", "<u2"), ("w
 VALUES = {FLOAT: "<f8", INTEGER: "<i8", IMAGE: IMAGE_VALUE, 4: "<u8", 6: "<u8"}  # field type -> its part of a sample
 
 
+class NoBeton(UserError):
+    """A file is no .beton, or not a whole one."""
+
+
 @dataclass(frozen=True)
 class Layout:
     """The tables of a finished `.beton`, ours or one that ffcv wrote, or of several, one after the other."""
@@ -57,8 +62,19 @@ class Layout:
 
     @classmethod
     def of(cls, *paths: Path) -> "Layout":
-        """Read the tables of files, as `_of` reads each; a field of numbers is one that all of them have."""
-        parts = [cls._of(path, number) for number, path in enumerate(paths)]
+        """Read the tables of files, as `read` reads each."""
+        parts = []
+        for number, path in enumerate(paths):
+            try:
+                with open_file(path) as file:
+                    parts.append(cls.read(file, os.fstat(file.fileno()).st_size, number, path))
+            except OSError as error:
+                raise UserError(f"{path} cannot be read ({error.strerror}): repair or rebuild the set") from error
+        return cls.joined(parts)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Layout"]) -> "Layout":
+        """Several as one; a field of numbers is one that all of them have."""
         if len(parts) == 1:
             return parts[0]
         arrays = ("file", "mode", "height", "width", "where", "size")
@@ -70,25 +86,25 @@ class Layout:
         return cls(**joined, numbers=numbers, others=tuple(name for name in names if name not in numbers))
 
     @classmethod
-    def _of(cls, path: Path, number: int) -> "Layout":
-        """Read the tables at both ends of a file; UserError when it is no .beton, truncated, or has no image field."""
+    def read(cls, file: BinaryIO, end: int, number: int, name: object) -> "Layout":
+        """Read the tables at both ends of an opened file of `end` bytes, `name` in messages: what is before the first
+        image in order, then from the last table on. NoBeton when it is none, truncated, or has no image field.
+        """
         try:
-            with open_file(path) as file:
-                end = os.fstat(file.fileno()).st_size
-                head = np.frombuffer(file.read(HEADER.itemsize), HEADER)[0]
-                if head["version"] != 2:
-                    raise ValueError(f"version {head['version']}, not 2")
-                described = np.frombuffer(file.read(FIELD.itemsize * int(head["fields"])), FIELD)
-                types, names = described["type"].tolist(), [name.decode() for name in described["name"].tolist()]
-                sample = np.dtype([(f"f{n}", VALUES.get(t, "<u8,<u8")) for n, t in enumerate(types)], align=True)
-                samples, tables = int(head["samples"]), int(head["allocations"])
-                if file.tell() + sample.itemsize * samples > end or tables > end:
-                    raise ValueError(f"its {end} bytes do not hold the {samples} samples that it claims")
-                if end - tables > ALLOCATION.itemsize * samples * len(types):
-                    raise ValueError("its last table begins too early")
-                rows = np.frombuffer(file.read(sample.itemsize * samples), sample)
-                file.seek(tables)
-                table = np.frombuffer(file.read(), ALLOCATION)
+            head = np.frombuffer(file.read(HEADER.itemsize), HEADER)[0]
+            if head["version"] != 2:
+                raise ValueError(f"version {head['version']}, not 2")
+            described = np.frombuffer(file.read(FIELD.itemsize * int(head["fields"])), FIELD)
+            types, names = described["type"].tolist(), [name.decode() for name in described["name"].tolist()]
+            sample = np.dtype([(f"f{n}", VALUES.get(t, "<u8,<u8")) for n, t in enumerate(types)], align=True)
+            samples, tables = int(head["samples"]), int(head["allocations"])
+            if file.tell() + sample.itemsize * samples > end or tables > end:
+                raise ValueError(f"its {end} bytes do not hold the {samples} samples that it claims")
+            if end - tables > ALLOCATION.itemsize * samples * len(types):
+                raise ValueError("its last table begins too early")
+            rows = np.frombuffer(file.read(sample.itemsize * samples), sample)
+            file.seek(tables)
+            table = np.frombuffer(file.read(), ALLOCATION)
             images = [n for n, kind in enumerate(types) if kind == IMAGE]
             image_field = next((n for n in images if names[n] == "image"), images[0])
             image = rows[f"f{image_field}"]
@@ -107,9 +123,11 @@ class Layout:
             if (pixels != size)[image["mode"] == RAW].any():
                 raise ValueError("pixels of a sample are not as many as its sides say")
         except (ValueError, IndexError, OSError) as error:
-            raise UserError(f"{path} is truncated or no .beton ({error}): repair or rebuild the set") from error
-        file = np.broadcast_to(number, len(rows))
-        return cls(file, image["mode"], image["height"], image["width"], image["where"], size, numbers, others)
+            if isinstance(error, UserError):  # of the storage, which names it
+                raise
+            raise NoBeton(f"{name} is truncated or no .beton ({error}): repair or rebuild the set") from error
+        part = np.broadcast_to(number, len(rows))
+        return cls(part, image["mode"], image["height"], image["width"], image["where"], size, numbers, others)
 
 
 class BetonWriter:

@@ -14,8 +14,9 @@ PIECE = 1 << 20
 class Digest:
     """Computes a file's digest while reading it in order."""
 
-    def __init__(self, file: IO[bytes], see: Callable[[bytes], None] | None = None) -> None:
-        self.file, self.total, self.see = file, hashlib.sha256(), see  # `see` gets the bytes of each image
+    def __init__(self, file: IO[bytes], see: Callable[[bytes, bytes], object] | None = None) -> None:
+        """`see` gets each image and its sha256, and returns True for one that counts as no image."""
+        self.file, self.total, self.see = file, hashlib.sha256(), see
 
     def images(self, spans: Iterable[tuple[int, int]]) -> Iterator[bytes]:
         """Yield the sha256 of each (start, length), in ascending order; of fewer bytes where the file ends early.
@@ -27,10 +28,9 @@ class Digest:
                 self.total.update(piece)
                 gap -= len(piece)
             image = self.file.read(length)
-            if self.see:
-                self.see(image)
             sha256 = hashlib.sha256(image).digest()
-            self.total.update(sha256)
+            other = self.see is not None and self.see(image, sha256) is True
+            self.total.update(image if other else sha256)
             yield sha256
 
     def end(self) -> str:

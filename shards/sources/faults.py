@@ -45,6 +45,8 @@ def _translated(name: str, error: BaseException) -> Exception:
         )
     if status in THROTTLED:
         return Throttled(f"{name}: the server answers {status}: {text}", retry_after(headers))
+    if type(error) is OSError and status:  # its number is not one of a disk of ours
+        return OSError(f"{name}: {error.strerror or text}")
     if isinstance(error, OSError) and text == str(error):
         return error
     kind = PermissionError if status in (401, 403) else OSError

@@ -23,6 +23,13 @@ class PassedOver:
         if len(first) < NAMES:
             first.append(name)
 
+    def join(self, other: "PassedOver") -> None:
+        """Count what `other` counts, after its own."""
+        for reason, count in other.counts.items():
+            self.counts[reason] = self.counts.get(reason, 0) + count
+            first = self.names.setdefault(reason, [])
+            first += other.names[reason][: NAMES - len(first)]
+
     def __bool__(self) -> bool:
         return bool(self.counts)
 

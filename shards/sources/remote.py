@@ -105,6 +105,11 @@ class Remote:
         return cast(BinaryIO, io.BufferedReader(_File(file, self.show(path), self.server), BUFFER))
 
     @property
+    def silence(self) -> float:
+        """Seconds without data after which a try has failed."""
+        return SILENCE
+
+    @property
     def server(self) -> str:
         """Its server, or bucket, in messages."""
         scheme, _, rest = bare(self.url).partition("://")
@@ -122,9 +127,9 @@ class Remote:
     def _retried(self, get: Callable[[], T]) -> T:
         return retry(get, PAUSES, server=self.server)
 
-    def _at(self, path: str, silence: float = SILENCE) -> tuple[Any, str]:
+    def _at(self, path: str) -> tuple[Any, str]:
         """The file system, which fsspec caches, and its name for a path."""
-        fs, root = file_system(self.url, silence)
+        fs, root = file_system(self.url, self.silence)
         path = path and safe(path, self.show())
         return fs, self._below(root.rstrip("/"), quote(path) if self._web else path)
 

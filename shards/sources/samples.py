@@ -45,13 +45,17 @@ def samples(
     tar or label, or several images with one key."""
     passed = PassedOver() if passed is None else passed
     for number, tar in enumerate(tars):
-        name = files.show(tar)
         with files.open(tar) as file:
-            for found, left in _found(_parts(file, name, wanted, passed), wanted, name):
-                for reason, part in left:
-                    passed.add(reason, part.name)
-                for group in found:
-                    yield _sample(number, group, wanted, name)
+            yield from samples_of(file, number, files.show(tar), wanted, passed)
+
+
+def samples_of(file: BinaryIO, number: int, name: str, wanted: Wanted, passed: PassedOver) -> Iterator[Sample]:
+    """The images of tar `number`, which is open; `name` in messages."""
+    for found, left in _found(_parts(file, name, wanted, passed), wanted, name):
+        for reason, part in left:
+            passed.add(reason, part.name)
+        for group in found:
+            yield _sample(number, group, wanted, name)
 
 
 def _parts(file: BinaryIO, tar: str, wanted: Wanted, passed: PassedOver) -> Iterator[Part]:

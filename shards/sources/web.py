@@ -69,6 +69,8 @@ def _limited() -> Any:
         async def _pieces(self) -> AsyncIterator[bytes]:
             asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.request_info.headers.get("Range", ""))
             limit = int(asked[2]) - int(asked[1]) + 1 if asked else WHOLE
+            if asked and self.status == 200 and (int(asked[1]) or (self.content_length or 0) > limit):
+                raise UserError(f"{self.url} is on a server that sends whole files only, no ranges: fetch it first")
             left = limit
             async for piece in self.content.iter_any():
                 if (left := left - len(piece)) < 0:

@@ -4,6 +4,7 @@ import itertools
 import os
 import re
 from array import array
+from collections.abc import Iterable
 from dataclasses import replace
 from sys import intern
 from typing import Any
@@ -20,7 +21,7 @@ from .labels import labels_by_folder, numbered_labels
 from .packed import COMPRESSED
 from .passed import PassedOver
 from .readers import Ranges
-from .samples import LABEL_ALONE, samples
+from .samples import LABEL_ALONE, Sample, samples
 from .series import absent
 from .source import Source
 from .split import archives
@@ -39,13 +40,28 @@ def webdataset(where: str | os.PathLike[str], split: str, wanted: Wanted = ANY) 
     length), and (offset, length) of each of `wanted.fields`."""
     where, passed = os.fspath(where), PassedOver()
     with opening(where):
-        files, tars, info = _tars(where, split, passed)
-        paths, folders, labels, places = [], [], [], array("q")
-        for sample in samples(files, tars, wanted, passed):
-            paths.append(sample.name)
-            folders.append(intern(sample.key.rpartition("/")[0]))  # one string for all images of a folder
-            labels.append(sample.label)
-            places.extend((sample.tar, sample.offset, sample.length, *itertools.chain(*sample.fields)))
+        files, tars, info = tars_of(where, split, passed)
+        return of_samples(
+            samples(files, tars, wanted, passed), where, split, wanted, Ranges(files, tuple(tars)), info, passed
+        )
+
+
+def of_samples(
+    found: Iterable[Sample],
+    where: str,
+    split: str,
+    wanted: Wanted,
+    reader: Ranges,
+    info: dict[str, Any],
+    passed: PassedOver,
+) -> Source:
+    """The source of the samples of tars, which `reader` reads. `info`: the content of a dataset.json beside them."""
+    paths, folders, labels, places = [], [], [], array("q")
+    for sample in found:
+        paths.append(sample.name)
+        folders.append(intern(sample.key.rpartition("/")[0]))  # one string for all images of a folder
+        labels.append(sample.label)
+        places.extend((sample.tar, sample.offset, sample.length, *itertools.chain(*sample.fields)))
     ranges = np.frombuffer(places, np.int64).reshape(len(paths), 3 + 2 * len(wanted.fields))
     bare = wanted.label != NONE and set(labels) == {None}
     if bare and LABEL_ALONE in passed.counts:
@@ -53,11 +69,11 @@ def webdataset(where: str | os.PathLike[str], split: str, wanted: Wanted = ANY) 
             f"{where} has labels ({', '.join(passed.names[LABEL_ALONE])}) and images ({paths[0]}), but no label has "
             "the key of an image in its tar: give both the same names, or leave labels out with --label-column none"
         )
-    found = labels_by_folder(folders, where) if bare else None
-    label, names = found or numbered_labels(labels, where)
+    by_folder = labels_by_folder(folders, where) if bare else None
+    label, names = by_folder or numbered_labels(labels, where)
     _check_wanted(where, wanted, ranges, label)
     classes = classes_of(label, where, folders, listed=names or info.get("classes", ()), listed_in=f"its {PAGE}")
-    source = arranged(where, split, Ranges(files, tuple(tars)), classes, label, paths, ranges, passed=passed)
+    source = arranged(where, split, reader, classes, label, paths, ranges, passed=passed)
     return replace(source, fields=wanted.fields)
 
 
@@ -73,7 +89,7 @@ def _check_wanted(where: str, wanted: Wanted, ranges: np.ndarray, label: np.ndar
         raise UserError(f"{where} has no label in {wanted.label}: name another member or field with --label-column")
 
 
-def _tars(where: str, split: str, passed: PassedOver) -> tuple[Storage, list[str], dict[str, Any]]:
+def tars_of(where: str, split: str, passed: PassedOver) -> tuple[Storage, list[str], dict[str, Any]]:
     """The folder, its tars of the split, and the content of its dataset.json."""
     if where.lower().endswith((".tar", *COMPRESSED)):
         files, name = beside(where)

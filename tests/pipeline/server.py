@@ -1,6 +1,7 @@
 """A web server whose faults the test chooses."""
 
 import http.server
+import re
 import threading
 from functools import partial
 from pathlib import Path
@@ -8,10 +9,13 @@ from pathlib import Path
 
 class FaultyServer(http.server.ThreadingHTTPServer):
     """Sends the files of a folder; `faults` {name: kinds} lists the faults of the next requests for a file, `asked`
-    all names that were requested."""
+    all names that were requested. It knows ranges if `ranges`."""
 
-    def __init__(self, folder):
+    request_queue_size = 64  # many ask at once
+
+    def __init__(self, folder, ranges=False):
         super().__init__(("127.0.0.1", 0), partial(FaultyHandler, directory=str(folder)))
+        self.ranges = ranges
         self.url = f"http://127.0.0.1:{self.server_port}/many"
         self.asked, self.faults = [], {}
         self.changed, self.over = threading.Condition(), threading.Event()
@@ -27,7 +31,7 @@ class FaultyServer(http.server.ThreadingHTTPServer):
 
 
 class FaultyHandler(http.server.SimpleHTTPRequestHandler):
-    """Sends whole files, or the fault that is next for this file."""
+    """Sends whole files or parts, or the fault that is next for this file."""
 
     def do_GET(self):
         name = self.path.rpartition("/")[2]
@@ -36,18 +40,24 @@ class FaultyHandler(http.server.SimpleHTTPRequestHandler):
         path = Path(self.directory) / name
         data = path.read_bytes() if path.exists() else None
         kind = kinds.pop(0) if kinds else ""
-        if data is None or kind in ("500", "403"):
+        if data is None or kind in ("500", "403", "404"):
             return self.send_error(int(kind or 404))
+        part = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range") or "") if self.server.ranges else None
+        if part:
+            data = data[int(part[1]) : int(part[2]) + 1]
         half = len(data) // 2
         body = {"drop": data[:half], "stall": data[:half], "short": data[:half], "long": data + b"more"}.get(kind, data)
         if kind == "flip":
             body = data[:half] + bytes([data[half] ^ 1]) + data[half + 1 :]
-        self.send_response(200)
+        self.send_response(206 if part else 200)
         self.send_header("Content-Length", str(len(data) if kind in ("drop", "stall") else len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command == "GET":
+            self.wfile.write(body)
         if kind == "stall":
             self.server.over.wait(10)
+
+    do_HEAD = do_GET
 
     def log_message(self, *_):
         pass

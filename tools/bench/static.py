@@ -86,7 +86,14 @@ def ours(options: Bench, workers: int, out: Path) -> None:
     """What `tools/make_static.py` does; it makes the folder `out` itself."""
     out.rmdir()
     make(
-        Static(data=options.data, out=out, per_class=options.per_class, views=VIEWS, size=options.size, workers=workers)
+        Static(
+            data=str(options.data),
+            out=out,
+            per_class=options.per_class,
+            views=VIEWS,
+            size=options.size,
+            workers=workers,
+        )
     )
 
 

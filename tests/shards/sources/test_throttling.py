@@ -10,6 +10,7 @@ from functools import partial
 
 import pytest
 
+from viewstream.pipeline.readers.fetch import RemoteStore, RetryPolicy
 from viewstream.shards.errors import UserError
 from viewstream.shards.sources import remote, retry, servers, web
 from viewstream.shards.sources.faults import as_os_error, retry_after
@@ -166,13 +167,7 @@ def test_a_process_has_a_limited_number_of_connections_to_a_server(busy, monkeyp
     for module in (web, servers):
         monkeypatch.setattr(module, "CONNECTIONS", 4)
     busy.slow = 0.01
-    files = Remote(busy.url.replace("127.0.0.1", "localhost") + "/")
-    silence = 31.0  # a file system of its own, made under this limit
-
-    def get(_):
-        fs, at = files._at("a.bin", silence)
-        return fs.cat_file(at)
-
+    files = RemoteStore(busy.url, RetryPolicy(read_timeout=31.0))  # a file system of its own, made under this limit
     with ThreadPoolExecutor(24) as pool:
-        assert set(pool.map(get, range(60))) == {b"content"}
+        assert set(pool.map(lambda _: files.read("a.bin"), range(60))) == {b"content"}
     assert 1 < busy.most <= 4
