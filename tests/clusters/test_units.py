@@ -205,7 +205,15 @@ def test_a_bucket_that_is_absent_or_refuses_and_a_missing_package_are_one_line(b
     assert "is refused" in refused.stderr
     assert "see that your credentials may list, read, write and delete there" in refused.stderr
     hidden = "import sys, runpy; sys.modules['s3fs'] = None; del sys.argv[0]"
-    missing = program("-c", f"{hidden}; runpy.run_path(sys.argv[0], run_name='__main__')", PROGRAM, "--source", trees, "--out", f"{bucket}/set")
+    missing = program(
+        "-c",
+        f"{hidden}; runpy.run_path(sys.argv[0], run_name='__main__')",
+        PROGRAM,
+        "--source",
+        trees,
+        "--out",
+        f"{bucket}/set",
+    )
     assert missing.returncode == 2, missing.stderr
     assert "pip install 'viewstream[remote]' brings it" in missing.stderr
 
