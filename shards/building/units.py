@@ -5,7 +5,7 @@ count when an interrupted build continues. At the end this process, the driver, 
 images (assemble.py), to the same bytes as a build to a local folder. In its memory are a path and a few numbers for
 each image of the source, those of (workers + 1) units once more, and what assemble.py states; on an object store its
 scratch, a folder in $TMPDIR, holds the records, and then the .beton and one tar, or the copied images of a parquet
-source. The bounds of a worker are stated in task.py.
+source. Measured: 310 MiB with two tars of 256 MB and the .beton of both. The bounds of a worker are stated in task.py.
 """
 
 import dataclasses

@@ -82,7 +82,7 @@ class Remote:
             with as_os_error(self.show(path)):
                 fs, at = self._at(path)
                 if length is not None:
-                    return fs.cat_file(at, start, start + length)
+                    return fs.cat_file(at, start=start, end=start + length)
                 return fs.cat_file(at) if self._web else _most(fs, at)  # `web.py` limits what a web server sends
 
         data = self._retried(get)
@@ -132,7 +132,7 @@ class Remote:
 def _most(fs: Any, at: str) -> bytes:
     """A whole file, or the first WHOLE bytes and one more."""
     try:
-        return fs.cat_file(at, 0, WHOLE + 1)
+        return fs.cat_file(at, start=0, end=WHOLE + 1)
     except Exception:  # an empty file has no range
         if fs.size(at):
             raise
