@@ -91,8 +91,12 @@ def on_ray(
 
 @contextmanager
 def connected(address: str, workers: int) -> Iterator[Any]:
-    """The package ray, connected to a cluster, or to one of this machine alone that ends with this process."""
+    """The package ray, connected to a cluster, or to one of this machine alone that ends with this process. A program
+    that is connected already stays so."""
     ray = needs("ray")
+    if ray.is_initialized():
+        yield ray
+        return
     if address:
         _probe(address)
         ray.init(address=address, **QUIET)
