@@ -27,17 +27,19 @@ PROBE = """import sys, ray
 try:
     ray.init(address=sys.argv[1], log_to_driver=False, logging_level="ERROR")
 except Exception as error:
-    sys.exit(print(error) or 1)"""
+    text = str(error)
+    sys.exit(print(text.strip().splitlines()[-1] if "Traceback" in text else text) or 1)"""
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 @dataclass(frozen=True)
 class Running(Generic[T]):
-    """A task: its item, how often it was tried, and the node that it was sent to, where Ray does not choose one."""
+    """A task: its item, how often it was tried, and where: Ray chooses the node of a first try."""
 
     item: T
     tries: int = 1
+    place: Any = "SPREAD"
     node: str = ""
 
 
@@ -57,28 +59,27 @@ def on_ray(
     workers died of, and what `work` raises as such; then, and on an early close, no task runs on.
     """
     with connected(address, workers) as ray:
-        task, held, following = ray.remote(num_cpus=1, max_retries=0)(_worked), [ray.put(work)], iter(items)
+        task, held = ray.remote(num_cpus=1, max_retries=0)(_worked), [ray.put(work)]
         running: dict[Any, Running[T]] = {}
+
+        def start(one: Running[T]) -> None:
+            running[task.options(scheduling_strategy=one.place).remote(held, one.item)] = one
+
+        following = iter(items)
         try:
             while True:
                 nodes = _nodes(ray, address)
                 cpus = int(sum(node["Resources"]["CPU"] for node in nodes))
                 for item in islice(following, max(0, (workers or AHEAD * cpus) - len(running))):
-                    running[task.options(scheduling_strategy="SPREAD").remote(held, item)] = Running(item)
+                    start(Running(item))
                 if not running:
                     return
                 for ready in ray.wait([*running], timeout=1)[0]:
                     one = running.pop(ready)
                     try:
                         result = ray.get(ready)
-                    except ray.exceptions.RayTaskError as error:
-                        raise _cause(error) from error
-                    except ray.exceptions.RayError as error:  # its worker or node has died
-                        if one.tries == TRIES:
-                            raise _hopeless(name(one.item), one.node, error) from error
-                        one, node = _again(one, _nodes(ray, address))
-                        there = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
-                        running[task.options(scheduling_strategy=there).remote(held, one.item)] = one
+                    except ray.exceptions.RayError as error:
+                        start(_again(ray, one, name, _nodes(ray, address), error))
                     else:
                         yield result
                 free = int(ray.available_resources().get("CPU", 0))
@@ -90,8 +91,12 @@ def on_ray(
 
 @contextmanager
 def connected(address: str, workers: int) -> Iterator[Any]:
-    """The package ray, connected to a cluster, or to one of this machine alone that ends with this process."""
+    """The package ray, connected to a cluster, or to one of this machine alone that ends with this process. A program
+    that is connected already stays so."""
     ray = needs("ray")
+    if ray.is_initialized():
+        yield ray
+        return
     if address:
         _probe(address)
         ray.init(address=address, **QUIET)
@@ -136,23 +141,27 @@ def _kept(work: Any) -> Any:
     return needs("ray").get(work)
 
 
-def _cause(error: Any) -> Exception:
+def _again(ray: Any, one: Running[T], name: Callable[[T], str], nodes: list[Any], error: Any) -> Running[T]:
+    """The next try of an item whose worker or node died, on a node that is chosen here, because Ray does not tell where
+    a worker dies. Raises what the task has raised, and UserError after TRIES."""
+    raised = getattr(error, "cause", None)
+    if raised and not isinstance(raised, ray.exceptions.RayError):
+        raise _raised(error) from error
+    if one.tries == TRIES:
+        reason = str(error).partition(". ")[0]
+        remedy = "look there for a lack of memory, or take fewer --workers"
+        tried = f"{name(one.item)} was tried {TRIES} times, last on node {one.node}"
+        raise UserError(f"{tried}: {reason}: {remedy}") from error
+    node = nodes[one.tries % len(nodes)]
+    place = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+    return Running(one.item, one.tries + 1, place, node["NodeManagerAddress"])
+
+
+def _raised(error: Any) -> Exception:
     """What a task has raised, as it would be raised here."""
-    cause, text = error.cause, str(error)
-    if isinstance(cause, ModuleNotFoundError) or "failed to import on the worker" in text:
+    text = str(error)
+    if isinstance(error.cause, ModuleNotFoundError) or "failed to import on the worker" in text:
         node = text.partition(" ip=")[2].partition(")")[0]  # in the first line, after the task's process
         reason = text.strip().splitlines()[-1]
         return UserError(f"node {node} lacks a package ({reason}): install there what is installed here")
-    return cause if isinstance(cause, UserError | OSError) else error
-
-
-def _again(one: Running[T], nodes: list[Any]) -> tuple[Running[T], str]:
-    """The next try of an item, and its node, which is chosen here because Ray does not tell where workers die."""
-    node = nodes[one.tries % len(nodes)]
-    return Running(one.item, one.tries + 1, node["NodeManagerAddress"]), node["NodeID"]
-
-
-def _hopeless(name: str, node: str, error: Exception) -> UserError:
-    reason = str(error).partition(". ")[0]
-    remedy = "look there for a lack of memory, or take fewer --workers"
-    return UserError(f"{name} was tried {TRIES} times, last on node {node}: {reason}: {remedy}")
+    return error.cause if isinstance(error.cause, UserError | OSError) else error

@@ -8,6 +8,7 @@ from .results import RESULTS
 
 SUITES = {
     "kills": "Processes that are killed, stopped, or write the same thing",
+    "clusters": "Builds on a cluster that loses workers, nodes and drivers",
     "failures": "Disks that fail at the N-th operation, for every N",
     "power": "Power lost between two operations",
     "flips": "Damaged files",
@@ -24,6 +25,9 @@ went on). Then the same command ran again, up to twice more with a signal, until
 results were those of the undisturbed run, `log.jsonl` had each step once, and no file, lock, process or shared memory
 was left. Bad are a torn file under a final name, another result, a traceback, another exit code, a leftover, a hang of
 two minutes.""",
+    "clusters": """A Ray of two nodes on one machine builds a small set. A fault comes when a random number of tars is
+finished; a build whose driver died is started again. Bad are another set than that of a local build, and another exit
+code.""",
     "flips": """In 8 of 10 tries one bit is flipped, in the others the end is cut off or a page of 4 KiB is zeroed. Each
 damaged file is read in every way that reads it: found is one line and exit code 2, or `verify` naming the file;
 harmless is the same result, and why; silent is another result without a word, which is bad only where a checksum is
@@ -62,8 +66,9 @@ files; what came of each is counted here.
 
 ## What is not claimed
 
-* Nothing was tried on a GPU, on several machines, or on NFS and other network file systems: files were local. Locks
-  hold between machines only where the file system passes them on; where it has none, a note says so.
+* Nothing was tried on a GPU, on several machines (nodes of Ray were processes of one), or on NFS and other network file
+  systems: files were local. Locks hold between machines only where the file system passes them on; where it has none, a
+  note says so.
 * Power loss is simulated from the recorded operations of a program; no machine was switched off, and a disk that
   confirms a sync without one is not covered.
 * `results.json`, `config.json` and `log.jsonl` are text without a digest: damage that is valid JSON is not found.

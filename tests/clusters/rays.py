@@ -1,13 +1,17 @@
-"""A Ray of two nodes on this machine, one CPU each, and work that tests can follow."""
+"""A Ray of two nodes on this machine, one CPU each, work that tests can follow, and what may befall a build."""
 
 import os
+import random
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from viewstream.shards.building.folder import BUILDING
+from viewstream.shards.building.target import target
 from viewstream.shards.errors import UserError
 
 
@@ -72,3 +76,60 @@ class Work:
 
     def tries(self, item: int) -> list[Path]:
         return list(self.folder.glob(f"{item}.*"))
+
+
+def working() -> list[int]:
+    """Processes that work on a task: children of nodes, which are children of this process."""
+    found = [os.getpid()]
+    for pid in found:
+        with suppress(OSError):
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                found += map(int, (task / "children").read_text().split())
+    return [pid for pid in found if b"ray::_worked" in _command(pid)]
+
+
+def _command(pid: int) -> bytes:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
+
+
+def kill_worker(cluster: Any, driver: "subprocess.Popen[str]", rng: random.Random) -> None:
+    if found := working():  # else all are between two tasks
+        with suppress(ProcessLookupError):
+            os.kill(rng.choice(found), signal.SIGKILL)
+
+
+def lose_node(cluster: Any, driver: "subprocess.Popen[str]", rng: random.Random) -> None:
+    """The second node is lost, and another one joins."""
+    cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
+    cluster.add_node(num_cpus=1)
+
+
+def kill_driver(cluster: Any, driver: "subprocess.Popen[str]", rng: random.Random) -> None:
+    driver.kill()
+
+
+FAULTS = {
+    "SIGKILL of a worker": kill_worker,
+    "loss of a node": lose_node,
+    "SIGKILL of the driver": kill_driver,
+}
+
+
+def started(command: list[str]) -> "subprocess.Popen[str]":
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finished(out: str) -> int:
+    """How many units of a build have a record."""
+    with suppress(FileNotFoundError):
+        return sum(name.endswith(".parquet") for name in target(out).names(BUILDING))
+    return 0
+
+
+def wait_for(moment: int, out: str, driver: "subprocess.Popen[str]") -> bool:
+    """Wait until a number of units is finished; whether the build still runs then."""
+    while finished(out) < moment and driver.poll() is None:
+        time.sleep(0.02)
+    return driver.poll() is None

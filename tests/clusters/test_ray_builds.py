@@ -10,7 +10,6 @@ import sys
 import tarfile
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,9 @@ import pytest
 import simplejpeg
 
 from viewstream.shards.building.build import BuildOptions, build
-from viewstream.shards.building.folder import BUILDING
-from viewstream.shards.building.target import target
 
 from ..conftest import ROOT
-from .rays import two_nodes
+from .rays import FAULTS, kill_driver, started, two_nodes, wait_for
 from .s3 import environment
 
 BUILD = [sys.executable, str(ROOT / "tools/build_shards.py"), "--engine", "ray"]
@@ -59,13 +56,13 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def words(source: Path, out: object, size: str, address: str) -> list[str]:
-    return [*BUILD, "--source", str(source), "--out", str(out), "--shard-size", size, "--address", address]
+def words(source: Path, out: object, size: str, address: str, *more: str) -> list[str]:
+    return [*BUILD, "--source", str(source), "--out", str(out), "--shard-size", size, "--address", address, *more]
 
 
-def local(source: Path, out: Path, size: str) -> dict[str, bytes]:
+def local(source: Path, out: Path, size: str, **more: bool) -> dict[str, bytes]:
     """The set that the local engine builds."""
-    build(BuildOptions(source=source, out=out, shard_size=size))
+    build(BuildOptions(source=source, out=out, shard_size=size, **more))
     return contents(out)
 
 
@@ -74,11 +71,10 @@ def contents(root: Path) -> dict[str, bytes]:
 
 
 def downloaded(url: str) -> dict[str, bytes]:
-    import fsspec
+    import s3fs
 
-    fs, root = fsspec.core.url_to_fs(url)
-    fs.invalidate_cache()
-    return {name.removeprefix(f"{root}/"): data for name, data in fs.cat(root, recursive=True).items()}
+    fs, root = s3fs.S3FileSystem(skip_instance_cache=True, use_listings_cache=False), url.removeprefix("s3://")
+    return {path.removeprefix(f"{root}/"): fs.cat_file(path) for path in fs.find(root)}
 
 
 def well(command: list[str]) -> None:
@@ -87,7 +83,7 @@ def well(command: list[str]) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize(("images", "size"), [("photographs", "4MB"), ("tiny", "2MB")])
+@pytest.mark.parametrize(("images", "size"), [("photographs", "1MB"), ("tiny", "4MB")])
 @pytest.mark.parametrize("to", ["a folder", "a bucket"])
 def test_a_set_built_on_ray_is_that_of_the_local_engine(request, cluster, bucket, tmp_path, images, size, to):
     source = request.getfixturevalue(images)
@@ -98,66 +94,24 @@ def test_a_set_built_on_ray_is_that_of_the_local_engine(request, cluster, bucket
     assert (contents(Path(out)) if to == "a folder" else downloaded(str(out))) == same
 
 
-def workers() -> list[int]:
-    """Processes that work on a task: children of nodes, which are children of this process."""
-    found = [os.getpid()]
-    for pid in found:
-        with suppress(OSError):
-            for task in Path(f"/proc/{pid}/task").iterdir():
-                found += map(int, (task / "children").read_text().split())
-    return [pid for pid in found if b"ray::_worked" in command_of(pid)]
-
-
-def command_of(pid: int) -> bytes:
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    return b""
-
-
-def kill_worker(cluster: Any, rng: random.Random) -> None:
-    if found := workers():  # else it was between two tasks
-        with suppress(ProcessLookupError):
-            os.kill(rng.choice(found), signal.SIGKILL)
-
-
-def lose_node(cluster: Any, rng: random.Random) -> None:
-    """The second node is lost, and another one joins."""
-    cluster.remove_node(cluster.worker_nodes.copy().pop(), allow_graceful=False)
-    cluster.add_node(num_cpus=1)
-
-
-def kill_driver(cluster: Any, rng: random.Random) -> None:
-    """None of the others; the caller does it."""
-
-
-def finished(out: str) -> int:
-    """How many units have a record."""
-    with suppress(FileNotFoundError):
-        return sum(name.endswith(".parquet") for name in target(out).names(BUILDING))
-    return 0
-
-
 @pytest.mark.full
 @pytest.mark.parametrize("to", ["a folder", "a bucket"])
 def test_a_build_that_loses_workers_nodes_and_drivers_ends_in_the_same_bytes(
     cluster, bucket, photographs, tmp_path, to
 ):
     """Five times each, when a random number of units is finished, after which the same command is given again."""
-    same, rng = local(photographs, tmp_path / "local", "1MB"), random.Random(f"{SEED} {to}")
+    same, rng = local(photographs, tmp_path / "local", "2MB", keep=True), random.Random(f"{SEED} {to}")
     out = str(tmp_path / "set") if to == "a folder" else f"{bucket}/killed"
-    command = words(photographs, out, "1MB", cluster.address)
+    command = words(photographs, out, "2MB", cluster.address, "--keep")
     units = sum(name.endswith(".tar") for name in same)
-    faults = [kill_worker, lose_node, kill_driver, *rng.choices([kill_worker, lose_node, kill_driver], k=2)]
+    faults = [*FAULTS, *rng.choices([*FAULTS], k=2)]
     rng.shuffle(faults)
     driver = started(command)
     for fault, moment in zip(faults, sorted(rng.sample(range(units - 5), 5)), strict=True):
-        while finished(out) < moment:
-            assert driver.poll() is None, driver.communicate()
-            time.sleep(0.05)
+        assert wait_for(moment, out, driver), driver.communicate()
         time.sleep(rng.uniform(0, 0.5))
-        fault(cluster, rng)
-        if fault is kill_driver:
-            driver.kill()
+        FAULTS[fault](cluster, driver, rng)
+        if FAULTS[fault] is kill_driver:
             driver.communicate()
             driver = started(command)
     text, _ = driver.communicate(timeout=500)
@@ -165,22 +119,16 @@ def test_a_build_that_loses_workers_nodes_and_drivers_ends_in_the_same_bytes(
     assert (contents(Path(out)) if to == "a folder" else downloaded(out)) == same
 
 
-def started(command: list[str]) -> "subprocess.Popen[str]":
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
 @pytest.mark.full
 def test_ctrl_c_ends_in_one_line_and_the_same_command_goes_on(cluster, photographs, tmp_path):
-    command = words(photographs, tmp_path / "set", "1MB", cluster.address)
+    command = words(photographs, tmp_path / "set", "2MB", cluster.address, "--keep")
     driver = started(command)
-    while finished(str(tmp_path / "set")) < 3:
-        assert driver.poll() is None, driver.communicate()
-        time.sleep(0.05)
+    assert wait_for(3, str(tmp_path / "set"), driver), driver.communicate()
     driver.send_signal(signal.SIGINT)
     text, _ = driver.communicate(timeout=60)
     assert (driver.returncode, text) == (130, "interrupted\n")
     well(command)
-    assert contents(tmp_path / "set") == local(photographs, tmp_path / "local", "1MB")
+    assert contents(tmp_path / "set") == local(photographs, tmp_path / "local", "2MB", keep=True)
 
 
 @pytest.mark.full
@@ -193,7 +141,7 @@ def test_a_node_with_another_version_is_refused_by_name(cluster, photographs, tm
     other = cluster.add_node(num_cpus=2)
     monkeypatch.undo()
     try:
-        command = words(photographs, tmp_path / "set", "1MB", cluster.address)
+        command = words(photographs, tmp_path / "set", "2MB", cluster.address, "--keep")
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         words_ = rf"error: \S+ has {package} 9.9, this build was started with {package} \S+: install the same version"
         assert done.returncode == 2

@@ -1,6 +1,7 @@
 """Every measurement that needs no GPU, in parts: `make bench`, or `make bench PART=loader`.
 
     build    storing images, and static sets, against `cp`, bare codecs and the writers of other projects
+    cluster  builds on Ray, against the local engine
     draw     draws and color work, against bare arithmetic, torchvision, kornia and PIL
     loader   every loader, against decoding alone, stock loaders and the quickest that one can write by hand
     threads  many threads that sleep instead of decoding and cropping: what the interpreter costs them
@@ -43,8 +44,34 @@ from viewstream.tools.bench.measuring.rounds import processor_seconds
 if TYPE_CHECKING:
     from viewstream.tools.bench.parts.sets import Setting
 
-Part = Literal["all", "build", "draw", "loader", "threads", "step", "start", "scale", "flat", "stage", "costs", "check"]
-PARTS = ("build", "draw", "loader", "threads", "step", "start", "scale", "flat", "stage", "costs")  # modules of parts/
+PARTS = (
+    "build",
+    "cluster",
+    "draw",
+    "loader",
+    "threads",
+    "step",
+    "start",
+    "scale",
+    "flat",
+    "stage",
+    "costs",
+)  # of parts/
+Part = Literal[
+    "all",
+    "build",
+    "cluster",
+    "draw",
+    "loader",
+    "threads",
+    "step",
+    "start",
+    "scale",
+    "flat",
+    "stage",
+    "costs",
+    "check",
+]
 RESULTS = ROOT / "docs/results/cpu"
 
 

@@ -18,6 +18,7 @@ TITLES = {
     "draw": "Draws and color work",
     "step": "Training steps on a CPU",
     "build": "Building",
+    "cluster": "Building on Ray",
     "start": "Start",
     "scale": "Many rows",
     "flat": "Longer runs, larger sets",
