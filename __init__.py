@@ -1,1 +1,1 @@
-"""viewstream, checked out: makes the folder a package for editors and type checkers; not part of the wheel."""
+"""viewstream: sharded images in, a stream of augmented views out, lean self-supervised trainers on top."""

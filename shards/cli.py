@@ -6,6 +6,7 @@ a flag that is true alone and may take the word; one of type `int | Literal["aut
 
 import argparse
 import dataclasses
+import difflib
 import errno
 import json
 import os
@@ -20,7 +21,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, NoReturn, TextIO, get_args, get_origin, get_type_hints
 
-from .errors import UserError, choose, missing
+from .errors import UserError, missing
+from .programs import as_typed
 from .redaction import redacted
 from .values import converter, metavar
 
@@ -59,7 +61,9 @@ def parse(*options: Any, argv: Sequence[str] | None = None, description: str) ->
 
     UserError for an unknown flag or a value that does not fit its field.
     """
-    parser = _Parser(description=description, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _Parser(
+        description=as_typed(description), allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     for instance in options:
         section = parser.add_argument_group((type(instance).__doc__ or "").partition("\n")[0])
         _add_flags(section, instance)
@@ -67,13 +71,34 @@ def parse(*options: Any, argv: Sequence[str] | None = None, description: str) ->
     parser.usage = " ".join(["%(prog)s", "[options]", *words])  # the sections list every flag
     parsed, unknown = parser.parse_known_args(argv)
     for word in unknown:
-        choose("option", word.partition("=")[0], parser._option_string_actions)
+        _refuse(word.partition("=")[0], parser)
     given = vars(parsed)
     fields = [{field.name for field in _flags(instance)} for instance in options]
     return tuple(
         dataclasses.replace(instance, **{k: v for k, v in given.items() if k in own})
         for instance, own in zip(options, fields, strict=True)
     )
+
+
+def _refuse(word: str, parser: argparse.ArgumentParser) -> NoReturn:
+    """UserError for a word that is no option, with the nearest one."""
+    near = difflib.get_close_matches(word, parser._option_string_actions, n=2, cutoff=0.5)
+    hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+    raise UserError(f"unknown option {word!r}: {hint}--help lists the options")
+
+
+def parser_of(main: Callable[[], None]) -> argparse.ArgumentParser:
+    """The parser that a program makes when it is asked for help."""
+    made: list[argparse.ArgumentParser] = []
+    words, show = sys.argv, _Parser.print_help
+    sys.argv, _Parser.print_help = [words[0], "--help"], lambda self, file=None: made.append(self)
+    try:
+        main()
+    except SystemExit:
+        pass
+    finally:
+        sys.argv, _Parser.print_help = words, show
+    return made[0]
 
 
 def peek(options: Any, argv: Sequence[str] | None = None) -> Any:
@@ -214,4 +239,4 @@ def _add_flag(section: argparse._ActionsContainer, field: dataclasses.Field[Any]
     text += f" ({shown})" if default not in (None, "", False, ()) else ""
     text += "".join(f"; --{name} is its old name" for name in old)
     flags = [f"--{name.replace('_', '-')}" for name in (field.name, *old)]
-    section.add_argument(*flags, dest=field.name, help=text.replace("%", "%%"), **kwargs)
+    section.add_argument(*flags, dest=field.name, help=as_typed(text).replace("%", "%%"), **kwargs)

@@ -133,6 +133,6 @@ def test_no_script_folder_shadows_a_module_that_its_scripts_need():
 def test_pyproject_lists_every_package():
     config = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     here = {p.parent.relative_to(ROOT) for room in ROOMS for p in (ROOT / room).rglob("__init__.py")}
-    listed = {f"viewstream.{'.'.join(p.parts)}" for p in here}
-    assert set(config["packages"]) == listed
-    assert config["package-dir"] == {f"viewstream.{'.'.join(p.parts)}": str(p) for p in here}
+    listed = {"viewstream": "."} | {f"viewstream.{'.'.join(p.parts)}": str(p) for p in here}
+    assert set(config["packages"]) == set(listed)
+    assert config["package-dir"] == listed

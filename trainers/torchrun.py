@@ -10,6 +10,7 @@ import sys
 
 from viewstream.shards.cli import run
 from viewstream.shards.errors import UserError
+from viewstream.shards.programs import as_typed
 
 ABOUT = """torchrun for train.py and evaluate.py, which ends in one line where they do.
 
@@ -20,7 +21,7 @@ The options before the program are those of `torchrun --help`."""
 
 def main() -> None:
     if sys.argv[1:] in ([], ["-h"], ["--help"]):
-        print(ABOUT)
+        print(as_typed(ABOUT))
         return
     from torch.distributed import run as torchrun
     from torch.distributed.elastic.multiprocessing.api import SignalException

@@ -1,4 +1,4 @@
-"""A real S3 server on loopback (moto's), and one bucket in it."""
+"""A real S3 server on loopback, that of moto, and one bucket in it."""
 
 import socket
 import subprocess
