@@ -93,10 +93,11 @@ def pretrain(
         step = train(recipe, loader, checkpoints, log, validator, step=step)
         progress.at("the last checkpoint, on its way to disk")
         checkpoints.finish()
-        if not rank():
-            _conclude(folder, step, total, TESTED_WITH.get(recipe.views, ""))
+        first = not rank()
         shared("saved")  # rank 0 writes the checkpoint, and the first rank that fails or is stopped ends the others
         progress.rest()
+    if first:  # the progress bar has ended
+        _conclude(folder, step, total, TESTED_WITH.get(recipe.views, ""))
     if signal.SIGINT in received:
         raise KeyboardInterrupt
     return folder
