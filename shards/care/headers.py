@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 import simplejpeg
-from tqdm import tqdm
 
 from ..encoding.headers import fault_of, may_turn, too_large
 from ..engine import cores, in_order
+from ..progress import Bar
 from ..sources.source import Reader
 
 BLOCK = 256  # images per call of a worker
@@ -30,7 +30,7 @@ def read_headers(reader: Reader, places: np.ndarray, raw: np.ndarray, workers: i
     """The header of each image at `places` [N, 3] (Ranges' places); `raw` [N] bool: it is pixels, not a JPEG."""
     blocks = [(places[at : at + BLOCK], raw[at : at + BLOCK]) for at in range(0, len(places), BLOCK)]
     found: list[Header] = []
-    with tqdm(total=len(places), unit="img", disable=None) as bar:
+    with Bar(len(places), "img", "headers") as bar:
         work, workers = partial(_block, reader, max_pixels), max(1, min(workers or cores(), len(blocks)))
         for headers in in_order(work, blocks, workers):
             found += headers

@@ -12,9 +12,9 @@ from typing import IO, Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from tqdm import tqdm
 
 from ...shards.files import atomic, make_folder, sync, writing
+from ...shards.progress import Bar
 from ...shards.unpack import parsed_json
 from ..checkpoints.files import from_before
 from ..marks import progress
@@ -45,7 +45,7 @@ class Log:
         self._loggers = () if rank() else loggers
         self._begin_interval()
         self.say(f"from step {steps.start} of {steps.stop}, rank {rank()} of {world_size()}")
-        self._bar = _progress_bar(steps)
+        self._bar = Bar(steps.stop, "step", done=steps.start, quiet=bool(rank()))
 
     def say(self, text: str) -> None:
         """Write a line into this rank's own file."""
@@ -159,15 +159,3 @@ def _lines(path: Path) -> IO[str]:
     file.truncate(file.read().rfind(b"\n") + 1)
     file.close()
     return path.open("a", buffering=1)
-
-
-def _progress_bar(steps: range) -> Any:
-    interval = 0.2 if sys.stderr.isatty() else 10.0  # seconds between updates: a log file needs fewer than a person
-    return tqdm(
-        total=steps.stop,
-        initial=steps.start,
-        unit="step",
-        disable=bool(rank()),
-        smoothing=0.1,
-        mininterval=interval,
-    )
