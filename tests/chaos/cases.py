@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-TIMED = ("img_s", "wait")  # values of a log that no two runs share
+TIMED = ("time", "img_s", "wait")  # values of a log that no two runs share
 SET = ["--loader", "webdataset", "--data", "sets/train", "--val", "sets/val"]
 TRAIN = ["trainers/train.py", "--method", "supervised", "--arch", "test_resnet", "--size", "32", "--device", "cpu"]
 TRAIN += [

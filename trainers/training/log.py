@@ -71,7 +71,9 @@ class Log:
     def note(self, step: int, epoch: int, values: dict[str, float]) -> None:
         """Write a separate line for `values` measured between epochs; the time since the last line is not counted."""
         if self._file:
-            self._append(self._file, json.dumps({"step": step, "epoch": epoch, **values}))
+            self._append(
+                self._file, json.dumps({"step": step, "epoch": epoch, "time": round(time.time(), 2), **values})
+            )
             self._bar.write(f"epoch {epoch}: " + ", ".join(f"{k} {v:.4f}" for k, v in values.items()))
         self._send(step, values)
         self._begin_interval()
@@ -118,12 +120,12 @@ class Log:
 
     def _write(self, step: int, epoch: int, lr: float, means: dict[str, float]) -> None:
         seconds = time.perf_counter() - self.since
-        row: dict[str, Any] = {"step": step, "epoch": epoch, **means, "lr": lr}
+        row: dict[str, Any] = {"step": step, "epoch": epoch, "time": round(time.time(), 2), **means, "lr": lr}
         row |= {"img_s": self.steps * self.batch / seconds, "wait": self.waited / seconds}
         self.say(f"step {step}, epoch {epoch}, {row['img_s']:.0f} img/s, this rank waited {row['wait']:.0%} for data")
         if self._file:
             self._append(self._file, json.dumps(row))
-        self._send(step, {k: v for k, v in row.items() if k != "step"})
+        self._send(step, {k: v for k, v in row.items() if k not in ("step", "time")})
         self._bar.set_postfix_str(
             f"loss {row['loss']:.3f}, {row['img_s']:.0f} img/s, waiting for data {row['wait']:.0%}", refresh=False
         )

@@ -11,6 +11,7 @@ import torch
 
 from ...augment.spec import Views
 from ...pipeline.batch import SampleReader
+from ...shards.environment import environment
 from ...shards.errors import command
 from ...shards.files import atomic, writing
 from ...shards.manifest import Manifest
@@ -109,8 +110,13 @@ def _write_config(
     config = {"recipe": dataclasses.asdict(recipe), "run": dataclasses.asdict(run), "data": str(data.root)}
     config["precision"] = precision.resolved(recipe, device)  # what the recipe's own word means here
     config["threads"] = threads.number
+    config["environment"] = environment() | {"devices": f"{world_size()} x {_name(device)}"}
     with writing(folder / "config.json"), atomic(folder / "config.json", "w") as file:
         file.write(redacted(json.dumps(config, indent=1, default=str)))
+
+
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def _announce(recipe: Recipe, run: Run, data: Manifest, per_epoch: int, device: torch.device, threads: Threads) -> None:
