@@ -25,6 +25,7 @@ def test_the_options_of_a_dry_run_are_a_file_that_gives_the_same_run(program, bu
         assert done.returncode == 0, done.stderr
         page = json.loads((tmp_path / out / "config.json").read_text())
         page["run"].pop("out")
+        assert page.pop("environment")["versions"]["torch"]
         configs.append((page, [json.loads(line)["loss"] for line in (tmp_path / out / "log.jsonl").open()]))
     assert configs[0] == configs[1]
     again = program("trainers/train.py", "--config", tmp_path / "a/config.json", "--out", tmp_path / "c", "--lr", 0.5)
