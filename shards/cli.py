@@ -1,7 +1,8 @@
 """Command lines from frozen dataclasses: one flag per field; `Annotated[int, "help", 1]` gives help text and minimum.
 
-`Annotated[Path, "help", Positional]` is a required word without a flag. A field of type `bool | Literal["release"]` is
-a flag that is true alone and may take the word; one of type `int | Literal["auto"]` takes a number or the word.
+`Annotated[Path, "help", Positional]` is a required word without a flag; of `tuple[Path, ...]`, one or more words. A
+field of type `bool | Literal["release"]` is a flag that is true alone and may take the word; one of type
+`int | Literal["auto"]` takes a number or the word.
 """
 
 import argparse
@@ -52,7 +53,7 @@ def parse(*options: Any, argv: Sequence[str] | None = None, description: str) ->
     parsed, unknown = parser.parse_known_args(argv, _configured(parser, argv))
     for word in unknown:
         _refuse(word.partition("=")[0], parser)
-    given = vars(parsed)
+    given = {name: tuple(v) if isinstance(v, list) else v for name, v in vars(parsed).items()}
     fields = [{field.name for field in _flags(instance)} for instance in options]
     return tuple(
         dataclasses.replace(instance, **{k: v for k, v in given.items() if k in own})
@@ -132,6 +133,8 @@ def _add_flag(section: argparse._ActionsContainer, field: dataclasses.Field[Any]
     if bool in get_args(hint):
         kwargs |= {"nargs": "?", "const": True}
     if Positional in marks:
+        if get_origin(hint) is tuple:
+            kwargs |= {"type": converter(get_args(hint)[0], minimum), "nargs": "+"}
         section.add_argument(field.name, **kwargs | {"metavar": field.name.upper(), "help": text.replace("%", "%%")})
         return
     shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
