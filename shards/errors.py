@@ -47,6 +47,9 @@ EXTRAS: dict[str, str] = {
     "wandb": "log",
     "sklearn": "tsne",
     "safetensors": "train",
+    "plotly": "report",
+    "plotly.offline": "report",
+    "plotly.graph_objects": "report",
 }
 for _package in ("torch", "torchvision", "kornia", "numba", "timm", "webdataset", "matplotlib"):
     EXTRAS[_package] = "train"

@@ -33,6 +33,7 @@ PROGRAMS = {
     "torchrun": Program("trainers/torchrun.py", "train on several machines: torchrun for `-m viewstream train`"),
     "runs": Program("tools/runs.py", "list the runs in a folder"),
     "compare": Program("tools/compare.py", "compare runs: options, numbers, curves"),
+    "report": Program("tools/report.py", "write a page about runs: curves, views, neighbors, results"),
     "doctor": Program("tools/doctor.py", "try what works here, for bug reports too"),
     "convert": Program("tools/convert_checkpoint.py", "turn checkpoints into those of other projects, and back"),
     "plan": Program("tools/plan.py", "say which loader, how many cores and what speed to expect"),

@@ -46,6 +46,11 @@ class RunFiles:
         """The last value of a column of the log; None if it has none."""
         return next((row[name] for row in reversed(self.rows) if name in row), None)
 
+    def column(self, name: str) -> tuple[list[int], list[float]]:
+        """Steps, and the values of a column of the log there."""
+        rows = [row for row in self.rows if name in row and "step" in row]
+        return [row["step"] for row in rows], [row[name] for row in rows]
+
     def speed(self) -> float:
         """Median images/s of the lines after the first, which holds the start."""
         return median([row["img_s"] for row in self.steps[1:] or self.steps if "img_s" in row] or [0.0])

@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from ...pipeline.timing import Times
 from ...shards.files import atomic, make_folder, sync, writing
 from ...shards.progress import Bar
 from ...shards.unpack import parsed_json
@@ -27,12 +28,22 @@ class Log:
     """Averages the steps since the last line. Every rank writes rank-N.log; rank 0 writes the averages over all ranks
     to log.jsonl, to `loggers` and to the progress bar.
 
-    `steps`: range(steps already taken, total); `batch` is global; `every`: steps between lines. `wait` of a line is the
+    `steps`: range(steps already taken, total); `batch` is global; `every`: steps between lines; `times` of the loader,
+    of which a line has the milliseconds per sample of each stage. `wait` of a line is the
     share of time that steps waited for data: add it to `waited`. A signal handler may set `stop` on any rank; after the
     next line `stopped` is set on all ranks.
     """
 
-    def __init__(self, folder: Path, steps: range, *, batch: int, every: int, loggers: tuple[MetricLogger, ...] = ()):
+    def __init__(
+        self,
+        folder: Path,
+        steps: range,
+        *,
+        batch: int,
+        every: int,
+        loggers: tuple[MetricLogger, ...] = (),
+        times: Times | None = None,
+    ):
         self.folder, self.every, self.batch, self.stop, self.stopped = folder, every, batch, False, False
         self.failed = False
         with writing(folder):
@@ -43,6 +54,7 @@ class Log:
             self._file = None if rank() else _lines(folder / "log.jsonl")
             sync(folder)
         self._loggers = () if rank() else loggers
+        self._times, self._before = times, Times()
         self._begin_interval()
         self.say(f"from step {steps.start} of {steps.stop}, rank {rank()} of {world_size()}")
         self._bar = Bar(steps.stop, "step", done=steps.start, quiet=bool(rank()))
@@ -77,6 +89,15 @@ class Log:
             self._bar.write(f"epoch {epoch}: " + ", ".join(f"{k} {v:.4f}" for k, v in values.items()))
         self._send(step, values)
         self._begin_interval()
+
+    def _stages(self) -> dict[str, float]:
+        """Milliseconds of the loader per sample since the last line, by stage."""
+        if self._times is None:
+            return {}
+        new = Times(self._times)
+        new.subtract(self._before)
+        self._before = Times(self._times)
+        return {f"{stage}_ms": round(ms, 4) for stage, ms in new.each().items()}
 
     def close(self) -> None:
         self._bar.close()
@@ -121,7 +142,7 @@ class Log:
     def _write(self, step: int, epoch: int, lr: float, means: dict[str, float]) -> None:
         seconds = time.perf_counter() - self.since
         row: dict[str, Any] = {"step": step, "epoch": epoch, "time": round(time.time(), 2), **means, "lr": lr}
-        row |= {"img_s": self.steps * self.batch / seconds, "wait": self.waited / seconds}
+        row |= {"img_s": self.steps * self.batch / seconds, "wait": self.waited / seconds} | self._stages()
         self.say(f"step {step}, epoch {epoch}, {row['img_s']:.0f} img/s, this rank waited {row['wait']:.0%} for data")
         if self._file:
             self._append(self._file, json.dumps(row))

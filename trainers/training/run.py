@@ -87,7 +87,14 @@ def pretrain(
             _announce(recipe, run, data, per_epoch, device, threads)
             print(f"{folder}: from step {step} of {total}")
         loggers = setup.metric_loggers(run, folder, metadata, step)
-        log = Log(folder, range(step, total), batch=recipe.batch_size, every=run.log_every, loggers=loggers)
+        log = Log(
+            folder,
+            range(step, total),
+            batch=recipe.batch_size,
+            every=run.log_every,
+            loggers=loggers,
+            times=getattr(loader, "times", None),
+        )
         stack.enter_context(closing(log))
         received = stack.enter_context(stopping(log))
         stack.enter_context(checkpoints)
