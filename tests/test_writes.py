@@ -16,7 +16,7 @@ OTHER = {
     "shards/building/writer.py:unit": "a partial tar",
     "shards/building/writer.py:_clean": "a final name goes back to a partial one",
     "shards/exits.py:_record": "last words for torchrun, in its own temporary folder",
-    "tools/pages/views.py:_tile": "into memory",
+    "tools/pages/tiles.py:tile": "into memory",
     "tools/doctor_trials.py:small_set": "images of a temporary folder",
     "shards/formats/folder.py:__init__": WORK,
     "shards/formats/folder.py:add": WORK,

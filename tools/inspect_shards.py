@@ -21,6 +21,9 @@ class Inspect:
     dir: Annotated[Path, "folder of a built set", Positional] = Path()
     picture: Annotated[bool, "draw classes, sizes and samples, which needs matplotlib"] = True
     png: Annotated[Path | None, "PNG to write (DIR/inspect.png)"] = None
+    html: Annotated[bool, "write a page instead, DIR/inspect.html, which can be sent: needs plotly"] = False
+    views: Annotated[str, "recipe whose views the page shows"] = "moco_v2"
+    verify: Annotated[bool, "for the page, read all files and compare them with their digests"] = True
 
 
 def main() -> None:
@@ -32,7 +35,14 @@ def main() -> None:
         needs("matplotlib")
     manifest = Manifest.open(options.dir)
     print(table(manifest), flush=True)
-    if options.picture and not installed("matplotlib"):
+    if options.html:
+        needs("plotly")
+        from viewstream.tools.pages.set_page import write_set_page
+
+        page = options.dir / "inspect.html"
+        write_set_page(manifest, page, views=options.views, check=options.verify)
+        print(f"{'page':>12}  {page}")
+    elif options.picture and not installed("matplotlib"):
         print(f"{'figure':>12}  left out, matplotlib is not installed: pip install 'viewstream[train]' brings it")
     elif options.picture:
         draw_figure(manifest, png)

@@ -56,6 +56,14 @@ def dots(title: str, points: Mapping[str, Points], x: str, y: str, names: Sequen
 def bars(title: str, heights: Sequence[float], names: Sequence[str], x: str, y: str, *, log: bool = False) -> Any:
     """Bars from left to right, without gaps where there are many; the names are shown under the mouse."""
     made = figure(title, x, y, log=log, legend=False)
-    made.add_bar(x=[*range(len(heights))], y=[*heights], hovertext=[*names])
+    made.add_bar(x=[*range(len(heights))], y=[*heights], hovertext=[*names], marker={"line": {"width": 0}})
     made.update_layout(bargap=0.15 if len(heights) < 60 else 0)
+    return made
+
+
+def histogram(title: str, middles: Sequence[float], heights: Sequence[int], x: str, y: str) -> Any:
+    """Bars without gaps at `middles`."""
+    made = figure(title, x, y, legend=False)
+    made.add_bar(x=[*middles], y=[*heights])
+    made.update_layout(bargap=0.03)
     return made

@@ -26,6 +26,8 @@ th, td { text-align: left; padding: .22rem .9rem .22rem 0; border-bottom: 1px so
 td.number { font-variant-numeric: tabular-nums; }
 img { max-width: 100%; height: auto; display: block; }
 .tiles { display: flex; gap: .5rem; overflow-x: auto; }
+.sheets { display: flex; flex-wrap: wrap; gap: 1rem; }
+.grid { flex-wrap: wrap; }
 .tiles figure { margin: 0; width: 112px; flex: none; }
 .tiles figcaption { font-size: 11.5px; color: var(--soft); overflow-wrap: anywhere; line-height: 1.3; padding: 2px 0; }
 .tiles img { height: 96px; width: 112px; object-fit: cover; }

@@ -18,9 +18,9 @@ from viewstream.shards.manifest import Manifest
 from viewstream.tools.look_sheet import BOX_COLOR, levels
 from viewstream.tools.look_views import by_reference, load
 
-from .page import image, text
+from .tiles import TILE, tile
 
-TILE, GAP, HEADER = 112, 4, 16  # px
+GAP, HEADER = 4, 16  # px
 IMAGES, BANK = 6, 2000  # of a sheet of views, and images among which neighbors are looked for
 
 
@@ -90,14 +90,7 @@ def neighbors(checkpoint: str, data: Manifest, options: dict[str, object], queri
 
 
 def _tile(data: Manifest, stored: bytes | np.ndarray, row: int, query: int) -> str:
-    """An image with the name of its class; marked if that is the class of the query."""
-    picture = Image.fromarray(stored) if isinstance(stored, np.ndarray) else Image.open(io.BytesIO(stored))
-    picture = picture.convert("RGB")
-    picture.thumbnail((TILE, TILE))
-    jpeg = io.BytesIO()
-    picture.save(jpeg, "JPEG", quality=85)
+    """An image with the name of its class; framed if that is the class of the query."""
     label = int(data.label[row])
     name = data.info.classes[label] if label >= 0 else "unlabeled"
-    same = label >= 0 and row != query and label == data.label[query]
-    mark = ' class="same"' if same else ""
-    return f"<figure{mark}>{image(jpeg.getvalue(), name, 'jpeg')}<figcaption>{text(name)}</figcaption></figure>"
+    return tile(stored, name, name, mark=label >= 0 and row != query and label == data.label[query])
