@@ -33,6 +33,7 @@ PROGRAMS = {
     "torchrun": Program("trainers/torchrun.py", "train on several machines: torchrun for `-m viewstream train`"),
     "runs": Program("tools/runs.py", "list the runs in a folder"),
     "compare": Program("tools/compare.py", "compare runs: options, numbers, curves"),
+    "replay": Program("tools/replay.py", "show the images and views of a step of a run"),
     "report": Program("tools/report.py", "write a page about runs: curves, views, neighbors, results"),
     "doctor": Program("tools/doctor.py", "try what works here, for bug reports too"),
     "convert": Program("tools/convert_checkpoint.py", "turn checkpoints into those of other projects, and back"),

@@ -34,10 +34,19 @@ def drawn_rows(manifest: Manifest, number: int) -> np.ndarray:
     return np.sort(shuffled(manifest.uid, 0, "inspect")[:number])
 
 
-def views_sheet(manifest: Manifest, recipe: str, size: int, *, seed: int, epoch: int, rows: np.ndarray) -> bytes:
+def views_sheet(
+    manifest: Manifest,
+    recipe: str,
+    size: int,
+    *,
+    seed: int,
+    epoch: int,
+    rows: np.ndarray,
+    occurrence: int | np.ndarray = 0,
+) -> bytes:
     """A PNG with one line per image: the image with its crop boxes, then its views by the reference renderer."""
     views = views_of(recipe, size)
-    samples = load(manifest, first_form(manifest), rows, views, seed, epoch)
+    samples = load(manifest, first_form(manifest), rows, views, seed, epoch, occurrence)
     rendered = by_reference(samples)
     page = Image.new("RGB", ((1 + len(views)) * (TILE + GAP), len(rows) * (TILE + HEADER)), "white")
     pen = ImageDraw.Draw(page)
