@@ -35,7 +35,7 @@ class Contrastive(lightning.LightningModule):
         self.net = nn.Sequential(nn.Conv2d(3, 32, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten())
         self.head, self.criterion = nn.Linear(128, 32), NTXentLoss()
 
-    def training_step(self, batch: tuple[list[Tensor], Tensor, Tensor], _: int) -> Tensor:
+    def training_step(self, batch: tuple[list[Tensor], Tensor, Tensor], batch_idx: int) -> Tensor:
         (a, b), _, _ = batch
         loss = self.criterion(self.head(self.net(a)), self.head(self.net(b)))
         self.log("loss", loss, prog_bar=True)

@@ -14,7 +14,7 @@ from viewstream.shards import Manifest
 
 @pipeline_def(batch_size=16, num_threads=2, device_id=None)
 def images(tars: list[str]):  # noqa: ANN201  (DALI has no type for it)
-    jpeg, label = fn.readers.webdataset(
+    jpeg, label = fn.readers.webdataset(  # pyright: ignore[reportGeneralTypeIssues, reportOptionalIterable]
         paths=tars, index_paths=[tar.removesuffix(".tar") + ".idx" for tar in tars], ext=["jpg", "cls"], name="tars"
     )
     return fn.resize(fn.decoders.image(jpeg, device="cpu"), resize_x=64, resize_y=64), label
