@@ -8,7 +8,7 @@ READY := .venv/.installed
 CLUSTERS := .venv/.clusters
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock audit demo test test-all fuzz chaos flips soak bench bench-check gpu lint format clean
+.PHONY: help setup lock audit demo test test-all fuzz chaos flips soak bench bench-check gpu docs lint format clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ bench-check: $(READY) ## A quick run whose ratios must not be far below the save
 
 gpu: $(READY) ## What wants a GPU, in parts: PART=parity, sync, train or bench; none: all in turn
 	$(BIN)/python tools/bench/gpu.py $(if $(PART),--part $(PART)) $(ARGS)
+
+docs: $(READY) ## The site of the documentation, in build/site (pip install -e ".[docs]")
+	cd docs/site && NO_MKDOCS_2_WARNING=1 ../../$(BIN)/python -m mkdocs build --strict
 
 lint: $(READY) ## Ruff and the type checker
 	$(BIN)/ruff check .

@@ -1,1 +1,9 @@
-"""viewstream, checked out: makes the folder a package for editors and type checkers; not part of the wheel."""
+"""viewstream: sharded images in, a stream of augmented views out, lean self-supervised trainers on top."""
+
+
+def __getattr__(name: str) -> str:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("viewstream")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

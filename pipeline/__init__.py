@@ -13,6 +13,7 @@ from .plan.step import Epoch, Step, listed
 
 if TYPE_CHECKING:
     from .adapters.dataset import as_dataset
+    from .adapters.pictures import Pictures
     from .batch import Batch, Loader
     from .choose import open_loader, open_reader, open_set
     from .dali.loader import DaliLoader
@@ -30,6 +31,7 @@ __all__ = [
     "LoaderOptions",
     "MemoryLoader",
     "Order",
+    "Pictures",
     "Plan",
     "SampleReader",
     "StaticSet",
@@ -52,6 +54,7 @@ __getattr__ = hand_on(
         "Loader": ".batch",
         "LoaderOptions": ".options",
         "MemoryLoader": ".memory.loader",
+        "Pictures": ".adapters.pictures",
         "StaticSet": ".static.read",
         "ViewLoader": ".loader",
         "as_dataset": ".adapters.dataset",

@@ -25,7 +25,10 @@ class Times(Counter[str]):
         finally:
             self[stage] += time.perf_counter() - start  # pyright: ignore
 
+    def each(self) -> dict[str, float]:
+        """Milliseconds per sample by stage; stages without time are left out."""
+        return {stage: 1e3 * self[stage] / max(1, self["samples"]) for stage in (*THREADED, *CONSUMER) if self[stage]}
+
     def table(self) -> str:
-        """`read 0.012, decode 0.512 ... ms per sample`; stages without time are left out."""
-        each = {stage: 1e3 * self[stage] / max(1, self["samples"]) for stage in (*THREADED, *CONSUMER) if self[stage]}
-        return ", ".join(f"{stage} {ms:.3f}" for stage, ms in each.items()) + " ms per sample"
+        """`read 0.012, decode 0.512 ... ms per sample`."""
+        return ", ".join(f"{stage} {ms:.3f}" for stage, ms in self.each().items()) + " ms per sample"

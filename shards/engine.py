@@ -16,9 +16,8 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from tqdm import tqdm
-
 from .errors import UserError
+from .progress import Bar
 
 DEAD = "a worker process died, perhaps for lack of memory: try again with fewer --workers"
 CHUNK, THREADS = 64, 16  # 16 requests in flight: on a network disk latency is the limit, not bandwidth
@@ -157,7 +156,7 @@ def threaded(work: Callable[[T], R], items: Sequence[T]) -> Generator[R, None, N
 
     pool = ThreadPoolExecutor(THREADS)
     try:
-        with tqdm(total=len(items), unit="img", disable=None) as bar:
+        with Bar(len(items), "img") as bar:
             for results in pool.map(chunk, range(0, len(items), CHUNK)):
                 yield from results
                 bar.update(len(results))

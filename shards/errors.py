@@ -2,12 +2,15 @@
 
 import difflib
 import importlib
-import shlex
 from collections.abc import Iterable
 from importlib.util import find_spec
 from types import ModuleType
 
+from .programs import as_typed
+from .programs import command as command
 from .redaction import redacted
+
+GLANCE = 24  # names
 
 
 class UserError(ValueError):
@@ -16,22 +19,20 @@ class UserError(ValueError):
     Passwords and tokens of addresses in its message are hidden."""
 
     def __init__(self, message: object = ""):
-        super().__init__(redacted(" ".join(str(message).splitlines())))  # libraries write several lines
+        super().__init__(as_typed(redacted(" ".join(str(message).splitlines()))))  # libraries write several lines
 
 
 def choose(kind: str, name: str, options: Iterable[str]) -> str:
-    """Return `name` if it is one of `options`; otherwise raise UserError with the nearest names and the whole list."""
+    """Return `name` if it is one of `options`; otherwise raise UserError with the nearest names, and all of them if
+    these can be read at a glance."""
     options = list(options)
     if name in options:
         return name
     near = difflib.get_close_matches(name, options, n=2, cutoff=0.5)
-    hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
-    raise UserError(f"unknown {kind} {name!r}: {hint}there are {', '.join(options)}")
-
-
-def command(program: str, *words: object) -> str:
-    """The line that runs a program of this project, quoted where a shell would read a word differently."""
-    return shlex.join([*program.split(), *map(str, words)])
+    words = [f"did you mean {' or '.join(map(repr, near))}?"] * bool(near)
+    if len(options) <= GLANCE or not near:
+        words.append(f"there are {', '.join(options)}")
+    raise UserError(f"unknown {kind} {name!r}: {' '.join(words)}")
 
 
 # Package -> the extra of this project that installs it.
@@ -47,6 +48,9 @@ EXTRAS: dict[str, str] = {
     "wandb": "log",
     "sklearn": "tsne",
     "safetensors": "train",
+    "plotly": "report",
+    "plotly.offline": "report",
+    "plotly.graph_objects": "report",
 }
 for _package in ("torch", "torchvision", "kornia", "numba", "timm", "webdataset", "matplotlib"):
     EXTRAS[_package] = "train"

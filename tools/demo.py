@@ -5,10 +5,8 @@ shards are kept for the next demo; the run itself starts from scratch.
 """
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Annotated
 from viewstream.shards.cli import parse, run
 from viewstream.shards.errors import UserError, command, installed, needs
 from viewstream.shards.files import atomic
+from viewstream.shards.programs import started
 
 
 @dataclass(frozen=True)
@@ -32,13 +31,14 @@ class Demo:
 
 
 def call(*words: object, **flags: object) -> None:
-    """Run `python WORDS --flag value ...` and print the command; a flag's `_` becomes `-`. UserError if it fails."""
+    """Run the program WORDS[0] with `--flag value ...` and print the command; a flag's `_` becomes `-`. UserError if it
+    fails."""
     pairs = [(f"--{name.replace('_', '-')}", value) for name, value in flags.items()]
-    argv = [str(word) for word in (*words, *(part for pair in pairs for part in pair))]
-    print("\n$ " + command("python", *argv), flush=True)
-    finished = subprocess.run([sys.executable, *argv], check=False)
+    program, *argv = [str(word) for word in (*words, *(part for pair in pairs for part in pair))]
+    print("\n$ " + command(f"python {program}", *argv), flush=True)
+    finished = subprocess.run([*started(program), *argv], check=False)
     if finished.returncode:
-        raise UserError(f"{argv[0]} ended with code {finished.returncode}: its message above names the reason")
+        raise UserError(f"{program} ended with code {finished.returncode}: its message above names the reason")
 
 
 def make_images(work: Path) -> None:
@@ -101,7 +101,6 @@ def main() -> None:
     (options,) = parse(Demo(), description=__doc__ or "")
     needs("matplotlib")  # before minutes of work
     begin, work, out = time.monotonic(), Path(options.work), Path(options.out)
-    os.chdir(Path(__file__).parents[1])
     loader = options.loader or ("ffcv" if installed("ffcv") else "webdataset")
     if loader != "ffcv" and not options.loader:
         print("ffcv is not installed (see the set-up's message): the demo reads the same images from the tars")

@@ -23,18 +23,31 @@ class Inspect:
     picture: Annotated[bool, "draw classes, sizes and samples, which needs matplotlib"] = True
     png: Annotated[Path | None, "PNG to write (DIR/inspect.png; inspect.png for a URL)"] = None
     cache: Annotated[Path, "folder for the manifest of a set at a URL"] = CACHE
+    html: Annotated[
+        bool, "write a page instead (DIR/inspect.html; inspect.html for a URL), which can be sent: needs plotly"
+    ] = False
+    views: Annotated[str, "recipe whose views the page shows"] = "moco_v2"
+    verify: Annotated[bool, "for the page, read all files and compare them with their digests"] = True
 
 
 def main() -> None:
     (options,) = parse(Inspect(), description=__doc__ or "")
-    png = options.png or Path("" if "://" in options.dir else options.dir) / "inspect.png"
+    folder = Path("" if "://" in options.dir else options.dir)
+    png = options.png or folder / "inspect.png"
     if png.suffix.lower() != ".png":
         raise UserError(f"--png {png} is no PNG: give it a name that ends with .png")
     if options.png and options.picture:
         needs("matplotlib")
     manifest = open_built(options.dir, options.cache)
     print(table(manifest), flush=True)
-    if options.picture and not installed("matplotlib"):
+    if options.html:
+        needs("plotly")
+        from viewstream.tools.pages.set_page import write_set_page
+
+        page = folder / "inspect.html"
+        write_set_page(manifest, page, views=options.views, check=options.verify)
+        print(f"{'page':>12}  {page}")
+    elif options.picture and not installed("matplotlib"):
         print(f"{'figure':>12}  left out, matplotlib is not installed: pip install 'viewstream[train]' brings it")
     elif options.picture:
         draw_figure(manifest, png)

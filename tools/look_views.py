@@ -38,14 +38,24 @@ class Samples:
         return np.array([(image.height, image.width) for image in self.images])
 
 
-def load(manifest: Manifest, loader: str, rows: np.ndarray, views: Views, seed: int, epoch: int) -> Samples:
-    """The samples of manifest `rows` [N]; raw pixels become JPEGs of quality 100 for the renderers that decode."""
+def load(
+    manifest: Manifest,
+    loader: str,
+    rows: np.ndarray,
+    views: Views,
+    seed: int,
+    epoch: int,
+    occurrence: int | np.ndarray = 0,
+) -> Samples:
+    """The samples of manifest `rows` [N], in their showing `occurrence` [N] of the epoch; raw pixels become JPEGs of
+    quality 100 for the renderers that decode."""
     with _reader(manifest, loader, rows) as reader:
         data = [reader.read(int(row)) for row in rows]
     images = [Image.fromarray(d if isinstance(d, np.ndarray) else simplejpeg.decode_jpeg(d)) for d in data]
     jpegs = [d if isinstance(d, bytes) else simplejpeg.encode_jpeg(d, 100, colorsubsampling="444") for d in data]
     uid, hw = manifest.uid[rows], manifest.hw[rows]
-    draws = [draw(view, uid, hw, seed=seed, epoch=epoch, number=number) for number, view in enumerate(views)]
+    shown = {"seed": seed, "epoch": epoch, "occurrence": occurrence}
+    draws = [draw(view, uid, hw, number=number, **shown) for number, view in enumerate(views)]
     return Samples(views, [f"{row} {manifest.key(row).rpartition('/')[2]}" for row in rows], jpegs, images, draws)
 
 

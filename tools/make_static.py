@@ -17,7 +17,6 @@ from viewstream.shards.cli import parse, run
 # isort: split
 import numpy as np
 import pyarrow as pa
-from tqdm import tqdm
 
 from viewstream.augment.recipes import views_of
 from viewstream.pipeline.readers.ranged import few
@@ -29,6 +28,7 @@ from viewstream.shards.files import SPACE, make_folder, partial_path, place, wri
 from viewstream.shards.info import JSON
 from viewstream.shards.locks import alone
 from viewstream.shards.manifest import Manifest
+from viewstream.shards.progress import Bar
 
 BLOCK = 128  # images per task of a thread
 
@@ -117,7 +117,7 @@ def _write(rows: np.ndarray, freezer: Callable[[np.ndarray], pa.Table], workers:
         one_thread(),  # of torch, in each of ours
         ThreadPoolExecutor(workers) as pool,
         closing(prefetch(blocks, lambda block: [pool.submit(freezer, block)], workers + 1)) as started,
-        tqdm(total=len(rows), unit="img", disable=None) as bar,
+        Bar(len(rows), "img", "static set") as bar,
     ):
         for block, (written,) in started:
             tables.append(written.result())

@@ -22,11 +22,11 @@ from viewstream.shards.cli import parse, run
 import numpy as np
 import simplejpeg
 from PIL import Image
-from tqdm import tqdm
 
 from viewstream.shards.engine import cores
 from viewstream.shards.errors import UserError
 from viewstream.shards.files import partial_path, place
+from viewstream.shards.progress import Bar
 
 CLASSES = (
     "bricks",
@@ -142,8 +142,9 @@ def main() -> None:
         (work / split / name).mkdir(parents=True)
     with ProcessPoolExecutor(cores()) as pool:
         written = pool.map(partial(write, options), todo, chunksize=32)
-        for _ in tqdm(written, total=len(todo), desc="images", unit="img", disable=None):
-            continue
+        with Bar(len(todo), "img", "images") as bar:
+            for _ in written:
+                bar.update()
     place(work, Path(options.out))
 
 

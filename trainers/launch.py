@@ -17,9 +17,9 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ..shards.cli import conclude, outcome
 from ..shards.engine import follow_parent
 from ..shards.errors import UserError
+from ..shards.exits import conclude, outcome
 from ..shards.redaction import redacted
 
 STORE = "VIEWSTREAM_STORE"  # the variable that names the file

@@ -14,6 +14,7 @@ from typing import Any
 
 from viewstream.shards.cli import run
 from viewstream.shards.errors import UserError
+from viewstream.shards.programs import as_typed
 
 ABOUT = """torchrun for train.py and evaluate.py, which ends in one line where they do.
 
@@ -28,7 +29,7 @@ HANGS = 124  # the code of a job that its watchdog ends, too
 
 def main() -> None:
     if sys.argv[1:] in ([], ["-h"], ["--help"]):
-        print(ABOUT)
+        print(as_typed(ABOUT))
         return
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # no traces of connections that end with a job
     from torch.distributed import run as torchrun

@@ -15,6 +15,7 @@ ABOUT = """Train on a data set that tools/build_shards.py has built. The options
 
   python trainers/train.py --method moco --loader ffcv
   python trainers/train.py --list-recipes
+  python trainers/train.py --method moco --dry-run > run.yaml, then --config run.yaml with other options after it
   python trainers/train.py --ranks 8 --recipe kcl_lt --data data/shards/imagenet-lt-train --resume auto
   torchrun --nproc-per-node 8 trainers/train.py ..., which can start several machines too"""
 
@@ -24,10 +25,14 @@ class TrainTarget:
     """What to train"""
 
     method: Annotated[
-        str, "moco, kcl, byol, sts, m2t, simclr, swav, seed or supervised (moco); --help shows the method's options"
+        str,
+        "moco, kcl, byol, sts, m2t, simclr, swav, dino, seed or supervised (moco); --help shows the method's options",
     ] = ""
     recipe: Annotated[str, "named recipe, changed by the other options (the default of the method)"] = ""
     ranks: Annotated[int, "processes on this machine, one per GPU (1 also under torchrun)", 1] = 1
+    dry_run: Annotated[bool, "print all options and the length of the run, as a file for --config; train nothing"] = (
+        False
+    )
     list_recipes: Annotated[bool, "print the recipes: their source commands, data and published numbers"] = False
 
 
@@ -55,6 +60,11 @@ def main() -> None:
         print(note, flush=True)
     if options.trace and not options.profile:
         raise UserError("--trace writes steps of --profile, which is not given: add --profile 20, or leave it out")
+    if target.dry_run:
+        from viewstream.trainers.training.preview import preview
+
+        print(preview(recipe, options))
+        return
     launch(train, recipe, options, ranks=target.ranks)
 
 

@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ...shards.engine import prefetch
 from ...shards.errors import UserError
 from ...shards.manifest import Manifest
+from ...shards.progress import Bar
 from ..batch import SampleReader
 from ..damage import Replacer
 from ..executor import Executor
@@ -81,7 +81,7 @@ def hold(
     pixels = torch.empty(int(ends[-1]), dtype=torch.uint8, device=device)
     executor = Executor(reader, manifest, [], threads, check=check)
     started = prefetch(_parts(rows, pixels, ends), lambda p: executor.decode(p.rows, p.decoded.numpy()), AHEAD)
-    progress = tqdm(total=len(rows), unit="img", desc="into memory", disable=None if first_rank() else True)
+    progress = Bar(len(rows), "img", "into memory", quiet=not first_rank())
     reader.prefetch(iter([rows]))
     with closing(executor), closing(started), progress as bar:
         for part, tasks in started:

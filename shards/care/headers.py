@@ -2,15 +2,15 @@
 
 from collections import deque
 from collections.abc import Container
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 import simplejpeg
-from tqdm import tqdm
 
 from ..encoding.headers import fault_of, may_turn, too_large
 from ..formats.digest import Digest
 from ..info import JSON
+from ..progress import Bar
 
 COLORS = ("YCbCr", "Gray", "RGB")
 
@@ -38,7 +38,7 @@ def described(
     spans: np.ndarray,
     pixels: np.ndarray,
     max_pixels: int,
-    bar: "tqdm[Any]",
+    bar: Bar,
     among: Container[bytes] | None = None,
 ) -> Described:
     """Read an open file to its end. `spans` [n, 2] are the first byte and the length of its images, in order, `pixels`

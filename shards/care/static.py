@@ -5,13 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from PIL import Image
-from tqdm import tqdm
 
 from ..encoding.headers import JPEGS, cause_of
 from ..engine import cores
 from ..formats.static import class_files
 from ..manifest import Manifest, file_of
 from ..names import open_file
+from ..progress import Bar
 from .damage import Damage
 
 
@@ -28,7 +28,7 @@ def added(manifest: Manifest) -> Iterator[Damage]:
 def unreadable(root: Path, workers: int = 0) -> list[Damage]:
     """The files of a static set without digests that do not decode."""
     files = [path for own in class_files(root).values() for path in own]
-    with ThreadPoolExecutor(workers or cores()) as pool, tqdm(total=len(files), unit="img", disable=None) as bar:
+    with ThreadPoolExecutor(workers or cores()) as pool, Bar(len(files), "img", "verifying") as bar:
         found: list[Damage] = []
         for path, fault in zip(files, pool.map(_fault, files), strict=True):
             if fault:

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tqdm import tqdm
 
 from ..errors import UserError
 from ..files import atomic, make_folder
 from ..pages import Watched
+from ..progress import Bar
 from .local import Local
 from .readers import Ranges
 from .source import Source
@@ -56,11 +56,11 @@ def stage(source: Source, folder: Path, rows: np.ndarray) -> Source:
         index.unlink(missing_ok=True)  # an index must not outlive its images
         ranges = np.zeros((len(rows), 2), np.int64)
         order = np.lexsort((places[:, 1], places[:, 0]))
-        with atomic(folder / BYTES) as file:
-            progress = tqdm(_images(reader, places[order]), "staging", len(rows), unit="img", disable=None)
-            for row, image in zip(order, progress, strict=True):
+        with atomic(folder / BYTES) as file, Bar(len(rows), "img", "copying from parquet") as bar:
+            for row, image in zip(order, _images(reader, places[order]), strict=True):
                 ranges[row] = file.tell(), len(image)
                 file.write(image)
+                bar.update()
         with atomic(index) as file:
             np.savez(file, digest=np.array(digest), lies=ranges)
     staged = np.tile(np.array([0, -1, 0], np.int64), (len(source), 1))

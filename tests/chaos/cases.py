@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-TIMED = ("img_s", "wait")  # values of a log that no two runs share
+TIMED = ("time", "img_s", "wait", "_ms")  # ends of the names of values of a log that no two runs share
 SET = ["--loader", "webdataset", "--data", "sets/train", "--val", "sets/val"]
 TRAIN = ["trainers/train.py", "--method", "supervised", "--arch", "test_resnet", "--size", "32", "--device", "cpu"]
 TRAIN += [
@@ -100,7 +100,7 @@ def shared(name: str, data: bytes | None) -> object:
     times that an evaluation is in it, and the order in which a checkpoint holds its values."""
     if data and name.endswith(".jsonl"):
         lines = filter(None, map(row_of, data.split(b"\n")))
-        return [*dict.fromkeys(json.dumps({k: v for k, v in row.items() if k not in TIMED}) for row in lines)]
+        return [*dict.fromkeys(json.dumps({k: v for k, v in row.items() if not k.endswith(TIMED)}) for row in lines)]
     if data and name.endswith(".pt"):
         return dict(values(torch.load(io.BytesIO(data), weights_only=True)))
     return data

@@ -22,7 +22,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import NamedTuple
 
-from viewstream.shards.cli import outcome
+from viewstream.shards.exits import outcome
 
 from .damage import damaged
 from .flip_kinds import Check, Kind, kinds

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pytest
 
-from viewstream.shards.cli import outcome
+from viewstream.shards.exits import outcome
 from viewstream.tools import verify_shards
 from viewstream.tools.make_static import Static, make
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ...shards.errors import command
 from ...shards.files import atomic, writing
 from ..checkpoints.files import from_before
 from ..methods.method import Stats
@@ -47,7 +48,9 @@ def report(folder: Path, interval: list[Taken], step: int, lr: Callable[[int], f
     found |= {"loss": [*map(str, losses)], "gradient": [*map(str, gradients)], "ids": ids}  # JSON has no word for nan
     before = from_before(folder)
     words = f"the {what} {_where(bad[:, first, 0], losses) if what == 'loss' else 'is not finite'} at step {number}"
-    words += f" (epoch {epoch}, lr {found['lr']:.3g}), failure.json has its images: lower --lr{before}"
+    shows = command("python tools/replay.py", folder, "--step", number)
+    words += f" (epoch {epoch}, lr {found['lr']:.3g}), failure.json has its images, `{shows}` shows them: lower --lr"
+    words += before
     if not rank():
         path = folder / "failure.json"
         with writing(path, words), atomic(path, "w") as file:

@@ -12,9 +12,10 @@ from typing import IO, Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from tqdm import tqdm
 
+from ...pipeline.timing import Times
 from ...shards.files import atomic, make_folder, sync, writing
+from ...shards.progress import Bar
 from ...shards.unpack import parsed_json
 from ..checkpoints.files import from_before
 from ..marks import progress
@@ -27,12 +28,22 @@ class Log:
     """Averages the steps since the last line. Every rank writes rank-N.log; rank 0 writes the averages over all ranks
     to log.jsonl, to `loggers` and to the progress bar.
 
-    `steps`: range(steps already taken, total); `batch` is global; `every`: steps between lines. `wait` of a line is the
-    share of time that steps waited for data: add it to `waited`; `waited_before` are the seconds of earlier lines. A
-    signal handler may set `stop` on any rank; after the next line `stopped` is set on all ranks.
+    `steps`: range(steps already taken, total); `batch` is global; `every`: steps between lines; `times` of the loader,
+    of which a line has the milliseconds per sample of each stage. `wait` of a line is the share of time that steps
+    waited for data: add it to `waited`; `waited_before` are the seconds of earlier lines. A signal handler may set
+    `stop` on any rank; after the next line `stopped` is set on all ranks.
     """
 
-    def __init__(self, folder: Path, steps: range, *, batch: int, every: int, loggers: tuple[MetricLogger, ...] = ()):
+    def __init__(
+        self,
+        folder: Path,
+        steps: range,
+        *,
+        batch: int,
+        every: int,
+        loggers: tuple[MetricLogger, ...] = (),
+        times: Times | None = None,
+    ):
         self.folder, self.every, self.batch, self.stop, self.stopped = folder, every, batch, False, False
         self.failed = False
         with writing(folder):
@@ -44,9 +55,10 @@ class Log:
             sync(folder)
         self._loggers = () if rank() else loggers
         self.waited = self.waited_before = 0.0
+        self._times, self._before = times, Times()
         self._begin_interval()
         self.say(f"from step {steps.start} of {steps.stop}, rank {rank()} of {world_size()}")
-        self._bar = _progress_bar(steps)
+        self._bar = Bar(steps.stop, "step", done=steps.start, quiet=bool(rank()))
 
     def say(self, text: str) -> None:
         """Write a line into this rank's own file."""
@@ -72,10 +84,21 @@ class Log:
     def note(self, step: int, epoch: int, values: dict[str, float]) -> None:
         """Write a separate line for `values` measured between epochs; the time since the last line is not counted."""
         if self._file:
-            self._append(self._file, json.dumps({"step": step, "epoch": epoch, **values}))
+            self._append(
+                self._file, json.dumps({"step": step, "epoch": epoch, "time": round(time.time(), 2), **values})
+            )
             self._bar.write(f"epoch {epoch}: " + ", ".join(f"{k} {v:.4f}" for k, v in values.items()))
         self._send(step, values)
         self._begin_interval()
+
+    def _stages(self) -> dict[str, float]:
+        """Milliseconds of the loader per sample since the last line, by stage."""
+        if self._times is None:
+            return {}
+        new = Times(self._times)
+        new.subtract(self._before)
+        self._before = Times(self._times)
+        return {f"{stage}_ms": round(ms, 4) for stage, ms in new.each().items()}
 
     def close(self) -> None:
         self._bar.close()
@@ -120,12 +143,12 @@ class Log:
 
     def _write(self, step: int, epoch: int, lr: float, means: dict[str, float]) -> None:
         seconds = time.perf_counter() - self.since
-        row: dict[str, Any] = {"step": step, "epoch": epoch, **means, "lr": lr}
-        row |= {"img_s": self.steps * self.batch / seconds, "wait": self.waited / seconds}
+        row: dict[str, Any] = {"step": step, "epoch": epoch, "time": round(time.time(), 2), **means, "lr": lr}
+        row |= {"img_s": self.steps * self.batch / seconds, "wait": self.waited / seconds} | self._stages()
         self.say(f"step {step}, epoch {epoch}, {row['img_s']:.0f} img/s, this rank waited {row['wait']:.0%} for data")
         if self._file:
             self._append(self._file, json.dumps(row))
-        self._send(step, {k: v for k, v in row.items() if k != "step"})
+        self._send(step, {k: v for k, v in row.items() if k not in ("step", "time")})
         self._bar.set_postfix_str(
             f"loss {row['loss']:.3f}, {row['img_s']:.0f} img/s, waiting for data {row['wait']:.0%}", refresh=False
         )
@@ -161,15 +184,3 @@ def _lines(path: Path) -> IO[str]:
     file.truncate(file.read().rfind(b"\n") + 1)
     file.close()
     return path.open("a", buffering=1)
-
-
-def _progress_bar(steps: range) -> Any:
-    interval = 0.2 if sys.stderr.isatty() else 10.0  # seconds between updates: a log file needs fewer than a person
-    return tqdm(
-        total=steps.stop,
-        initial=steps.start,
-        unit="step",
-        disable=bool(rank()),
-        smoothing=0.1,
-        mininterval=interval,
-    )

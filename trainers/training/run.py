@@ -12,6 +12,7 @@ import torch
 from ...augment.spec import Views
 from ...pipeline.batch import SampleReader
 from ...pipeline.readers.copies import summary
+from ...shards.environment import environment
 from ...shards.errors import command
 from ...shards.files import atomic, writing
 from ...shards.manifest import Manifest
@@ -87,18 +88,27 @@ def pretrain(
             _announce(recipe, run, data, per_epoch, device, threads)
             print(f"{folder}: from step {step} of {total}")
         loggers = setup.metric_loggers(run, folder, metadata, step)
-        log = Log(folder, range(step, total), batch=recipe.batch_size, every=run.log_every, loggers=loggers)
+        log = Log(
+            folder,
+            range(step, total),
+            batch=recipe.batch_size,
+            every=run.log_every,
+            loggers=loggers,
+            times=getattr(loader, "times", None),
+        )
         stack.enter_context(closing(log))
         received = stack.enter_context(stopping(log))
         stack.enter_context(checkpoints)
         step = train(recipe, loader, checkpoints, log, validator, step=step)
         progress.at("the last checkpoint, on its way to disk")
         checkpoints.finish()
-        if not rank():
-            _conclude(folder, step, total)
-        _say_staged(log)
+        first, staged = not rank(), _say_staged(log)
         shared("saved")  # rank 0 writes the checkpoint, and the first rank that fails or is stopped ends the others
         progress.rest()
+    if first:  # the progress bar has ended
+        if staged:
+            print(staged)
+        _conclude(folder, step, total)
     if signal.SIGINT in received:
         raise KeyboardInterrupt
     return folder
@@ -110,8 +120,13 @@ def _write_config(
     config = {"recipe": dataclasses.asdict(recipe), "run": dataclasses.asdict(run), "data": str(data.root)}
     config["precision"] = precision.resolved(recipe, device)  # what the recipe's own word means here
     config["threads"] = threads.number
+    config["environment"] = environment() | {"devices": f"{world_size()} x {_name(device)}"}
     with writing(folder / "config.json"), atomic(folder / "config.json", "w") as file:
         file.write(redacted(json.dumps(config, indent=1, default=str)))
+
+
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def _announce(recipe: Recipe, run: Run, data: Manifest, per_epoch: int, device: torch.device, threads: Threads) -> None:
@@ -128,13 +143,12 @@ def _announce(recipe: Recipe, run: Run, data: Manifest, per_epoch: int, device: 
     print(f"{data.info.name}, {run.loader} loader: {len(data)} images, {per_epoch} steps per epoch, {rest}")
 
 
-def _say_staged(log: Log) -> None:
-    """What a stage did for each rank goes into the rank's log; rank 0 prints its own."""
+def _say_staged(log: Log) -> str:
+    """Write what a stage did for this rank into its log; the line, "" without a stage."""
     if line := summary():
         line = f"{line}; {log.waited_before + log.waited:.1f} s were spent waiting for data"
         log.say(line)
-        if not rank():
-            print(line)
+    return line
 
 
 def _conclude(folder: Path, step: int, total: int) -> None:

@@ -74,21 +74,21 @@ def test_progress_is_shown_while_images_are_decoded_by_the_first_rank_alone(buil
     monkeypatch.setattr(held, "PART", 100_000)
     shown = []
 
-    class Bar(held.tqdm):
-        def __init__(self, *args, disable, **options):
-            shown.append([disable])
-            super().__init__(*args, disable=False, **options)
+    class Bar(held.Bar):
+        def __init__(self, *args, quiet):
+            shown.append([quiet])
+            super().__init__(*args)
 
         def update(self, n):
             shown[-1].append(n)
             return super().update(n)
 
-    monkeypatch.setattr(held, "tqdm", Bar)
+    monkeypatch.setattr(held, "Bar", Bar)
     for rank in "01":
         monkeypatch.setenv("RANK", rank)
         with opened(built):
             pass
-    assert [first for first, *_ in shown] == [None, True]  # None: where a terminal shows it
+    assert [first for first, *_ in shown] == [False, True]
     assert all(sum(parts) == 96 and len(parts) > 5 for _, *parts in shown)
     assert capsys.readouterr().err.count("96 images in memory, ") == 1
 

@@ -46,7 +46,7 @@ class Failed(Supervised):
 
 
 RECIPE = Failed(**COMMON, views="supervised", bn_groups=2)
-WHERE = r"at step 4 \(epoch 0, lr 0\.\d+\), failure\.json has its images: lower --lr"
+WHERE = r"at step 4 \(epoch 0, lr 0\.\d+\), failure\.json has its images, `.* --step 4` shows them: lower --lr"
 
 
 @pytest.mark.parametrize(("what", "words"), [("loss", "the loss is nan"), ("gradient", "the gradient is not finite")])

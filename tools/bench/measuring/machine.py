@@ -4,12 +4,11 @@ import functools
 import hashlib
 import os
 import platform
-import subprocess
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from viewstream.shards.engine import cores
+from viewstream.shards.environment import commit, memory_gb, processor, versions
 
 ROOT = Path(__file__).parents[3]
 PACKAGES = ("torch", "torchvision", "numpy", "numba", "simplejpeg", "opencv-python", "ffcv", "nvidia-dali-cuda130")
@@ -19,12 +18,12 @@ MORE_PACKAGES = ("webdataset", "kornia", "litdata", "mosaicml-streaming", "spdl"
 def stamp() -> dict[str, Any]:
     """What is saved beside figures: processor, cores, memory, versions, commit, digest of the code, and load."""
     return {
-        "cpu": _processor(),
+        "cpu": processor(),
         "cores": cores(),
-        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
+        "memory_gb": memory_gb(),
         "python": platform.python_version(),
-        "versions": {name: found for name in (*PACKAGES, *MORE_PACKAGES) if (found := _version(name))},
-        "commit": _commit(),
+        "versions": versions(*PACKAGES, *MORE_PACKAGES),
+        "commit": commit() or "unknown",
         "code": code(),
         "load": round(os.getloadavg()[0], 2),
     }
@@ -53,22 +52,3 @@ def memory(field: str) -> float:
     """A figure of /proc/self/status in MiB: VmRSS is the memory of this process now, VmHWM the most it had."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
-
-
-def _processor() -> str:
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
-
-
-def _commit() -> str:
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"

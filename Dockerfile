@@ -1,0 +1,19 @@
+# viewstream with ffcv: docker build --build-arg BASE=pytorch/pytorch:2.9.1-cuda13.0-cudnn9-runtime -t viewstream .
+# BASE is any Debian or Ubuntu image with Python 3.11 or newer; torch is installed if it has none. Not built by this project's tests.
+ARG BASE=python:3.12-slim
+FROM ${BASE}
+
+SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends g++ pkg-config libopencv-dev libturbojpeg0-dev \
+    && rm -rf /var/lib/apt/lists/*
+
+WORKDIR /opt/viewstream
+COPY . .
+RUN pip install --no-cache-dir '.[train,ffcv,remote,log,report]' \
+    && python -m viewstream.pipeline.kernels
+
+WORKDIR /work
+ENTRYPOINT ["viewstream"]
+CMD ["--help"]

@@ -1,0 +1,41 @@
+"""How far a long work is: a bar on a terminal; elsewhere, as in the log of CI, one line per minute."""
+
+import os
+import sys
+import time
+from typing import Any
+
+from tqdm import tqdm
+
+MINUTE = 60.0  # seconds between lines
+
+
+class Bar(tqdm):
+    """A tqdm bar; where standard error is no terminal, its text as one line per minute and at the end of a work that
+    took longer than one. TQDM_DISABLE=1, and `quiet`, leave both out."""
+
+    def __init__(self, total: int, unit: str, about: str = "", *, done: int = 0, quiet: bool = False):
+        self.lines, self.begun, self.shown = not sys.stderr.isatty(), time.monotonic(), -1
+        pace: dict[str, Any] = {"mininterval": MINUTE, "miniters": 1} if self.lines else {}
+        off = quiet or os.environ.get("TQDM_DISABLE", "0") not in ("", "0")  # tqdm reads it when it is imported
+        super().__init__(total=total, unit=unit, desc=about or None, initial=done, disable=off, **pace)
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> Any:
+        """Show the state; a work that has just begun has no line yet, and one that ends has its last already."""
+        if not self.lines:
+            return super().display(msg, pos)
+        if msg != "":
+            self._line()
+        return False
+
+    def close(self) -> None:
+        if self.lines and not self.disable:
+            self._line()
+            self.leave = False  # no bar stays
+        super().close()
+
+    def _line(self) -> None:
+        if self.n != self.shown and time.monotonic() - self.begun >= MINUTE:
+            self.shown = self.n
+            self.fp.write(f"{self}\n")
+            self.fp.flush()

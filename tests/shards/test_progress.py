@@ -1,0 +1,70 @@
+"""Progress of a long work, on a terminal and in a log."""
+
+import os
+import pty
+import sys
+import termios
+import time
+
+import pytest
+
+from viewstream.shards import progress
+from viewstream.shards.progress import Bar
+
+
+@pytest.fixture
+def log(monkeypatch, capsys):
+    """What a work has written into a log since the last call. A minute is short."""
+    monkeypatch.setattr(progress, "MINUTE", 0.05)
+    return lambda: capsys.readouterr().err
+
+
+def work(steps=4, pause=0.06, **options):
+    with Bar(steps, "img", "reading", **options) as bar:
+        for _ in range(steps):
+            time.sleep(pause)
+            bar.update()
+
+
+def test_a_log_gets_one_line_per_minute_with_rate_and_time_left(log):
+    work()
+    lines = (text := log()).splitlines()
+    assert len({*lines}) == len(lines) >= 4
+    assert all(line.startswith("reading: ") and "img/s" in line and "<" in line for line in lines)
+    assert "4/4" in lines[-1]
+    assert "\r" not in text
+
+
+def test_a_short_work_writes_nothing_into_a_log(log):
+    work(pause=0)
+    assert log() == ""
+
+
+@pytest.mark.parametrize("off", ["quiet", "TQDM_DISABLE"])
+def test_progress_can_be_left_out(log, off, monkeypatch):
+    monkeypatch.setenv("TQDM_DISABLE", str(int(off != "quiet")))
+    work(quiet=off == "quiet")
+    assert log() == ""
+
+
+def test_what_an_earlier_start_has_done_counts(log):
+    with Bar(10, "img", done=8) as bar:
+        time.sleep(0.06)
+        bar.update()
+    assert "9/10" in log().splitlines()[-1]
+
+
+def test_a_terminal_shows_a_bar_and_the_next_line_begins_below_it(monkeypatch):
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        termios.tcsetwinsize(theirs, (24, 80))
+        work(pause=0)
+        terminal.write("next")
+        terminal.flush()
+        shown = ""
+        while not shown.endswith("next"):  # a terminal hands on in parts
+            shown += os.read(ours, 10_000).decode()
+    os.close(ours)
+    assert "4/4" in shown
+    assert shown.endswith("\r\nnext")

@@ -1,0 +1,112 @@
+"""The page about a set: classes, sizes, samples, views, provenance, and whether its files are as they were built."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from viewstream.pipeline.readers.fetch import RemoteStore
+from viewstream.pipeline.readers.ranged import few
+from viewstream.shards.care.figures import counted
+from viewstream.shards.care.verify import verify
+from viewstream.shards.errors import installed
+from viewstream.shards.formats.reader import SampleReader
+from viewstream.shards.manifest import Manifest
+from viewstream.tools.inspect_figure import rows_to_show
+from viewstream.tools.pages import charts
+from viewstream.tools.pages.page import charts as row_of_charts
+from viewstream.tools.pages.page import image, section, table, text, write_page
+from viewstream.tools.pages.tiles import tile
+
+CLASSES, EACH, FEW = 12, 7, 4  # classes that are shown, samples of each, samples of a small class
+EPOCHS, SIDE = 3, 96  # of the sheets of views
+
+
+def write_set_page(data: Manifest, path: Path, *, views: str, check: bool) -> None:
+    """Write the page. `views`: the recipe whose views are shown; `check`: read all files and compare their digests."""
+    info = data.info
+    about = f"{len(data):,} samples in {len(info.classes):,} classes, {info.split}; {', '.join(info.formats)}"
+    sections = [
+        section("Classes and sizes", row_of_charts(_charts(data))),
+        section("Samples", *_samples(data)),
+        *_views(data, views),
+        section("Provenance", table(("", ""), _facts(data))),
+        section("Files", _verified(data) if check else "", table(("file", "samples", "bytes", "digest"), _files(data))),
+    ]
+    write_page(path, info.name, about, sections)
+
+
+def _charts(data: Manifest) -> list[object]:
+    counts, names = counted(data), data.info.classes
+    made = []
+    if counts.any():
+        order = np.argsort(-counts, kind="stable")
+        tall, shown = counts[order].tolist(), [names[c] for c in order]
+        wide = bool(tall[0] > 10 * max(1, tall[-1]))
+        made.append(charts.bars("samples by class", tall, shown, "classes, largest first", "samples", log=wide))
+    areas, edges = np.histogram(np.sqrt(data.hw.astype(float).prod(axis=1)), bins=30)
+    middles = ((edges[:-1] + edges[1:]) / 2).tolist()
+    made.append(charts.histogram("sizes", middles, areas.tolist(), "square root of width x height, px", "samples"))
+    kilobytes, edges = np.histogram(data.bytes / 1e3, bins=30)
+    middles = ((edges[:-1] + edges[1:]) / 2).tolist()
+    made.append(charts.histogram("bytes", middles, kilobytes.tolist(), "kB of an image", "samples"))
+    return made
+
+
+def _samples(data: Manifest) -> Iterator[str]:
+    """One line for each of some classes, the largest and the smallest; a grid where classes have few samples or none
+    has a label."""
+    counts = counted(data)
+    order = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
+    chosen = order if len(order) <= CLASSES else np.concatenate([order[: CLASSES // 2], order[-CLASSES // 2 :]])
+    with few(data) as reader:
+        if not len(order) or counts[order[len(order) // 2]] < FEW:
+            tiles = (_tile(data, reader, row, named=True) for row in rows_to_show(data, CLASSES * EACH).tolist())
+            yield f'<div class="tiles grid">{"".join(tiles)}</div>'
+            return
+        for c in chosen.tolist():
+            tiles = (_tile(data, reader, row) for row in np.flatnonzero(data.label == c)[:EACH].tolist())
+            yield f'<p>{text(data.info.classes[c])}: {counts[c]:,}</p><div class="tiles">{"".join(tiles)}</div>'
+
+
+def _tile(data: Manifest, reader: SampleReader, row: int, *, named: bool = False) -> str:
+    """A sample, with the name of its class if that is asked for."""
+    label = int(data.label[row])
+    name = data.info.classes[label] if label >= 0 else "unlabeled"
+    return tile(reader.read(row), data.key(row), name if named else "")
+
+
+def _views(data: Manifest, recipe: str) -> list[str]:
+    """A sheet of views for each of some epochs; none without torch."""
+    if not installed("torch"):
+        return []
+    from viewstream.tools.pages.views import drawn_rows, views_sheet
+
+    rows = drawn_rows(data, 4)
+    sheets = []
+    for epoch in range(EPOCHS):
+        sheet = views_sheet(data, recipe, SIDE, seed=0, epoch=epoch, rows=rows)
+        sheets.append(f"<div><p>epoch {epoch}</p>{image(sheet, f'views of epoch {epoch}')}</div>")
+    return [section(f"Views of the recipe {recipe}", f'<div class="sheets">{"".join(sheets)}</div>')]
+
+
+def _facts(data: Manifest) -> Iterator[tuple[str, object]]:
+    info = data.info
+    yield "where", data.root
+    yield "identity", data.identity
+    yield from info.subset.items()
+    yield from info.encoding.items()
+    for kind, rows in info.report.items():
+        yield kind, len(rows) if isinstance(rows, list) else rows
+
+
+def _files(data: Manifest) -> Iterator[tuple[object, ...]]:
+    for line in data.info.files:
+        yield line["file"], line["samples"], f"{line['bytes']:,}", str(line["digest"])[:16]
+
+
+def _verified(data: Manifest) -> str:
+    damages = verify(data, files=RemoteStore(data.url) if data.url else None)
+    if not damages:
+        return "<p>All files are as they were built: every byte was read and compared with its digest.</p>"
+    return "".join(f"<p>{text(damage.file)}: {text(damage.cause)}</p>" for damage in damages)

@@ -1,0 +1,105 @@
+"""Images of a page, with torch: the views of a recipe, and the nearest neighbors of images in feature space."""
+
+import io
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageDraw
+
+from viewstream.augment.crops import crop_params
+from viewstream.augment.recipes import views_of
+from viewstream.augment.spec import size_of
+from viewstream.pipeline.choose import open_any_reader, open_reader
+from viewstream.shards.keyed import shuffled
+from viewstream.shards.manifest import Manifest
+from viewstream.tools.look_sheet import BOX_COLOR, levels
+from viewstream.tools.look_views import by_reference, load
+
+from .tiles import TILE, tile
+
+GAP, HEADER = 4, 16  # px
+IMAGES, BANK = 6, 2000  # of a sheet of views, and images among which neighbors are looked for
+
+
+def first_form(manifest: Manifest) -> str:
+    """The first loader that can read a set."""
+    return next((f for f in ("webdataset", "ffcv", "folder") if f in manifest.info.formats), "folder")
+
+
+def drawn_rows(manifest: Manifest, number: int) -> np.ndarray:
+    """Some manifest rows, the same ones each time."""
+    return np.sort(shuffled(manifest.uid, 0, "inspect")[:number])
+
+
+def views_sheet(
+    manifest: Manifest,
+    recipe: str,
+    size: int,
+    *,
+    seed: int,
+    epoch: int,
+    rows: np.ndarray,
+    occurrence: int | np.ndarray = 0,
+) -> bytes:
+    """A PNG with one line per image: the image with its crop boxes, then its views by the reference renderer."""
+    views = views_of(recipe, size)
+    samples = load(manifest, first_form(manifest), rows, views, seed, epoch, occurrence)
+    rendered = by_reference(samples)
+    page = Image.new("RGB", ((1 + len(views)) * (TILE + GAP), len(rows) * (TILE + HEADER)), "white")
+    pen = ImageDraw.Draw(page)
+    for i in range(len(rows)):
+        top = i * (TILE + HEADER)
+        boxes = [crop_params(v, d, samples.hw)[i, :4] for v, d in zip(views, samples.draws, strict=True)]
+        page.paste(_boxed(samples.images[i], boxes), (0, top + HEADER))
+        for number, view in enumerate(views):
+            pixels = Image.fromarray((levels(view, rendered[number][i]) + 0.5).astype(np.uint8))
+            side = max(TILE // 2, TILE * size_of(view) // max(map(size_of, views)))
+            page.paste(
+                pixels.resize((side, side), Image.Resampling.LANCZOS), ((number + 1) * (TILE + GAP), top + HEADER)
+            )
+        pen.text((2, top + 2), samples.names[i][: page.width // 7], "black")
+    return png(page)
+
+
+def _boxed(image: Image.Image, boxes: list[np.ndarray]) -> Image.Image:
+    """The image with all its crop boxes (top, left, height, width, px), as large as a tile."""
+    scale = TILE / max(image.size)
+    small = image.resize((max(1, round(scale * image.width)), max(1, round(scale * image.height))))
+    for box in boxes:
+        top, left, height, width = (scale * box).tolist()
+        ImageDraw.Draw(small).rectangle((left, top, left + width - 1, top + height - 1), outline=BOX_COLOR, width=1)
+    return small
+
+
+def png(page: Image.Image) -> bytes:
+    data = io.BytesIO()
+    page.save(data, "PNG", optimize=True)
+    return data.getvalue()
+
+
+def neighbors(checkpoint: str, data: Manifest, options: dict[str, object], queries: int = IMAGES) -> Iterator[str]:
+    """For some images of a set, a line of the images whose features are nearest, of those BANK that are looked at."""
+    from viewstream.trainers.ranks import process_group
+    from viewstream.trainers.tasks.model import EvaluatedModel
+    from viewstream.trainers.tasks.options import Rankme
+
+    rows = drawn_rows(data, BANK)
+    part = data.take(rows, data.label[rows], data.info.classes)
+    with process_group("auto") as device, redirect_stdout(io.StringIO()):
+        chosen = Rankme(checkpoint=checkpoint, loader=first_form(data), batch_size=64, **options)  # pyright: ignore
+        x = F.normalize(EvaluatedModel(chosen, device).features(part)[0], dim=1)
+    asked = torch.arange(0, len(part), max(1, len(part) // queries))[:queries]
+    nearest = (x[asked] @ x.T).topk(min(7, len(part)), dim=1).indices.tolist()  # the first is the image itself
+    with open_any_reader(part) if "plain" not in part.info.formats else open_reader("folder", part) as reader:
+        for line in nearest:
+            yield f'<div class="tiles">{"".join(_tile(part, reader.read(row), row, line[0]) for row in line)}</div>'
+
+
+def _tile(data: Manifest, stored: bytes | np.ndarray, row: int, query: int) -> str:
+    """An image with the name of its class; framed if that is the class of the query."""
+    label = int(data.label[row])
+    name = data.info.classes[label] if label >= 0 else "unlabeled"
+    return tile(stored, name, name, mark=label >= 0 and row != query and label == data.label[query])
