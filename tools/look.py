@@ -1,6 +1,7 @@
-"""Look at the views that a recipe makes: each image with its crop box, the view by every renderer, and differences.
+"""Look at the views that a recipe makes: each image with its crop boxes, and its views with what was drawn for them.
 
 python tools/look.py --data data/shards/imagenet-lt6-train --views moco_v2 --ids 0-7 --out views.png
+python tools/look.py --data data/shards/imagenet-lt6-train --compare --ids 0-3
 python tools/look.py --list
 """
 
@@ -19,6 +20,7 @@ from viewstream.pipeline.readers.remote import CACHE, open_built
 from viewstream.shards.errors import UserError, installed
 from viewstream.shards.files import atomic, make_folder
 
+TILE = 112  # px, at least, of a contact sheet
 USUAL = ("ratio", "filter", "mean", "std", "threshold")  # fields that a listing leaves out at their defaults
 
 
@@ -30,9 +32,10 @@ class Look:
     list: Annotated[bool, "list the recipes, and the renderer of each op, instead of drawing"] = False
     loader: Annotated[str, "reader of the data: folder, webdataset or ffcv"] = "webdataset"
     views: Annotated[str, "augmentation recipe", Renamed("recipe")] = "moco_v2"
+    compare: Annotated[bool, "show the views of several renderers side by side, and their differences"] = False
     renderers: Annotated[
         tuple[Literal["reference", "device", "dali"], ...],
-        "renderers side by side, compared with the first (all installed)",
+        "renderers to --compare with the first (all installed)",
     ] = ()
     size: Annotated[int, "side of a view, px", 8] = 224
     ids: Annotated[str, "manifest rows, a-b or a,b,c"] = "0-7"
@@ -98,11 +101,17 @@ def main() -> None:
     manifest, views = open_built(options.data, options.cache), views_of(options.views, options.size)
     rows = rows_of(options.ids, len(manifest))
 
-    from viewstream.tools.look_sheet import draw_sheet  # with torch
+    from viewstream.tools.look_contact import contact_sheet  # with torch
+    from viewstream.tools.look_sheet import draw_sheet
     from viewstream.tools.look_views import RENDERERS, load
 
-    renderers = options.renderers or tuple(name for name in RENDERERS if name != "dali" or installed("nvidia.dali"))
-    page = draw_sheet(load(manifest, options.loader, rows, views, options.seed, options.epoch), renderers, options.size)
+    samples = load(manifest, options.loader, rows, views, options.seed, options.epoch)
+    if options.compare or options.renderers:
+        names = options.renderers or tuple(name for name in RENDERERS if name != "dali" or installed("nvidia.dali"))
+        page = draw_sheet(samples, names, options.size)
+    else:
+        title = f"{options.views}, {options.size} px, seed {options.seed}, epoch {options.epoch}"
+        page = contact_sheet(samples, max(TILE, options.size // 2), title)
     make_folder(Path(options.out).parent)
     with atomic(Path(options.out)) as file:
         page.save(file, "PNG")

@@ -1,11 +1,14 @@
 """look.py draws a sheet of views, lists the recipes, and rejects what it cannot show."""
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from viewstream.augment.recipes import VIEWS
+from viewstream.augment.draw import draw
+from viewstream.augment.recipes import VIEWS, moco_v2
+from viewstream.augment.spec import ColorJitter, GaussianBlur, Grayscale, HorizontalFlip
 from viewstream.shards.errors import UserError
-from viewstream.tools import look
+from viewstream.tools import look, look_contact
 
 
 @pytest.mark.full
@@ -17,6 +20,27 @@ def test_look_draws_one_row_per_image_and_view(program, built, tmp_path):
     with Image.open(out) as page:
         assert page.size == (4 * 100, 6 * 112)  # original, both renderers, their difference; two views of three images
         assert len(page.convert("RGB").getcolors(1 << 24)) > 1000  # images, not a blank page
+
+
+def test_a_contact_sheet_shows_each_image_and_what_was_drawn_for_its_views(program, built, tmp_path):
+    done = program(
+        "tools/look.py", "--data", built.root, "--ids", "0-2", "--views", "dino", "--out", tmp_path / "a.png"
+    )
+    assert done.returncode == 0, done.stderr
+    with Image.open(tmp_path / "a.png") as page:
+        assert page.width == 112 + 2 * 118 + 8 * 62  # the image, two large and eight small views
+        assert len(page.convert("RGB").getcolors(1 << 24)) > 1000
+
+
+def test_the_small_print_names_the_crop_and_the_ops_that_are_on():
+    view = moco_v2(224)[0]
+    drawn = draw(view, np.arange(50, dtype=np.uint64), np.tile([300, 400], (50, 1)), seed=0, epoch=0, number=0)
+    texts = [look_contact.drawn(view, drawn, row) for row in range(50)]
+    width, height = drawn[0]["box"][7, [3, 2]]
+    assert texts[7].startswith(f"crop {width} x {height}")
+    for word, op in (("gray", Grayscale), ("flip", HorizontalFlip), ("blur", GaussianBlur), (" h", ColorJitter)):
+        at = next(n for n, one in enumerate(view) if isinstance(one, op))
+        assert [word in text.partition(",")[2] for text in texts] == drawn[at]["on"].tolist()
 
 
 def test_look_lists_every_recipe_and_the_renderer_of_each_op(capsys, monkeypatch):

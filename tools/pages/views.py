@@ -7,20 +7,17 @@ from contextlib import redirect_stdout
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from viewstream.augment.crops import crop_params
 from viewstream.augment.recipes import views_of
-from viewstream.augment.spec import size_of
 from viewstream.pipeline.choose import open_any_reader, open_reader
 from viewstream.shards.keyed import shuffled
 from viewstream.shards.manifest import Manifest
-from viewstream.tools.look_sheet import BOX_COLOR, levels
-from viewstream.tools.look_views import by_reference, load
+from viewstream.tools.look_contact import contact_sheet
+from viewstream.tools.look_views import load
 
 from .tiles import TILE, tile
 
-GAP, HEADER = 4, 16  # px
 IMAGES, BANK = 6, 2000  # of a sheet of views, and images among which neighbors are looked for
 
 
@@ -44,34 +41,9 @@ def views_sheet(
     rows: np.ndarray,
     occurrence: int | np.ndarray = 0,
 ) -> bytes:
-    """A PNG with one line per image: the image with its crop boxes, then its views by the reference renderer."""
-    views = views_of(recipe, size)
-    samples = load(manifest, first_form(manifest), rows, views, seed, epoch, occurrence)
-    rendered = by_reference(samples)
-    page = Image.new("RGB", ((1 + len(views)) * (TILE + GAP), len(rows) * (TILE + HEADER)), "white")
-    pen = ImageDraw.Draw(page)
-    for i in range(len(rows)):
-        top = i * (TILE + HEADER)
-        boxes = [crop_params(v, d, samples.hw)[i, :4] for v, d in zip(views, samples.draws, strict=True)]
-        page.paste(_boxed(samples.images[i], boxes), (0, top + HEADER))
-        for number, view in enumerate(views):
-            pixels = Image.fromarray((levels(view, rendered[number][i]) + 0.5).astype(np.uint8))
-            side = max(TILE // 2, TILE * size_of(view) // max(map(size_of, views)))
-            page.paste(
-                pixels.resize((side, side), Image.Resampling.LANCZOS), ((number + 1) * (TILE + GAP), top + HEADER)
-            )
-        pen.text((2, top + 2), samples.names[i][: page.width // 7], "black")
-    return png(page)
-
-
-def _boxed(image: Image.Image, boxes: list[np.ndarray]) -> Image.Image:
-    """The image with all its crop boxes (top, left, height, width, px), as large as a tile."""
-    scale = TILE / max(image.size)
-    small = image.resize((max(1, round(scale * image.width)), max(1, round(scale * image.height))))
-    for box in boxes:
-        top, left, height, width = (scale * box).tolist()
-        ImageDraw.Draw(small).rectangle((left, top, left + width - 1, top + height - 1), outline=BOX_COLOR, width=1)
-    return small
+    """The contact sheet of some rows as a PNG."""
+    samples = load(manifest, first_form(manifest), rows, views_of(recipe, size), seed, epoch, occurrence)
+    return png(contact_sheet(samples, TILE))
 
 
 def png(page: Image.Image) -> bytes:
