@@ -26,6 +26,7 @@ PROGRAMS = {
     "index": Program("tools/index_shards.py", "make a set of tars or .beton files that others wrote"),
     "inspect": Program("tools/inspect_shards.py", "show a set as a table and a figure"),
     "verify": Program("tools/verify_shards.py", "compare sets, runs and caches with their digests, and repair sets"),
+    "stage": Program("tools/stage_shards.py", "copy a set to a disk of this node, checked"),
     "look": Program("tools/look.py", "draw the views of a recipe, by every renderer"),
     "static": Program("tools/make_static.py", "make a static augmented set"),
     "train": Program("trainers/train.py", "train on a set"),

@@ -1,4 +1,4 @@
-"""A contact sheet of views: each image with its crop boxes, then its views with what was drawn for them in small print."""
+"""A contact sheet: each image with its crop boxes, then its views with what was drawn for them in small print."""
 
 import textwrap
 

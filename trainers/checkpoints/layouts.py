@@ -40,6 +40,7 @@ class Weights:
     classes: dict[str, Any]  # names, and counts of the training images, of the classes; empty as the recipe
     averaged: str  # section of the averaged weights, if these were taken
     beside: dict[str, str]  # sections that were not taken: what is in them
+    step: int = 0  # optimizer steps, of a file that this project wrote
 
     def choice(self, which: str) -> str:
         """The network that `which` means: `online` or `target`."""
@@ -114,6 +115,7 @@ def unpacked(file: Any, kind: str = "auto", *, ema: bool = False) -> Weights:
         classes,
         chosen if chosen == found.averaged else "",
         beside(found, chosen),
+        step if kind == "viewstream" and isinstance(step := about.get("step"), int) else 0,
     )
 
 

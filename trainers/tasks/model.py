@@ -47,7 +47,11 @@ class EvaluatedModel:
         self.options, self.device, self.path = options, device, Path(options.checkpoint)
         self.dtype = dtype_of(options.precision, device)
         self.weights = read(self.path, ema=options.ema)
-        own = {"network": self.weights.choice(options.network), "precision": options.precision}
+        own = {
+            "network": self.weights.choice(options.network),
+            "precision": options.precision,
+            "step": self.weights.step,
+        }
         self.facts: dict[str, Any] = own if facts is None else facts
         recipe = self.weights.recipe
         self.arch = options.arch or self.weights.arch

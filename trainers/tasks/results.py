@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from ...shards.environment import environment
 from ...shards.errors import UserError
 from ...shards.files import SPACE, append, atomic, writing
 from ...shards.redaction import redacted
@@ -18,6 +19,13 @@ DISTINCT = (
     *("size", "views", "test_views", "precision", "epochs", "lr", "bias", "frozen_bn", "bn_groups", "rule", "images"),
     *("c", "per_class", "fraction", "draws", "counts", "lidar", "blocks"),
 )
+
+# Options that distinguish results only from others of the same name: an entry keeps its name when these change.
+MORE = (
+    *("k", "temperature", "max_k", "rep_space", "gpus", "part_batch", "tau", "topk", "samples_per_chunk"),
+    *("skip_odd_chunks", "gallery", "stats_seed", "perplexity"),
+)
+UNIT = "fractions from 0 to 1, as top-1 accuracy; ranks, counts and distances as they are"
 
 AGAIN = f"{SPACE}, then the same command writes it; its numbers are above"
 
@@ -39,15 +47,22 @@ def _word(name: str, value: Any) -> str:
     return name if value is True else f"{name}={value}"
 
 
-def entry_of(name: str, checkpoint: Path, facts: dict[str, Any], saved: dict[str, Any]) -> str:
+def entry_of(
+    name: str, checkpoint: Path, facts: dict[str, Any], saved: dict[str, Any], options: dict[str, Any] | None = None
+) -> str:
     """The key of an evaluation in results.json: its title, network, sets, and checkpoint unless that is last.pt.
 
-    `saved`: the entries so far. Sets that share their names with those of another entry add their identity."""
+    `saved`: the entries so far. Sets that share their names with those of another entry add their identity, and options
+    of MORE that differ from those of another entry their values."""
     sets = [facts[half] for half in ("data", "val") if half in facts]
     key = " ".join([name, facts["network"], *(half["name"] for half in sets)])
     key += f" {checkpoint.stem}" * (checkpoint.name != "last.pt")
     other = key in saved and any(saved[key].get(half) != facts.get(half) for half in ("data", "val"))
-    return " ".join([key, *(half["identity"][:8] for half in sets if "identity" in half)]) if other else key
+    if other:
+        key = " ".join([key, *(half["identity"][:8] for half in sets if "identity" in half)])
+    before = saved.get(key, {}).get("options", {})
+    own = {n: list(v) if isinstance(v, tuple) else v for n, v in (options or {}).items() if n in MORE and n in before}
+    return " ".join([key, *(_word(n, value) for n, value in own.items() if value != before[n])])
 
 
 def entries(file: Path) -> dict[str, Any]:
@@ -78,13 +93,16 @@ def report(name: str, results: dict[str, float], options: Evaluation, facts: dic
     path = Path(options.checkpoint)
     file = path.with_name("results.json")
     numbers = {key: None if math.isnan(value) else value for key, value in results.items()}  # JSON has no nan
-    log = path.with_name("log.jsonl")
+    log, here = path.with_name("log.jsonl"), environment()
+    about = {"unit": UNIT, **{name: here[name] for name in ("time", "host", "commit")}}
+    about |= {"version": here["versions"].get("viewstream", ""), "torch": here["versions"].get("torch", "")}
     with writing(file, AGAIN):
         with atomic(file, "w") as page:
             saved = entries(file)
-            entry = entry_of(name, path, facts, saved)
-            saved[entry] = {"evaluation": name, **numbers, **facts, "options": dataclasses.asdict(options)}
+            given = dataclasses.asdict(options)
+            entry = entry_of(name, path, facts, saved, given)
+            saved[entry] = {"evaluation": name, **numbers, **facts, **about, "options": given}
             page.write(redacted(json.dumps(saved, indent=1, default=str)))
         print(f"written to {file} as {entry!r}")
         if log.exists():
-            append(log, json.dumps({"evaluation": name, "checkpoint": path.name, **numbers, **facts}) + "\n")
+            append(log, json.dumps({"evaluation": name, "checkpoint": path.name, **numbers, **facts, **about}) + "\n")

@@ -54,6 +54,23 @@ def test_no_number_overwrites_that_of_another_set_network_or_checkpoint(run, bui
     assert list(results(run)) == [f"knn {name}" for name in (*names, f"target {train} {test} epoch-0001")]
 
 
+def test_no_number_overwrites_that_of_other_options_and_the_same_ones_are_one_entry(run, sets):
+    for k in (5, 3, 5, 3):
+        evaluate(Knn(checkpoint=str(run / "last.pt"), **sets, **(COMMON | {"k": k})))
+    first, second = results(run)
+    assert (first, second) == ("knn target pets-full-train pets-full-val", f"{first} k=3")
+    assert "knn/top1 k=3 T=0.07" in results(run)[second]
+
+
+def test_a_result_says_when_where_and_by_what_it_was_measured(run, sets):
+    evaluate(Knn(checkpoint=str(run / "last.pt"), **sets, **COMMON))
+    (entry,) = results(run).values()
+    line = rows(run)[-1]
+    assert line.items() >= {name: entry[name] for name in ("step", "time", "host", "commit", "version", "unit")}.items()
+    assert entry["step"] == max(row["step"] for row in rows(run) if "loss" in row)
+    assert entry["version"]
+
+
 def test_the_network_that_is_chosen_by_default_and_by_name_is_one_entry(run, sets):
     for network in ("auto", "target"):
         evaluate(Knn(checkpoint=str(run / "last.pt"), network=network, **sets, **COMMON))
