@@ -9,7 +9,7 @@ from typing import Any
 from viewstream.shards.files import atomic
 from viewstream.tools.bench.figures.charts import draw_flat, draw_groups
 from viewstream.tools.bench.figures.check import Results, ours, strongest
-from viewstream.tools.bench.figures.section import section
+from viewstream.tools.bench.figures.section import lead, section
 from viewstream.tools.bench.measuring.rounds import quartiles, ratio
 
 TITLES = {
@@ -25,7 +25,11 @@ TITLES = {
     "stage": "Staging",
     "costs": "Costs of the stages on one thread",
 }
-NAMES = {"README.md": "speed", "docs/performance.md": "tables"}  # page -> what is written into it
+NAMES = {
+    "README.md": "speed",
+    "docs/loaders.md": "speed",
+    "docs/performance.md": "tables",
+}  # page -> what is written into it
 
 
 def write_pages(out: Path, root: Path | None) -> None:
@@ -45,7 +49,8 @@ def write_pages(out: Path, root: Path | None) -> None:
 
 def generated(parts: Mapping[str, Results]) -> dict[str, str]:
     """The text between the markers of each page."""
-    return {"README.md": section(parts), "docs/performance.md": tables(parts)}
+    pages = {"README.md": lead(parts), "docs/loaders.md": section(parts), "docs/performance.md": tables(parts)}
+    return pages
 
 
 def saved(out: Path) -> dict[str, Results]:

@@ -8,20 +8,23 @@ from viewstream.tools.bench.figures.check import Results, ours, strongest
 from viewstream.tools.bench.measuring.rounds import quartiles, ratio
 
 
-def section(parts: Mapping[str, Results]) -> str:
-    """The strongest other program first, then the floors; one line per case of ours."""
+def lead(parts: Mapping[str, Results], charts: str = "docs/results/cpu") -> str:
+    """The chart of the loaders in the folder `charts`, and the strongest other program first, then the floors."""
     loaders = {name: group for name, group in parts.get("loader", {}).items() if "unit" in group}
-    text = [_filled(_sentences(loaders))] if loaders else []
-    if loaders:
-        text = [
-            "![Loaders of this project and others: speed as a share of decoding alone](docs/results/cpu/loader.png)",
-            *text,
-        ]
+    if not loaders:
+        return ""
+    chart = f"![Loaders of this project and others: speed as a share of decoding alone]({charts}/loader.png)"
+    return f"{chart}\n\n{_filled(_sentences(loaders))}"
+
+
+def section(parts: Mapping[str, Results]) -> str:
+    """The same for a page in docs, with one line per case of ours."""
+    text = [found] if (found := lead(parts, "results/cpu")) else []
     rows = [row for results in parts.values() for name, group in results.items() for row in _row(name, group)]
     if rows:
         head = "| processor time of | of the floor | over the strongest other program |\n| --- | --- | --- |"
         text += ["\n".join([head, *rows])]
-    more = "All figures with their quartiles, wall times and charts are in [docs/performance.md](docs/performance.md)."
+    more = "All figures with their quartiles, wall times and charts are in [performance](performance.md)."
     again = "`make bench` measures them again, `make bench-check` compares their ratios with the saved ones."
     return "\n\n".join([*text, _filled([more, again])])
 

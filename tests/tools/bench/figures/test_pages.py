@@ -30,7 +30,7 @@ def test_pages_name_the_strongest_peer_first_and_what_was_left_out(loader, tmp_p
 
 def test_the_lead_is_about_the_pixels_of_the_default_decoder(loader):
     loader["two views"]["cpu"]["ours, planes"] = loader["two views"]["wall"]["ours, planes"] = [50.0] * 3
-    page = generated({"loader": loader})["README.md"]
+    page = generated({"loader": loader})["docs/loaders.md"]
     assert "Speed: `ours` is" in page
     assert "| two views: `ours, planes`, 50 us per image |" in page
 
@@ -42,13 +42,13 @@ def test_only_the_text_between_the_markers_is_replaced():
     assert between(changed, "speed") == "\nnew \\1\n"
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/performance.md"])
+@pytest.mark.parametrize("page", NAMES)
 def test_a_page_shows_what_the_saved_figures_generate(page):
     parts = saved(RESULTS)
     assert between((ROOT / page).read_text(), NAMES[page]) == f"\n{generated(parts)[page]}\n"
 
 
 def test_charts_that_a_page_shows_exist():
-    for page in ("README.md", "docs/performance.md"):
+    for page in NAMES:
         for path in re.findall(r"!\[[^]]*\]\(([^)]+)\)", (ROOT / page).read_text()):
             assert ((ROOT / page).parent / path).exists()
