@@ -41,6 +41,7 @@ OTHER = {
     "pipeline/static/write.py:_write": WORK,
     "trainers/checkpoints/files.py:link": "a partial name, which is placed",
     "trainers/training/headspace.py:_writable": "tries a place before the work, and removes its file",
+    "trainers/training/loggers.py:__init__": "appends lines; a torn one is dropped when the run goes on",
     "trainers/training/log.py:_lines": "lines of a log, synced with each checkpoint; half a line is cut",
     "trainers/stacks.py:_keep": "stacks of a run that hangs, perhaps at its disk",
     "tools/bench/build.py:copy_images": WORK,

@@ -1,10 +1,13 @@
-"""Outputs of a run's numbers besides log.jsonl: TensorBoard and Weights & Biases, each an extra."""
+"""Outputs of a run's numbers besides log.jsonl: CSV, and TensorBoard and Weights & Biases, each an extra."""
 
 import hashlib
 from pathlib import Path
 from typing import Any, Protocol
 
 from ...shards.errors import needs
+from ...shards.files import atomic
+from ...shards.redaction import redacted
+from ...shards.settings import as_yaml
 
 
 class MetricLogger(Protocol):
@@ -19,10 +22,11 @@ class TensorBoardLogger:
     """Writes event files into the run's folder; `tensorboard --logdir runs` shows them, without what earlier files have
     of steps after `step`."""
 
-    def __init__(self, folder: Path, step: int):
+    def __init__(self, folder: Path, step: int, config: dict[str, Any]):
         from torch.utils.tensorboard import SummaryWriter  # imports tensorboard itself
 
         self._writer: Any = SummaryWriter(str(folder), purge_step=step + 1)
+        self._writer.add_text("configuration", f"```\n{redacted(as_yaml(**config))}\n```", step)
 
     def write(self, step: int, values: dict[str, float]) -> None:
         for name, value in values.items():
@@ -30,6 +34,26 @@ class TensorBoardLogger:
 
     def close(self) -> None:
         self._writer.close()
+
+
+class CsvLogger:
+    """Writes log.csv, one line `step,name,value` per number, for spreadsheets; a run that goes on after `step` drops
+    the lines of later steps first."""
+
+    def __init__(self, folder: Path, step: int):
+        path, kept = folder / "log.csv", ["step,name,value\n"]
+        if path.exists():
+            lines = [line for line in path.read_text().splitlines()[1:] if line.partition(",")[0].isdecimal()]
+            kept += [f"{line}\n" for line in lines if line.count(",") == 2 and int(line.partition(",")[0]) <= step]
+        with atomic(path, "w") as file:
+            file.writelines(kept)
+        self._file = path.open("a", buffering=1)
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        self._file.write("".join(f"{step},{name},{value!r}\n" for name, value in values.items()))
+
+    def close(self) -> None:
+        self._file.close()
 
 
 class WandbLogger:

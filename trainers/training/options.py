@@ -38,5 +38,6 @@ class Run(Sets):
         "loss; rankme, the effective rank of the features",
     ] = ("knn",)
     knn_k: Annotated[int, "neighbors that vote in kNN", 1] = 200
+    csv: Annotated[bool, "write log.csv into the run's folder, one line per number"] = False
     tensorboard: Annotated[bool, "write event files into the run's folder"] = False
     wandb: Annotated[str, "Weights & Biases project to log to"] = ""

@@ -27,7 +27,7 @@ from ..ranks import rank, world_size
 from ..recipes.options import Recipe, Supervised
 from .compiling import compiled
 from .folder import on_all
-from .loggers import MetricLogger, TensorBoardLogger, WandbLogger
+from .loggers import CsvLogger, MetricLogger, TensorBoardLogger, WandbLogger
 from .online import OnlineProbe
 from .optim import optimizer_of
 from .options import Run
@@ -159,5 +159,7 @@ def metric_loggers(run: Run, folder: Path, config: dict[str, Any], step: int) ->
     if rank():
         return ()
     with writing(folder):
-        board = (TensorBoardLogger(folder, step),) if run.tensorboard else ()
-    return (*board, *((WandbLogger(folder, run.wandb, config),) if run.wandb else ()))
+        chosen = {"recipe": config["recipe"], "run": dataclasses.asdict(run)}
+        board = (TensorBoardLogger(folder, step, chosen),) if run.tensorboard else ()
+        table = (CsvLogger(folder, step),) if run.csv else ()
+    return (*table, *board, *((WandbLogger(folder, run.wandb, config),) if run.wandb else ()))

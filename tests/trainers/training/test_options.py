@@ -128,6 +128,21 @@ def test_numbers_go_to_tensorboard(run):
     folder = run("run", MoCo(**COMMON, queue=64, dim=16, bn_groups=2), tensorboard=True)
     read = events.EventAccumulator(str(folder)).Reload()
     assert [event.value for event in read.Scalars("loss")] == pytest.approx([*losses(folder).values()], rel=1e-6)
+    (shown,) = read.Tensors("configuration/text_summary")
+    assert b"queue: 64" in shown.tensor_proto.string_val[0]
+
+
+def test_numbers_go_to_a_table_that_a_resumed_run_continues(run):
+    recipe = MoCo(**COMMON, queue=64, dim=16, bn_groups=2)
+    folder = run("run", recipe, csv=True)
+    wanted = {str(step): repr(loss) for step, loss in losses(folder).items()}
+    table = folder / "log.csv"
+    table.write_text(table.read_text() + "999,loss,1.0\n5,lo")  # of a run that was killed later
+    run("run", recipe, csv=True, resume="auto")
+    head, *lines = [line.split(",") for line in table.read_text().splitlines()]
+    assert head == ["step", "name", "value"]
+    assert {step: value for step, name, value in lines if name == "loss"} == wanted
+    assert {"lr", "img_s", "read_ms"} <= {name for _, name, _ in lines}
 
 
 @FULL

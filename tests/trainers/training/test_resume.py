@@ -53,7 +53,7 @@ def test_a_method_stopped_in_mid_epoch_and_resumed_repeats_its_losses(words, tmp
 def test_a_log_is_cut_back_to_the_checkpoint_that_a_killed_run_left(words, tmp_path, checkpoint):
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator", reason="no tensorboard")
     folder = tmp_path / "run"
-    command = words("moco", "--keep-every", 1, "--tensorboard", "--out", folder)
+    command = words("moco", "--keep-every", 1, "--tensorboard", "--csv", "--out", folder)
     train_here(command)
     before, log = losses(folder), folder / "log.jsonl"
     first, second = log.read_text().splitlines()[:6], log.read_text().splitlines()[6:9]
@@ -71,6 +71,8 @@ def test_a_log_is_cut_back_to_the_checkpoint_that_a_killed_run_left(words, tmp_p
     assert f"{13 - kept} lines of log.jsonl are cut: steps after {kept} are taken again" in own
     shown = events.EventAccumulator(str(folder)).Reload().Scalars("loss")
     assert [event.step for event in shown] == [*range(1, 13)]
+    table = [line.split(",") for line in (folder / "log.csv").read_text().splitlines()]
+    assert [int(step) for step, name, _ in table[1:] if name == "loss"] == [*range(1, 13)]
 
 
 def press_ctrl_c_at(step, folder):
