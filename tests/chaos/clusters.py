@@ -48,7 +48,7 @@ def main() -> None:
 
 def all_rows(root: Path, cluster: Any, seed: int, runs: int, faults: list[str]) -> Iterator[Row]:
     images(root / "pets" / "train", 48)
-    build(BuildOptions(source=root / "pets", out=root / "local", shard_size=SIZE, workers=1))
+    build(BuildOptions(source=root / "pets", out=root / "local", shard_size=SIZE, keep=True))
     for number, fault in enumerate(faults):
         found = Counter[str]()
         for trial in range(number, runs, len(faults)):
@@ -62,7 +62,7 @@ def outcome(root: Path, cluster: Any, fault: str, rng: random.Random) -> str:
     """What comes of one fault."""
     out = root / f"set-{rng.getrandbits(32):x}"
     command = [sys.executable, str(ROOT / "tools/build_shards.py"), "--engine", "ray", "--address", cluster.address]
-    command += ["--source", str(root / "pets"), "--out", str(out), "--shard-size", SIZE]
+    command += ["--source", str(root / "pets"), "--out", str(out), "--shard-size", SIZE, "--keep"]
     units = len(list((root / "local").glob("*.tar")))
     driver = started(command)
     struck = wait_for(rng.randrange(units), str(out), driver)
