@@ -25,7 +25,7 @@ from .s3 import BUCKET, environment, s3_server
 pytestmark = pytest.mark.full
 PROGRAM = "tools/build_shards.py"
 ROOT = Path(__file__).parents[2]
-CHANGES = {"shard_size": "100KB", "raw_fraction": 0.2}
+CHANGES = {"shard_size": "250KB", "raw_fraction": 0.2}
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def uploads() -> list[str]:
 
 
 def words(source: Path, out: str, workers: int) -> list[str]:
-    options = ("--shard-size", "100KB", "--raw-fraction", "0.2", "--on-error", "skip", "--workers", workers)
+    options = ("--shard-size", "250KB", "--raw-fraction", "0.2", "--on-error", "skip", "--workers", workers)
     return [sys.executable, PROGRAM, *map(str, ("--source", source, "--out", out, *options))]
 
 
@@ -224,7 +224,7 @@ def test_a_bucket_that_is_absent_or_refuses_and_a_missing_package_are_one_line(b
     assert "pip install 'viewstream[remote]' brings it" in missing.stderr
 
 
-def test_a_server_that_goes_away_in_the_middle_ends_a_build_that_continues_when_it_is_back(trees, whole, monkeypatch):
+def test_a_server_that_goes_away_in_the_middle_ends_a_build_in_one_line(trees, whole, monkeypatch):
     with s3_server() as port:
         for name, value in environment(port).items():
             monkeypatch.setenv(name, value)

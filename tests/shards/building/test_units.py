@@ -167,7 +167,7 @@ def test_tars_after_one_whose_samples_were_all_skipped_are_numbered_without_a_ga
 
 @pytest.mark.parametrize("kind", ["memory", pytest.param("file", marks=pytest.mark.full)])
 @pytest.mark.parametrize(
-    "rename", [2, pytest.param(3, marks=pytest.mark.full), pytest.param(6, marks=pytest.mark.full)]
+    "rename", [5, pytest.param(3, marks=pytest.mark.full), pytest.param(6, marks=pytest.mark.full)]
 )
 def test_a_build_stopped_as_tars_are_renamed_takes_none_for_another(
     kind, rename, shifted, tmp_path, memory, held, digests, monkeypatch
