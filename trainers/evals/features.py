@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from ...pipeline.batch import Batch, Loader
+from ...shards.progress import Bar
 from ..marks import progress
 from ..precision import without_tf32
-from ..ranks import complete, gather
+from ..ranks import complete, gather, rank
 from .checks import require_finite
 
 
@@ -57,6 +58,8 @@ def view_features(
 def _marked(loader: Loader) -> Iterator[Batch]:
     """The batches of an evaluation, each a mark."""
     progress.at("the loader's first batch of images to evaluate")
-    for number, batch in enumerate(loader.epoch(0), 1):
-        progress.at(f"batch {number} of the images to evaluate")
-        yield batch
+    with Bar(len(loader), "batch", "features", quiet=bool(rank())) as bar:
+        for number, batch in enumerate(loader.epoch(0), 1):
+            progress.at(f"batch {number} of the images to evaluate")
+            yield batch
+            bar.update()

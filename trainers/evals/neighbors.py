@@ -11,6 +11,7 @@ from torch import Tensor
 from ...augment.draw import hashed
 from ...shards.errors import UserError, choose
 from ...shards.keyed import Purpose
+from ...shards.progress import Bar
 
 BLOCK, SLICE = 65536, 512  # bank rows and queries per matrix product
 SPACES = ("original", "norm", "shift-norm")
@@ -70,11 +71,13 @@ def nearest(bank: Rows, size: int, queries: Tensor, k: int, *, euclidean: bool) 
     """
     slices = queries.split(SLICE)
     best: list[tuple[Tensor, Tensor]] = []
-    for start in range(0, size, BLOCK):
-        block = bank(start, min(start + BLOCK, size))
-        offset = -0.5 * torch.linalg.vector_norm(block, dim=1).square() if euclidean else block.new_zeros(())
-        more = [_best(torch.addmm(offset, part, block.T), k, start) for part in slices]
-        best = [_merged(*two, k) for two in zip(best, more, strict=True)] if start else more
+    with Bar(size, "row", "nearest", quiet=size <= BLOCK) as bar:
+        for start in range(0, size, BLOCK):
+            block = bank(start, min(start + BLOCK, size))
+            offset = -0.5 * torch.linalg.vector_norm(block, dim=1).square() if euclidean else block.new_zeros(())
+            more = [_best(torch.addmm(offset, part, block.T), k, start) for part in slices]
+            best = [_merged(*two, k) for two in zip(best, more, strict=True)] if start else more
+            bar.update(len(block))
     score, rows = (torch.cat(parts) for parts in zip(*best, strict=True))
     if euclidean:  # |q - b|^2 = |q|^2 - 2 (q.b - |b|^2 / 2)
         score = (queries.square().sum(dim=1, keepdim=True) - 2 * score).clamp_(min=0).sqrt_()

@@ -45,6 +45,9 @@ class Whole:
 
     views: tuple[torch.Tensor, ...]
 
+    def __len__(self):
+        return 1
+
     def epoch(self, number):
         n = len(self.views[0])
         yield Batch(self.views, torch.zeros(n, dtype=torch.long), torch.arange(n))

@@ -26,6 +26,9 @@ class Whole:
 
     x: torch.Tensor = field(default_factory=lambda: torch.randn(6, 4, generator=torch.Generator().manual_seed(0)))
 
+    def __len__(self):
+        return 1
+
     def epoch(self, number):
         yield Batch((self.x,), torch.zeros(6, dtype=torch.long), torch.arange(6))
 
@@ -100,6 +103,9 @@ class Shares:
     def __init__(self, x, target, rank=0, ranks=1):
         order = torch.randperm(len(x), generator=torch.Generator().manual_seed(1))[rank::ranks]
         self.batches = [Batch((x[rows], -x[rows]), target[rows], rows) for rows in order.split(8)]
+
+    def __len__(self):
+        return len(self.batches)
 
     def epoch(self, number):
         return iter(self.batches)
