@@ -8,6 +8,7 @@ field of type `bool | Literal["release"]` is a flag that is true alone and may t
 import argparse
 import dataclasses
 import difflib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -15,8 +16,9 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn, get_args, get_origin, get_type_hints
 
 from .errors import UserError
+from .exits import QUIET, hush
 from .exits import run as run
-from .programs import as_typed
+from .programs import answers, as_typed
 from .values import converter, metavar
 
 
@@ -53,6 +55,9 @@ def parse(*options: Any, argv: Sequence[str] | None = None, description: str) ->
     parsed, unknown = parser.parse_known_args(argv, _configured(parser, argv))
     for word in unknown:
         _refuse(word.partition("=")[0], parser)
+    if parsed.quiet:
+        os.environ[QUIET] = "answer" if answers() else "all"
+        hush()
     given = {name: tuple(v) if isinstance(v, list) else v for name, v in vars(parsed).items()}
     fields = [{field.name for field in _flags(instance)} for instance in options]
     return tuple(
@@ -87,11 +92,14 @@ def peek(options: Any, argv: Sequence[str] | None = None) -> Any:
     _add_flags(parser, options)
     _add_config(parser)
     given = parser.parse_known_args(argv, _configured(parser, argv, only_known=True))[0]
-    return dataclasses.replace(options, **{name: value for name, value in vars(given).items() if name != "config"})
+    return dataclasses.replace(
+        options, **{name: value for name, value in vars(given).items() if name not in ("config", "quiet")}
+    )
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML or JSON of options; flags win")
+    parser.add_argument("--quiet", action="store_true", help="print no progress and no notes; only answers and errors")
 
 
 def _configured(

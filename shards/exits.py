@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 from .errors import UserError, missing
 from .redaction import redacted
@@ -129,3 +129,34 @@ def _record(words: str) -> None:
         extra = {"py_callstack": words, "timestamp": str(int(time.time()))}
         with suppress(OSError):
             Path(file).write_text(json.dumps({"message": {"message": words, "extraInfo": extra}}))
+
+
+QUIET = "VIEWSTREAM_QUIET"  # `answer`: progress and notes are left out; `all`: what a program prints too
+
+
+class _WithoutNotes:
+    """A stream that leaves out lines which begin with `note: `."""
+
+    def __init__(self, stream: TextIO):
+        self._stream, self._inside = stream, False  # of a note
+
+    def write(self, text: str) -> int:
+        for line in text.splitlines(keepends=True):
+            self._inside = self._inside or line.startswith("note: ")
+            if not self._inside:
+                self._stream.write(line)
+            if line.endswith("\n"):
+                self._inside = False
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def hush() -> None:
+    """Make this process as quiet as the environment says, which its children inherit."""
+    if level := os.environ.get(QUIET):
+        os.environ["TQDM_DISABLE"] = "1"
+        sys.stderr = _WithoutNotes(sys.stderr)
+        if level == "all":
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (until the process ends)

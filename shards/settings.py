@@ -19,7 +19,7 @@ def from_file(path: Path, parser: argparse.ArgumentParser, *, only_known: bool =
     UserError for a name that is no flag (`only_known`: they are left to another parser), and for a value that does not
     fit it.
     """
-    actions = {a.dest: a for a in parser._actions if a.option_strings and a.dest not in ("help", "config")}
+    actions = {a.dest: a for a in parser._actions if a.option_strings and a.dest not in ("help", "config", "quiet")}
     values = argparse.Namespace()
     for name, value in _mapping(path).items():
         dest = str(name).replace("-", "_")

@@ -21,6 +21,7 @@ OTHER = {
     "shards/building/writer.py:__init__": "the partial .beton",
     "shards/building/writer.py:unit": "a partial tar",
     "shards/building/writer.py:_clean": "a final name goes back to a partial one",
+    "shards/exits.py:hush": "the null device",
     "shards/exits.py:_record": "last words for torchrun, in its own temporary folder",
     "tools/pages/tiles.py:tile": "into memory",
     "tools/doctor_trials.py:small_set": "images of a temporary folder",

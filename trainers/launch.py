@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 from ..shards.engine import follow_parent
 from ..shards.errors import UserError
-from ..shards.exits import conclude, outcome
+from ..shards.exits import conclude, hush, outcome
 from ..shards.redaction import redacted
 
 STORE = "VIEWSTREAM_STORE"  # the variable that names the file
@@ -78,6 +78,7 @@ def _rank(task: bytes, words: Connection, environment: dict[str, str]) -> None:
     os.environ.update(environment)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # pyright: ignore[reportAttributeAccessIssue]
+    hush()
 
     def run() -> None:
         work, arguments = pickle.loads(task)

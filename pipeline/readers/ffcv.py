@@ -39,7 +39,7 @@ class CachedBetonReader(BetonReader):
         else:
             cache = f"page cache ({size_gb} of {free_gb} that are free)"
         if int(os.environ.get("RANK", "0")) == 0:
-            print(f"{', '.join(path.name for path in paths)}: {cache}", file=sys.stderr)
+            print(f"note: {', '.join(path.name for path in paths)}: {cache}", file=sys.stderr)
         self._prefetcher: RowPrefetcher | None = None
 
     def prefetch(self, rows: Iterator[np.ndarray]) -> None:
