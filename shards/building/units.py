@@ -132,8 +132,8 @@ def _work(job: Job, task: UnitTask, units: list[Unit], done: dict[int, Record], 
         warm_up()
     written, start = 0, time.monotonic()
     with (
-        closing(_results(job, task, todo)) as results,
         tqdm(total=total, initial=ready, unit="img", disable=None) as bar,
+        closing(_results(job, task, todo, bar.set_description)) as results,
     ):
         for unit in results:
             check()
@@ -142,12 +142,14 @@ def _work(job: Job, task: UnitTask, units: list[Unit], done: dict[int, Record], 
             bar.set_postfix_str(f"{written / 1e6 / max(time.monotonic() - start, 1e-3):.0f} MB/s", refresh=False)
 
 
-def _results(job: Job, task: UnitTask, todo: "_Apart") -> Generator[Finished, None, None]:
+def _results(
+    job: Job, task: UnitTask, todo: "_Apart", show: Callable[[str], object]
+) -> Generator[Finished, None, None]:
     options = job.options
     if options.engine == "ray" and todo:
         from .cluster import on_ray  # needs the extra
 
-        return on_ray(task, todo, options.address, options.workers)
+        return on_ray(task, todo, options.address, options.workers, show, lambda item: f"shard {item[0]}")
     return unordered(task, todo, max(1, min(options.workers or cores(), len(todo))))
 
 
