@@ -35,6 +35,7 @@ class Proxy(http.server.ThreadingHTTPServer):
         self.asked: list[tuple[str, str, str]] = []
         self.lock, self.over, self.retry_after, self.silence = threading.Lock(), threading.Event(), "0", 30.0
         self.open = self.most = 0
+        self.written: list[bytes] = []  # bodies of requests
 
     def seeded(self, seed: int, share: float, reads: Sequence[str] = READS, writes: Sequence[str] = WRITES) -> None:
         """A `share` of all requests fails; the same seed has the same faults in the same order."""
@@ -76,6 +77,7 @@ class Forward(http.server.BaseHTTPRequestHandler):
         if fault == "cut":
             return self.end()
         body = self.body()
+        self.server.written.append(body)
         if fault == "mute":
             self.server.over.wait(self.server.silence)
             return self.end()

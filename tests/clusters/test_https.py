@@ -1,16 +1,20 @@
 """Sets on a real nginx over https and on S3 through it: private certificates, wrong ones, a limit of requests."""
 
 import re
+import shlex
 import shutil
 
 import pytest
 
 from viewstream.shards.building.build import BuildOptions, build
+from viewstream.shards.sources.servers import file_system
 
-from ..trainers.small_runs import EVERY, WORDS
+from ..trainers.small_runs import EVERY, SMALL_WORDS, WORDS
 from .nginx import nginx
+from .page import commands
 
 VERIFY = "tools/verify_shards.py"
+FORWARD = "location / {{ proxy_pass http://127.0.0.1:{port}; proxy_set_header Host $http_host; }}"
 pytestmark = [
     pytest.mark.full,
     pytest.mark.skipif(
@@ -59,8 +63,7 @@ def test_a_certificate_that_is_not_trusted_is_one_line_that_names_the_remedy(ser
 
 @pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", ""])
 def test_s3_over_https_with_a_private_certificate(pets, bucket, s3_port, tmp_path, program, variable):
-    place = f"location / {{ proxy_pass http://127.0.0.1:{s3_port}; proxy_set_header Host $http_host; }}"
-    with nginx(tmp_path, place) as port:
+    with nginx(tmp_path, FORWARD.format(port=s3_port)) as port:
         there = {"AWS_ENDPOINT_URL": f"https://127.0.0.1:{port}"}
         trusted = {variable: str(tmp_path / "ca.pem")} if variable else {}
         out = f"{bucket}/https/{variable}"
@@ -78,3 +81,25 @@ def test_a_server_that_limits_requests_gets_its_time(served, tmp_path, program):
         done = program(VERIFY, f"https://127.0.0.1:{port}/many", SSL_CERT_FILE=str(tmp_path / "ca.pem"))
     assert done.returncode == 0, done.stderr
     assert '" 429 ' in (tmp_path / "access.log").read_text()
+
+
+def test_the_commands_for_throttling_work_as_they_are_printed(served, bucket, s3_port, tmp_path, program):
+    folders = {scheme: tmp_path / scheme for scheme in ("https", "s3")}
+    for folder in folders.values():
+        folder.mkdir()
+    store, root = file_system(f"{bucket}/imagenet-train")
+    store.put(str(served / "many"), root, recursive=True)
+    places = f"location /imagenet-train/ {{ alias {served}/many/; }}", FORWARD.format(port=s3_port)
+    with nginx(folders["https"], places[0]) as web, nginx(folders["s3"], places[1]) as s3:
+        for command in commands("Throttling"):
+            name = "s3" if "s3://" in command else "https"
+            authority = str(folders[name] / "ca.pem")
+            words = shlex.split(command.replace("https://host", f"https://127.0.0.1:{web}"))
+            given = dict(word.split("=") for word in words[: words.index("python")])
+            assert set(given.values()) <= {"ca.pem"}
+            given = dict.fromkeys(given, authority) or {"SSL_CERT_FILE": authority}
+            script, *rest = words[words.index("python") + 1 :]
+            if script == "trainers/train.py":
+                rest += [*SMALL_WORDS, "--cache", tmp_path / "cache", "--out", tmp_path / "run"]
+            done = program(script, *rest, **given, AWS_ENDPOINT_URL=f"https://127.0.0.1:{s3}")
+            assert done.returncode == 0, f"{command}\n{done.stderr}"
