@@ -40,6 +40,7 @@ EXTRAS: dict[str, str] = {
     "ffcv": "ffcv",
     "nvidia.dali": "dali",
     "torchcodec": "nvjpeg",
+    "ray": "cluster",
     "fsspec": "remote",
     "aiohttp": "remote",
     "tensorboard": "log",

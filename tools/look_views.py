@@ -40,8 +40,7 @@ class Samples:
 
 def load(manifest: Manifest, loader: str, rows: np.ndarray, views: Views, seed: int, epoch: int) -> Samples:
     """The samples of manifest `rows` [N]; raw pixels become JPEGs of quality 100 for the renderers that decode."""
-    with _reader(manifest, loader) as reader:
-        reader.prefetch(iter([rows]))
+    with _reader(manifest, loader, rows) as reader:
         data = [reader.read(int(row)) for row in rows]
     images = [Image.fromarray(d if isinstance(d, np.ndarray) else simplejpeg.decode_jpeg(d)) for d in data]
     jpegs = [d if isinstance(d, bytes) else simplejpeg.encode_jpeg(d, 100, colorsubsampling="444") for d in data]
@@ -50,10 +49,12 @@ def load(manifest: Manifest, loader: str, rows: np.ndarray, views: Views, seed: 
     return Samples(views, [f"{row} {manifest.key(row).rpartition('/')[2]}" for row in rows], jpegs, images, draws)
 
 
-def _reader(manifest: Manifest, loader: str) -> SampleReader:
-    if is_remote(manifest) and loader in ("webdataset", "ffcv"):  # no whole tars for few samples
-        return RangedReader(manifest, loader)
-    return open_reader(loader, manifest)
+def _reader(manifest: Manifest, loader: str, rows: np.ndarray) -> SampleReader:
+    if not is_remote(manifest) or loader not in ("webdataset", "ffcv"):
+        return open_reader(loader, manifest)
+    reader = RangedReader(manifest, loader)  # no whole tars for few samples
+    reader.prefetch(iter([rows]))
+    return reader
 
 
 def by_reference(samples: Samples) -> list[Tensor]:

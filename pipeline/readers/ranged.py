@@ -127,7 +127,7 @@ def few(manifest: Manifest) -> SampleReader:
     """A reader for few samples of a built set: at a URL it requests these alone."""
     if is_remote(manifest):
         return RangedReader(manifest, forms(manifest)[0])
-    return next(LOCAL[form] for form in LOCAL if form in manifest.info.formats)(manifest)
+    return LOCAL[next((form for form in LOCAL if form in manifest.info.formats), "folder")](manifest)
 
 
 def _fitting(layout: Layout, manifest: Manifest, name: str) -> Layout:

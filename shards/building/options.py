@@ -59,7 +59,7 @@ class BuildOptions:
         "local"
     )
     address: Annotated[
-        str, "with --engine ray: the cluster, as ray://HOST:10001; auto finds the one that runs here"
+        str, "with --engine ray: HOST:PORT of the cluster; auto: the one of this machine; empty: starts one here alone"
     ] = "auto"
     no_lock: Annotated[bool, "build to an object store that cannot lock: see that no second build writes there"] = False
     seed: Annotated[int, "seed of the storage order and of --draw-subset"] = 0

@@ -17,6 +17,7 @@ from ..encoding.headers import fault_of
 from ..engine import THREADS, cores
 from ..errors import UserError
 from ..files import PAGE, digest_of
+from ..formats.beton import NoBeton
 from ..formats.digest import Digest
 from ..info import class_counts, read_info
 from ..manifest import Manifest, file_of
@@ -116,6 +117,8 @@ def _archive(
         with streamed(files, name, line["bytes"]) as file:
             digest, broken, faults = _read_through(file, spans, manifest, bar)
     except (OSError, ValueError) as error:
+        if isinstance(error, UserError) and not isinstance(error, NoBeton):
+            raise  # nothing was read: of a server without ranges, or one that refuses requests
         yield Damage(line["file"], reason(error))
         return
     if broken or digest != line["digest"]:

@@ -43,6 +43,10 @@ IMAGE_VALUE = np.dtype([("mode", "u1"), ("width", "<u2"), ("height", "<u2"), ("w
 VALUES = {FLOAT: "<f8", INTEGER: "<i8", IMAGE: IMAGE_VALUE, 4: "<u8", 6: "<u8"}  # field type -> its part of a sample
 
 
+class NoBeton(UserError):
+    """A file is no .beton, or not a whole one."""
+
+
 @dataclass(frozen=True)
 class Layout:
     """The tables of a finished `.beton`, ours or one that ffcv wrote, or of several, one after the other."""
@@ -84,7 +88,7 @@ class Layout:
     @classmethod
     def read(cls, file: BinaryIO, end: int, number: int, name: object) -> "Layout":
         """Read the tables at both ends of an opened file of `end` bytes, `name` in messages: what is before the first
-        image in order, then from the last table on. UserError when it is no .beton, truncated, or has no image field.
+        image in order, then from the last table on. NoBeton when it is none, truncated, or has no image field.
         """
         try:
             head = np.frombuffer(file.read(HEADER.itemsize), HEADER)[0]
@@ -121,7 +125,7 @@ class Layout:
         except (ValueError, IndexError, OSError) as error:
             if isinstance(error, UserError):  # of the storage, which names it
                 raise
-            raise UserError(f"{name} is truncated or no .beton ({error}): repair or rebuild the set") from error
+            raise NoBeton(f"{name} is truncated or no .beton ({error}): repair or rebuild the set") from error
         part = np.broadcast_to(number, len(rows))
         return cls(part, image["mode"], image["height"], image["width"], image["where"], size, numbers, others)
 

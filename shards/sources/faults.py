@@ -57,6 +57,8 @@ def _fault(error: FileNotFoundError) -> BaseException | None:
     """The failure that a library calls a missing file: fsspec does so with whatever ends a request for a size."""
     cause = error.__cause__
     status = answer(cause)[0] if cause else 0
+    if "NoSuchUpload" in str(cause):  # s3fs aborts an upload that has failed, or whose last answer was lost
+        return cause
     lost = isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError)
     return cause if status not in (404, 410) and (status or lost) else None
 

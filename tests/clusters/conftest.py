@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from .proxy import Proxy, proxied
 from .s3 import BUCKET, environment, s3_server
 
 
@@ -23,3 +24,15 @@ def bucket(s3_port: int, monkeypatch: pytest.MonkeyPatch) -> str:
     for name, value in environment(s3_port).items():
         monkeypatch.setenv(name, value)
     return f"s3://{BUCKET}"
+
+
+@pytest.fixture
+def faulty(bucket: str, s3_port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """A proxy in front of the S3 server, which this process and its children reach through it from now on."""
+    from s3fs import S3FileSystem
+
+    with proxied(s3_port) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.port}")
+        S3FileSystem.clear_instance_cache()  # connected to another address
+        yield proxy
+    S3FileSystem.clear_instance_cache()

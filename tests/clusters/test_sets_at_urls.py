@@ -79,6 +79,16 @@ def url(store, local):
     return "memory://sets/pets"
 
 
+@pytest.fixture
+def web(local):
+    """That set on a web server."""
+    with FaultyServer(local.root, ranges=True) as server:
+        server.url = server.url.replace("many", "pets")
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield server
+        server.shutdown()
+
+
 def test_a_set_of_ten_thousand_tars_opens_with_two_requests_and_again_with_one(tmp_path):
     root = tmp_path / "many"
     root.mkdir()
@@ -165,6 +175,23 @@ def test_damaged_samples_of_an_object_are_named(local, store, url, ran):
     assert f"{tar}: 1 samples differ ({local.key(row)})" in answer.out
 
 
+def test_a_set_on_a_web_server_is_verified_and_what_it_refuses_is_named(local, web, ran):
+    assert ran(verify_shards, web.url).code == 0
+    name = local.tars()[1].name
+    web.faults[name] = ["403"] * 100
+    answer = ran(verify_shards, web.url)
+    assert re.search(rf"{name}: .*403.*", answer.out)
+    assert f"1 files of {web.url} are damaged or absent" in answer.error
+
+
+def test_a_web_server_without_ranges_is_refused_in_one_line_and_nothing_called_damaged(web, ran, monkeypatch):
+    monkeypatch.setattr(pieces.opened, "__defaults__", (16384,))
+    web.ranges = False
+    answer = ran(verify_shards, web.url)
+    assert (answer.code, answer.out) == (2, "")
+    assert "is on a server that sends whole files only, no ranges: fetch it first" in answer.error
+
+
 def test_no_more_than_a_piece_of_a_file_is_in_memory_while_it_is_verified(local, url, ran, monkeypatch):
     lengths, read = [], Remote.read
 
@@ -174,7 +201,6 @@ def test_no_more_than_a_piece_of_a_file_is_in_memory_while_it_is_verified(local,
         return read(self, path, start, length)
 
     monkeypatch.setattr(Remote, "read", noted)
-    monkeypatch.setattr(pieces, "PIECE", 16384)
     monkeypatch.setattr(pieces.opened, "__defaults__", (16384,))
     assert ran(verify_shards, url).code == 0
     assert max(lengths) <= 3 * 16384

@@ -9,7 +9,7 @@ from pathlib import Path
 
 class FaultyServer(http.server.ThreadingHTTPServer):
     """Sends the files of a folder; `faults` {name: kinds} lists the faults of the next requests for a file, `asked`
-    all names that were requested. It knows ranges if `ranges`."""
+    all names that were requested, `commands` how. It knows ranges if `ranges`."""
 
     request_queue_size = 64  # many ask at once
 
@@ -17,7 +17,7 @@ class FaultyServer(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), partial(FaultyHandler, directory=str(folder)))
         self.ranges = ranges
         self.url = f"http://127.0.0.1:{self.server_port}/many"
-        self.asked, self.faults = [], {}
+        self.asked, self.faults, self.commands = [], {}, set()
         self.changed, self.over = threading.Condition(), threading.Event()
 
     def note(self, name):
@@ -52,9 +52,15 @@ class FaultyHandler(http.server.SimpleHTTPRequestHandler):
         self.send_response(206 if part else 200)
         self.send_header("Content-Length", str(len(data) if kind in ("drop", "stall") else len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command == "GET":
+            self.wfile.write(body)
         if kind == "stall":
             self.server.over.wait(10)
+
+    do_HEAD = do_GET
+
+    def log_request(self, *_):
+        self.server.commands.add(self.command)
 
     def log_message(self, *_):
         pass
