@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .loader import ViewLoader
     from .memory.loader import MemoryLoader
     from .options import LoaderOptions
+    from .readers.stage import Stage
     from .static.read import StaticSet
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Pictures",
     "Plan",
     "SampleReader",
+    "Stage",
     "StaticSet",
     "Step",
     "ViewLoader",
@@ -55,6 +57,7 @@ __getattr__ = hand_on(
         "LoaderOptions": ".options",
         "MemoryLoader": ".memory.loader",
         "Pictures": ".adapters.pictures",
+        "Stage": ".readers.stage",
         "StaticSet": ".static.read",
         "ViewLoader": ".loader",
         "as_dataset": ".adapters.dataset",
