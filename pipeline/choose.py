@@ -10,6 +10,7 @@ from ..augment.renderers.compiler import Choice
 from ..augment.spec import Views
 from ..shards.errors import UserError, choose, command
 from ..shards.files import PAGE
+from ..shards.info import ENDS
 from ..shards.manifest import Manifest
 from ..shards.unpack import MAX_PIXELS
 from .batch import SampleReader
@@ -18,6 +19,7 @@ from .memory.loader import MemoryLoader
 from .options import Check, Crops, Decode, LoaderOptions, Renderer
 from .plan.order import Plan
 from .readers.remote import CACHE, forms, is_remote, open_remote, origin_of
+from .readers.stage import Stage
 
 if TYPE_CHECKING:
     from .dali.loader import DaliLoader
@@ -58,25 +60,32 @@ def _has_classes(folder: Path, split: str) -> bool:
     return half.is_dir() or not any((folder / name).exists() for name in ("building", "folder", "manifest.parquet"))
 
 
-def open_reader(name: str, manifest: Manifest, source: str = "") -> SampleReader:
+def open_reader(name: str, manifest: Manifest, source: str = "", stage: Stage | None = None) -> SampleReader:
     """The reader `name` of a data set; `source` is the folder that a `--keep` set was built from, for the folder
-    reader. UserError for an unknown name, a missing package or a format not built."""
+    reader; `stage`: where this node copies the set to while it is read. UserError for an unknown name, a missing
+    package or a format not built, and for one that cannot be staged."""
     if manifest.info.kind == "plain" and name != "folder":
         raise UserError(
             f"{manifest.root} is a folder of images, not a built set: read it with --loader folder, "
             f"or build it with `{command('python tools/build_shards.py', '--source', manifest.root)}`"
         )
     choose("loader", name, READERS)
+    if stage:
+        from .readers.staged import open_staged
+
+        return open_staged(name, manifest, stage)
     if name == "folder" and is_remote(manifest):
         raise UserError(f"{origin_of(manifest)[0]} is read from {' or '.join(forms(manifest))}: choose that --loader")
     opener = importlib.import_module(READERS[name], __package__).open_reader
     return opener(manifest, source) if name == "folder" else opener(manifest)
 
 
-def open_any_reader(manifest: Manifest) -> SampleReader:
-    """The first reader of READERS for which a built set has files, at a URL no folder. UserError for plain images."""
+def open_any_reader(manifest: Manifest, stage: Stage | None = None) -> SampleReader:
+    """The first reader of READERS for which a built set has files, at a URL no folder, and files that can be staged if
+    there is a `stage`. UserError for plain images."""
     held = forms(manifest) if is_remote(manifest) else manifest.info.formats
-    return open_reader(next((name for name in READERS if name in held), ""), manifest)
+    names = (*ENDS, *READERS) if stage else READERS
+    return open_reader(next((name for name in names if name in held), ""), manifest, stage=stage)
 
 
 def open_loader(
@@ -96,12 +105,13 @@ def open_loader(
     skip: bool = False,
     check: Check = "decode",
     source: str = "",
+    stage: Stage | None = None,
 ) -> "ViewLoader | DaliLoader":
     """A `ViewLoader` over a reader, by its name in READERS or an object of your own, which the loader then closes.
 
     "memory" is a `MemoryLoader` and "dali" a `DaliLoader` over the first reader for which the set has files; over a
-    reader of your own, create them yourself. `source` is that of `open_reader`, the other keywords are those of
-    `LoaderOptions`.
+    reader of your own, create them yourself. `source` and `stage` are those of `open_reader`, the other keywords are
+    those of `LoaderOptions`.
     """
     options = LoaderOptions(
         device=device,
@@ -123,14 +133,15 @@ def open_loader(
     if reader == "memory":
         if decode != "cpu":
             raise UserError(f"--loader memory decodes the set once, to RGB on the CPU: leave out --decode {decode}")
-        form = open_reader("folder", manifest) if manifest.info.kind == "plain" else open_any_reader(manifest)
+        plain = manifest.info.kind == "plain"
+        form = open_reader("folder", manifest, stage=stage) if plain else open_any_reader(manifest, stage)
         return MemoryLoader(manifest, plan, views, form, options)
     if reader != "dali":
-        return ViewLoader(manifest, plan, views, open_reader(reader, manifest, source), options)
+        return ViewLoader(manifest, plan, views, open_reader(reader, manifest, source, stage), options)
     if decode != "cpu":
         raise UserError(
             f"--loader dali decodes by itself, on a GPU if the views are made there: leave out --decode {decode}"
         )
     from .dali.loader import DaliLoader
 
-    return DaliLoader(manifest, plan, views, open_any_reader(manifest), options)
+    return DaliLoader(manifest, plan, views, open_any_reader(manifest, stage), options)

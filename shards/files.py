@@ -28,14 +28,16 @@ def partial_path(path: Path) -> Path:
 
 
 @contextmanager
-def atomic(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
+def atomic(path: Path, mode: str = "wb", *, keep: bool = False) -> Iterator[IO[Any]]:
     """Open a file under a partial name; when the block ends well it is placed at `path`, otherwise deleted.
 
     The partial file is locked: another process that writes `path` waits, so a block may also read what it replaces.
+    `keep`: it still holds what a killed program wrote, for a block that goes on from there.
     """
     partial = partial_path(path)
     with held(partial) as lock:
-        lock.truncate(0)  # what a killed program left
+        if not keep:
+            lock.truncate(0)  # what a killed program left
         try:
             with open(partial, mode, opener=lambda *_: os.dup(lock.fileno())) as file:
                 yield file

@@ -232,6 +232,12 @@ class Manifest:
         info = dataclasses.replace(self.info, **facts, identity=identity)
         return dataclasses.replace(self, info=info, **columns)
 
+    def whole(self) -> "Manifest":
+        """A built set with all its samples, of which this one may have some: the digest of a file is of all in it."""
+        if self.chosen is None:
+            return self
+        return dataclasses.replace(Manifest.open(self.root, max_pixels=self.max_pixels), url=self.url)
+
     def path(self, row: int) -> Path:
         """The file of a sample in a set built with `--format folder`."""
         return Path(file_of(self.root, self.key(row), self.info.static))

@@ -33,6 +33,7 @@ OTHER = {
     "pipeline/nvjpeg.py:_tiny": "into memory",
     "pipeline/readers/cache.py:__init__": "the lock of a cache",
     "pipeline/readers/cache.py:_removed": "a lock",
+    "pipeline/readers/copying.py:copy": "the partial file of a cache",
     "pipeline/readers/fetch.py:_get": "a partial file of the caller",
     "pipeline/static/describe.py:join": WORK,
     "pipeline/static/write.py:_write": WORK,

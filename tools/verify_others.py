@@ -12,8 +12,8 @@ from viewstream.shards.formats.static import class_files
 from viewstream.trainers.care import has_checksums, verify
 
 KNOWN = (
-    "built, indexed and static sets, unfinished builds, caches of remote sets, runs and folders of runs, checkpoints, "
-    "results.json and other files of a run, kept features"
+    "built, indexed and static sets, unfinished builds, caches of remote sets, stages, runs and folders of runs, "
+    "checkpoints, results.json and other files of a run, kept features"
 )
 PARTIAL = ".partial"
 
@@ -73,12 +73,12 @@ def undigested(where: Path, workers: int) -> Found:
 
 
 def _cache(where: Path, workers: int, max_pixels: int) -> Found:
-    damages, tars, sets = [], 0, sets_in(where)
+    damages, files, sets = [], 0, sets_in(where)
     for root in sets:
         lines, here = verify_cached(root, workers, max_pixels)
         damages += lines
-        tars += here
-    return Found(damages, f"{where} is as it was fetched: {len(sets)} remote sets, {tars} of their tars")
+        files += here
+    return Found(damages, f"{where} is as it was fetched: {len(sets)} sets, {files} of their files")
 
 
 def _files(where: Path, files: dict[Path, str]) -> Found:

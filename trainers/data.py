@@ -49,6 +49,11 @@ class Loading:
     source: Annotated[str, "folder that a --keep set was built from, for --loader folder"] = ""
     max_pixels: Annotated[int, "largest image that is read, px: decoded, it takes three bytes for each", 1] = MAX_PIXELS
     cache: Annotated[Path, "folder for downloaded tars of a remote set"] = Path("data/cache")
+    stage: Annotated[
+        str,
+        "folder on a disk of this node, in place of --cache: tars and .beton files are copied there while they are "
+        "read, also those of local sets; each is read there once it is whole",
+    ] = ""
     cache_gb: Annotated[float, "maximum size of that folder, GB", 0] = 100.0
     cache_mbps: Annotated[
         float,
@@ -68,7 +73,7 @@ def open_data(data: str, split: str, options: Loading, classes: str = "") -> Man
         if not rank():
             print(f"data: {data}, the newest {split} set (--{'data' if split == 'train' else 'val'} names another)")
     limit, mbps = int(options.cache_gb * GB), options.cache_mbps
-    whole = open_set(data, split, options.cache, limit, options.max_pixels, mbps)
+    whole = open_set(data, split, Path(options.stage or options.cache), limit, options.max_pixels, mbps)
     return only(whole, classes) if classes else whole
 
 

@@ -1,5 +1,7 @@
 """The manifests and loaders that data options name."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 
@@ -9,9 +11,10 @@ from ..augment.spec import Views
 from ..pipeline.batch import Loader, SampleReader
 from ..pipeline.choose import open_loader
 from ..pipeline.plan.order import Plan
+from ..pipeline.readers.stage import Stage
 from ..shards.errors import UserError
 from ..shards.manifest import Manifest
-from .data import Loading, Sets
+from .data import GB, Loading, Sets
 from .ranks import rank, world_size
 
 
@@ -64,6 +67,7 @@ def loading(
         skip=skip,
         check=options.check,
         source=options.source,
+        stage=Stage(Path(options.stage), int(options.cache_gb * GB), options.cache_mbps) if options.stage else None,
     )
 
 

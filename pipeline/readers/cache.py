@@ -14,7 +14,7 @@ A file without a lock may be removed.
 import fcntl
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
@@ -30,11 +30,16 @@ POLL = 0.05  # seconds between two looks for room
 TOUCH = 0.1  # seconds; the time of last use is updated no more often
 
 
-class Cache:
-    """LRU file cache of at most `limit` bytes; get() waits up to `timeout` seconds while every file is in use."""
+class NoRoom(UserError):
+    """The limit of a cache leaves no room for a file."""
 
-    def __init__(self, folder: Path, limit: int, timeout: float = 600.0):
-        self.folder, self.limit, self.timeout = folder, limit, timeout
+
+class Cache:
+    """LRU file cache of at most `limit` bytes; get() waits up to `timeout` seconds while every file is in use. Files
+    whose names are in `spared` are not removed."""
+
+    def __init__(self, folder: Path, limit: int, timeout: float = 600.0, spared: Collection[str] = ()):
+        self.folder, self.limit, self.timeout, self.spared = folder, limit, timeout, spared
         try:
             make_folder(folder)
         except OSError as error:
@@ -47,21 +52,21 @@ class Cache:
 
     def get(self, name: str, length: int, fill: Callable[[Path], None], stop: Event) -> FileIO:
         """File `name` of `length` bytes, open; it is not removed before it is closed. `fill(path)` writes a missing
-        file, once for all threads and processes that ask for it. UserError when there is no room; Stopped when `stop`
-        is set."""
+        file, once for all threads and processes that ask for it; the file at `path` holds what a killed process wrote
+        of it. NoRoom when there is no room; Stopped when `stop` is set."""
         if length > self.limit:
-            raise UserError(
+            raise NoRoom(
                 f"a file of {length:,} bytes does not fit into a cache of {self.limit:,}: raise the limit of the cache"
             )
         path = self.folder / name
-        if (file := _leased(path, length)) is not None:
+        if (file := leased(path, length)) is not None:
             return file
         with held(self.folder / f"{name}{LOCK}") as lock:
             try:
-                if (file := _leased(path, length)) is not None:  # fetched by another while this one waited
+                if (file := leased(path, length)) is not None:  # fetched by another while this one waited
                     return file
                 self._reserve(lock, length, stop)
-                with atomic(path) as written:
+                with atomic(path, keep=True) as written:
                     fill(Path(written.name))
                     fcntl.flock(written, fcntl.LOCK_SH)  # its writer's lock, which a lease would wait for
                     return _lease(Path(written.name))  # before it gets its name, under which others may remove it
@@ -79,7 +84,7 @@ class Cache:
                     lock.truncate(length)
                     return
             if time.monotonic() > until:
-                raise UserError(
+                raise NoRoom(
                     f"{self.folder} is limited to {self.limit:,} bytes, {taken:,} of them are in use, and "
                     f"{length:,} more are needed: raise the limit of the cache"
                 )
@@ -95,14 +100,17 @@ class Cache:
                 stat = path.stat()
                 if path.suffix != PARTIAL:
                     files.append((stat.st_mtime_ns, stat.st_size, path))
+        placed = {f"{path.name}{LOCK}" for _, _, path in files}
+        files = [(used, 0 if path.name in placed else size, path) for used, size, path in files]  # reserved for a file
         total = sum(size for _, size, _ in files)
         for _, size, path in sorted(files):
-            if total > limit and path.name != ALONE and _removed(path):
+            kept = path.name == ALONE or path.name.removesuffix(LOCK) in self.spared
+            if total > limit and not kept and _removed(path):
                 total -= size
         return total
 
 
-def _leased(path: Path, length: int) -> FileIO | None:
+def leased(path: Path, length: int) -> FileIO | None:
     """The file, open, locked and marked as just used; None if it is missing or has another length."""
     try:
         file = _lease(path)

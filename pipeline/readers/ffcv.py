@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ...shards.formats.read import BetonReader
+from ...shards.formats.read import BetonReader, Opener, OpenFiles
 from ...shards.formats.reader import Extents
 from ...shards.manifest import Manifest
 from ..batch import SampleReader
@@ -28,8 +28,8 @@ class CachedBetonReader(BetonReader):
     this is the page cache, which is asked to load the whole file; else the process reads the next rows ahead, in file
     order."""
 
-    def __init__(self, manifest: Manifest):
-        super().__init__(manifest)
+    def __init__(self, manifest: Manifest, opened: Opener = OpenFiles):
+        super().__init__(manifest, opened)
         paths, free = self.files.paths, free_memory()
         size = sum(path.stat().st_size for path in paths)
         self.room = 0 if size < free else free // SHARE  # bytes of the process cache

@@ -180,6 +180,13 @@ def _origin(path: Path) -> JSON:
     )
 
 
+def staged_from(root: Path) -> Path | None:
+    """The folder of the local set whose files are staged, if folder `root` in a cache describes one, not a set at a
+    URL. UserError if a file that was copied there says so."""
+    folder = _origin(root / ORIGIN).get("folder")
+    return Path(folder) if isinstance(folder, str) else None
+
+
 def tar_storage(manifest: Manifest) -> Storage:
     """The folder that holds the tars of a set: its own, or the remote folder that it was fetched from."""
     if not is_remote(manifest):

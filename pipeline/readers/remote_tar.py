@@ -36,6 +36,7 @@ class RemoteTarReader(SampleReader):
             raise UserError(f"{manifest.root} is a local set: choose the loader webdataset")
         url, limit, mbps = origin_of(manifest)
         self.manifest, self.ahead, self.fields = manifest, ahead, Fields(manifest)
+        self._whole = manifest.whole()
         self.store = RemoteStore(url, retry, mbps)
         self.cache = Cache(manifest.root.parent / TARS, limit)
         self.lines = [line for line in manifest.info.files if line["file"].endswith(".tar")]
@@ -90,7 +91,7 @@ class RemoteTarReader(SampleReader):
         name, length, digest = line["file"], line["bytes"], line["digest"]
 
         def fill(path: Path) -> None:
-            own = tar_spans(self.manifest, shard)
+            own = tar_spans(self._whole, shard)
             spans = [*zip(own.start.tolist(), own.length.tolist(), strict=True)]
             try:
                 self.store.fetch(name, path, length, lambda path: altered(path, length, digest, spans), stop)

@@ -57,6 +57,11 @@ class RowFetcher:
         except CancelledError as error:
             raise Stopped from error
 
+    def holds(self, rows: np.ndarray) -> np.ndarray:
+        """[N] bool: which of `rows` [N] it has, or has on their way, so that they must be taken."""
+        with self._lock:
+            return np.array([row in self._tasks for row in rows.tolist()], bool)
+
     def close(self) -> None:
         """End the threads, each at the end of its request, and drop what was fetched."""
         self._stop.set()

@@ -5,6 +5,7 @@
 
 import errno
 import os
+from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
 
@@ -95,12 +96,15 @@ def image_only(field: str, what: str) -> None:
         raise UserError(f"{what} holds image and label only: read .{field} from the tars, with open_tar")
 
 
+Opener = Callable[[list[Path], Manifest], OpenFiles]  # another kind of open files
+
+
 class TarReader(SampleReader):
     """Reads members of local tars at the offsets in the manifest."""
 
-    def __init__(self, manifest: Manifest):
+    def __init__(self, manifest: Manifest, opened: Opener = OpenFiles):
         manifest.require("webdataset")
-        self.manifest, self.files = manifest, OpenFiles(manifest.tars(), manifest)
+        self.manifest, self.files = manifest, opened(manifest.tars(), manifest)
         self.fields = Fields(manifest)
 
     def read(self, row: int, field: str = "") -> bytes:
@@ -123,10 +127,10 @@ class TarReader(SampleReader):
 class BetonReader(SampleReader):
     """Reads samples of a .beton by their number in the manifest; needs no ffcv."""
 
-    def __init__(self, manifest: Manifest):
+    def __init__(self, manifest: Manifest, opened: Opener = OpenFiles):
         manifest.require("ffcv")
         paths = manifest.betons()
-        self.rows, self.files = manifest.beton, OpenFiles(paths, manifest)
+        self.rows, self.files = manifest.beton, opened(paths, manifest)
         self.layout = Layout.of(*paths)
         if len(self.layout.where) < len(manifest):
             held = f"{paths[0]} holds {len(self.layout.where)} samples"

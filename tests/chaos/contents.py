@@ -63,6 +63,19 @@ def cached(folder: Path) -> Content:
     return trained(folder) | {name: digest for name, digest in cache.items() if not name.endswith("remote.json")}
 
 
+def staged(folder: Path) -> Content:
+    """What is in a stage."""
+    return {name: digest for name, digest in stored(folder).items() if not name.endswith("remote.json")}
+
+
+def trained_from_stage(folder: Path, digests: frozenset[str]) -> Content:
+    """A run, beside whose stage there is nothing but files with these digests; how many may depend on its speed."""
+    files = (path for path in (folder / "stage/tars").glob("*") if path.name != ".alone")
+    poisoned = [path.name for path in files if not unfinished(path) and digest_of(path) not in digests]
+    assert not poisoned, f"{poisoned} are in the stage"
+    return trained(folder)
+
+
 def fingerprint(content: Any) -> str:
     """A digest of tensors and numbers in dictionaries and lists."""
     digest = hashlib.sha256()

@@ -13,11 +13,19 @@ import numpy as np
 import simplejpeg
 
 from viewstream.pipeline.kernels import warm_up
-from viewstream.tools import build_shards, convert_checkpoint, index_shards, make_static, verify_shards
+from viewstream.shards.files import digest_of
+from viewstream.tools import (
+    build_shards,
+    convert_checkpoint,
+    index_shards,
+    make_static,
+    stage_shards,
+    verify_shards,
+)
 from viewstream.trainers import evaluate, train
 
 from ..trainers.small_runs import EVERY, WORDS
-from .contents import LOGGED, Content, cached, evaluated, stored, trained
+from .contents import LOGGED, Content, cached, evaluated, staged, stored, trained, trained_from_stage
 from .forked import Program
 from .web import Quiet
 
@@ -91,6 +99,7 @@ class Room:
             *(self._converting(to, out) for to, out in (("moco", "net.pth.tar"), ("timm", "net.pth"))),
             self._evaluation(),
             self._remote(),
+            *self._staged(),
         ]
 
     def _sets(self) -> list[Case]:
@@ -155,6 +164,22 @@ class Room:
         own, beside = [*words, "--out", "run"], (*words, "--out", "other")
         fault = "training on a remote set, beside another that shares its cache"
         return Case("remote", fault, train.main, lambda _: own, cached, 4, moves=LOGGED, beside=beside)
+
+    def _staged(self) -> list[Case]:
+        def staging(turn: int) -> list[str]:
+            return [str(self.set), "--stage", "stage", "--loader", "webdataset"]
+
+        digests = frozenset(map(digest_of, self.set.glob("*.tar")))
+        words, content = (
+            self.training("supervised", "--resume", "auto", "--stage", "stage", "--out", "run"),
+            partial(trained_from_stage, digests=digests),
+        )
+        copying, run = "stage_shards beside another into one folder", "training on a set that is being staged"
+        beside = tuple(staging(0))
+        return [
+            Case("stage", copying, stage_shards.main, staging, staged, beside=beside),
+            Case("train-staged", run, train.main, lambda _: words, content, moves=LOGGED),
+        ]
 
 
 def workers(turn: int) -> list[str]:

@@ -25,7 +25,7 @@ def test_a_few_programs_that_are_killed_end_as_if_nothing_had_happened(kills):
 
 @pytest.mark.full
 @pytest.mark.parametrize(
-    "parts", ["build*,index*,repair*", "train-*", "ranks-*", "static*,convert*,evaluate*", "remote"]
+    "parts", ["build*,index*,repair*", "train-*", "ranks-*", "static*,convert*,evaluate*", "remote,stage*,train-staged"]
 )
 def test_programs_that_are_killed_end_as_if_nothing_had_happened(kills, parts):
     done = kills(100, parts)

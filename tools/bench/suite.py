@@ -8,6 +8,7 @@
     start    programs from their start to their end
     scale    orders and manifests of up to 10^8 rows
     flat     speed and memory over a run 10 times as long and a set 10 times as large
+    stage    staging a set, against `cp`, a sync and `sha256sum`, and reading it then
     costs    what each stage costs on one thread, for tools/plan.py
     check    the ratios that `make bench-check` compares with, measured as it does
 
@@ -42,8 +43,8 @@ from viewstream.tools.bench.measuring.rounds import processor_seconds
 if TYPE_CHECKING:
     from viewstream.tools.bench.parts.sets import Setting
 
-Part = Literal["all", "build", "draw", "loader", "threads", "step", "start", "scale", "flat", "costs", "check"]
-PARTS = ("build", "draw", "loader", "threads", "step", "start", "scale", "flat", "costs")  # modules of parts/
+Part = Literal["all", "build", "draw", "loader", "threads", "step", "start", "scale", "flat", "stage", "costs", "check"]
+PARTS = ("build", "draw", "loader", "threads", "step", "start", "scale", "flat", "stage", "costs")  # modules of parts/
 RESULTS = ROOT / "docs/results/cpu"
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ...pipeline.readers.copies import summary
 from ...shards.errors import UserError
 from ..marks import progress
 from ..precision import without_tf32
@@ -46,6 +47,7 @@ def evaluate(options: Evaluation) -> dict[str, float]:
             if not rank():
                 show(title(name, options), results)
         if not rank():
+            print(summary(), end="\n" * bool(summary()))
             report(title(name, options), results, options, model.facts)
     return results
 

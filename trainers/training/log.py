@@ -28,8 +28,8 @@ class Log:
     to log.jsonl, to `loggers` and to the progress bar.
 
     `steps`: range(steps already taken, total); `batch` is global; `every`: steps between lines. `wait` of a line is the
-    share of time that steps waited for data: add it to `waited`. A signal handler may set `stop` on any rank; after the
-    next line `stopped` is set on all ranks.
+    share of time that steps waited for data: add it to `waited`; `waited_before` are the seconds of earlier lines. A
+    signal handler may set `stop` on any rank; after the next line `stopped` is set on all ranks.
     """
 
     def __init__(self, folder: Path, steps: range, *, batch: int, every: int, loggers: tuple[MetricLogger, ...] = ()):
@@ -43,6 +43,7 @@ class Log:
             self._file = None if rank() else _lines(folder / "log.jsonl")
             sync(folder)
         self._loggers = () if rank() else loggers
+        self.waited = self.waited_before = 0.0
         self._begin_interval()
         self.say(f"from step {steps.start} of {steps.stop}, rank {rank()} of {world_size()}")
         self._bar = _progress_bar(steps)
@@ -94,6 +95,7 @@ class Log:
                 logger.write(step, values)
 
     def _begin_interval(self) -> None:
+        self.waited_before += self.waited
         self.waited, self.steps, self.since = 0.0, 0, time.perf_counter()
         self._sum: Tensor | float = 0.0
         self.interval: list[Taken] = []  # the steps since the last line

@@ -11,6 +11,7 @@ import torch
 
 from ...augment.spec import Views
 from ...pipeline.batch import SampleReader
+from ...pipeline.readers.copies import summary
 from ...shards.errors import command
 from ...shards.files import atomic, writing
 from ...shards.manifest import Manifest
@@ -95,6 +96,7 @@ def pretrain(
         checkpoints.finish()
         if not rank():
             _conclude(folder, step, total, TESTED_WITH.get(recipe.views, ""))
+        _say_staged(log)
         shared("saved")  # rank 0 writes the checkpoint, and the first rank that fails or is stopped ends the others
         progress.rest()
     if signal.SIGINT in received:
@@ -124,6 +126,15 @@ def _announce(recipe: Recipe, run: Run, data: Manifest, per_epoch: int, device: 
     more = setup.training_plan(recipe, data).shown - len(data)
     rest = f"{more} shown twice to fill the last one" if more > 0 else f"{-more} left out"
     print(f"{data.info.name}, {run.loader} loader: {len(data)} images, {per_epoch} steps per epoch, {rest}")
+
+
+def _say_staged(log: Log) -> None:
+    """What a stage did for each rank goes into the rank's log; rank 0 prints its own."""
+    if line := summary():
+        line = f"{line}; {log.waited_before + log.waited:.1f} s were spent waiting for data"
+        log.say(line)
+        if not rank():
+            print(line)
 
 
 def _conclude(folder: Path, step: int, total: int, test_views: str = "") -> None:

@@ -11,8 +11,9 @@ from viewstream.pipeline.readers.remote_tar import RemoteTarReader
 from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.columns import FILE
 from viewstream.shards.errors import UserError
+from viewstream.shards.subsets.classsets import only
 
-from .fetched import assert_same, opened
+from .fetched import QUICK, assert_same, opened
 
 
 def test_a_remote_set_reads_the_same_bytes_and_fetches_each_tar_once(server, many, tmp_path):
@@ -62,6 +63,14 @@ def test_a_local_path_and_a_local_set_are_refused(many, tmp_path):
         open_remote(str(many.root), tmp_path)
     with pytest.raises(UserError, match="is a local set"):
         RemoteTarReader(many)
+
+
+def test_some_classes_of_a_remote_set_are_read_from_its_whole_tars(server, many, tmp_path):
+    (tmp_path / "cold.txt").write_text("/fox\n")
+    part, local = (only(data, str(tmp_path / "cold.txt")) for data in (open_remote(server.url, tmp_path / "a"), many))
+    reader = RemoteTarReader(part, retry=QUICK)
+    assert_same(reader, local)
+    reader.close()
 
 
 def test_a_set_that_was_built_again_replaces_the_cached_one(pets, tmp_path):

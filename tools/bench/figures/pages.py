@@ -21,6 +21,7 @@ TITLES = {
     "start": "Start",
     "scale": "Many rows",
     "flat": "Longer runs, larger sets",
+    "stage": "Staging",
     "costs": "Costs of the stages on one thread",
 }
 NAMES = {"README.md": "speed", "docs/performance.md": "tables"}  # page -> what is written into it

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from viewstream.tools.bench.parts import flat, loader, scale, step, threads
+from viewstream.tools.bench.parts import flat, loader, scale, stage, step, threads
 from viewstream.tools.bench.parts.sets import Setting
 from viewstream.trainers.threads import Threads, taken
 
@@ -62,3 +62,11 @@ def test_an_order_of_many_rows_has_a_time_and_a_memory():
     assert found["rows"] == 100_000
     assert 0 < found["seconds"] < 60
     assert found["MiB"] >= 0
+
+
+def test_staging_is_compared_with_plain_copies_and_reads_with_those_of_the_set(setting):
+    setting.work.mkdir(exist_ok=True)
+    copied, read = stage.copies(setting, "webdataset"), stage.reads(setting, "ffcv")
+    assert list(copied["wall"]) == ["cp, sync, sha256sum", "staging"]
+    assert list(read["wall"]) == ["a set", "a staged set"]
+    assert not [*setting.work.glob("stage-*")]

@@ -1,0 +1,43 @@
+"""stage_shards.py: all of a set is in the stage and code 0, or one line that says why not and code 2."""
+
+import re
+
+import pytest
+
+from viewstream.shards.cli import outcome
+from viewstream.tools import stage_shards
+
+
+@pytest.fixture
+def staged(built, monkeypatch, capsys):
+    """(arguments after those of set and stage) -> code, and what it printed or its error."""
+    monkeypatch.setattr(stage_shards.signal, "signal", lambda *_: None)
+
+    def call(*argv):
+        monkeypatch.setattr("sys.argv", ["tools/stage_shards.py", *map(str, argv)])
+        code, error = outcome(stage_shards.main)
+        return code, error or capsys.readouterr().out.strip()
+
+    return call
+
+
+def test_a_set_is_staged_whole_and_verified_there(built, staged, verified, tmp_path):
+    for loader, kinds in (("ffcv", "ffcv"), ("memory", "webdataset"), ("webdataset", "webdataset")):
+        code, text = staged(built.root, "--stage", tmp_path, "--loader", loader)
+        assert code == 0
+        assert text.startswith(f"{tmp_path} has all 1 files of {built.root}: "), kinds
+    assert verified(tmp_path) == (0, f"{tmp_path} is as it was fetched: 1 sets, 2 of their files\n", "")
+
+
+def test_what_cannot_be_staged_is_one_line_with_code_2(built, staged, tmp_path):
+    (tmp_path / "file").touch()
+    for words, cause in [
+        ((), "--stage names no folder"),
+        (("--stage", tmp_path / "s", "--cache-gb", "0"), "0 of the 1 files of .* fit into --cache-gb"),
+        (("--stage", tmp_path / "file"), "cannot be made"),
+        (("--stage", tmp_path / "s", "--loader", "folder"), "choose --loader webdataset or ffcv"),
+    ]:
+        code, text = staged(built.root, *words)
+        assert code == 2
+        assert re.search(cause, text), text
+        assert "\n" not in text
