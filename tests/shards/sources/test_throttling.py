@@ -23,7 +23,8 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 class Busy(http.server.SimpleHTTPRequestHandler):
-    """Answers with the next of `server.answers` (status, Retry-After), then with files; counts what is open at once."""
+    """Answers with the next of `server.answers` (status, Retry-After: also `date`, in a second), then with files; counts
+    what is open at once."""
 
     protocol_version = "HTTP/1.1"
 
@@ -47,7 +48,9 @@ class Busy(http.server.SimpleHTTPRequestHandler):
             return super().do_GET() if self.command == "GET" else super().do_HEAD()
         self.send_response(answer[0])
         if answer[1]:
-            self.send_header("Retry-After", answer[1])
+            self.send_header(
+                "Retry-After", self.date_time_string(time.time() + 1) if answer[1] == "date" else answer[1]
+            )
         self.send_header("Content-Length", "0")
         self.end_headers()
 
@@ -81,7 +84,7 @@ def test_a_server_that_throttles_costs_no_try_and_is_never_taken_for_a_missing_f
 
 
 def test_retry_after_is_honored(busy):
-    busy.answers = [(429, "1"), (503, format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True))]
+    busy.answers = [(429, "1"), (503, "date")]
     began = time.monotonic()
     assert Remote(busy.url).read("a.bin") == b"content"
     assert time.monotonic() - began >= 1.9
