@@ -41,9 +41,9 @@ class Claim:
         """Whether the object is still that of this process."""
         return (holder(self.store) or {}).get("id") == self.own["id"]
 
-    def check(self) -> None:
-        """UserError once another build has taken the lock over."""
-        if self.lost:
+    def check(self, sure: bool = False) -> None:
+        """UserError once another build has taken the lock over, as the last renewal saw, or as a read sees now."""
+        if self.lost or (sure and not self.mine()):
             raise UserError(
                 f"another build took over {self.store.show()}, because this one gave no sign of life for {STALE:.0f} s"
             )

@@ -17,7 +17,7 @@ from .target import Store, Target
 
 
 def finish(
-    job: Job, records: Sequence[Record], capacity: int, target: Target, scratch: Path, check: Callable[[], None]
+    job: Job, records: Sequence[Record], capacity: int, target: Target, scratch: Path, check: Callable[[bool], None]
 ) -> Manifest:
     """Make the set of its finished units, in the order of `records`; `capacity` is the number of their images, with
     those that were skipped. `check` is asked before the set is there."""
@@ -45,7 +45,7 @@ def finish(
             kept.add(path.name)
             target.put(path, path.name)
     store.clear(target, keep=frozenset({f"{BUILDING}/", *kept}))
-    check()
+    check(True)
     target.put(out / PAGE, PAGE)
     return dataclasses.replace(made, url=target.url)
 

@@ -13,8 +13,8 @@ from .target import Store
 
 
 @contextmanager
-def build_store(store: Store, options: dict[str, Any], no_lock: bool) -> Iterator[Callable[[], None]]:
-    """What `build_folder` does, for an object store; gives a call that is a UserError once the lock is lost.
+def build_store(store: Store, options: dict[str, Any], no_lock: bool) -> Iterator[Callable[[bool], None]]:
+    """What `build_folder` does, for an object store; gives `Claim.check`, which is a UserError once the lock is lost.
 
     UserError as of `build_folder`, and from a store that cannot lock, unless `no_lock`."""
     _require_free(store)
@@ -23,7 +23,7 @@ def build_store(store: Store, options: dict[str, Any], no_lock: bool) -> Iterato
         _same_options(store, options)
         store.abort_uploads()
         try:
-            yield claim.check if claim else lambda: None
+            yield claim.check if claim else lambda sure: None
         except BaseException as error:
             finished = 0
             with suppress(UserError):  # the store may be out of reach
@@ -38,13 +38,13 @@ def build_store(store: Store, options: dict[str, Any], no_lock: bool) -> Iterato
 
 
 def clear(store: Store, folder: str = "", keep: frozenset[str] = frozenset()) -> None:
-    """Delete what the place of a build holds, or what lies in its folder for the build, except `keep` and the lock."""
+    """Delete the objects at the place of a build, or those in its folder for the build, except `keep` and the lock."""
     for name in sorted(store.names(folder), key=lambda name: name == OPTIONS):  # the options last: they say whose it is
         path = f"{folder}/{name}".lstrip("/")
         if name == f"{BUILDING}/":
             if name not in keep:
                 clear(store, BUILDING)
-        elif path != CLAIM and name not in keep:
+        elif path != CLAIM and name not in keep and not name.endswith("/"):
             store.remove(path)
 
 

@@ -25,7 +25,7 @@ from ..sources.web import is_web
 from .folder import BUILDING
 
 R = TypeVar("R")
-PART, TOGETHER, PARTS = 16 << 20, 4, 9000  # bytes of a part of an upload, parts in memory, parts of an object at most
+PART, TOGETHER, PARTS = 16 << 20, 4, 9000  # bytes of a part of a transfer, parts at once, parts of an object at most
 SCRATCH, NEW = "viewstream-build-", "viewstream-new-"
 
 
@@ -87,6 +87,8 @@ class Store:
     def scratch(self) -> Iterator[Path]:
         """A folder in $TMPDIR. Folders that killed programs left there are deleted, which no lock holds any more."""
         for left in Path(gettempdir()).glob(f"{SCRATCH}*"):
+            if left.is_symlink() or not os.access(left, os.W_OK):
+                continue
             with suppress(UserError, OSError), held(left / LOCK, "in use"):
                 shutil.rmtree(left)
         with held((new := Path(mkdtemp(prefix=NEW))) / LOCK):
@@ -104,8 +106,7 @@ class Store:
         size = path.stat().st_size
 
         def upload(fs: Any, at: str) -> None:
-            bound = {"chunksize": max(PART, -(-size // PARTS)), "max_concurrency": TOGETHER} if _is_s3(fs) else {}
-            fs.put_file(str(path), at, **bound)
+            fs.put_file(str(path), at, **_bounds(fs, max(PART, -(-size // PARTS))))
 
         self._do(name, upload, writes=True)
         path.unlink()
@@ -113,7 +114,7 @@ class Store:
     def fetch(self, name: str, folder: Path) -> Path:
         path = folder / name.rpartition("/")[2]
         try:
-            self._do(name, lambda fs, at: fs.get_file(at, str(path)))
+            self._do(name, lambda fs, at: fs.get_file(at, str(path), **_bounds(fs, PART)))
         except FileNotFoundError as error:
             raise UserError(f"{self.show(name)} is gone: the same command makes it again") from error
         return path
@@ -220,6 +221,11 @@ def target(where: str | Path) -> Target:
     if "://" in text and not text.startswith("file://"):
         return Store(text.rstrip("/"))
     return Folder(Path(text.removeprefix("file://")).absolute())  # workers may run elsewhere
+
+
+def _bounds(fs: Any, part: int) -> dict[str, int]:
+    """What bounds the memory of a transfer: s3fs holds ten parts of 50 MB otherwise."""
+    return {"chunksize": part, "max_concurrency": TOGETHER} if _is_s3(fs) else {}
 
 
 def _is_s3(fs: Any) -> bool:

@@ -33,8 +33,9 @@ class Finished(NamedTuple):
 
 @dataclass(frozen=True)
 class UnitTask:
-    """Builds units of a set. In memory are one block, encoded and read, the rows of the unit, and up to four parts of
-    16 MB of an upload; on the disk is one tar, in $TMPDIR if the target is an object store."""
+    """Builds units of a set. In memory are one block, read and encoded, the rows of the unit, and parts of an upload,
+    at most four of 16 MB; on the disk is one tar, in $TMPDIR if the target is an object store. Measured: 250 MiB with
+    tars of 256 MB, of JPEGs of 1.6 MB, to S3; 90 of them before the first unit."""
 
     target: Target
     name: str  # of the set

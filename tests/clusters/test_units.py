@@ -8,8 +8,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import simplejpeg
 
 from viewstream.shards.building import target
 from viewstream.shards.building.build import BuildOptions, build
@@ -22,7 +25,7 @@ from .s3 import BUCKET, environment, s3_server
 pytestmark = pytest.mark.full
 PROGRAM = "tools/build_shards.py"
 ROOT = Path(__file__).parents[2]
-CHANGES = {"shard_size": "100KB", "raw_fraction": 0.2}
+CHANGES = {"shard_size": "250KB", "raw_fraction": 0.2}
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +44,7 @@ def whole(trees: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, st
     return _digests(build(BuildOptions(source=trees, out=out, on_error="skip", workers=2, **CHANGES)).root)
 
 
-def store(name: str):
+def store(name: str) -> tuple[Any, str]:
     """The file system, and a path in the bucket."""
     import s3fs
 
@@ -61,7 +64,7 @@ def uploads() -> list[str]:
 
 
 def words(source: Path, out: str, workers: int) -> list[str]:
-    options = ("--shard-size", "100KB", "--raw-fraction", "0.2", "--on-error", "skip", "--workers", workers)
+    options = ("--shard-size", "250KB", "--raw-fraction", "0.2", "--on-error", "skip", "--workers", workers)
     return [sys.executable, PROGRAM, *map(str, ("--source", source, "--out", out, *options))]
 
 
@@ -80,8 +83,8 @@ def test_a_set_on_s3_is_that_of_a_local_build(workers, bucket, trees, whole):
 
 
 @pytest.mark.parametrize("kind", ["parquet", "webdataset"])
-def test_a_packed_source_gives_the_same_set_on_s3(kind, bucket, tmp_path, grow):
-    tree = grow(tmp_path / "pets", {"cat": 30, "dog": 20})
+def test_a_packed_source_gives_the_same_set_on_s3(kind, bucket, tmp_path):
+    tree = _grow(tmp_path / "pets", {"cat": 30, "dog": 20})
     source = tmp_path / kind / pack(tree, kind, tmp_path / kind)
     options = {"source": source, "shard_size": "50KB", "keep": True}
     local = build(BuildOptions(out=tmp_path / "whole", workers=1, **options))
@@ -136,11 +139,14 @@ def test_of_two_builds_of_one_set_on_s3_one_is_refused(bucket, trees, whole):
 
 
 @pytest.fixture
-def large(tmp_path, grow, monkeypatch):
+def large(tmp_path, monkeypatch):
     """Options of a build whose tar goes up in several parts, with the calls to S3 in `calls`."""
     monkeypatch.setattr(target, "PART", 5 << 20)
-    tree = grow(tmp_path / "large", {"cat": 24}, side=1000)
-    return {"source": tree, "keep": True, "format": ("webdataset",), "workers": 1}
+    (tmp_path / "large/train/cat").mkdir(parents=True)
+    noise = simplejpeg.encode_jpeg(np.random.default_rng(0).integers(0, 256, (800, 800, 3), np.uint8), 92)
+    for n in range(16):
+        (tmp_path / f"large/train/cat/cat_{n}.JPEG").write_bytes(noise)
+    return {"source": tmp_path / "large", "keep": True, "format": ("webdataset",), "workers": 1}
 
 
 def test_parts_of_an_upload_that_fail_are_sent_again(bucket, large, tmp_path, monkeypatch):
@@ -218,7 +224,7 @@ def test_a_bucket_that_is_absent_or_refuses_and_a_missing_package_are_one_line(b
     assert "pip install 'viewstream[remote]' brings it" in missing.stderr
 
 
-def test_a_server_that_goes_away_in_the_middle_ends_a_build_that_continues_when_it_is_back(trees, whole, monkeypatch):
+def test_a_server_that_goes_away_in_the_middle_ends_a_build_in_one_line(trees, whole, monkeypatch):
     with s3_server() as port:
         for name, value in environment(port).items():
             monkeypatch.setenv(name, value)
@@ -232,12 +238,12 @@ def test_a_server_that_goes_away_in_the_middle_ends_a_build_that_continues_when_
     assert "Traceback" not in said
 
 
-def test_20_000_tiny_images_and_500_photographs_are_the_same_on_s3(bucket, tmp_path, shared, grow):
+def test_20_000_tiny_images_and_500_photographs_are_the_same_on_s3(bucket, tmp_path, shared):
     import tarfile
 
     with tarfile.open(shared / "data/imagenet-sample.tar") as archive:
         archive.extractall(tmp_path / "photographs", filter="data")
-    tiny = grow(tmp_path / "tiny", {"cat": 1}, side=12)
+    tiny = _grow(tmp_path / "tiny", {"cat": 1}, side=12)
     data = (tiny / "train/cat/cat_0.JPEG").read_bytes()
     for n in range(1, 20_000):
         path = tiny / f"train/class{n % 20}/image{n}.JPEG"
