@@ -14,7 +14,7 @@ http {{
     access_log {work}/access.log; client_max_body_size 0;
     client_body_temp_path {work}/body; proxy_temp_path {work}/proxied; fastcgi_temp_path {work}/f;
     uwsgi_temp_path {work}/u; scgi_temp_path {work}/s;
-    limit_req_zone $server_name zone=all:1m rate={rate}r/s;
+    limit_req_zone $binary_remote_addr zone=all:1m rate={rate}r/s;
     server {{
         listen 127.0.0.1:{port} ssl; ssl_certificate {work}/ca.pem; ssl_certificate_key {work}/key.pem;
         limit_req zone=all; limit_req_status 429;

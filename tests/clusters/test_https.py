@@ -61,7 +61,7 @@ def test_a_certificate_that_is_not_trusted_is_one_line_that_names_the_remedy(ser
     assert_one_line(done, rf"the certificate of the server is not trusted \({reason}", "SSL_CERT_FILE=ca.pem")
 
 
-@pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", ""])
+@pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", ""])
 def test_s3_over_https_with_a_private_certificate(pets, bucket, s3_port, tmp_path, program, variable):
     with nginx(tmp_path, FORWARD.format(port=s3_port)) as port:
         there = {"AWS_ENDPOINT_URL": f"https://127.0.0.1:{port}"}

@@ -57,7 +57,8 @@ def test_nothing_that_is_built_verified_and_trained_on_s3_holds_a_secret(keys, p
         build = (BUILD, "--source", source, "--out", out, "--workers", "2", "--on-error", "skip")
         outputs.append(program(*build))
         assert HIDDEN in outputs[0].stdout + outputs[0].stderr
-    outputs += [program(VERIFY, out), program(INSPECT, out)]
+    outputs += [program(VERIFY, out), program(INSPECT, out, "--no-picture")]
+    outputs.append(program("tools/stage_shards.py", out, "--stage", work / "stage", "--loader", "webdataset"))
     words = (*EVERY, *WORDS["moco"], "--cache", work / "cache", "--out", work / "run")
     outputs.append(program("trainers/train.py", "--method", "moco", "--data", out, *words))
     for done in outputs:
@@ -66,6 +67,21 @@ def test_nothing_that_is_built_verified_and_trained_on_s3_holds_a_secret(keys, p
     assert_hidden_below(work)
     assert len(faulty.written) > 20
     assert_hidden(*faulty.written)
+
+
+def test_a_stage_of_a_set_that_asks_for_login_and_token_keeps_them_out_of_its_files(built, tmp_path, program):
+    with guarded(built.root.parent) as server:
+        url, stage = f"{server.url}/{built.root.name}{QUERY}", ("--stage", tmp_path / "stage")
+        words = (*EVERY[:-1], "ffcv", *WORDS["moco"], *stage, "--out", tmp_path / "run")
+        outputs = [program("trainers/train.py", "--method", "moco", "--data", url, *words)]
+        outputs.append(program("tools/stage_shards.py", url, *stage))
+        assert [done.returncode for done in outputs] == [0, 0], outputs
+        server.faults = dict.fromkeys((path.name for path in built.root.iterdir()), "500")
+        outputs.append(program("tools/stage_shards.py", url, "--stage", tmp_path / "other"))
+        assert outputs[-1].returncode == 2
+    for done in outputs:
+        assert_hidden(done.stdout, done.stderr)
+    assert assert_hidden_below(tmp_path) > 5
 
 
 @pytest.mark.parametrize("login", [f"{KEY}:{SECRET}@", f"{KEY}@"])

@@ -142,3 +142,12 @@ def test_a_redirect_to_another_scheme_is_refused(packed, monkeypatch, scheme):
         server.faults = {"a.jpg": f"{scheme}:///etc/hostname"}
         with pytest.raises(OSError, match=f"a.jpg: NonHttpUrlRedirectClientError: .*{scheme}"):
             Remote(server.open).read("a.jpg")
+
+
+@pytest.mark.parametrize(
+    "url", ["s3://someone:hunter2@bucket/set", "gs://someone@bucket", "s3://someone:hunter2/@b/set"]
+)
+def test_keys_in_the_address_of_a_bucket_are_refused_and_not_shown(url):
+    with pytest.raises(UserError, match=r"has keys in its address, where no library reads them") as caught:
+        Remote(url).read("dataset.json")
+    assert_no_secret(*traceback.format_exception(caught.value))

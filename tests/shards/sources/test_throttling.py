@@ -16,6 +16,7 @@ from viewstream.shards.sources import remote, retry, servers, web
 from viewstream.shards.sources.faults import as_os_error, retry_after
 from viewstream.shards.sources.remote import Remote
 from viewstream.shards.sources.retry import Throttled
+from viewstream.trainers.training.options import Run
 
 from .test_retry import failing
 
@@ -23,7 +24,8 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 class Busy(http.server.SimpleHTTPRequestHandler):
-    """Answers with the next of `server.answers` (status, Retry-After), then with files; counts what is open at once."""
+    """Answers with the next of `server.answers` (status, Retry-After; `date` is in a second), then with files; counts
+    what is open at once."""
 
     protocol_version = "HTTP/1.1"
 
@@ -47,7 +49,9 @@ class Busy(http.server.SimpleHTTPRequestHandler):
             return super().do_GET() if self.command == "GET" else super().do_HEAD()
         self.send_response(answer[0])
         if answer[1]:
-            self.send_header("Retry-After", answer[1])
+            self.send_header(
+                "Retry-After", self.date_time_string(time.time() + 1) if answer[1] == "date" else answer[1]
+            )
         self.send_header("Content-Length", "0")
         self.end_headers()
 
@@ -81,7 +85,7 @@ def test_a_server_that_throttles_costs_no_try_and_is_never_taken_for_a_missing_f
 
 
 def test_retry_after_is_honored(busy):
-    busy.answers = [(429, "1"), (503, format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True))]
+    busy.answers = [(429, "1"), (503, "date")]
     began = time.monotonic()
     assert Remote(busy.url).read("a.bin") == b"content"
     assert time.monotonic() - began >= 1.9
@@ -132,6 +136,20 @@ def test_a_server_that_throttles_for_too_long_ends_in_one_clear_line(monkeypatch
     assert len(again.left) == len(slow) - 1
     assert retry.retry(failing(), server="http://h") == "done"
     assert retry.retry(failing(*slow[:3]), (), server="http://h") == "done"  # a good answer starts the time again
+
+
+@pytest.mark.parametrize(("rank", "lines"), [("0", 1), ("1", 0)])
+def test_a_long_pause_is_noted_once_by_rank_0(monkeypatch, capsys, rank, lines):
+    monkeypatch.setattr(retry, "FIRST", 0.001)
+    monkeypatch.setattr(retry, "NOTED", 0.001)
+    monkeypatch.setenv("RANK", rank)
+    for _ in range(2):
+        retry.retry(failing(Throttled("429"), Throttled("429")), (), server=f"http://noted-{rank}")
+    assert capsys.readouterr().err.count("noted-0 asks for fewer requests (429): reads wait for it") == lines
+
+
+def test_a_server_is_named_before_the_watchdog_ends_a_run():
+    assert Run().watchdog > retry.PATIENCE + retry.NOTED
 
 
 def test_throttling_and_broken_connections_are_counted_apart(monkeypatch):
