@@ -12,13 +12,24 @@ MINUTE = 60.0  # seconds between lines
 
 class Bar(tqdm):
     """A tqdm bar; where standard error is no terminal, its text as one line per minute and at the end of a work that
-    took longer than one. TQDM_DISABLE=1, and `quiet`, leave both out."""
+    took longer than one. `scale`: 12.3M for 12,300,000. TQDM_DISABLE=1, and `quiet`, leave both out."""
 
-    def __init__(self, total: int, unit: str, about: str = "", *, done: int = 0, quiet: bool = False):
+    def __init__(
+        self,
+        total: int | None,
+        unit: str,
+        about: str = "",
+        *,
+        done: int = 0,
+        scale: bool = False,
+        quiet: bool = False,
+    ):
         self.lines, self.begun, self.shown = not sys.stderr.isatty(), time.monotonic(), -1
         pace: dict[str, Any] = {"mininterval": MINUTE, "miniters": 1} if self.lines else {}
         off = quiet or os.environ.get("TQDM_DISABLE", "0") not in ("", "0")  # tqdm reads it when it is imported
-        super().__init__(total=total, unit=unit, desc=about or None, initial=done, disable=off, **pace)
+        super().__init__(
+            total=total, unit=unit, desc=about or None, initial=done, unit_scale=scale, disable=off, **pace
+        )
 
     def display(self, msg: str | None = None, pos: int | None = None) -> Any:
         """Show the state; a work that has just begun has no line yet, and one that ends has its last already."""

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from tqdm import tqdm
-
 from viewstream.pipeline.readers.remote import LIMIT, open_remote
 from viewstream.pipeline.readers.stage import Stage, staged_set, staging
 from viewstream.shards.cli import Positional, parse, run
 from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import Manifest
+from viewstream.shards.progress import Bar
 from viewstream.shards.unpack import MAX_PIXELS
 
 GB = 10**9
@@ -46,7 +45,7 @@ def main() -> None:
     stage = Stage(Path(options.stage), int(options.cache_gb * GB), options.cache_mbps)
     files = staged_set(_opened(options, stage), options.loader, stage)
     size = sum(line["bytes"] for line in files.lines)
-    with tqdm(total=size, unit="B", unit_scale=True, disable=None, desc="staging") as bar:
+    with Bar(size, "B", "staging", scale=True) as bar:
         reasons = [*staging(files, bar.update)]
     if reasons:
         raise UserError("; ".join(reasons))

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import simplejpeg
-from tqdm import tqdm
 
 from ..errors import UserError
 from ..files import partial_path, place
@@ -20,6 +19,7 @@ from ..formats.beton import RAW, BetonWriter
 from ..formats.folder import FolderWriter
 from ..info import JSON
 from ..names import open_file
+from ..progress import Bar
 from ..table import FIELDS, SCHEMA
 from .records import Record
 from .target import Store, Target
@@ -77,7 +77,7 @@ def assemble(
             for left in (single, partial_path(single)):  # of a build that was killed here
                 shutil.rmtree(left, ignore_errors=True)
             folder = FolderWriter(partial_path(single))
-        bar = stack.enter_context(tqdm(None, "assembling", sum(r.samples for r in records), unit="img", disable=None))
+        bar = stack.enter_context(Bar(sum(r.samples for r in records), "img", "assembling"))
         for record in records:
             for row, jpeg in _images(record, target, work):
                 if beton:

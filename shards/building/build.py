@@ -15,12 +15,11 @@ from dataclasses import replace
 from itertools import groupby, islice
 from pathlib import Path
 
-from tqdm import tqdm
-
 from ..encoding.shrink import warm_up
 from ..engine import cores, in_order
 from ..files import PAGE
 from ..manifest import Manifest, write
+from ..progress import Bar
 from ..subsets.options import SubsetOptions
 from . import records
 from .blocks import BlockEncoder
@@ -75,7 +74,7 @@ def _write_units(writer: SetWriter, units: list[Unit], encoder: BlockEncoder, op
         encoder = replace(encoder, spool=None)
     with (
         closing(in_order(encoder, work, workers)) as results,
-        tqdm(total=total, initial=ready, unit="img", disable=None) as bar,
+        Bar(total, "img", done=ready) as bar,
     ):
         for unit, own in groupby(blocks, key=lambda pair: pair[0]):
             with writer.unit(unit.digest()) as unit_writer:

@@ -17,8 +17,6 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import overload
 
-from tqdm import tqdm
-
 from ..columns import FILE
 from ..encoding.shrink import warm_up
 from ..engine import THREADS, cores, unordered
@@ -26,6 +24,7 @@ from ..errors import UserError
 from ..files import PAGE
 from ..info import JSON
 from ..manifest import Manifest
+from ..progress import Bar
 from ..table import TABLE
 from . import records
 from .finish import finish
@@ -110,7 +109,9 @@ def _records(place: Target, scratch: Path, units: Sequence[Unit], stale: bool) -
     with ThreadPoolExecutor(THREADS) as pool:
         absent = [key for key in keys if not (scratch / key).exists()]
         fetched = pool.map(lambda key: place.fetch(f"{BUILDING}/{key}", scratch), absent)
-        list(tqdm(fetched, "records", len(absent), unit="shard", disable=None if absent else True))
+        with Bar(len(absent), "shard", "records", quiet=not absent) as bar:
+            for _ in fetched:
+                bar.update()
     done = records.read_any(scratch, [unit.digest() for unit in units], names)
     sound = {_key(number).rpartition("/")[2] for number in done}
     others = [key for key in keys if key not in sound] if stale else []
@@ -133,7 +134,7 @@ def _work(job: Job, task: UnitTask, units: list[Unit], done: dict[int, Record], 
         warm_up()
     written, start = 0, time.monotonic()
     with (
-        tqdm(total=total, initial=ready, unit="img", disable=None) as bar,
+        Bar(total, "img", done=ready) as bar,
         closing(_results(job, task, todo, bar.set_description)) as results,
     ):
         for unit in results:

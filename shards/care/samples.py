@@ -8,17 +8,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePath
 from tempfile import TemporaryFile, gettempdir
-from typing import Any, BinaryIO, NamedTuple, TypeVar, cast
+from typing import BinaryIO, NamedTuple, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
-from tqdm import tqdm
 
 from ..engine import cores
 from ..errors import UserError
 from ..formats.beton import RAW, Layout
 from ..info import JSON
 from ..manifest import uid_of
+from ..progress import Bar
 from ..sources.classes import classes_of
 from ..sources.local import Local
 from ..sources.passed import PassedOver
@@ -88,7 +88,7 @@ def tar_samples(where: str, split: str, workers: int, wanted: Wanted, max_pixels
     passed = PassedOver()
     files, tars, info = tars_of(where, split, passed)
 
-    def look(number: int, bar: "tqdm[Any]") -> _Tar:
+    def look(number: int, bar: Bar) -> _Tar:
         left = PassedOver()
         with _seekable(files, tars[number]) as file:
             found = samples_of(file, number, files.show(tars[number]), wanted, left)
@@ -148,7 +148,7 @@ def beton_samples(
     raw = np.where((layout.mode == RAW)[:, None], sides, 0)
     spans = np.stack([layout.where, layout.size], 1).astype(np.int64)
 
-    def look(number: int, bar: "tqdm[Any]") -> Described:
+    def look(number: int, bar: Bar) -> Described:
         own = np.flatnonzero(layout.file == number)
         own = own[np.argsort(layout.where[own], kind="stable")]
         with streamed(files, names[number], sizes[number]) as file:
@@ -176,12 +176,12 @@ def beton_samples(
     )
 
 
-def _several(look: Callable[[int, "tqdm[Any]"], R], numbers: Sequence[int], workers: int, files: Storage) -> list[R]:
+def _several(look: Callable[[int, Bar], R], numbers: Sequence[int], workers: int, files: Storage) -> list[R]:
     """`look` at the files of these numbers, several at a time; reading and hashing release the interpreter's lock."""
     threads = workers or (cores() if isinstance(files, Local) else AT_ONCE)
     pool = ThreadPoolExecutor(threads)
     try:
-        with opening(files.show()), tqdm(total=0, unit="img", disable=None) as bar:
+        with opening(files.show()), Bar(0, "img", "indexing") as bar:
             return list(pool.map(lambda number: look(number, bar), numbers))
     finally:
         pool.shutdown(cancel_futures=True)

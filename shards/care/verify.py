@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import simplejpeg
-from tqdm import tqdm
 
 from ..columns import FILE, differs, fault
 from ..encoding.headers import fault_of
@@ -22,6 +21,7 @@ from ..formats.digest import Digest
 from ..info import class_counts, read_info
 from ..manifest import Manifest, file_of
 from ..names import open_file, safe
+from ..progress import Bar
 from ..sources.local import Local
 from ..sources.pieces import streamed
 from ..sources.storage import Storage
@@ -68,7 +68,7 @@ def verify(
     folder = cached is None and here and "folder" in info.formats
     total = sum(line["samples"] for line in info.files if line["file"] in names) + len(manifest) * folder
     threads = workers or (cores() if here else THREADS)
-    with ThreadPoolExecutor(threads) as pool, tqdm(total=total, unit="sample", disable=None) as bar:
+    with ThreadPoolExecutor(threads) as pool, Bar(total, "sample", "verifying") as bar:
         tasks = [
             partial(_archive, manifest, number, files, names, bar)
             for number, line in enumerate(info.files)
@@ -106,9 +106,7 @@ def _check_numbers(manifest: Manifest) -> None:
         )
 
 
-def _archive(
-    manifest: Manifest, number: int, files: Storage, names: Mapping[str, str], bar: "tqdm[Any]"
-) -> Iterator[Damage]:
+def _archive(manifest: Manifest, number: int, files: Storage, names: Mapping[str, str], bar: Bar) -> Iterator[Damage]:
     """Check a tar or .beton, read once from end to end."""
     line = manifest.info.files[number]
     try:
@@ -130,9 +128,7 @@ def _archive(
         yield Damage(line["file"], cause, rows, STORED)
 
 
-def _read_through(
-    file: IO[bytes], spans: Spans, manifest: Manifest, bar: "tqdm[Any]"
-) -> tuple[str, list[int], dict[int, str]]:
+def _read_through(file: IO[bytes], spans: Spans, manifest: Manifest, bar: Bar) -> tuple[str, list[int], dict[int, str]]:
     """The digest of the file, the rows whose bytes differ, and {row: fault} of JPEGs that were stored with a fault."""
     seen = deque[bytes](maxlen=1)
     digest, broken, faults = Digest(file, lambda image, _: seen.append(image)), [], {}
@@ -146,7 +142,7 @@ def _read_through(
     return digest.end(), broken, faults
 
 
-def _folder(manifest: Manifest, names: Table, rows: range, bar: "tqdm[Any]") -> Iterator[Damage]:
+def _folder(manifest: Manifest, names: Table, rows: range, bar: Bar) -> Iterator[Damage]:
     for row, key in zip(rows, names.values("key", np.array(rows)), strict=True):
         path = Path(file_of(manifest.root, key, manifest.info.static))
         bar.update()
