@@ -50,7 +50,7 @@ class RangedReader(SampleReader):
     def prefetch(self, rows: Iterator[np.ndarray]) -> None:
         """Start to request `rows`."""
         self._stop_prefetching()
-        self._fetcher = RowFetcher(self._read, rows, lambda row: self._place(row)[2])
+        self._fetcher = RowFetcher(self._read, rows, self._size)
 
     def read(self, row: int, field: str = "") -> bytes | np.ndarray:
         """JPEG of a row, or pixels [H, W, 3] uint8 of a .beton; of tars also another member, as TarReader reads it."""
@@ -108,6 +108,13 @@ class RangedReader(SampleReader):
         if length > DEPTH * self.manifest.max_pixels:
             raise UserError(f"sample {row} of {self.store.show()} has {length:,} bytes, as no image has")
         return file, first, length
+
+    def _size(self, row: int) -> int:
+        """Bytes of a sample; 0 of one that `read` refuses."""
+        try:
+            return self._place(row)[2]
+        except UserError:
+            return 0
 
     def _tables(self, number: int, samples: int) -> Layout:
         """The tables of a .beton by two requests: all before its first image, if a build wrote it, and all after the

@@ -86,7 +86,6 @@ def index(
             | ({"passed_over": samples.passed.report()} if samples.passed else {}),
         )
         made = write(root, info, [table], max_pixels)
-        made.check_all()  # while its table is there
     return made if out or isinstance(files, Local) else dataclasses.replace(made, url=files.url)
 
 

@@ -1,5 +1,6 @@
 """Samples of remote files are read by ranges: the same bytes, few requests, errors that name the object."""
 
+import dataclasses
 import threading
 
 import fsspec
@@ -79,6 +80,22 @@ def test_the_ffcv_reader_of_a_set_at_a_url_reads_ranges(both, remote):
         order = np.random.default_rng(0).permutation(len(both))
         reader.prefetch(iter(np.array_split(order, 4)))
         assert same(reader, local, order.tolist())
+
+
+def test_a_row_that_no_reader_would_read_is_named_when_it_is_read_and_not_before(both, remote):
+    damaged = _with_size(remote, 5, 1 << 40)
+    with RangedReader(damaged, "webdataset", QUICK) as reader, open_tar(both) as local:
+        reader.prefetch(iter([np.arange(8)]))
+        assert same(reader, local, range(5))
+        with pytest.raises(UserError, match="sample 5"):
+            reader.read(5)
+
+
+def _with_size(manifest, row, size):
+    """The manifest, with another size of a sample."""
+    sizes = manifest.bytes.copy()
+    sizes[row] = size
+    return dataclasses.replace(manifest, bytes=sizes)
 
 
 def test_prefetched_rows_are_requested_once_and_a_bounded_number_ahead(monkeypatch):
