@@ -3,9 +3,10 @@
 import json
 
 import pytest
+import torch
 
 from viewstream.shards.zips import damaged_member
-from viewstream.trainers.tasks.options import Instdisc, Knn
+from viewstream.trainers.tasks.options import Instdisc, Knn, Linear, Rankme
 from viewstream.trainers.tasks.run import evaluate
 
 from ...flipping import flipped
@@ -74,3 +75,29 @@ def test_validation_on_two_ranks_equals_the_evaluation_of_their_checkpoint(progr
     options = {"data": str(built.root), "val": str(built_val.root), "loader": "webdataset", "device": "cpu"}
     found = evaluate(Knn(checkpoint=str(out / "last.pt"), k=5, max_k=11, **options))
     assert found["knn/top1 k=5 T=0.07"] == validated
+
+
+@FULL
+def test_two_ranks_draw_the_labels_and_views_of_one(program, runs, sets):
+    """A probe on draws of few labels, and LiDAR; features of shares of a batch differ by rounding."""
+    common = {"checkpoint": str(runs / "moco/last.pt"), "loader": "folder", "device": "cpu", "batch_size": 16, **sets}
+    few = {"epochs": 1, "per_class": 4, "draws": 2}
+    one = evaluate(Linear(**common, **few, out=str(runs / "alone")))
+    words = flags({**common, **few, "out": str(runs / "together")})
+    done = program("trainers/evaluate.py", "--task", "linear", *words, ranks=2)
+    assert done.returncode == 0, done.stderr
+    saved = json.loads((runs / "moco/results.json").read_text())
+    two = saved["linear epochs=1 per_class=4 draws=2 online pets-full-train pets-full-val"]
+    assert {k: two[k] for k in one if two[k] is not None} == pytest.approx(
+        {k: v for k, v in one.items() if two[k] is not None}, abs=0.1
+    )
+    for number in range(2):
+        folders = [runs / name / f"draw-{number}" for name in ("alone", "together")]
+        first, second = (torch.load(folder / "last.pt", weights_only=True) for folder in folders)
+        assert first["data"] == second["data"]
+    measured = {name: value for name, value in common.items() if name != "val"} | {"lidar": 3}
+    one = evaluate(Rankme(**measured))
+    done = program("trainers/evaluate.py", "--task", "rankme", *flags(measured), ranks=2)
+    assert done.returncode == 0, done.stderr
+    two = json.loads((runs / "moco/results.json").read_text())["rankme lidar=3 online pets-full-train"]
+    assert {name: two[name] for name in one} == pytest.approx(one, rel=1e-2)
