@@ -102,6 +102,7 @@ def connected(address: str, workers: int) -> Iterator[Any]:
         ray.init(address=address, **QUIET)
     else:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to the makers of Ray
+        os.environ.setdefault("RAY_worker_niceness", "0")  # it would give way to all other programs, as by `nice -n 15`
         ray.init(address="local", num_cpus=workers or cores(), include_dashboard=False, **QUIET)
     try:
         yield ray

@@ -20,6 +20,7 @@ def two_nodes() -> Iterator[Any]:
     """A cluster whose head and second node are processes of their own; what they need of the environment is set."""
     from ray.cluster_utils import Cluster
 
+    os.environ.setdefault("RAY_worker_niceness", "0")  # else workers wait for all other tests of a busy machine
     cluster = Cluster()
     try:
         cluster.add_node(num_cpus=1, include_dashboard=False)
