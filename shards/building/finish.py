@@ -43,7 +43,7 @@ def finish(
     for path in sorted(out.iterdir()):
         if path.name != PAGE:
             kept.add(path.name)
-            target.put(path, path.name)
+            target.put(path, path.name, show=True)
     store.clear(target, keep=frozenset({f"{BUILDING}/", *kept}))
     check(True)
     target.put(out / PAGE, PAGE)

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir, mkdtemp
 from typing import Any, TypeVar
 
-from ..errors import UserError
+from ..errors import UserError, needs
 from ..files import place, writing
 from ..locks import LOCK, held
 from ..names import safe, within
@@ -101,12 +101,15 @@ class Store:
 
     workspace = scratch
 
-    def put(self, path: Path, name: str) -> None:
-        """Upload a local file and delete it: one object, which is there when all of its parts are."""
+    def put(self, path: Path, name: str, show: bool = False) -> None:
+        """Upload a local file and delete it: one object, which is there when all of its parts are; `show` a bar."""
         size = path.stat().st_size
 
         def upload(fs: Any, at: str) -> None:
-            fs.put_file(str(path), at, **_bounds(fs, max(PART, -(-size // PARTS))))
+            callbacks = needs("fsspec.callbacks")
+            bar = {"desc": name, "unit": "B", "unit_scale": True, "disable": None if show else True}
+            with callbacks.TqdmCallback(bar) as callback:
+                fs.put_file(str(path), at, callback=callback, **_bounds(fs, max(PART, -(-size // PARTS))))
 
         self._do(name, upload, writes=True)
         path.unlink()

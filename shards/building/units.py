@@ -108,10 +108,12 @@ def _records(place: Target, scratch: Path, units: Sequence[Unit], stale: bool) -
     names = place.names() | {f"{BUILDING}/{name}": size for name, size in building.items()}
     keys = [name for name in building if name.endswith(".parquet")]
     with ThreadPoolExecutor(THREADS) as pool:
-        known = (key for key in keys if not (scratch / key).exists())
-        list(pool.map(lambda key: place.fetch(f"{BUILDING}/{key}", scratch), known))
+        absent = [key for key in keys if not (scratch / key).exists()]
+        fetched = pool.map(lambda key: place.fetch(f"{BUILDING}/{key}", scratch), absent)
+        list(tqdm(fetched, "records", len(absent), unit="shard", disable=None if absent else True))
     done = records.read_any(scratch, [unit.digest() for unit in units], names)
-    others = [key for key in keys if key not in {_key(number).rpartition("/")[2] for number in done}] if stale else []
+    sound = {_key(number).rpartition("/")[2] for number in done}
+    others = [key for key in keys if key not in sound] if stale else []
     for key in others:
         (scratch / key).unlink()
         place.remove(f"{BUILDING}/{key}")
