@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .loader import ViewLoader
     from .memory.loader import MemoryLoader
     from .options import LoaderOptions
+    from .readers.stage import Stage
     from .static.read import StaticSet
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Order",
     "Plan",
     "SampleReader",
+    "Stage",
     "StaticSet",
     "Step",
     "ViewLoader",
@@ -52,6 +54,7 @@ __getattr__ = hand_on(
         "Loader": ".batch",
         "LoaderOptions": ".options",
         "MemoryLoader": ".memory.loader",
+        "Stage": ".readers.stage",
         "StaticSet": ".static.read",
         "ViewLoader": ".loader",
         "as_dataset": ".adapters.dataset",

@@ -32,7 +32,7 @@ def _remedy(manifest: Manifest, row: int, place: str, data: Data | None) -> str:
     if manifest.info.kind == "plain":
         return "mend or remove it"
     if str(manifest.root) not in place:  # bytes that are not the set's own files
-        return "mend it there"
+        return "mend it there, or remove it if it is a copy in a stage"
     if isinstance(data, bytes | memoryview) and hashlib.sha256(data).digest() == manifest.sha256[row].tobytes():
         made = "indexed" if manifest.info.kind == "indexed" else "built"
         return f"it was so when the set was {made}, build a set without it (`build_shards.py --on-error skip`)"

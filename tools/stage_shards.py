@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from viewstream.shards.cli import Positional, parse, run
+
+# isort: split
 from tqdm import tqdm
 
 from viewstream.pipeline.readers.remote import LIMIT, open_remote
 from viewstream.pipeline.readers.stage import Stage, staged_set, staging
-from viewstream.shards.cli import Positional, parse, run
 from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import Manifest
 from viewstream.shards.unpack import MAX_PIXELS

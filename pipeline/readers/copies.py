@@ -14,7 +14,7 @@ import numpy as np
 
 from .cache import leased
 from .stage import StagedSet
-from .stager import stager
+from .stager import Stager, stager
 
 LOOK = 1.0  # seconds between two looks for files that have come
 
@@ -57,10 +57,11 @@ class Copies:
         key = staged.manifest.root, staged.form
         self.tally = _tallies.setdefault(key, Tally(staged.stage.folder, sizes, self.here.copy()))
         self._busy, self._next, self._quiet = threading.Lock(), 0.0, False
-        self._stager = stager()
-        if self._stager:
-            self._stager.stage(staged)
+        self._stager: Stager | None = None
         self.look()
+        if not self.here.all() and (found := stager()):
+            self._stager = found
+            found.stage(staged)
 
     def count(self, numbers: np.ndarray) -> None:
         """Note reads of files `numbers` [N], and look for new ones now and then."""

@@ -116,7 +116,6 @@ def staging(files: StagedSet, advance: Advance = bool) -> Iterator[str]:
             f"{held:,} of the {len(files.lines):,} files of {files.source.show()} ({size:,} bytes) fit into --cache-gb "
             f"({files.stage.limit:,} bytes)"
         )
-
     with ThreadPoolExecutor(TOGETHER) as pool:
         faults = filter(None, pool.map(lambda number: _placed(files, number, cache, full, advance), range(held)))
         yield from islice(faults, 1)
@@ -146,7 +145,9 @@ def _placed(files: StagedSet, number: int, cache: Cache, full: threading.Event, 
         if full.is_set():  # another thread has the reason
             return ""
         full.set()
-        return str(error) if isinstance(error, NoRoom) else f"{error.filename} cannot be written ({error.strerror})"
+        if isinstance(error, NoRoom):
+            return str(error)
+        return f"{error.filename or files.folder} cannot be written ({error.strerror or error})"
     except UserError as error:
         return str(error)
     advance(line["bytes"] - done)
@@ -155,7 +156,7 @@ def _placed(files: StagedSet, number: int, cache: Cache, full: threading.Event, 
 
 def describe(files: StagedSet) -> None:
     """Leave a note in the stage that says which set its files are of, for verify_shards.py: the set at a URL has one
-    already. It is followed only while it is the file that was written here (`origin` of remote.py)."""
+    already. It is followed only while it is the file that was written here (remote.py)."""
     if is_remote(files.manifest):
         return
     source = files.manifest.root.resolve()

@@ -5,12 +5,14 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 
 from ...shards.engine import follow_parent
 from ...shards.errors import UserError
+from ...shards.redaction import redacted
 from .stage import StagedSet, staging
 
 PATIENCE = 10  # nice: what a node computes goes before what it will read
@@ -60,7 +62,11 @@ def _work(pipe: Connection) -> None:
     todo = SimpleQueue[StagedSet]()
     threading.Thread(target=follow_parent, daemon=True).start()
     threading.Thread(target=_receive, args=(pipe, todo), daemon=True).start()
-    _stage_all(todo)
+    try:
+        _stage_all(todo)
+    except BaseException:  # a fault of ours, or of a library that shows addresses
+        print(redacted(traceback.format_exc()), file=sys.stderr, flush=True)
+        os._exit(1)
 
 
 def _receive(pipe: Connection, todo: "SimpleQueue[StagedSet]") -> None:

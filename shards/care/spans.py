@@ -1,7 +1,6 @@
 """Where samples are in the files of a set."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -27,11 +26,6 @@ def tar_spans(manifest: Manifest, number: int) -> Spans:
     rows = np.flatnonzero(manifest.shard == number)
     rows = rows[np.argsort(manifest.offset[rows])]
     return Spans(rows, manifest.offset[rows], manifest.bytes[rows], np.ones(len(rows), bool))
-
-
-def beton_spans(manifest: Manifest, path: Path) -> Spans:
-    """The samples of a .beton in the set's folder that the manifest has."""
-    return beton_spans_in(manifest, Local(manifest.root), {p.name: p.name for p in manifest.betons()}, path.name)
 
 
 def beton_spans_in(manifest: Manifest, files: Storage, names: Mapping[str, str], name: str) -> Spans:

@@ -167,7 +167,7 @@ class Room:
 
     def _staged(self) -> list[Case]:
         def staging(turn: int) -> list[str]:
-            return [str(self.set), "--stage", "stage", "--loader", "webdataset"]
+            return [str(self.set), "--stage", "stage", "--loader", "webdataset", "--cache-mbps", "2"]
 
         digests = frozenset(map(digest_of, self.set.glob("*.tar")))
         words, content = (

@@ -100,6 +100,32 @@ def test_reads_are_the_same_at_every_moment_of_staging(source, both, form, tmp_p
         assert same(again, plain, rows)
 
 
+@pytest.mark.parametrize("form", PLAIN)
+def test_no_read_waits_for_a_copy_that_stands_still(source, both, form, tmp_path, by_hand):
+    files, standing = staged_set(source, form, Stage(tmp_path / "stage", ROOM)), threading.Event()
+    begun, rows = threading.Event(), np.arange(len(both))
+
+    def fill(path):
+        path.write_bytes(bytes(files.lines[0]["bytes"]))  # as long as it will be
+        begun.set()
+        assert standing.wait(60)
+        raise UserError("stopped")
+
+    def copying():
+        with pytest.raises(UserError, match="stopped"):
+            Cache(files.folder, ROOM).get(files.names[0], files.lines[0]["bytes"], fill, threading.Event())
+
+    copier = threading.Thread(target=copying)
+    copier.start()
+    assert begun.wait(60)
+    with open_reader(form, source, stage=files.stage) as reader, PLAIN[form](both) as plain:
+        assert same(reader, plain, rows)
+        assert not getattr(reader, "files", reader).copies.here.any()
+        assert not standing.is_set()
+    standing.set()
+    copier.join()
+
+
 def test_a_local_set_that_is_staged_opens_no_more_files_and_needs_its_source_no_more(both, tmp_path, by_hand):
     stage = Stage(tmp_path, ROOM)
     assert [*staging(staged_set(both, "webdataset", stage))] == []
