@@ -161,7 +161,6 @@ class Store:
 
     def names(self, folder: str = "") -> dict[str, int]:
         def ls(fs: Any, at: str) -> dict[str, int]:
-            fs.invalidate_cache()  # another program may have written there
             try:
                 found = fs.ls(at, detail=True)
             except FileNotFoundError:
@@ -195,7 +194,9 @@ class Store:
 
         def attempt() -> R:
             with as_os_error(self.show(name)):
-                return work(*self._at(name))
+                fs, at = self._at(name)
+                fs.invalidate_cache(at)  # another program may have written there, or the answer to a write been lost
+                return work(fs, at)
 
         try:
             return retry(attempt, server="/".join(self.show().split("/")[:3]))

@@ -1,6 +1,7 @@
 """Keys of S3, logins and signatures: nothing that a build, a run or Ray wrote holds them, however they were given."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -123,5 +124,6 @@ def test_nothing_that_ray_keeps_of_a_build_holds_a_secret(faulty, pets, bucket, 
         assert assert_hidden_below(session) > 5
     finally:
         cluster.shutdown()
+        shutil.rmtree(session, ignore_errors=True)
     assert_hidden(*faulty.written)
     assert_no_secret(sys.argv)
