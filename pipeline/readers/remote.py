@@ -183,6 +183,13 @@ def _origin(path: Path) -> JSON:
 def staged_from(root: Path) -> Path | None:
     """The folder of the local set whose files are staged, if folder `root` in a cache describes one, not a set at a
     URL. UserError if a file that was copied there says so."""
+    try:
+        with open_file(root / ORIGIN) as file:
+            folder = parsed_json(file.read(ROW << 4)).get("folder")
+    except (ValueError, AttributeError):
+        folder = ""
+    if folder is None:  # of a set at a URL, which verification does not ask
+        return None
     folder = _origin(root / ORIGIN).get("folder")
     return Path(folder) if isinstance(folder, str) else None
 
