@@ -80,8 +80,8 @@ def _set_at_url(options: Options) -> None:
     """Check a set at a URL, whose manifest is fetched for that time only."""
     if options.repair:
         raise UserError(
-            f"--repair writes files of a set in place, and {options.dir} is a URL: leave it out, then build the set "
-            "again to the same place, or upload the damaged files again"
+            f"--repair writes files of a set in place, and {options.dir} is a URL: leave it out, then upload "
+            "the damaged files again, or remove the set and build it again"
         )
     with TemporaryDirectory() as folder:
         manifest = open_remote(options.dir, folder, max_pixels=options.max_pixels)
@@ -89,7 +89,7 @@ def _set_at_url(options: Options) -> None:
         _show(manifest, damages)
         if damages:
             count = len({damage.file for damage in damages})
-            remedy = "upload them again from a set that is whole, or build the set again to the same place"
+            remedy = "upload them again from a set that is whole, or remove the set and build it again"
             raise since(manifest, UserError(f"{count} files of {options.dir} are damaged or absent: {remedy}"))
         print(_whole(options, manifest))
         if "folder" in manifest.info.formats:

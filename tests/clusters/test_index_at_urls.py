@@ -13,8 +13,8 @@ from viewstream.pipeline.choose import open_reader, open_set
 from viewstream.pipeline.readers.remote_tar import RemoteTarReader
 from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.care.index import index
-from viewstream.shards.cli import outcome
 from viewstream.shards.errors import UserError
+from viewstream.shards.exits import outcome
 from viewstream.shards.formats.read import open_beton, open_tar
 from viewstream.shards.sources.remote import Remote
 from viewstream.tools import index_shards

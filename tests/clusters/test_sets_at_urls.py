@@ -17,8 +17,8 @@ from viewstream.pipeline.readers.ranged import RangedReader
 from viewstream.pipeline.readers.remote import open_remote
 from viewstream.pipeline.readers.remote_tar import RemoteTarReader
 from viewstream.shards.building.build import BuildOptions, build
-from viewstream.shards.cli import outcome
 from viewstream.shards.errors import UserError
+from viewstream.shards.exits import outcome
 from viewstream.shards.formats.read import open_tar
 from viewstream.shards.info import DatasetInfo
 from viewstream.shards.manifest import Manifest, write

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from viewstream.shards.cli import outcome
+from viewstream.shards.exits import outcome
 from viewstream.tools import stage_shards
 
 
