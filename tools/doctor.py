@@ -19,7 +19,6 @@ from typing import Annotated, Any
 from viewstream.shards.cli import parse, run
 from viewstream.shards.environment import environment
 from viewstream.shards.errors import EXTRAS, installed
-from viewstream.shards.programs import ROOT
 
 TEST_BYTES = 64 << 20  # written and read to see what a disk does
 LIMIT = 300  # seconds for all trials: a first one may compile kernels
@@ -88,8 +87,10 @@ def disk(folder: Path) -> dict[str, Any]:
 def trials() -> list[dict[str, Any]]:
     """What each trial came to, from a process of its own."""
     with tempfile.TemporaryDirectory(prefix="viewstream-doctor-") as folder:
-        call = [sys.executable, str(ROOT / "tools/doctor_trials.py"), folder]
-        process = subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        code = f"from pathlib import Path; from viewstream.tools.doctor_trials import main; main(Path({folder!r}))"
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}  # the code that runs here
+        call, quiet = [sys.executable, "-c", code], subprocess.DEVNULL
+        process = subprocess.Popen(call, text=True, env=environment, stdout=subprocess.PIPE, stderr=quiet)
         try:
             out, _ = process.communicate(timeout=LIMIT)
             end = _end_of(process.returncode)

@@ -4,7 +4,6 @@ A trial that breaks the process, as machine code can, is named by the line that 
 """
 
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -66,6 +65,7 @@ def tried(data: Manifest, reader: str, **options: Any) -> str:
 
 
 def main(folder: Path) -> None:
+    """Try everything on a set in `folder`; a line before each trial and one after it."""
     import torch
 
     data, cuda = small_set(folder), torch.cuda.is_available()
@@ -80,7 +80,3 @@ def main(folder: Path) -> None:
         except Exception as error:  # of any library: the doctor goes on
             state, words = False, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         print(json.dumps({"trial": name, "works": state, "words": words}), flush=True)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

@@ -9,9 +9,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
+from viewstream.shards.cli import Positional, parse, run
+
+# isort: split
 import numpy as np
 
-from viewstream.shards.cli import Positional, parse, run
 from viewstream.shards.errors import UserError
 from viewstream.shards.files import atomic, writing
 from viewstream.shards.manifest import Manifest

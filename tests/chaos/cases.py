@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+DATED = ("config.json", "results.json")  # they say when they were written
 TIMED = ("time", "img_s", "wait", "_ms")  # ends of the names of values of a log that no two runs share
 SET = ["--loader", "webdataset", "--data", "sets/train", "--val", "sets/val"]
 TRAIN = ["trainers/train.py", "--method", "supervised", "--arch", "test_resnet", "--size", "32", "--device", "cpu"]
@@ -101,6 +102,10 @@ def shared(name: str, data: bytes | None) -> object:
     if data and name.endswith(".jsonl"):
         lines = filter(None, map(row_of, data.split(b"\n")))
         return [*dict.fromkeys(json.dumps({k: v for k, v in row.items() if not k.endswith(TIMED)}) for row in lines)]
+    if data and name.endswith(DATED[0]):
+        return json.loads(data) | {"environment": None}
+    if data and name.endswith(DATED[1]):
+        return {entry: page | {"time": None} for entry, page in json.loads(data).items()}
     if data and name.endswith(".pt"):
         return dict(values(torch.load(io.BytesIO(data), weights_only=True)))
     return data

@@ -32,7 +32,7 @@ def trained(folder: Path, name: str = "run") -> Content:
     """What a run holds; an error if a file of it is torn."""
     run, found = folder / name, {}
     if (run / "config.json").exists():
-        found[f"{name} config"] = json.loads((run / "config.json").read_text())
+        found[f"{name} config"] = json.loads((run / "config.json").read_text()) | {"environment": None}  # has the time
     if (run / "last.pt").exists():
         content = torch.load(run / "last.pt", weights_only=True)
         found[f"{name} weights"] = fingerprint([content["step"], content["method"], content["optimizer"]])

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from .cases import CASES, Case, images, shared
+from .cases import CASES, DATED, Case, images, shared
 from .disk import Answer, Disk, Operation, disk, restore, tree
 from .memory import Memory
 from .results import Row, keep, show
@@ -81,7 +81,12 @@ class Tried:
         known = self.whole.get(name, [])
         if name.endswith(".jsonl"):  # lines are added, and what is no line is cut when the run goes on
             return any(_first(name, more, data) for more in known) or not data
-        return self.unseen(name) or data in known
+        if self.unseen(name) or data in known:
+            return True
+        try:
+            return name.endswith(DATED) and any(shared(name, more) == shared(name, data) for more in known)
+        except ValueError:  # no JSON
+            return False
 
 
 def _first(name: str, more: bytes, lines: bytes) -> bool:

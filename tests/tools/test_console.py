@@ -22,7 +22,6 @@ def test_every_program_that_a_person_runs_has_a_name():
         for path in (ROOT / folder).glob("*.py")
         if 'if __name__ == "__main__"' in path.read_text()
     }
-    files -= {"tools/doctor_trials.py"}  # which the doctor starts
     assert {program.file for program in PROGRAMS.values()} == files | {"tools/bench/suite.py"}
 
 

@@ -10,7 +10,7 @@ BREAKS = """
 
     class Breaks:
         def find_spec(self, name, path=None, target=None):
-            if name.startswith("nvidia.dali") and "doctor_trials" in sys.argv[0]:
+            if name.startswith("nvidia.dali") and sys.argv[0] == "-c":
                 os.abort()
 
     sys.meta_path.insert(0, Breaks())

@@ -49,7 +49,7 @@ def test_test_images_that_are_in_the_bank_are_named_once_and_recorded(runs, sets
     evaluate(replace(task, **sets | {"val": str(built.root)} | common | second))
     assert capsys.readouterr().err.count("warning: 96 of 96 test images are in the bank") == 1
     saved = json.loads((runs / name / "results.json").read_text()).values()
-    last = next(page for page in saved if page["options"]["val"] == str(built.root))
+    last = next(page for page in saved if page["options"].get("val") == str(built.root))
     assert (last["test_images"], last["test_images_in_bank"]) == (96, 96)
 
 
