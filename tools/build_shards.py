@@ -5,15 +5,26 @@ python tools/build_shards.py --source /data/imagenet --subset lt6
 Run the same command again to resume an interrupted build.
 """
 
+from dataclasses import dataclass
+from typing import Annotated
+
 from viewstream.shards.building.build import BuildOptions, build
-from viewstream.shards.care.summary import summary
+from viewstream.shards.building.job import Job
+from viewstream.shards.care.summary import planned, summary
 from viewstream.shards.cli import parse, run
 from viewstream.shards.subsets.options import SubsetOptions
 
 
+@dataclass(frozen=True)
+class Preview:
+    """Before a build"""
+
+    dry_run: Annotated[bool, "say what would be built, from which images, and write nothing"] = False
+
+
 def main() -> None:
-    options, choice = parse(BuildOptions(), SubsetOptions(), description=__doc__ or "")
-    print(summary(build(options, choice)))
+    options, choice, preview = parse(BuildOptions(), SubsetOptions(), Preview(), description=__doc__ or "")
+    print(planned(Job.of(options, choice)) if preview.dry_run else summary(build(options, choice)))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,8 @@
 """The summary of a set that was just built."""
 
+import numpy as np
+
+from ..building.job import Job
 from ..errors import command
 from ..manifest import Manifest
 from ..redaction import redacted
@@ -44,3 +47,27 @@ def _size(manifest: Manifest) -> str:
 def _named(rows: list[dict[str, str]]) -> str:
     more = f" and {len(rows) - 3:,} more" if len(rows) > 3 else ""
     return "; ".join(f"{row['source']}: {row['cause']}" for row in rows[:3]) + more
+
+
+def planned(job: Job) -> str:
+    """What a build would do, before an image is read."""
+    source, part, options = job.source, job.part, job.options
+    counts = np.bincount(part.label[part.label >= 0], minlength=len(part.classes))
+    filled = counts[counts > 0]
+    units = job.units(source)
+    lines = [
+        ("set", f"{job.name}, {job.split}"),
+        ("source", f"{source.name}, {len(source):,} images"),
+        ("images", f"{len(part.rows):,} of them"),
+        ("classes", f"{len(filled):,}, images per class: {filled.min():,} to {filled.max():,}")
+        if len(filled)
+        else ("classes", "none: unlabeled"),
+        ("formats", ", ".join(options.format)),
+        ("tars", f"{len(units):,} of about {options.shard_size}")
+        if "webdataset" in options.format
+        else ("tars", "none"),
+        *((("missing", f"{len(part.missing):,} files of the list"),) if part.missing else ()),
+        *(("passed over", text) for text in sentences(source.passed.report() if source.passed else [])),
+        ("where", f"{job.out}, where nothing was written yet"),
+    ]
+    return "\n".join(f"{name:>14}  {text}" for name, text in lines)
