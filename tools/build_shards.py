@@ -19,7 +19,7 @@ from viewstream.shards.subsets.options import SubsetOptions
 class Preview:
     """Before a build"""
 
-    dry_run: Annotated[bool, "say what would be built, from which images, and write nothing"] = False
+    dry_run: Annotated[bool, "say what would be built, and write nothing"] = False
 
 
 def main() -> None:

@@ -63,9 +63,7 @@ def planned(job: Job) -> str:
         if len(filled)
         else ("classes", "none: unlabeled"),
         ("formats", ", ".join(options.format)),
-        ("tars", f"{len(units):,} of about {options.shard_size}")
-        if "webdataset" in options.format
-        else ("tars", "none"),
+        ("shards", f"{len(units):,} of about {options.shard_size}"),
         *((("missing", f"{len(part.missing):,} files of the list"),) if part.missing else ()),
         *(("passed over", text) for text in sentences(source.passed.report() if source.passed else [])),
         ("where", f"{job.out}, where nothing was written yet"),

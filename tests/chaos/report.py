@@ -67,8 +67,8 @@ files; what came of each is counted here.
 ## What is not claimed
 
 * Nothing was tried on a GPU, or on NFS and other network file systems: files were local. Several machines were network
-  namespaces of one, and nodes of Ray its processes ([clusters](clusters.md)). Locks hold between machines only where the file system passes them on; where it has none, a
-  note says so.
+  namespaces of one, and nodes of Ray its processes ([clusters](clusters.md)). Locks hold between machines only where
+  the file system passes them on; where it has none, a note says so.
 * Power loss is simulated from the recorded operations of a program; no machine was switched off, and a disk that
   confirms a sync without one is not covered.
 * `results.json`, `config.json` and `log.jsonl` are text without a digest: damage that is valid JSON is not found.
