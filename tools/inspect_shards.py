@@ -4,12 +4,13 @@ python tools/inspect_shards.py data/shards/imagenet-lt6-train
 python tools/inspect_shards.py s3://bucket/imagenet-lt6-train
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from viewstream.pipeline.readers.remote import CACHE, open_built
-from viewstream.shards.care.figures import table
+from viewstream.shards.care.figures import facts, table
 from viewstream.shards.cli import Positional, parse, run
 from viewstream.shards.errors import UserError, installed, needs
 from viewstream.tools.inspect_figure import draw_figure
@@ -23,6 +24,7 @@ class Inspect:
     picture: Annotated[bool, "draw classes, sizes and samples, which needs matplotlib"] = True
     png: Annotated[Path | None, "PNG to write (DIR/inspect.png; inspect.png for a URL)"] = None
     cache: Annotated[Path, "folder for the manifest of a set at a URL"] = CACHE
+    json: Annotated[bool, "print JSON, draw nothing"] = False
     html: Annotated[
         bool, "write a page instead (DIR/inspect.html; inspect.html for a URL), which can be sent: needs plotly"
     ] = False
@@ -39,6 +41,9 @@ def main() -> None:
     if options.png and options.picture:
         needs("matplotlib")
     manifest = open_built(options.dir, options.cache)
+    if options.json:
+        print(json.dumps(facts(manifest), indent=1))
+        return
     print(table(manifest), flush=True)
     if options.html:
         needs("plotly")

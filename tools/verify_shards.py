@@ -7,6 +7,7 @@ python tools/verify_shards.py s3://bucket/imagenet-lt6-train
 python tools/verify_shards.py runs/moco
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -48,6 +49,7 @@ class Options:
     ] = ""
     root: Annotated[str, "folder of the images of a list file (the folder of the list)"] = ""
     workers: Annotated[int, "threads; 0 = one per core, 16 for a URL", 0] = 0
+    json: Annotated[bool, "print what is damaged in a set as JSON"] = False
     max_pixels: Annotated[
         int, "largest image that loaders shall read, px: decoded, it takes three bytes for each", 1
     ] = MAX_PIXELS
@@ -86,12 +88,13 @@ def _set_at_url(options: Options) -> None:
     with TemporaryDirectory() as folder:
         manifest = open_remote(options.dir, folder, max_pixels=options.max_pixels)
         damages = verify(manifest, options.workers, RemoteStore(manifest.url))
-        _show(manifest, damages)
+        _show(options, manifest, damages)
         if damages:
             count = len({damage.file for damage in damages})
             remedy = "upload them again from a set that is whole, or remove the set and build it again"
             raise since(manifest, UserError(f"{count} files of {options.dir} are damaged or absent: {remedy}"))
-        print(_whole(options, manifest))
+        if not options.json:
+            print(_whole(options, manifest))
         if "folder" in manifest.info.formats:
             print(f"its folder of images was not read: sets at a URL are read from {' or '.join(forms(manifest))}")
 
@@ -101,7 +104,7 @@ def _set(options: Options) -> None:
     root = Path(options.dir)
     manifest = sound(root, options.max_pixels)
     damages = verify(manifest, options.workers)
-    _show(manifest, damages)
+    _show(options, manifest, damages)
     mendable = [damage for damage in damages if not damage.remedy]
     if options.repair and (mendable or not (root / FILE).exists()):
         for file in repair(manifest, mendable, lambda: _source(manifest, options)):
@@ -112,13 +115,18 @@ def _set(options: Options) -> None:
     if damages:
         files = len({damage.file for damage in damages})
         raise UserError(f"{files} files of {options.dir} are damaged or absent: {_remedy(manifest, damages)}")
-    print(_whole(options, manifest))
+    if not options.json:
+        print(_whole(options, manifest))
     if not manifest.info.static and is_static(root):  # of an earlier version, beside its shards
         _end(root, *undigested(root, options.workers))
 
 
-def _show(manifest: Manifest, damages: list[Damage]) -> None:
-    """A line for each damaged file, with the names of some samples."""
+def _show(options: Options, manifest: Manifest, damages: list[Damage]) -> None:
+    """A line for each damaged file, with the names of some samples; as JSON with all of them."""
+    if options.json:
+        files = [{"file": d.file, "cause": d.cause, "samples": [*map(manifest.key, d.rows)]} for d in damages]
+        print(json.dumps({"set": options.dir, "samples": len(manifest), "damaged": files}, indent=1))
+        return
     for damage in damages:
         names = ", ".join(manifest.key(row) for row in damage.rows[:SHOWN])
         more = ", ..." if len(damage.rows) > SHOWN else ""

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..info import ENDS, DatasetInfo
+from ..info import ENDS, JSON, DatasetInfo
 from ..manifest import Manifest
 from ..sources.passed import sentences
 
@@ -26,6 +26,21 @@ def table(manifest: Manifest) -> str:
     lines = [("name", info.name), ("split", info.split), ("samples", f"{len(manifest):,}")]
     lines += [*_classes(manifest), *_bytes(manifest), *_sizes(manifest), *_origin(info)]
     return "\n".join(f"{name:>12}  {text}" for name, text in lines)
+
+
+def facts(manifest: Manifest) -> JSON:
+    """The same for programs: what `dataset.json` says, and sizes."""
+    info, hw = manifest.info, manifest.hw
+    page = {
+        name: getattr(info, name) for name in ("name", "split", "samples", "subset", "encoding", "formats", "files")
+    }
+    page |= {"classes": dict(zip(info.classes, manifest.counts, strict=True)), "identity": manifest.identity}
+    page |= {"bytes": int(manifest.bytes.sum()), "fields": info.fields}
+    return page | {"height": _range(hw[:, 0]), "width": _range(hw[:, 1])}
+
+
+def _range(values: np.ndarray) -> JSON:
+    return {"least": int(values.min()), "median": float(np.median(values)), "most": int(values.max())}
 
 
 def counted(manifest: Manifest) -> np.ndarray:

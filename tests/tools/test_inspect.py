@@ -1,5 +1,6 @@
 """The table of inspect_shards.py equals counts made by hand, and its figure shows every kind of set."""
 
+import json
 import shutil
 
 import pytest
@@ -130,3 +131,20 @@ def test_a_damaged_image_is_named(program, built_val, tmp_path):
     assert "is damaged" in done.stderr
     assert "verify_shards.py" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_figures_of_a_set_as_json(program, built):
+    page = json.loads(program("tools/inspect_shards.py", built.root, "--json").stdout)
+    assert page["classes"] == {"cat": 24, "dog": 24, "eel": 24, "fox": 24}
+    assert page["identity"] == built.identity
+    assert page["width"]["most"] == built.width.max()
+
+
+def test_what_is_damaged_as_json(program, built, tmp_path):
+    copy = shutil.copytree(built.root, tmp_path / "set")
+    assert json.loads(program("tools/verify_shards.py", copy, "--json").stdout)["damaged"] == []
+    (copy / "folder" / f"{built.key(5)}.jpg").unlink()
+    done = program("tools/verify_shards.py", copy, "--json")
+    assert done.returncode == 2
+    (damage,) = json.loads(done.stdout)["damaged"]
+    assert damage["samples"] == [built.key(5)]
