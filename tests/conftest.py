@@ -97,6 +97,12 @@ def shared() -> Path:
 
 
 @pytest.fixture
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within the test, processes that are spawned find what test files define."""
+    monkeypatch.syspath_prepend(str(ROOT))
+
+
+@pytest.fixture
 def fake_gpu(monkeypatch: pytest.MonkeyPatch):
     """Within the test tensors have no memory, and may lie on a GPU that is not there (fake_gpu.py)."""
     from .fake_gpu import pretended

@@ -145,6 +145,7 @@ def test_the_first_items_error_is_raised():
         list(in_order((1).__truediv__, [1, 0, "not a number"], 2))
 
 
+@pytest.mark.usefixtures("importable")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_work_in_any_order_gives_every_result_once_and_is_sent_once_to_a_process(workers):
     results = list(unordered(Sent(), range(20), workers))
@@ -156,6 +157,7 @@ def test_work_in_any_order_gives_every_result_once_and_is_sent_once_to_a_process
     assert all(len(own) == 1 for own in copies.values())
 
 
+@pytest.mark.usefixtures("importable")
 def test_a_slow_item_does_not_hold_up_the_others(tmp_path):
     results = unordered(until, [tmp_path / "file", None, None], 2)
     assert [next(results), next(results)] == [None, None]
@@ -177,6 +179,7 @@ def test_items_in_any_order_are_made_when_their_turn_comes():
         assert items.taken <= results + 2 + 1
 
 
+@pytest.mark.usefixtures("importable")
 def test_a_process_that_dies_and_an_error_in_any_order_end_it():
     with pytest.raises(UserError, match="a worker process died"):
         list(unordered(dies, range(3), 2))

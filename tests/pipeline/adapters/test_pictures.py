@@ -40,6 +40,7 @@ def test_class_folders_need_no_build(pets):
 
 
 @pytest.mark.parametrize("start", multiprocessing.get_all_start_methods())
+@pytest.mark.usefixtures("importable")
 def test_workers_that_are_forked_or_spawned_read_the_same(built, start):
     dataset = Pictures(built, small)
     here = [dataset[row][0] for row in range(32)]
