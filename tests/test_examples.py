@@ -39,7 +39,12 @@ WITH = {  # other libraries' loops and readers -> the package that they need, an
 }
 
 
-@pytest.mark.parametrize("name", WITH)
+QUICK = ("own_transform", "plain_torch", "stock_webdataset")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.full) for name in WITH]
+)
 def test_other_libraries_read_the_set(program, textures, name):
     package, words = WITH[name]
     pytest.importorskip(package, reason=f"{package} is not installed")

@@ -5,7 +5,7 @@ import pytest
 SMALL = ("--arch", "test_resnet", "--size", 32, "--batch-size", 32, "--queue", 64, "--epochs", 1, "--bn-groups", 2)
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=pytest.mark.full)])
 def test_a_training_says_nothing_and_writes_the_same(program, built, tmp_path, ranks):
     words = ("--method", "moco", *SMALL, "--data", built.root, "--loader", "ffcv", "--device", "cpu", "--ranks", ranks)
     done = program("trainers/train.py", *words, "--out", tmp_path / "run", "--quiet")

@@ -5,14 +5,31 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[3]
 
 
+SMALL = ("--method", "moco", "--arch", "test_resnet", "--size", 32, "--batch-size", 32, "--queue", 64, "--epochs", 1)
+MORE = ("--loader", "folder", "--device", "cpu", "--bn-groups", 1)
+
+
+def test_the_options_of_a_dry_run_are_a_file_of_the_same_options(program, built, tmp_path):
+    words = (*SMALL, *MORE, "--data", built.root, "--out", tmp_path / "run", "--dry-run")
+    shown = program("trainers/train.py", *words)
+    assert shown.returncode == 0, shown.stderr
+    assert "# 3 steps in an epoch, 3 in 1 epochs" in shown.stdout
+    assert yaml.safe_load(shown.stdout)["recipe"]["queue"] == 64
+    (tmp_path / "run.yaml").write_text(shown.stdout)
+    again = program("trainers/train.py", "--config", tmp_path / "run.yaml", "--dry-run")
+    assert (again.returncode, again.stdout) == (0, shown.stdout)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.full
 def test_the_options_of_a_dry_run_are_a_file_that_gives_the_same_run(program, built, tmp_path):
-    words = ("--method", "moco", "--data", built.root, "--arch", "test_resnet", "--size", 32, "--batch-size", 32)
-    small = (*words, "--queue", 64, "--epochs", 1, "--loader", "folder", "--device", "cpu", "--bn-groups", 1)
+    small = (*SMALL, *MORE, "--data", built.root)
     shown = program("trainers/train.py", *small, "--out", tmp_path / "run", "--dry-run")
     assert shown.returncode == 0, shown.stderr
     assert "# 3 steps in an epoch, 3 in 1 epochs" in shown.stdout
@@ -42,9 +59,9 @@ def test_a_dry_run_names_what_does_not_fit(program, built, tmp_path):
     assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.full
 def test_the_last_line_of_a_run_is_a_line_of_its_own(program, built, tmp_path):
-    words = ("--method", "moco", "--data", built.root, "--arch", "test_resnet", "--size", 32, "--batch-size", 32)
-    small = (*words, "--queue", 64, "--epochs", 1, "--loader", "folder", "--device", "cpu", "--bn-groups", 1)
+    small = (*SMALL, *MORE, "--data", built.root)
     argv = [sys.executable, "trainers/train.py", *map(str, small), "--out", str(tmp_path / "run")]
     both = subprocess.run(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert both.returncode == 0, both.stdout
