@@ -171,8 +171,8 @@ def test_two_runs_that_stage_into_one_folder_at_once_are_as_one_alone(data, expe
 
 
 def test_a_set_of_an_object_store_is_staged_and_then_read_from_the_disk(data, expected, bucket, tmp_path):
-    fsspec.filesystem("s3").put(str(data.root), f"{bucket}/staged", recursive=True)
-    at, stage = f"{bucket}/staged", tmp_path / "stage"
+    at, stage = f"{bucket}/read-from-a-stage", tmp_path / "stage"  # no other test may put files there
+    fsspec.filesystem("s3").put(str(data.root), at, recursive=True)
     copying = [sys.executable, "tools/stage_shards.py", at, "--stage", str(stage), "--loader", "webdataset"]
     assert subprocess.run(copying, cwd=ROOT).returncode == 0
     words = [*TRAIN, "--data", at, "--loader", "webdataset", "--stage", str(stage), "--out", str(tmp_path / "run")]
