@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from viewstream.shards.cli import parse, run
 
@@ -44,19 +44,6 @@ from viewstream.tools.bench.measuring.rounds import processor_seconds
 if TYPE_CHECKING:
     from viewstream.tools.bench.parts.sets import Setting
 
-PARTS = (
-    "build",
-    "cluster",
-    "draw",
-    "loader",
-    "threads",
-    "step",
-    "start",
-    "scale",
-    "flat",
-    "stage",
-    "costs",
-)  # of parts/
 Part = Literal[
     "all",
     "build",
@@ -72,6 +59,7 @@ Part = Literal[
     "costs",
     "check",
 ]
+PARTS = get_args(Part)[1:-1]  # modules of parts/
 RESULTS = ROOT / "docs/results/cpu"
 
 
