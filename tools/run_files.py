@@ -12,7 +12,7 @@ from viewstream.shards.names import open_file
 from viewstream.shards.unpack import parsed_json
 
 CONFIG, LOG, RESULTS = "config.json", "log.jsonl", "results.json"
-ABOUT = ("step", "test_images", "test_images_in_bank")  # numbers of a result that measure nothing
+ABOUT = ("checkpoint_step", "test_images", "test_images_in_bank")  # numbers of a result that measure nothing
 
 
 @dataclass(frozen=True)

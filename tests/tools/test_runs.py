@@ -19,7 +19,7 @@ def runs(tmp_path):
         (folder / "config.json").write_text(json.dumps(config | {"data": "data/shards/pets"}))
         rows = [{"step": s, "epoch": s // 3, "loss": loss / s, "lr": lr, "img_s": 90.0 + s} for s in range(1, 6)]
         rows.insert(3, {"step": 3, "epoch": 1, "knn": 0.5})
-        rows.append({"evaluation": "knn", "knn/top1": 0.25})
+        rows.append({"evaluation": "knn", "knn/top1": 0.25, "checkpoint_step": 5, "data": {"name": "pets"}})
         (folder / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     results = {"knn online": {"evaluation": "knn", "knn/top1": 0.25, "network": "online"}}
     (tmp_path / "runs/fast/results.json").write_text(json.dumps(results))

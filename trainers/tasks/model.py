@@ -50,7 +50,7 @@ class EvaluatedModel:
         own = {
             "network": self.weights.choice(options.network),
             "precision": options.precision,
-            "step": self.weights.step,
+            "checkpoint_step": self.weights.step,
         }
         self.facts: dict[str, Any] = own if facts is None else facts
         recipe = self.weights.recipe

@@ -66,8 +66,11 @@ def test_a_result_says_when_where_and_by_what_it_was_measured(run, sets):
     evaluate(Knn(checkpoint=str(run / "last.pt"), **sets, **COMMON))
     (entry,) = results(run).values()
     line = rows(run)[-1]
-    assert line.items() >= {name: entry[name] for name in ("step", "time", "host", "commit", "version", "unit")}.items()
-    assert entry["step"] == max(row["step"] for row in rows(run) if "loss" in row)
+    assert (
+        line.items()
+        >= {name: entry[name] for name in ("checkpoint_step", "time", "host", "commit", "version", "unit")}.items()
+    )
+    assert entry["checkpoint_step"] == max(row["step"] for row in rows(run) if "loss" in row)
     assert entry["version"]
 
 

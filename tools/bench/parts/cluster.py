@@ -16,7 +16,7 @@ from viewstream.tools.bench.measuring.rounds import compared
 from viewstream.tools.bench.parts.sets import Setting
 
 LOCAL, RAY = "build on the local engine", "build on Ray"
-COPIES = 16  # of each image
+COPIES = 80  # of each image: builds of a minute
 
 
 def groups(setting: Setting) -> dict[str, Case]:
