@@ -1,5 +1,5 @@
-# viewstream with ffcv: docker build --build-arg BASE=pytorch/pytorch:2.9.1-cuda13.0-cudnn9-runtime -t viewstream .
-# BASE is any Debian or Ubuntu image with Python 3.11 or newer; torch is installed if it has none. Not built by this project's tests.
+# viewstream with ffcv: docker build --build-arg BASE=IMAGE -t viewstream .
+# BASE is a Debian or Ubuntu image with Python 3.11 or newer; torch is installed if it has none. Nothing here has built this file.
 ARG BASE=python:3.12-slim
 FROM ${BASE}
 

@@ -68,6 +68,13 @@ def built_val(pets: Path, tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 
 
 @pytest.fixture(scope="session")
+def several(pets: Path, tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    """The training half in several tars and a .beton, a part of it raw pixels."""
+    out, kinds = tmp_path_factory.mktemp("sets") / "several", ("webdataset", "ffcv")
+    return build(BuildOptions(source=pets, out=out, format=kinds, shard_size="60KB", raw_fraction=0.3, workers=1))
+
+
+@pytest.fixture(scope="session")
 def program() -> Callable[..., subprocess.CompletedProcess[str]]:
     """(script and its arguments, ranks=1) -> the finished process; torchrun starts several ranks."""
 

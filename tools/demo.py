@@ -111,7 +111,7 @@ def main() -> None:
     trained, untrained = evaluate(out, data)
     chance = 1 / len(json.loads((work / "train" / "dataset.json").read_text())["classes"])
     curves, sheet = plot_curves(out, untrained, chance), out / "views.png"
-    look = {"views": "moco_v1", "renderers": "device", "size": 64, "ids": "0-5"}
+    look = {"views": "moco_v1", "size": 64, "ids": "0-5"}
     call("tools/look.py", data=work / "train", **look, out=sheet)
     print(f"\nkNN top-1: {trained:.1%} trained, {untrained:.1%} untrained network, {chance:.1%} chance")
     print(f"curves: {curves}   views: {sheet}   total time {time.monotonic() - begin:.0f} s")

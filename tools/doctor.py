@@ -46,9 +46,10 @@ def missing() -> dict[str, list[str]]:
     """Extras of which packages are missing -> those packages."""
     absent: dict[str, list[str]] = {}
     for package, extra in EXTRAS.items():
-        if not installed(package):
-            absent.setdefault(extra, []).append(package)
-    return absent
+        top = package.partition(".")[0]
+        if not installed(package) and top not in absent.setdefault(extra, []):
+            absent[extra].append(top)
+    return {extra: packages for extra, packages in absent.items() if packages}
 
 
 def gpus() -> list[str]:

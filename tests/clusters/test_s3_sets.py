@@ -8,19 +8,9 @@ import fsspec
 import numpy as np
 import pytest
 
-from viewstream.shards.building.build import BuildOptions, build
-
 from ..trainers.small_runs import SMALL_WORDS, losses
 
 pytestmark = pytest.mark.full
-
-
-@pytest.fixture(scope="module")
-def local(pets, tmp_path_factory):
-    """A set of several tars and a .beton, a part of it raw pixels."""
-    out = tmp_path_factory.mktemp("sets") / "pets"
-    kinds = ("webdataset", "ffcv")
-    return build(BuildOptions(source=pets, out=out, format=kinds, shard_size="60KB", raw_fraction=0.3, workers=1))
 
 
 @pytest.fixture
@@ -33,9 +23,9 @@ def store(bucket):
 
 
 @pytest.fixture
-def url(store, bucket, local):
+def url(store, bucket, several):
     """That set in a bucket."""
-    store.put(f"{local.root}/", f"{bucket}/sets/pets/", recursive=True)
+    store.put(f"{several.root}/", f"{bucket}/sets/pets/", recursive=True)
     return f"{bucket}/sets/pets"
 
 
@@ -51,16 +41,16 @@ def train(program, folder: Path, data: object, loader: str):
 
 
 @pytest.mark.parametrize("loader", ["webdataset", "ffcv", "webdataset-stream", "memory"])
-def test_training_from_a_bucket_has_the_losses_of_the_local_set(local, url, program, tmp_path, loader):
-    there, here = (train(program, tmp_path, data, loader) for data in (url, local.root))
+def test_training_from_a_bucket_has_the_losses_of_the_local_set(several, url, program, tmp_path, loader):
+    there, here = (train(program, tmp_path, data, loader) for data in (url, several.root))
     assert len(there) == 12
     assert there == here
 
 
-def test_an_evaluation_on_a_bucket_has_the_numbers_of_the_local_set(local, url, program, tmp_path):
-    train(program, tmp_path, local.root, "ffcv")
+def test_an_evaluation_on_a_bucket_has_the_numbers_of_the_local_set(several, url, program, tmp_path):
+    train(program, tmp_path, several.root, "ffcv")
     found = []
-    for data in (url, local.root):
+    for data in (url, several.root):
         sets = ("--data", data, "--val", data, "--loader", "ffcv", "--cache", tmp_path / "cache", "--device", "cpu")
         done = program(
             "trainers/evaluate.py",
@@ -74,15 +64,15 @@ def test_an_evaluation_on_a_bucket_has_the_numbers_of_the_local_set(local, url, 
     assert numbers[0]
 
 
-def test_a_set_in_a_bucket_is_verified_inspected_and_looked_at(local, url, program, tmp_path):
+def test_a_set_in_a_bucket_is_verified_inspected_and_looked_at(several, url, program, tmp_path):
     done = program("tools/verify_shards.py", url)
     assert (done.returncode, done.stdout) == (
         0,
-        f"{url} is as it was built: {len(local)} samples, webdataset, ffcv, {len(local.info.files)} files\n",
+        f"{url} is as it was built: {len(several)} samples, webdataset, ffcv, {len(several.info.files)} files\n",
     )
     here, there = (
         program("tools/inspect_shards.py", data, "--no-picture", "--cache", tmp_path).stdout
-        for data in (local.root, url)
+        for data in (several.root, url)
     )
     assert there == here
     argv = ("--loader", "ffcv", "--size", 32, "--ids", "0-1", "--renderers", "device", "--out", tmp_path / "views.png")
@@ -91,8 +81,8 @@ def test_a_set_in_a_bucket_is_verified_inspected_and_looked_at(local, url, progr
     assert not (tmp_path / "cache/tars").exists()
 
 
-def test_a_truncated_object_is_one_line_in_verification_and_in_training(local, store, url, program, tmp_path):
-    tar, beton = local.tars()[0].name, local.beton_path().name
+def test_a_truncated_object_is_one_line_in_verification_and_in_training(several, store, url, program, tmp_path):
+    tar, beton = several.tars()[0].name, several.beton_path().name
     for name in (tar, beton):
         data = store.cat_file(f"{url}/{name}")
         store.pipe_file(f"{url}/{name}", data[: len(data) // 2])
@@ -117,12 +107,12 @@ def test_a_bucket_that_is_not_there_is_one_line(url, bucket, program, tmp_path):
     assert re.fullmatch(rf"error: {bucket}-absent/set/dataset.json is not there: .*\n", done.stderr)
 
 
-def test_rows_of_a_bucket_are_those_of_the_set(local, url, tmp_path):
+def test_rows_of_a_bucket_are_those_of_the_set(several, url, tmp_path):
     from viewstream.pipeline.readers.ranged import RangedReader
     from viewstream.pipeline.readers.remote import open_remote
     from viewstream.shards.formats.read import open_beton
 
-    order = np.random.default_rng(0).permutation(len(local))
-    with RangedReader(open_remote(url, tmp_path), "ffcv") as reader, open_beton(local) as right:
+    order = np.random.default_rng(0).permutation(len(several))
+    with RangedReader(open_remote(url, tmp_path), "ffcv") as reader, open_beton(several) as right:
         reader.prefetch(iter([order]))
         assert all(np.array_equal(reader.read(row), right.read(row)) for row in order.tolist())

@@ -55,14 +55,6 @@ def ran(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     return call
 
 
-@pytest.fixture(scope="module")
-def local(pets, tmp_path_factory):
-    """A set of several tars and a .beton, a part of it raw pixels."""
-    out = tmp_path_factory.mktemp("sets") / "pets"
-    kinds = ("webdataset", "ffcv")
-    return build(BuildOptions(source=pets, out=out, format=kinds, shard_size="60KB", raw_fraction=0.3, workers=1))
-
-
 @pytest.fixture
 def store():
     """The objects of memory://, which are removed at the end."""
@@ -73,16 +65,16 @@ def store():
 
 
 @pytest.fixture
-def url(store, local):
+def url(store, several):
     """That set in memory."""
-    store.put(str(local.root), "/sets/pets", recursive=True)
+    store.put(str(several.root), "/sets/pets", recursive=True)
     return "memory://sets/pets"
 
 
 @pytest.fixture
-def web(local):
+def web(several):
     """That set on a web server."""
-    with FaultyServer(local.root, ranges=True) as server:
+    with FaultyServer(several.root, ranges=True) as server:
         server.url = server.url.replace("many", "pets")
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
@@ -131,10 +123,10 @@ def test_a_set_of_ten_thousand_tars_opens_with_two_requests_and_again_with_one(t
         server.shutdown()
 
 
-def test_a_whole_set_at_a_url_verifies_and_nothing_is_left_of_it(local, url, ran, tmp_path):
+def test_a_whole_set_at_a_url_verifies_and_nothing_is_left_of_it(several, url, ran, tmp_path):
     answer = ran(verify_shards, url)
     assert (answer.code, answer.error) == (0, "")
-    assert f"{url} is as it was built: {len(local)} samples, webdataset, ffcv" in answer.out
+    assert f"{url} is as it was built: {len(several)} samples, webdataset, ffcv" in answer.out
     assert not list(tmp_path.iterdir())
 
 
@@ -146,8 +138,8 @@ def test_a_whole_set_at_a_url_verifies_and_nothing_is_left_of_it(local, url, ran
         (lambda data: None, "is absent"),
     ],
 )
-def test_verification_names_objects_that_are_altered_cut_off_or_absent(local, store, url, ran, change, words):
-    names = [local.tars()[2].name, local.beton_path().name]
+def test_verification_names_objects_that_are_altered_cut_off_or_absent(several, store, url, ran, change, words):
+    names = [several.tars()[2].name, several.beton_path().name]
     for name in names:
         data = change(store.cat_file(f"/sets/pets/{name}"))
         store.rm_file(f"/sets/pets/{name}")
@@ -160,24 +152,24 @@ def test_verification_names_objects_that_are_altered_cut_off_or_absent(local, st
     assert f"2 files of {url} are damaged or absent: upload them again from a set that is whole" in answer.error
 
 
-def test_an_absent_index_of_a_tar_is_named(local, store, url, ran):
-    name = local.tars()[1].with_suffix(".idx").name
+def test_an_absent_index_of_a_tar_is_named(several, store, url, ran):
+    name = several.tars()[1].with_suffix(".idx").name
     store.rm_file(f"/sets/pets/{name}")
     assert f"{name}: is absent" in ran(verify_shards, url).out
 
 
-def test_damaged_samples_of_an_object_are_named(local, store, url, ran):
-    tar, row = local.tars()[0].name, int(np.flatnonzero(local.shard == 0)[0])
+def test_damaged_samples_of_an_object_are_named(several, store, url, ran):
+    tar, row = several.tars()[0].name, int(np.flatnonzero(several.shard == 0)[0])
     data = bytearray(store.cat_file(f"/sets/pets/{tar}"))
-    data[int(local.offset[row]) + 30] ^= 1
+    data[int(several.offset[row]) + 30] ^= 1
     store.pipe_file(f"/sets/pets/{tar}", bytes(data))
     answer = ran(verify_shards, url)
-    assert f"{tar}: 1 samples differ ({local.key(row)})" in answer.out
+    assert f"{tar}: 1 samples differ ({several.key(row)})" in answer.out
 
 
-def test_a_set_on_a_web_server_is_verified_and_what_it_refuses_is_named(local, web, ran):
+def test_a_set_on_a_web_server_is_verified_and_what_it_refuses_is_named(several, web, ran):
     assert ran(verify_shards, web.url).code == 0
-    name = local.tars()[1].name
+    name = several.tars()[1].name
     web.faults[name] = ["403"] * 100
     answer = ran(verify_shards, web.url)
     assert re.search(rf"{name}: .*403.*", answer.out)
@@ -192,7 +184,7 @@ def test_a_web_server_without_ranges_is_refused_in_one_line_and_nothing_called_d
     assert "is on a server that sends whole files only, no ranges: fetch it first" in answer.error
 
 
-def test_no_more_than_a_piece_of_a_file_is_in_memory_while_it_is_verified(local, url, ran, monkeypatch):
+def test_no_more_than_a_piece_of_a_file_is_in_memory_while_it_is_verified(several, url, ran, monkeypatch):
     lengths, read = [], Remote.read
 
     def noted(self, path, start=0, length=None):
@@ -204,7 +196,7 @@ def test_no_more_than_a_piece_of_a_file_is_in_memory_while_it_is_verified(local,
     monkeypatch.setattr(pieces.opened, "__defaults__", (16384,))
     assert ran(verify_shards, url).code == 0
     assert max(lengths) <= 3 * 16384
-    assert sum(lengths) == sum(line["bytes"] for line in local.info.files if line["file"].endswith(".tar"))
+    assert sum(lengths) == sum(line["bytes"] for line in several.info.files if line["file"].endswith(".tar"))
 
 
 def test_repair_is_refused_at_a_url(url, ran):
@@ -214,10 +206,10 @@ def test_repair_is_refused_at_a_url(url, ran):
 
 
 @pytest.mark.full
-def test_programs_take_a_set_at_a_url_as_they_take_a_folder(local, url, ran, tmp_path):
+def test_programs_take_a_set_at_a_url_as_they_take_a_folder(several, url, ran, tmp_path):
     for program, flag in ((inspect_shards, ()), (plan, ("--data",))):
         more = ("--step-rate", 100) if program is plan else ("--no-picture",)
-        there, here = ran(program, *flag, url, *more), ran(program, *flag, local.root, *more)
+        there, here = ran(program, *flag, url, *more), ran(program, *flag, several.root, *more)
         assert (there.code, there.out) == (0, here.out), there.error
     for kind in ("webdataset", "ffcv"):
         assert (
@@ -235,8 +227,8 @@ def test_the_figure_of_a_set_at_a_url_lies_in_this_folder(url, ran, tmp_path):
 
 
 @pytest.mark.full
-def test_a_static_set_of_images_at_a_url_is_that_of_a_folder(local, url, ran, tmp_path):
-    for data, out in ((url, "there"), (local.root, "here")):
+def test_a_static_set_of_images_at_a_url_is_that_of_a_folder(several, url, ran, tmp_path):
+    for data, out in ((url, "there"), (several.root, "here")):
         argv = ("--data", data, "--out", tmp_path / out, "--per-class", 2, "--size", 32, "--workers", 1)
         assert ran(make_static, *argv).code == 0
     files = sorted(path.relative_to(tmp_path / "here") for path in (tmp_path / "here").rglob("*.jpeg"))
@@ -267,13 +259,13 @@ def test_the_folder_loader_is_refused_at_a_url_and_no_reader_takes_it(built, sto
 
 @pytest.mark.parametrize("form", ["webdataset", "ffcv", "cache"])
 def test_a_set_that_was_built_again_is_named_so_and_its_reader_keeps_its_own_manifest(
-    pets, local, store, url, tmp_path, form
+    pets, several, store, url, tmp_path, form
 ):
     first = open_remote(url, tmp_path / "cache", retry=QUICK)
-    keys = local.keys
+    keys = several.keys
     reader = RemoteTarReader(first, retry=QUICK) if form == "cache" else RangedReader(first, form, QUICK)
     again = build(
-        BuildOptions(source=pets, out=tmp_path / "pets", format=local.info.formats, max_side=64, seed=1, workers=1)
+        BuildOptions(source=pets, out=tmp_path / "pets", format=several.info.formats, max_side=64, seed=1, workers=1)
     )
     store.rm("/sets/pets", recursive=True)
     store.put(str(again.root), "/sets/pets", recursive=True)
@@ -287,18 +279,18 @@ def test_a_set_that_was_built_again_is_named_so_and_its_reader_keeps_its_own_man
         assert all(new.read(row) == right.read(row) for row in range(len(again)))
 
 
-def test_a_tar_of_another_version_is_an_error_and_does_not_reach_the_cache(pets, local, store, url, tmp_path):
+def test_a_tar_of_another_version_is_an_error_and_does_not_reach_the_cache(pets, several, store, url, tmp_path):
     again = build(BuildOptions(source=pets, out=tmp_path / "x", format=("webdataset",), max_side=64, seed=1, workers=1))
-    name = local.tars()[0].name
+    name = several.tars()[0].name
     store.pipe_file(f"/sets/pets/{name}", again.tars()[0].read_bytes())
     remote = open_remote(url, tmp_path / "cache", retry=QUICK)
-    row = int(np.flatnonzero(local.shard == 0)[0])
+    row = int(np.flatnonzero(several.shard == 0)[0])
     with RemoteTarReader(remote, retry=QUICK) as reader, pytest.raises(UserError, match=rf"{url}/{name} could not be"):
         reader.read(row)
     assert not [path for path in (tmp_path / "cache/tars").iterdir() if not path.name.startswith(".")]
 
 
-def test_a_manifest_opened_at_a_url_is_the_local_one(local, url, tmp_path):
+def test_a_manifest_opened_at_a_url_is_the_local_one(several, url, tmp_path):
     remote = open_remote(url, tmp_path)
     assert isinstance(remote, Manifest)
-    assert remote.identity == local.identity
+    assert remote.identity == several.identity

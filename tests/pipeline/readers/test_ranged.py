@@ -24,18 +24,10 @@ from .fetched import QUICK
 LOCAL = {"webdataset": open_tar, "ffcv": open_beton}
 
 
-@pytest.fixture(scope="module")
-def both(pets, tmp_path_factory):
-    """The pets in a few tars and a .beton, a part of it raw pixels."""
-    out = tmp_path_factory.mktemp("sets") / "many"
-    kinds = ("webdataset", "ffcv")
-    return build(BuildOptions(source=pets, out=out, format=kinds, shard_size="60KB", raw_fraction=0.3, workers=1))
-
-
 @pytest.fixture
-def server(both):
+def server(several):
     """A web server of ranges."""
-    with FaultyServer(both.root, ranges=True) as running:
+    with FaultyServer(several.root, ranges=True) as running:
         threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
         yield running
         running.over.set()
@@ -55,18 +47,18 @@ def same(reader, local, rows):
 
 
 @pytest.mark.parametrize("form", LOCAL)
-def test_a_sample_is_one_request_for_its_range(both, server, remote, form):
-    with RangedReader(remote, form, QUICK) as reader, LOCAL[form](both) as local:
+def test_a_sample_is_one_request_for_its_range(several, server, remote, form):
+    with RangedReader(remote, form, QUICK) as reader, LOCAL[form](several) as local:
         assert len(server.asked) == (2 if form == "ffcv" else 0), "the tables of a .beton"
         server.asked.clear()
-        assert same(reader, local, range(len(both)))
-        assert len(server.asked) == len(both)
+        assert same(reader, local, range(len(several)))
+        assert len(server.asked) == len(several)
 
 
 @pytest.mark.parametrize("form", LOCAL)
-def test_remote_readers_keep_the_laws_of_readers(both, tmp_path, form):
+def test_remote_readers_keep_the_laws_of_readers(several, tmp_path, form):
     store = fsspec.filesystem("memory")
-    store.put(str(both.root), "/ranged", recursive=True)
+    store.put(str(several.root), "/ranged", recursive=True)
     try:
         remote = open_remote("memory://ranged", tmp_path)
         check_reader(lambda: RangedReader(remote, form), remote, samples=20)
@@ -74,17 +66,17 @@ def test_remote_readers_keep_the_laws_of_readers(both, tmp_path, form):
         store.rm("/ranged", recursive=True)
 
 
-def test_the_ffcv_reader_of_a_set_at_a_url_reads_ranges(both, remote):
-    with open_reader("ffcv", remote) as reader, open_beton(both) as local:
+def test_the_ffcv_reader_of_a_set_at_a_url_reads_ranges(several, remote):
+    with open_reader("ffcv", remote) as reader, open_beton(several) as local:
         assert isinstance(reader, RangedReader)
-        order = np.random.default_rng(0).permutation(len(both))
+        order = np.random.default_rng(0).permutation(len(several))
         reader.prefetch(iter(np.array_split(order, 4)))
         assert same(reader, local, order.tolist())
 
 
-def test_a_row_that_no_reader_would_read_is_named_when_it_is_read_and_not_before(both, remote):
+def test_a_row_that_no_reader_would_read_is_named_when_it_is_read_and_not_before(several, remote):
     damaged = _with_size(remote, 5, 1 << 40)
-    with RangedReader(damaged, "webdataset", QUICK) as reader, open_tar(both) as local:
+    with RangedReader(damaged, "webdataset", QUICK) as reader, open_tar(several) as local:
         reader.prefetch(iter([np.arange(8)]))
         assert same(reader, local, range(5))
         with pytest.raises(UserError, match="sample 5"):
@@ -142,9 +134,9 @@ def test_requests_are_in_flight_together():
     fetcher.close()
 
 
-def test_a_closed_reader_ends_its_requests_and_the_reads_that_wait(both, server, remote):
-    name = both.tars()[0].name
-    row = int(np.flatnonzero(both.shard == 0)[0])
+def test_a_closed_reader_ends_its_requests_and_the_reads_that_wait(several, server, remote):
+    name = several.tars()[0].name
+    row = int(np.flatnonzero(several.shard == 0)[0])
     server.faults[name] = ["stall"] * 100
     reader = RangedReader(remote, "webdataset", QUICK)
     reader.prefetch(iter([np.array([row])]))
@@ -157,11 +149,11 @@ def test_a_closed_reader_ends_its_requests_and_the_reads_that_wait(both, server,
 
 
 @pytest.mark.parametrize("fault", ["drop", "short", "flip", "500"])
-def test_a_faulty_answer_is_asked_for_again(both, server, remote, fault):
-    name = both.tars()[0].name
-    rows = np.flatnonzero(both.shard == 0).tolist()
+def test_a_faulty_answer_is_asked_for_again(several, server, remote, fault):
+    name = several.tars()[0].name
+    rows = np.flatnonzero(several.shard == 0).tolist()
     server.faults[name] = [fault, fault]
-    with RangedReader(remote, "webdataset", QUICK) as reader, open_tar(both) as local:
+    with RangedReader(remote, "webdataset", QUICK) as reader, open_tar(several) as local:
         assert same(reader, local, rows)
     assert len(server.asked) == len(rows) + 2
 
@@ -175,31 +167,31 @@ def test_a_faulty_answer_is_asked_for_again(both, server, remote, fault):
         ("flip", r"could not be fetched in 4 tries \(sample \d+ in it differs from the manifest\)"),
     ],
 )
-def test_what_is_wrong_with_an_object_is_one_line_that_names_it(both, server, remote, fault, words):
-    name = both.tars()[0].name
+def test_what_is_wrong_with_an_object_is_one_line_that_names_it(several, server, remote, fault, words):
+    name = several.tars()[0].name
     server.faults[name] = [fault] * 100
     with RangedReader(remote, "webdataset", QUICK) as reader:
-        reader.prefetch(iter([np.flatnonzero(both.shard == 0)]))
+        reader.prefetch(iter([np.flatnonzero(several.shard == 0)]))
         with pytest.raises(UserError, match=rf"{server.url}/{name} {words}") as raised:
-            reader.read(int(np.flatnonzero(both.shard == 0)[0]))
+            reader.read(int(np.flatnonzero(several.shard == 0)[0]))
         assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("form", LOCAL)
-def test_a_server_that_sends_whole_files_only_is_refused_at_once(both, server, remote, form):
+def test_a_server_that_sends_whole_files_only_is_refused_at_once(several, server, remote, form):
     server.ranges = False
     with pytest.raises(UserError, match=r"is on a server that sends whole files only"):  # noqa: SIM117
         with RangedReader(remote, form, QUICK) as reader:
-            reader.read(int(np.argmax(both.offset)))
+            reader.read(int(np.argmax(several.offset)))
     assert [name for name in server.asked if name != "dataset.json"] == server.asked[:1]
 
 
-def test_a_beton_of_another_set_under_its_name_is_refused(pets, both, tmp_path):
+def test_a_beton_of_another_set_under_its_name_is_refused(pets, several, tmp_path):
     other = build(BuildOptions(source=pets, split="val", out=tmp_path / "other", format=("ffcv",), workers=1))
-    (line,) = [line for line in both.info.files if line["file"].endswith(".beton")]
-    name = both.beton_path().name
+    (line,) = [line for line in several.info.files if line["file"].endswith(".beton")]
+    name = several.beton_path().name
     store = fsspec.filesystem("memory")
-    store.put(str(both.root), "/changed", recursive=True)
+    store.put(str(several.root), "/changed", recursive=True)
     try:
         again = open_remote("memory://changed", tmp_path / "cache", retry=QUICK)
         data = other.beton_path().read_bytes()
@@ -210,6 +202,6 @@ def test_a_beton_of_another_set_under_its_name_is_refused(pets, both, tmp_path):
         store.rm("/changed", recursive=True)
 
 
-def test_readers_of_ranges_are_for_sets_at_a_url(both):
+def test_readers_of_ranges_are_for_sets_at_a_url(several):
     with pytest.raises(UserError, match="is a local set: choose the loader ffcv"):
-        RangedReader(both, "ffcv")
+        RangedReader(several, "ffcv")
