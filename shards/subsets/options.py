@@ -27,6 +27,7 @@ class SubsetOptions:
     classes: Annotated[str, "FILE of class names, or a clsset: keep only these classes and renumber them"] = ""
     fraction: Annotated[float, "take this share of each class; a larger share contains every smaller one"] = 1.0
     per_class: Annotated[int, "take this many images of each class; 0 = all", 0] = 0
+    after: Annotated[int, "leave out the images of each class that --per-class N takes, so the two share none", 0] = 0
     draw_subset: Annotated[
         bool | Literal["release"],
         "draw the subset's per-class counts by key instead of using its list; release = repeat the published draw",
@@ -56,6 +57,10 @@ def check(choice: SubsetOptions) -> None:
         raise UserError(f"--fraction {choice.fraction} is not a share: take more than 0 and at most 1")
     if choice.per_class < 0:
         raise UserError(f"--per-class {choice.per_class} is negative: take 1 or more, or 0 for all")
+    if choice.after < 0:
+        raise UserError(f"--after {choice.after} is negative: give the --per-class of the other set")
+    if choice.fraction < 1 and choice.after:
+        raise UserError("--after takes the rest of --per-class, not of --fraction: leave one of them out")
     if choice.fraction < 1 and choice.per_class:
         raise UserError("--fraction and --per-class both set the images per class: give one of them")
     if choice.imbalance and name in (*WHOLE, "imagenet100-lt"):

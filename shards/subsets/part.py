@@ -81,30 +81,37 @@ def check_whole(source: Source, name: str) -> None:
 
 
 def share(source: Source, part: Part, choice: SubsetOptions, seed: int) -> Part:
-    """The first images of each class in keyed order: a fraction, at least one image, or a number of images.
+    """The first images of each class in keyed order: a fraction, at least one image, or a number of images, after those
+    of another such set.
 
     Unlabeled images count as one class."""
     group = part.label + 1
     have = np.bincount(group, minlength=len(part.classes) + 1)
+    left = np.maximum(have - choice.after, 0)
+    origin = {"after": choice.after} if choice.after else {}
     if choice.per_class:
         if not choice.allow_missing:
-            _check_enough(source, part, have, choice.per_class)
-        counts, origin = np.full(len(have), choice.per_class), {"per_class": choice.per_class}
+            _check_enough(source, part, left, choice)
+        counts, origin = np.full(len(have), choice.per_class), {"per_class": choice.per_class, **origin}
     elif choice.fraction < 1:
         counts, origin = np.maximum(np.rint(choice.fraction * have), 1), {"fraction": choice.fraction}
+    elif choice.after:
+        counts = left
     else:
         return part
-    keep = keyed_rank(source.uids(part.rows), group, seed) < counts[group]
+    rank = keyed_rank(source.uids(part.rows), group, seed) - choice.after
+    keep = (rank >= 0) & (rank < counts[group])
     return part._replace(rows=part.rows[keep], label=part.label[keep], origin=part.origin | origin | {"seed": seed})
 
 
-def _check_enough(source: Source, part: Part, have: np.ndarray, count: int) -> None:
-    """UserError when a class has fewer than `count` images; have [1 + C], the unlabeled first."""
-    names, have = (part.classes, have[1:]) if part.classes else (("unlabeled",), have)
-    short = np.flatnonzero(have < count)
+def _check_enough(source: Source, part: Part, left: np.ndarray, choice: SubsetOptions) -> None:
+    """UserError when a class has too few images; left [1 + C]: those not left out, the unlabeled first."""
+    names, left = (part.classes, left[1:]) if part.classes else (("unlabeled",), left)
+    short, count = np.flatnonzero(left < choice.per_class), choice.per_class
     if len(short):
         c = short[0]
+        rest = f" besides the {choice.after} of --after" * bool(choice.after)
         raise UserError(
-            f"--per-class {count}: class {names[c]} has {have[c]} images ({len(short)} of {len(names)} classes have "
-            f"fewer than {count}) in {source.name}: take fewer, or all of those with --allow-missing"
+            f"--per-class {count}: class {names[c]} has {left[c]} images{rest} ({len(short)} of {len(names)} classes "
+            f"have fewer than {count}) in {source.name}: take fewer, or all of those with --allow-missing"
         )

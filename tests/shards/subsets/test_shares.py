@@ -36,6 +36,19 @@ def test_per_class_takes_a_number_of_each_class():
         subset(STREAM, SubsetOptions(per_class=10), 0)
 
 
+def test_after_takes_the_rest_of_a_set_of_so_many_per_class():
+    whole, first = subset(PETS, SubsetOptions(), 5), subset(PETS, SubsetOptions(per_class=2), 5)
+    rest = subset(PETS, SubsetOptions(after=2), 5)
+    assert sorted([*first.rows, *rest.rows]) == list(whole.rows)
+    assert rest.origin == {"name": "full", "from": "source", "after": 2, "seed": 5}
+    one = subset(PETS, SubsetOptions(after=2, per_class=1), 5)
+    assert set(one.rows) == set(subset(PETS, SubsetOptions(per_class=3), 5).rows) - set(first.rows)
+    with pytest.raises(UserError, match=r"class eel has 1 images besides the 2 of --after.*--allow-missing"):
+        subset(PETS, SubsetOptions(after=2, per_class=2), 5)
+    with pytest.raises(UserError, match="--after takes the rest of --per-class"):
+        subset(PETS, SubsetOptions(after=2, fraction=0.5), 5)
+
+
 def test_a_share_comes_after_the_drawn_set_and_the_classes():
     drawn = subset(PETS, SubsetOptions("lt", draw_subset=True, imbalance=2), 0)
     half = subset(PETS, SubsetOptions("lt", draw_subset=True, imbalance=2, fraction=0.5), 0)
