@@ -50,6 +50,7 @@ OTHER = {
     "tools/bench/manifest.py:synthetic": SCRATCH,
     "tools/bench/parts/build.py:_into": SCRATCH,
     "tools/bench/static.py:plain_loop": SCRATCH,
+    "tools/learning/job.py:run": "appends what programs print",
     "tools/make_static.py:make": WORK,
     "tools/make_static.py:_work_folder": WORK,
     "tools/textures.py:write": WORK,

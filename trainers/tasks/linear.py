@@ -108,7 +108,10 @@ def recipe_of(options: Linear, model: EvaluatedModel) -> Supervised:
         "batch_size": options.batch_size,
         "lr": options.lr or recipe.lr * options.batch_size / recipe.batch_size,
     }
-    changes |= {"epochs": options.epochs or recipe.epochs, "bias": options.bias}
+    epochs = options.epochs or recipe.epochs
+    changes |= {"epochs": epochs, "bias": options.bias}
+    if recipe.schedule == "step":  # at the same shares of the run
+        changes |= {"milestones": tuple(round(epoch * epochs / recipe.epochs) for epoch in recipe.milestones)}
     changes |= {"bn_groups": options.bn_groups or recipe.bn_groups, "precision": options.precision}
     changes |= {"frozen_bn": recipe.frozen_bn if options.frozen_bn == "protocol" else options.frozen_bn}
     changes |= {"blocks": recipe.blocks if options.blocks == "protocol" else options.blocks}

@@ -9,11 +9,12 @@ from torch import Tensor
 from ...shards.errors import UserError
 from ...shards.manifest import Manifest
 from ...shards.subsets.draws import keyed_rank
-from ..evals import logreg, shots
+from ..evals import classify, logreg, shots
 from ..ranks import rank
 from .labels import drawn, grouping, summary
 from .model import EvaluatedModel, Results
 from .options import Logreg
+from .shots import write_classes
 
 HELD_OUT = 5  # one of so many images of a class is held out in a search
 
@@ -30,8 +31,11 @@ def measure(options: Logreg, model: EvaluatedModel) -> Results:
         fitted = logreg.fit(x[here], y[here], len(counts), c)
         if fitted.iterations >= logreg.ITERATIONS and not rank():
             print(f"note: not at its optimum after {fitted.iterations} iterations with --c {c:g}", file=sys.stderr)
-        found.append({"c": c, **dict(shots.top1_and_shots(fitted.scores(queries), labels, counts, rule=options.rule))})
+        scores = fitted.scores(queries)
+        found.append({"c": c, **dict(shots.top1_and_shots(scores, labels, counts, rule=options.rule))})
     yield from summary(found)
+    if len(draws) == 1 and not rank():
+        write_classes(options, val.info.classes, counts, classify.per_class(scores, labels, len(counts)))
 
 
 def _searched(x: Tensor, y: Tensor, train: Manifest, rows: np.ndarray) -> float:

@@ -14,7 +14,7 @@ from ..evals.checks import require_finite
 from ..ranks import rank
 from .classes import compare_classes
 from .model import EvaluatedModel, Results
-from .options import Shots
+from .options import Evaluation, Shots
 from .results import AGAIN
 
 
@@ -39,8 +39,7 @@ def tested(options: Shots, model: EvaluatedModel, val: Manifest, counts: Tensor)
     if options.tau:
         yield from _tau_norm(head, x, labels, counts, options.rule)
     if not rank():  # when all numbers are out
-        accuracy = classify.per_class(scores, labels, len(counts))
-        _write(Path(options.checkpoint).with_name("per_class.parquet"), val.info.classes, counts, accuracy)
+        write_classes(options, val.info.classes, counts, classify.per_class(scores, labels, len(counts)))
 
 
 @torch.no_grad()
@@ -52,8 +51,9 @@ def _tau_norm(head: nn.Module, x: Tensor, labels: Tensor, counts: Tensor, rule: 
     yield from tau.tau_norm(x, weight, labels, counts, mean=mean, shift=shift, rule=rule)
 
 
-def _write(path: Path, names: tuple[str, ...], counts: Tensor, accuracy: Tensor) -> None:
-    """Write a table with one row per class."""
-    table = pa.table({"class": list(names), "train_images": counts.numpy(), "top1": accuracy.numpy()})
+def write_classes(options: Evaluation, names: tuple[str, ...], counts: Tensor, accuracy: Tensor) -> None:
+    """Write `per_class.parquet` beside the checkpoint: training images [C] and accuracy [C] of each class."""
+    path = Path(options.checkpoint).with_name("per_class.parquet")
+    table = pa.table({"class": list(names), "train_images": counts.cpu().numpy(), "top1": accuracy.cpu().numpy()})
     with writing(path, AGAIN), atomic(path) as file:
         pq.write_table(table, file)

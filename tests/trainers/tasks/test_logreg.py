@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from viewstream.shards.errors import UserError
@@ -20,7 +21,7 @@ def options(runs, sets):
     return Logreg(checkpoint=str(runs / "moco/last.pt"), **sets, **COMMON)
 
 
-def test_all_images_give_one_classifier_with_its_accuracy_by_group(options, runs):
+def test_all_images_give_one_classifier_with_its_accuracy_by_group(options, runs, sets):
     found = evaluate(replace(options, c=1.0, rule="thirds"))
     assert [*found] == ["c", "top1", "shots/many", "shots/medium", "shots/few", "shots/std", "shots/all"]
     assert found["top1"] == found["shots/all"] > 0
@@ -28,6 +29,9 @@ def test_all_images_give_one_classifier_with_its_accuracy_by_group(options, runs
         "logreg thirds c=1.0 online pets-full-train pets-full-val"
     ]
     assert entry["top1"] == found["top1"]
+    table = pq.read_table(runs / "moco/per_class.parquet").to_pydict()
+    images = Manifest.open(sets["val"]).counts
+    assert np.average(table["top1"], weights=images) == pytest.approx(found["top1"])  # a row for each class
 
 
 def test_few_shots_are_five_keyed_draws_with_mean_and_spread(options):

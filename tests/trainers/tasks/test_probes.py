@@ -10,7 +10,10 @@ import torch
 from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.errors import UserError
 from viewstream.shards.subsets.options import SubsetOptions
+from viewstream.trainers.recipes import RECIPES
 from viewstream.trainers.recipes.options import BYOL, DINO, Supervised
+from viewstream.trainers.tasks.linear import recipe_of
+from viewstream.trainers.tasks.model import EvaluatedModel
 from viewstream.trainers.tasks.options import Knn, Linear, Shots, Transfer
 from viewstream.trainers.tasks.run import evaluate
 from viewstream.trainers.training.log import Log
@@ -155,6 +158,15 @@ def test_transfer_trains_the_classifier_and_with_finetune_everything(checkpoint,
         assert page["classifier"] == "normalized"
         assert page["test_views"] == "transfer_cifar"
         assert page["views"] == ("transfer_finetune" if options.finetune else "transfer")
+
+
+def test_a_shorter_probe_lowers_its_rate_at_the_same_shares_of_its_run(checkpoint):
+    model = EvaluatedModel(Linear(checkpoint=checkpoint, device="cpu"), torch.device("cpu"))
+    for epochs, milestones in ((0, (60, 80)), (100, (60, 80)), (20, (12, 16))):
+        recipe = recipe_of(Linear(checkpoint=checkpoint, epochs=epochs), model)
+        assert (recipe.epochs, recipe.milestones) == (epochs or 100, milestones)
+    cosine = recipe_of(Linear(checkpoint=checkpoint, protocol="sl_second_stage", epochs=3), model)
+    assert cosine.milestones == RECIPES["sl_second_stage"]().milestones
 
 
 def test_caltech_is_tested_on_the_center_crop(checkpoint):

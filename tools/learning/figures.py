@@ -1,0 +1,115 @@
+"""The figures of the experiments."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from viewstream.shards.errors import needs
+from viewstream.shards.files import atomic
+from viewstream.tools.learning.tables import Pieces, first, groups
+
+COLORS = ("#2f5da8", "#d0672f", "#4c9f70", "#8d5bb0", "#c2a13a", "#3aa6b9", "#b0486f", "#6b6b6b", "#7fb03a", "#a85f2f")
+BASELINES = ("untrained", "pixels")  # lines instead of dots
+
+
+def draw(found: Mapping[str, Pieces], folder: Path) -> list[Path]:
+    """Draw what the kept pieces of the experiments fill; returns the files."""
+    made = []
+    if found.get("cifar10"):
+        made.append(_save(ranking(found["cifar10"]), folder / "ranking.png"))
+        made.append(_save(geometry(found["cifar10"]), folder / "geometry.png"))
+    if found.get("tail"):
+        made.append(_save(by_class(found["tail"]), folder / "tails.png"))
+    return made
+
+
+def ranking(pieces: Pieces) -> Any:
+    """kNN of each method, a dot for each seed, the best on top; baselines as lines."""
+    plt = _pyplot()
+    scores = {
+        name: [100 * v for page in pages for v in first(page, "knn", "knn/top1")]
+        for name, pages in groups(pieces).items()
+    }
+    names = sorted((name for name in scores if name not in BASELINES), key=lambda name: np.mean(scores[name]))
+    figure, axes = plt.subplots(figsize=(7.2, 0.42 * len(names) + 1.1), layout="constrained")
+    for at, name in enumerate(names):
+        axes.plot(scores[name], [at] * len(scores[name]), "o", color=COLORS[0], alpha=0.75, ms=7, mew=0)
+        axes.annotate(
+            f"{np.mean(scores[name]):.1f}",
+            (max(scores[name]), at),
+            (9, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+        )
+    for name, style in zip(BASELINES, ("--", ":"), strict=True):
+        for value in scores.get(name, [])[:1]:
+            axes.axvline(value, color="#6b6b6b", linestyle=style, linewidth=1.2, label=f"{name}: {value:.1f}")
+    axes.set_yticks(range(len(names)), names)
+    axes.margins(y=0.08)
+    axes.set_xlabel("kNN top-1 on CIFAR-10's test images, %; a dot is a seed")
+    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def geometry(pieces: Pieces) -> Any:
+    """kNN against alignment and against uniformity, one dot for each method."""
+    plt = _pyplot()
+    figure, panels = plt.subplots(1, 2, figsize=(8.4, 3.4), layout="constrained", sharey=True)
+    shown = {n: pages[0] for n, pages in groups(pieces).items() if "stats" in pages[0]["measures"]}
+    for axes, number, title in zip(
+        panels, ("stats/SD-SD align", "stats/SD uniform"), ("alignment of two views", "uniformity"), strict=True
+    ):
+        for at, (name, page) in enumerate(shown.items()):
+            x, y = page["measures"]["stats"][number], 100 * first(page, "knn", "knn/top1")[0]
+            axes.plot(x, y, "o", color=COLORS[at % len(COLORS)], ms=8)
+            axes.annotate(name, (x, y), (6, 5), textcoords="offset points", fontsize=8.5)
+        axes.set_xlabel(f"{title} (lower: {'closer' if 'align' in number else 'more spread'})")
+        axes.margins(x=0.18, y=0.12)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("kNN top-1 on CIFAR-10, %")
+    return figure
+
+
+def by_class(pieces: Pieces) -> Any:
+    """Accuracy of classes over the number of their training images; many classes in ten groups of equal size."""
+    plt = _pyplot()
+    sets = [*dict.fromkeys(name.split("-")[0] for name in pieces)]
+    figure, panels = plt.subplots(1, len(sets), figsize=(4.6 * len(sets), 3.6), layout="constrained", squeeze=False)
+    for axes, data in zip(panels[0], sets, strict=True):
+        lines = [
+            (f"{name.removeprefix(f'{data}-').rpartition('-')[0]}, {measure}", numbers["classes"])
+            for name, page in pieces.items()
+            if name.startswith(f"{data}-")
+            for measure, numbers in page["measures"].items()
+            if "classes" in numbers
+        ]
+        for color, (label, table) in zip(COLORS, lines, strict=False):
+            order = np.argsort(table["train_images"])[::-1]
+            parts = np.array_split(order, min(10, len(order)))
+            images = [np.mean([table["train_images"][i] for i in part]) for part in parts]
+            top = [100 * np.mean([table["top1"][i] for i in part]) for part in parts]
+            axes.plot(images, top, "o-", color=color, ms=4, lw=1.4, label=label)
+        axes.set_xscale("log")
+        axes.invert_xaxis()
+        axes.set(title=data, xlabel="training images of the class")
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0, 0].set_ylabel("accuracy of its test images, %")
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=8.5)
+    return figure
+
+
+def _pyplot() -> Any:
+    plt = needs("matplotlib.pyplot")
+    plt.switch_backend("agg")
+    return plt
+
+
+def _save(figure: Any, path: Path) -> Path:
+    with atomic(path) as file:
+        figure.savefig(file, format="png", dpi=120)
+    _pyplot().close(figure)
+    return path

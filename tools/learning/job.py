@@ -1,0 +1,184 @@
+"""One piece: its run is trained and measured by the programs, and what is kept of it."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from viewstream.shards.environment import environment
+from viewstream.shards.errors import UserError
+from viewstream.shards.files import atomic, make_folder
+from viewstream.shards.programs import command, started
+from viewstream.shards.unpack import parsed_json
+from viewstream.tools.learning.plan import Measure, Options, Piece
+from viewstream.tools.run_files import RunFiles, read_run
+
+TRAIN, EVALUATE = "trainers/train.py", "trainers/evaluate.py"
+ROWS = 24  # lines of a log that are kept
+COLUMNS = ("step", "epoch", "loss", "acc1", "lr", "img_s", "wait")
+Place = Callable[[object], object]  # from the value of an option to what a program takes for it
+
+
+def none() -> int:
+    """No signal."""
+    return 0
+
+
+class Job:
+    """A piece in work. What is done is written down in its folder, so a piece that was cut off goes on."""
+
+    def __init__(self, piece: Piece, folder: Path, always: Options, place: Place, minutes: float = 0):
+        self.piece, self.folder, self.always, self.place, self.minutes = piece, folder, always, place, minutes
+        make_folder(folder)
+        file = folder / "state.json"
+        empty = {"minutes": {}, "processor_minutes": {}, "commands": {}, "measures": {}}
+        self.state: dict[str, Any] = parsed_json(file.read_bytes()) if file.exists() else empty  # pyright: ignore
+
+    def work(self, weights: Path) -> dict[str, Any] | None:
+        """Train, if the piece trains, and measure the network in `weights`; returns what is kept, None if time is
+        over."""
+        if self.piece.training and not self.trained():
+            return None
+        for measure in self.piece.measures:
+            if measure.name not in self.state["measures"]:
+                self.state["measures"][measure.name] = self.measured(measure, weights)
+                self.keep()
+        return self.page()
+
+    def trained(self) -> bool:
+        """Train to the end, and whether that was reached; a piece that has to be killed is, once."""
+        options = {**self.piece.training, "resume": "auto"}
+        if self.piece.killed_at and not self.state.get("killed"):
+            reached = lambda: signal.SIGKILL * (self.step() >= self.piece.killed_at)  # noqa: E731
+            self.run("training", TRAIN, options, {"out": self.folder}, reached)
+            self.state["killed"] = self.step()
+        ends, sent = time.monotonic() + 60 * self.minutes, []
+
+        def over() -> int:
+            late = bool(self.minutes) and time.monotonic() > ends and not sent
+            sent.extend([True] * late)
+            return signal.SIGTERM * late  # once: training saves at its next line
+
+        self.run("training", TRAIN, options, {"out": self.folder}, over)
+        return not sent
+
+    def step(self) -> int:
+        """The step of the last line in the log of the run."""
+        log = self.folder / "log.jsonl"
+        lines = log.read_text().splitlines() if log.exists() else []
+        return int(json.loads(lines[-1]).get("step", 0)) if lines else 0
+
+    def keep(self) -> None:
+        write_json(self.folder / "state.json", self.state)
+
+    def run(
+        self, name: str, program: str, options: Options, places: Mapping[str, Path], watch: Callable[[], int] = none
+    ) -> None:
+        """Run a program to its end, or until `watch` gives a signal to end it with, and add its time. `places` are
+        options that are not kept. UserError with its last line if it fails."""
+        log, begin = self.folder / "output.log", time.monotonic()
+        given = {key: self.place(value) for key, value in {**self.always, **options, **places}.items()}
+        with log.open("ab") as file:
+            call = [*started(program), *words(given)]
+            running = subprocess.Popen(call, stdout=file, stderr=file, env={**os.environ, "TQDM_DISABLE": "1"})
+            code, used = _ended(running, watch)
+        if code not in (0, -signal.SIGKILL * bool(self.piece.killed_at)):
+            last = log.read_text().strip().rpartition("\n")[2]
+            raise UserError(f"{self.piece.name}: {name} ended with code {code} ({last}): {log} has it all")
+        spent = {"minutes": time.monotonic() - begin, "processor_minutes": used}
+        for unit, seconds in spent.items():
+            self.state[unit][name] = round(self.state[unit].get(name, 0) + seconds / 60, 2)
+        self.state["commands"][name] = command(f"python {program}", *words(options))
+        self.keep()
+
+    def measured(self, measure: Measure, weights: Path) -> dict[str, Any]:
+        """The numbers of a measure, and the rates that were searched for it."""
+        if not measure.rates:
+            return self.numbers(measure, measure.name, {}, weights)
+        found: dict[float, float] = {}
+        for rate in measure.rates:
+            options = {**(measure.held_out or {}), "lr": rate}
+            found[rate] = self.numbers(measure, f"{measure.name}-{rate:g}", options, weights)[measure.by]
+        best = max(found, key=lambda rate: found[rate])
+        about = {"rate": best, "held out": {f"{rate:g}": value for rate, value in found.items()}}
+        return self.numbers(measure, measure.name, {"lr": best}, weights) | about
+
+    def numbers(self, measure: Measure, name: str, more: Options, weights: Path) -> dict[str, Any]:
+        """What evaluate.py adds to the results of a checkpoint, or the best accuracy of a run."""
+        options = {**measure.options, **more}
+        if options.get("task") == "pixels":  # no network
+            from viewstream.tools.learning.pixels import pixel_numbers
+
+            places = {key: value for key, value in options.items() if key != "task"}
+            return pixel_numbers(**{key: self.place(value) for key, value in places.items()})  # pyright: ignore
+        if "task" not in options:  # a run of its own
+            self.run(name, TRAIN, options, {"out": self.folder / name})
+            return {"best top1": max(row["top1"] for row in read_run(self.folder / name).notes if "top1" in row)}
+        probe = {"out": self.folder / name} if options["task"] in ("linear", "transfer") else {}
+        file = weights.with_name("results.json")
+        earlier = saved(file)
+        self.run(name, EVALUATE, options, {"checkpoint": weights, **probe})
+        entry = next(values for key, values in saved(file).items() if values != earlier.get(key))
+        found: dict[str, Any] = {key: value for key, value in entry.items() if type(value) is float}
+        if measure.classes:
+            table = probe.get("out", weights.parent) / "per_class.parquet"
+            found["classes"] = pq.read_table(table).to_pydict()
+        return found
+
+    def page(self) -> dict[str, Any]:
+        """What is kept: numbers, commands, minutes, and of a run its recipe and some lines of its log."""
+        here = environment()
+        about = {name: here[name] for name in ("processor", "cores", "python", "commit", "versions")}
+        page: dict[str, Any] = {"piece": self.piece.name, **self.state, "environment": about}
+        if self.piece.training:
+            run = read_run(self.folder)
+            losses = [row["loss"] for row in run.steps]
+            page |= {
+                "recipe": run.recipe,
+                "log": thinned(run),
+                "losses_sha256": hashlib.sha256(repr(losses).encode()).hexdigest(),
+            }
+        return page
+
+
+def _ended(running: "subprocess.Popen[bytes]", watch: Callable[[], int]) -> tuple[int, float]:
+    """(exit code, processor seconds) of a program that `watch` may end."""
+    while True:
+        pid, status, used = os.wait4(running.pid, os.WNOHANG)
+        if pid:
+            running.returncode = os.waitstatus_to_exitcode(status)
+            return running.returncode, used.ru_utime + used.ru_stime
+        if number := watch():
+            running.send_signal(number)
+        time.sleep(0.1)
+
+
+def words(options: Mapping[str, object]) -> list[str]:
+    """Options as words of a command line."""
+    flags = [(f"--{name.replace('_', '-')}", value) for name, value in options.items()]
+    return [word for flag, value in flags for word in ([flag] if value is True else [flag, str(value)])]
+
+
+def saved(file: Path) -> dict[str, Any]:
+    """The entries of a results.json."""
+    return parsed_json(file.read_bytes()) if file.exists() else {}  # pyright: ignore
+
+
+def thinned(run: RunFiles) -> list[dict[str, Any]]:
+    """Some lines of a log, the last one too, and every measure between epochs."""
+    rows = [*run.steps[::-1][:: max(1, len(run.steps) // ROWS)], *run.notes]
+    kept = [{key: row[key] for key in row if key in COLUMNS or "loss" not in row} for row in rows]
+    return sorted(kept, key=lambda row: (row["step"], "loss" not in row))
+
+
+def write_json(path: Path, page: Mapping[str, Any]) -> None:
+    """Replace `path` as a whole."""
+    with atomic(path, "w") as file:
+        file.write(json.dumps(page, indent=1) + "\n")

@@ -1,0 +1,162 @@
+"""The tables of the experiments, in Markdown."""
+
+from collections.abc import Iterator, Mapping
+from statistics import mean, stdev
+from typing import Any
+
+Page = Mapping[str, Any]  # what is kept of a piece
+Pieces = Mapping[str, Page]
+GEOMETRY = ("d-sd", "sd-sd", "stats")
+
+
+def groups(pieces: Pieces) -> dict[str, list[Page]]:
+    """The pieces by group: the seeds of one run."""
+    found: dict[str, list[Page]] = {}
+    for name, page in pieces.items():
+        found.setdefault(name.rpartition("-")[0], []).append(page)
+    return found
+
+
+def values(pages: list[Page], measure: str, number: str) -> list[float]:
+    """A number of a measure, of those pieces that have it."""
+    return [page["measures"][measure][number] for page in pages if number in page["measures"].get(measure, {})]
+
+
+def first(page: Page, measure: str, start: str) -> list[float]:
+    """The first number of a measure whose name begins with `start`."""
+    found = page["measures"].get(measure, {})
+    return [value for name, value in found.items() if name.startswith(start)][:1]
+
+
+def percent(found: list[float]) -> str:
+    """Mean in percent; of several with their standard deviation."""
+    if not found:
+        return ""
+    return f"{100 * mean(found):.1f}" + (f" ± {100 * stdev(found):.1f}" if len(found) > 1 else "")
+
+
+def markdown(head: list[str], rows: list[list[str]]) -> str:
+    """Rows as a table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def minutes(pages: list[Page]) -> str:
+    """Processor minutes of the trainings."""
+    spent = [page["processor_minutes"]["training"] for page in pages if "training" in page["processor_minutes"]]
+    return f"{mean(spent):.1f}" if spent else ""
+
+
+def ranking(pieces: Pieces) -> str:
+    """kNN and linear accuracy of each group, the best first."""
+    rows = []
+    for group, pages in groups(pieces).items():
+        knn = [value for page in pages for value in first(page, "knn", "knn/top1")]
+        rows.append(
+            (
+                mean(knn),
+                [
+                    f"`{group}`",
+                    percent(knn),
+                    percent(values(pages, "linear", "shots/all")),
+                    str(len(pages)),
+                    minutes(pages),
+                ],
+            )
+        )
+    head = ["", "kNN top-1, %", "linear top-1, %", "seeds", "processor minutes"]
+    return markdown(head, [row for _, row in sorted(rows, key=lambda row: -row[0])])
+
+
+def geometry(pieces: Pieces) -> str:
+    """Instance discrimination, alignment and uniformity on the static set."""
+    head = ["", "d-sd top-1, %", "sd-sd top-1, %", "alignment", "alignment in classes", "uniformity", "kNN, %"]
+    rows = []
+    for group, pages in groups(pieces).items():
+        page = pages[0]
+        if "stats" not in page["measures"]:
+            continue
+        shown = [
+            f"{page['measures']['stats'][f'stats/{name}']:.2f}"
+            for name in ("SD-SD align", "SD cls-align", "SD uniform")
+        ]
+        top = [percent(first(page, mode, "")) for mode in ("d-sd", "sd-sd")]
+        rows.append([f"`{group}`", *top, *shown, percent(first(page, "knn", "knn/top1"))])
+    return markdown(head, rows)
+
+
+def transfer(pieces: Pieces) -> str:
+    """Accuracy on Caltech-101, frozen and finetuned, with the rates that were found."""
+    rows = []
+    for group, pages in groups(pieces).items():
+        found = pages[0]["measures"]
+        cells = [_at_rate(found[name]) if name in found else "" for name in ("frozen", "finetuned")]
+        if any(cells):
+            rows.append([f"`{group}`", *cells])
+    return markdown(["", "frozen, % (rate)", "finetuned, % (rate)"], rows)
+
+
+def _at_rate(found: Mapping[str, Any]) -> str:
+    if "rate" in found:
+        return f"{percent([found['best top1']])} ({found['rate']:g})"
+    return f"{percent([found['top1']])} (logistic regression)"
+
+
+def tails(pieces: Pieces) -> str:
+    """Many-, medium- and few-shot accuracy by thirds, their spread, and the spread over classes."""
+    names = ("many", "medium", "few", "all", "std")
+    rows = []
+    for group, pages in groups(pieces).items():
+        for measure, found in pages[0]["measures"].items():
+            if "shots/std" in found:
+                spread = stdev(found["classes"]["top1"]) if "classes" in found else None
+                cells = [f"{100 * found[f'shots/{name}']:.1f}" for name in names]
+                rows.append([f"`{group}`, {measure}", *cells, f"{100 * spread:.1f}" if spread is not None else ""])
+    return markdown(["", *names[:-1], "spread of thirds", "spread of classes"], rows)
+
+
+def runs(pieces: Pieces) -> str:
+    """The command of the training of each group's first seed."""
+    lines = [
+        pages[0]["commands"]["training"] for pages in groups(pieces).values() if "training" in pages[0]["commands"]
+    ]
+    return "\n".join(["```", *lines, "```"])
+
+
+def loaders(pieces: Pieces) -> str:
+    """Whether the losses of each run are those of the first one."""
+    reference = next(iter(pieces.values()))
+    rows = []
+    for name, page in pieces.items():
+        same = page["losses_sha256"] == reference["losses_sha256"]
+        pairs = zip(_losses(page), _losses(reference), strict=True)
+        apart = max(abs(a - b) for a, b in pairs)
+        rows.append(
+            [
+                f"`{name[:-2]}`",
+                "equal" if same else f"at most {apart:.1e} apart",
+                percent(first(page, "knn", "knn/top1")),
+            ]
+        )
+    return markdown(["", "losses", "kNN top-1, %"], rows)
+
+
+def _losses(page: Page) -> list[float]:
+    return [row["loss"] for row in page["log"] if "loss" in row]
+
+
+def tables_of(experiment: str, pieces: Pieces) -> Iterator[tuple[str, str]]:
+    """Every table that the kept pieces of an experiment fill, with its name."""
+    if not pieces:
+        return
+    if experiment.startswith("cifar10"):
+        yield f"{experiment} ranking", ranking(pieces)
+    if any("stats" in page["measures"] for page in pieces.values()):
+        yield f"{experiment} geometry", geometry(pieces)
+    if any("frozen" in page["measures"] for page in pieces.values()):
+        yield f"{experiment} transfer", transfer(pieces)
+    if experiment == "tail":
+        yield "tail shots", tails(pieces)
+    if experiment == "loaders":
+        yield "loaders losses", loaders(pieces)
+    yield f"{experiment} commands", runs(pieces)
