@@ -11,6 +11,8 @@ RUN apt-get update \
 
 WORKDIR /opt/viewstream
 COPY . .
+# What is installed is this folder, and its pyproject.toml bounds the versions.
+# hadolint ignore=DL3013
 RUN pip install --no-cache-dir '.[train,ffcv,remote,log,report]' \
     && python -m viewstream.pipeline.kernels
 

@@ -1,5 +1,7 @@
 # Each target sets up .venv on first use (.ci/setup) and reuses it afterwards.
 RANKS ?= 1
+# Processes that `make test` runs tests in; the tests of a file stay together.
+JOBS ?= 2
 # More options for demo, test, test-all and bench, e.g. make test ARGS="-k manifest"
 ARGS ?=
 
@@ -32,7 +34,7 @@ demo: $(READY) ## Generated images -> shards -> training -> kNN, on RANKS=1 proc
 	$(BIN)/python tools/demo.py --ranks $(RANKS) $(ARGS)
 
 test: lint ## Lint, types, one case per law (GPU tests run where a GPU is)
-	$(BIN)/pytest -m "not full" $(ARGS)
+	$(BIN)/pytest -m "not full" -n $(JOBS) --dist loadfile $(ARGS)
 
 test-all: lint $(CLUSTERS) ## Lint, types and every test, the long ones too; sets up Ray, moto, nginx and ip for them
 	$(BIN)/pytest $(ARGS)

@@ -1,5 +1,6 @@
 """Fixtures that several folders of tests share: small built sets, real input, programs run as users run them."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from hypothesis import settings
 from PIL import Image
 
 from viewstream.shards.building.build import BuildOptions, build
+from viewstream.shards.exits import outcome
 from viewstream.shards.manifest import Manifest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch reads it at import: tiny networks get no faster with more threads
@@ -90,6 +92,25 @@ def program() -> Callable[..., subprocess.CompletedProcess[str]]:
             text=True,
             timeout=300,
         )
+
+    return call
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
+    """`program` of one rank within this process, which has imported torch already; for programs that end by themselves
+    and leave no state here."""
+
+    def call(file: str, *argv: object) -> subprocess.CompletedProcess[str]:
+        main = importlib.import_module(f"viewstream.{file.removesuffix('.py').replace('/', '.')}").main
+        words = [file, *map(str, argv)]
+        with monkeypatch.context() as patch:
+            patch.chdir(ROOT)
+            patch.setattr(sys, "argv", words)
+            capfd.readouterr()
+            code, last = outcome(main)
+            out, err = capfd.readouterr()
+        return subprocess.CompletedProcess(words, code, out, err + (last and f"{last}\n"))
 
     return call
 

@@ -17,7 +17,10 @@ def textures(program, tmp_path_factory):
     return build(BuildOptions(source=root / "images", out=root / "set", format=("webdataset", "ffcv"), workers=1)).root
 
 
-@pytest.mark.parametrize("name", ["npy_reader", "rotation", "cutout", "erasing"])
+OWN = ["rotation", *(pytest.param(name, marks=pytest.mark.full) for name in ("npy_reader", "cutout", "erasing"))]
+
+
+@pytest.mark.parametrize("name", OWN)
 def test_an_example_passes_its_checker_and_trains_an_epoch(program, textures, tmp_path, name):
     done = program(f"examples/{name}.py", textures, tmp_path / "out")
     assert done.returncode == 0, done.stderr
@@ -39,7 +42,7 @@ WITH = {  # other libraries' loops and readers -> the package that they need, an
 }
 
 
-QUICK = ("own_transform", "plain_torch", "stock_webdataset")
+QUICK = ("own_transform",)
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,18 @@ from viewstream.shards.programs import CONSOLE, PROGRAMS
 
 OTHER = "torchrun"  # whose options are not ours
 SHELLS = ("bash", "zsh")  # in others shtab completes no options
+HELP = f"""usage: {CONSOLE} completion SHELL
+
+Print what completes the commands and options of {CONSOLE} in a shell: bash or zsh.
+
+  {CONSOLE} completion bash > ~/.{CONSOLE}-completion    (and in ~/.bashrc: source ~/.{CONSOLE}-completion)"""
 
 
 def complete(words: Sequence[str]) -> None:
-    """Print the script for a shell. UserError for any other word than its name."""
+    """Print the script for a shell, or the help. UserError for any other word than the name of a shell."""
+    if words and words[0] in ("-h", "--help"):
+        print(HELP)
+        return
     if len(words) != 1:
         raise UserError(f"completion takes the name of a shell: {CONSOLE} completion bash > ~/.{CONSOLE}")
     print(shtab.complete(whole_parser(), choose("shell", words[0], SHELLS)))

@@ -46,11 +46,11 @@ def test_a_drawn_subset_is_one_flag_away(tree, tmp_path):
     ("words", "answer"),
     [
         ("--subset lt7", "unknown subset 'lt7': did you mean 'lt' or 'lt8'"),
-        ("--split vall", "did you mean 'val'"),
+        pytest.param("--split vall", "did you mean 'val'", marks=pytest.mark.full),
         ("--worker 2", "unknown option '--worker': did you mean '--workers'"),
-        ("--format ffcw", "did you mean 'ffcv'"),
-        ("--quality high", "not of the form N"),
-        ("--subset lt6", "--draw-subset"),
+        pytest.param("--format ffcw", "did you mean 'ffcv'", marks=pytest.mark.full),
+        pytest.param("--quality high", "not of the form N", marks=pytest.mark.full),
+        pytest.param("--subset lt6", "--draw-subset", marks=pytest.mark.full),
         ("--source nowhere", "train/<class>/<image>.JPEG"),
     ],
 )

@@ -39,11 +39,11 @@ def test_a_module_is_not_installed_where_its_parent_is_absent():
     assert not installed("nowhere.inside")
 
 
-def test_a_mistake_is_one_line_and_the_trace_shows_its_cause(program, tmp_path):
+def test_a_mistake_is_one_line_and_the_trace_shows_its_cause(in_process, program, tmp_path):
     torn = tmp_path / "last.pt"
     torn.write_bytes(b"not a checkpoint")
     argv = ("trainers/evaluate.py", "--checkpoint", torn, "--device", "cpu")
-    short, traced = program(*argv), program(*argv, VIEWSTREAM_TRACE="1")
+    short, traced = in_process(*argv), program(*argv, VIEWSTREAM_TRACE="1")
     assert short.returncode == 2
     assert short.stderr.startswith(f"error: {torn}")
     assert short.stderr.count("\n") == 1

@@ -8,6 +8,7 @@ import pytest
 
 from viewstream.shards import programs
 from viewstream.shards.programs import PROGRAMS, as_typed, command, started
+from viewstream.tools.console import COMPLETION
 
 from .test_programs import SLOW, answer, without
 
@@ -33,7 +34,29 @@ def test_help_lists_all_commands_and_the_version_is_said(tmp_path):
     assert answer("-c", "import viewstream; print(viewstream.__version__)", folder=tmp_path)[1].strip() == version
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+ALL_HELP = """
+import sys
+from viewstream.tools.console import start
+
+for name in sys.argv[1:]:
+    sys.argv[:] = ["viewstream", name, "--help"]
+    try:
+        start()
+    except SystemExit as end:
+        assert not end.code, name
+"""
+
+
+def test_help_of_all_commands_imports_no_torch(tmp_path):
+    names = [*PROGRAMS, COMPLETION]
+    code, out, err = answer("-c", ALL_HELP, *names, before=without(*SLOW), folder=tmp_path)
+    assert (code, err) == (0, "")
+    assert all(f"viewstream {name}" in out for name in names)
+    assert "python tools/" not in out
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", [*PROGRAMS, COMPLETION])
 def test_the_help_of_a_command_speaks_of_commands_and_imports_no_torch(name, tmp_path):
     code, out, err = answer(*CONSOLE, name, "--help", before=without(*SLOW), folder=tmp_path)
     assert (code, err) == (0, "")

@@ -60,8 +60,8 @@ def test_the_table_equals_counts_made_by_hand(program, long_tail):
 
 
 @pytest.mark.full
-def test_every_format_is_named_and_a_validation_set_has_no_shots(program, built_val):
-    done = program(TOOL, built_val.root, "--no-picture")
+def test_every_format_is_named_and_a_validation_set_has_no_shots(in_process, built_val):
+    done = in_process(TOOL, built_val.root, "--no-picture")
     assert done.returncode == 0, done.stderr
     table = lines(done.stdout)
     assert "shots" not in table
@@ -71,10 +71,10 @@ def test_every_format_is_named_and_a_validation_set_has_no_shots(program, built_
 
 
 @pytest.mark.parametrize("form", ["webdataset", *(pytest.param(f, marks=pytest.mark.full) for f in ("ffcv", "folder"))])
-def test_the_figure_is_drawn_from_every_format(program, pets, tmp_path, form):
+def test_the_figure_is_drawn_from_every_format(in_process, pets, tmp_path, form):
     made = build(BuildOptions(source=pets, out=tmp_path / "set", split="val", format=(form,), workers=1))
     png = tmp_path / "new" / "set.png"
-    done = program(TOOL, made.root, "--png", png)
+    done = in_process(TOOL, made.root, "--png", png)
     assert done.returncode == 0, done.stderr
     assert lines(done.stdout)["figure"] == str(png)
     with Image.open(png) as page:
@@ -84,10 +84,10 @@ def test_the_figure_is_drawn_from_every_format(program, pets, tmp_path, form):
 
 
 @pytest.mark.full
-def test_an_unlabeled_set_is_named_so_and_drawn(program, pets, tmp_path):
+def test_an_unlabeled_set_is_named_so_and_drawn(in_process, pets, tmp_path):
     shutil.copytree(pets / "val" / "cat", tmp_path / "flat")
     made = build(BuildOptions(source=tmp_path / "flat", out=tmp_path / "set", format=("folder",), workers=1))
-    done = program(TOOL, made.root)
+    done = in_process(TOOL, made.root)
     assert done.returncode == 0, done.stderr
     table = lines(done.stdout)
     assert table["unlabeled"] == "all samples"
@@ -96,7 +96,7 @@ def test_an_unlabeled_set_is_named_so_and_drawn(program, pets, tmp_path):
         assert page.width == 1440
 
 
-def test_what_cannot_be_shown_is_an_error_of_one_line(program, built_val, tmp_path):
+def test_what_cannot_be_shown_is_an_error_of_one_line(in_process, built_val, tmp_path):
     cases = [
         ((tmp_path / "nowhere",), "does not exist"),
         ((tmp_path,), "is not a complete data set"),
@@ -104,47 +104,47 @@ def test_what_cannot_be_shown_is_an_error_of_one_line(program, built_val, tmp_pa
         ((built_val.root, "--png", "x.jpg"), "no PNG"),
     ]
     for argv, reason in cases:
-        done = program(TOOL, *argv)
+        done = in_process(TOOL, *argv)
         assert done.returncode == 2
         assert reason in done.stderr
         assert done.stderr.startswith("error: ")
         assert done.stderr.count("\n") == 1
 
 
-def test_a_link_that_came_with_a_set_is_replaced_by_the_figure(program, built_val, tmp_path):
+def test_a_link_that_came_with_a_set_is_replaced_by_the_figure(in_process, built_val, tmp_path):
     root, mine = shutil.copytree(built_val.root, tmp_path / "set"), tmp_path / "mine"
     mine.write_bytes(b"precious")
     (root / "inspect.png").symlink_to(mine)
-    assert program(TOOL, root).returncode == 0
+    assert in_process(TOOL, root).returncode == 0
     assert mine.read_bytes() == b"precious"
     assert not (root / "inspect.png").is_symlink()
     Image.open(root / "inspect.png").load()
 
 
 @pytest.mark.full
-def test_a_damaged_image_is_named(program, built_val, tmp_path):
+def test_a_damaged_image_is_named(in_process, built_val, tmp_path):
     shutil.copytree(built_val.root, tmp_path / "set")
     for tar in (tmp_path / "set").glob("*.tar"):
         tar.write_bytes(bytes(tar.stat().st_size))
-    done = program(TOOL, tmp_path / "set")
+    done = in_process(TOOL, tmp_path / "set")
     assert done.returncode == 2
     assert "is damaged" in done.stderr
     assert "verify_shards.py" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_the_figures_of_a_set_as_json(program, built):
-    page = json.loads(program("tools/inspect_shards.py", built.root, "--json").stdout)
+def test_the_figures_of_a_set_as_json(in_process, built):
+    page = json.loads(in_process("tools/inspect_shards.py", built.root, "--json").stdout)
     assert page["classes"] == {"cat": 24, "dog": 24, "eel": 24, "fox": 24}
     assert page["identity"] == built.identity
     assert page["width"]["most"] == built.width.max()
 
 
-def test_what_is_damaged_as_json(program, built, tmp_path):
+def test_what_is_damaged_as_json(in_process, built, tmp_path):
     copy = shutil.copytree(built.root, tmp_path / "set")
-    assert json.loads(program("tools/verify_shards.py", copy, "--json").stdout)["damaged"] == []
+    assert json.loads(in_process("tools/verify_shards.py", copy, "--json").stdout)["damaged"] == []
     (copy / "folder" / f"{built.key(5)}.jpg").unlink()
-    done = program("tools/verify_shards.py", copy, "--json")
+    done = in_process("tools/verify_shards.py", copy, "--json")
     assert done.returncode == 2
     (damage,) = json.loads(done.stdout)["damaged"]
     assert damage["samples"] == [built.key(5)]

@@ -22,10 +22,9 @@ def test_look_draws_one_row_per_image_and_view(program, built, tmp_path):
         assert len(page.convert("RGB").getcolors(1 << 24)) > 1000  # images, not a blank page
 
 
-def test_a_contact_sheet_shows_each_image_and_what_was_drawn_for_its_views(program, built, tmp_path):
-    done = program(
-        "tools/look.py", "--data", built.root, "--ids", "0-2", "--views", "dino", "--out", tmp_path / "a.png"
-    )
+def test_a_contact_sheet_shows_each_image_and_what_was_drawn_for_its_views(in_process, built, tmp_path):
+    words = ("--ids", "0-2", "--views", "dino", "--out", tmp_path / "a.png")
+    done = in_process("tools/look.py", "--data", built.root, *words)
     assert done.returncode == 0, done.stderr
     with Image.open(tmp_path / "a.png") as page:
         assert page.width == 112 + 2 * 118 + 8 * 62  # the image, two large and eight small views

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from viewstream.shards.programs import FILES
+
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("tools", "tools/bench", "trainers")
 PROGRAMS = [
@@ -77,7 +79,9 @@ def test_a_program_runs_the_code_of_its_own_checkout_wherever_the_package_comes_
     assert "--source" in out
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.full) if n in FILES else n for n in PROGRAMS]
+)  # test_console.py asks the commands
 def test_help_imports_nothing_that_takes_seconds(name, tmp_path):
     code, out, err = answer(name, "--help", before=without(*SLOW), folder=tmp_path)
     assert (code, err) == (0, "")

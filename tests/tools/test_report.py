@@ -10,6 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from viewstream.tools import report
+from viewstream.trainers.recipes.options import Supervised
+from viewstream.trainers.training.run import Run, pretrain
+
 pytest.importorskip("plotly", reason="plotly is not installed: the extra 'report' brings it")
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 QUIET = (
@@ -19,14 +23,12 @@ QUIET = (
 
 
 @pytest.fixture(scope="module")
-def runs(program, built, built_val, tmp_path_factory):
+def runs(built, built_val, tmp_path_factory):
     """A short run of a classifier, and a copy of it with another rate that was evaluated."""
     folder = tmp_path_factory.mktemp("runs")
-    data = ("--data", built.root, "--val", built_val.root, "--loader", "folder", "--device", "cpu")
-    small = ("--method", "supervised", "--arch", "test_resnet", "--size", 32, "--batch-size", 32, "--epochs", 2)
-    options = (*small, *data, "--lr", 0.01, "--log-every", 1, "--eval-every", 1, "--out", folder / "slow")
-    done = program("trainers/train.py", *options)
-    assert done.returncode == 0, done.stderr
+    data = {"data": str(built.root), "val": str(built_val.root), "loader": "folder", "device": "cpu"}
+    recipe = Supervised(views="supervised", arch="test_resnet", size=32, batch_size=32, epochs=2, lr=0.01)
+    pretrain(recipe, Run(**data, log_every=1, eval_every=1, out=str(folder / "slow")))
     config = json.loads((shutil.copytree(folder / "slow", folder / "fast") / "config.json").read_text())
     config["recipe"]["lr"] = 0.1
     (folder / "fast/config.json").write_text(json.dumps(config))
@@ -36,9 +38,10 @@ def runs(program, built, built_val, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def page(program, runs):
-    done = program("tools/report.py", runs / "slow", runs / "fast", "--out", runs / "page.html")
-    assert done.returncode == 0, done.stderr
+def page(runs):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["report.py", *map(str, (runs / "slow", runs / "fast", "--out", runs / "page.html"))])
+        report.main()
     return runs / "page.html"
 
 
@@ -60,6 +63,7 @@ def test_the_page_asks_no_server(page):
     assert not re.findall(r"(?:src|href)=\"(?!data:)", own)
 
 
+@pytest.mark.full
 def test_what_the_page_cannot_show_is_said_on_it(program, runs, tmp_path):
     (tmp_path / "copy").mkdir()
     for name in ("config.json", "log.jsonl"):
@@ -71,9 +75,9 @@ def test_what_the_page_cannot_show_is_said_on_it(program, runs, tmp_path):
     assert "gone does not exist" in text
 
 
-def test_two_runs_of_one_name_are_refused(program, runs, tmp_path):
+def test_two_runs_of_one_name_are_refused(in_process, runs, tmp_path):
     shutil.copytree(runs / "slow", tmp_path / "slow")
-    done = program("tools/report.py", runs / "slow", tmp_path / "slow")
+    done = in_process("tools/report.py", runs / "slow", tmp_path / "slow")
     assert done.returncode == 2
     assert "two runs are called slow" in done.stderr
 

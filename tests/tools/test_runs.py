@@ -26,28 +26,28 @@ def runs(tmp_path):
     return tmp_path / "runs"
 
 
-def test_a_list_names_method_data_progress_and_what_was_reached(program, runs):
-    done = program("tools/runs.py", "--below", runs, "--json")
+def test_a_list_names_method_data_progress_and_what_was_reached(in_process, runs):
+    done = in_process("tools/runs.py", "--below", runs, "--json")
     assert done.returncode == 0, done.stderr
     rows = {row["run"].rpartition("/")[2]: row for row in json.loads(done.stdout)}
     wanted = {"method": "moco", "arch": "resnet18", "data": "pets", "epoch": "2/2", "knn": 0.5, "results": 1}
     assert rows["fast"].items() >= (wanted | {"loss": 0.4, "images_per_second": 94}).items()
-    table = program("tools/runs.py", "--below", runs).stdout
+    table = in_process("tools/runs.py", "--below", runs).stdout
     assert table.splitlines()[0].split()[:4] == ["run", "method", "arch", "data"]
     assert table.count("moco") == 2
 
 
-def test_a_damaged_run_hides_none_of_the_others(program, runs):
+def test_a_damaged_run_hides_none_of_the_others(in_process, runs):
     (runs / "slow/config.json").write_text("{")
-    done = program("tools/runs.py", "--below", runs)
+    done = in_process("tools/runs.py", "--below", runs)
     assert done.returncode == 0
     assert "fast" in done.stdout
     assert "note: left out" in done.stderr
     assert "slow" in done.stderr
 
 
-def test_a_comparison_shows_options_that_differ_and_numbers_side_by_side(program, runs, tmp_path):
-    done = program("tools/compare.py", runs / "slow", runs / "fast", "--out", tmp_path / "a.png")
+def test_a_comparison_shows_options_that_differ_and_numbers_side_by_side(in_process, runs, tmp_path):
+    done = in_process("tools/compare.py", runs / "slow", runs / "fast", "--out", tmp_path / "a.png")
     assert done.returncode == 0, done.stderr
     lines = {line[:20].split("  ")[0]: line.split() for line in done.stdout.splitlines()}
     assert lines["lr"][1:] == ["0.0300", "0.3000"]
@@ -56,14 +56,14 @@ def test_a_comparison_shows_options_that_differ_and_numbers_side_by_side(program
     assert "out" not in lines
     assert "-  0.2500" in done.stdout.replace("       ", "  ")
     assert (tmp_path / "a.png").read_bytes()[1:4] == b"PNG"
-    page = json.loads(program("tools/compare.py", runs / "slow", runs / "fast", "--json").stdout)
+    page = json.loads(in_process("tools/compare.py", runs / "slow", runs / "fast", "--json").stdout)
     assert page["lines"]["knn online: knn/top1"] == [None, 0.25]
 
 
-def test_runs_of_different_methods_are_compared_by_what_both_have(program, runs, tmp_path):
+def test_runs_of_different_methods_are_compared_by_what_both_have(in_process, runs, tmp_path):
     config = {"recipe": {"method": "supervised", "label_smoothing": 0.1}, "run": {}}
     (runs / "slow/config.json").write_text(json.dumps(config))
-    done = program("tools/compare.py", runs / "slow", runs / "fast", "--out", tmp_path / "a.png")
+    done = in_process("tools/compare.py", runs / "slow", runs / "fast", "--out", tmp_path / "a.png")
     assert done.returncode == 0, done.stderr
     assert "label_smoothing" in done.stdout
 
@@ -78,9 +78,9 @@ def test_runs_of_different_methods_are_compared_by_what_both_have(program, runs,
         (lambda folder: (folder / "results.json").write_text("[]"), "results.json cannot be read"),
     ],
 )
-def test_what_is_no_run_is_one_line(harm, words, program, runs):
+def test_what_is_no_run_is_one_line(harm, words, in_process, runs):
     harm(runs / "fast")
-    done = program("tools/compare.py", runs / "slow", runs / "fast")
+    done = in_process("tools/compare.py", runs / "slow", runs / "fast")
     assert done.returncode == 2
     assert words in done.stderr
     assert done.stderr.count("\n") == 1
@@ -97,8 +97,8 @@ def test_the_newest_run_comes_first(runs):
     assert [folder.name for folder in runs_below(runs)] == ["slow", "fast"]
 
 
-def test_a_folder_without_runs_says_how_to_begin(program, tmp_path):
-    done = program("tools/runs.py", "--below", tmp_path)
+def test_a_folder_without_runs_says_how_to_begin(in_process, tmp_path):
+    done = in_process("tools/runs.py", "--below", tmp_path)
     assert done.returncode == 2
     assert "trainers/train.py" in done.stderr
     with pytest.raises(UserError, match="is no run"):

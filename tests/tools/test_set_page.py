@@ -14,8 +14,8 @@ def data(pets, tmp_path):
     return build(BuildOptions(source=pets, out=tmp_path / "set", workers=1)).root
 
 
-def test_the_page_of_a_set_shows_classes_samples_views_provenance_and_files(data, program):
-    done = program("tools/inspect_shards.py", data, "--html")
+def test_the_page_of_a_set_shows_classes_samples_views_provenance_and_files(data, in_process):
+    done = in_process("tools/inspect_shards.py", data, "--html")
     assert done.returncode == 0, done.stderr
     text = (data / "inspect.html").read_text()
     heads = ["Classes and sizes", "Samples", "Views of the recipe moco_v2", "Provenance", "Files"]
@@ -27,6 +27,7 @@ def test_the_page_of_a_set_shows_classes_samples_views_provenance_and_files(data
     assert not re.findall(r"(?:src|href)=\"(?!data:)", re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL))
 
 
+@pytest.mark.full
 def test_the_page_names_damaged_files(data, program):
     with next(data.glob("*.tar")).open("r+b") as file:
         file.seek(2000)
@@ -45,8 +46,8 @@ def test_classes_of_few_samples_share_a_grid(pets, program, tmp_path):
     assert "as they were built" not in text
 
 
-def test_a_set_that_is_still_being_built_is_one_line(data, program):
+def test_a_set_that_is_still_being_built_is_one_line(data, in_process):
     (data / "dataset.json").unlink()
-    done = program("tools/inspect_shards.py", data, "--html")
+    done = in_process("tools/inspect_shards.py", data, "--html")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1

@@ -1,6 +1,8 @@
 """Recorded numbers, a checkpoint's weights, several ranks, and finished runs that tests read, resume and evaluate."""
 
+import multiprocessing
 import sys
+from multiprocessing import forkserver
 from pathlib import Path
 
 import numpy as np
@@ -36,13 +38,17 @@ def golden(request):
 
 @pytest.fixture(scope="session")
 def on_ranks(tmp_path_factory):
-    """(function, count, *arguments) -> what function(*arguments) returns on each of `count` ranks, on the CPU."""
+    """(function, count, *arguments) -> what function(*arguments) returns on each of `count` ranks, on the CPU. One
+    server imports torch for all of them."""
+    multiprocessing.set_forkserver_preload(["viewstream.trainers.training.run", "torch.distributed", "timm"])
+    forkserver.ensure_running()
 
     def call(function, count, *arguments):
         folder = tmp_path_factory.mktemp("ranks")
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "path", [*sys.path, str(ROOT)])  # the processes import the function by its module's name
-            torch.multiprocessing.spawn(call_on_rank, (count, folder, function, arguments), nprocs=count)
+            words = (count, folder, function, arguments)
+            torch.multiprocessing.start_processes(call_on_rank, words, nprocs=count, start_method="forkserver")
         return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(count)]
 
     return call

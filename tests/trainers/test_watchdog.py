@@ -40,6 +40,7 @@ def test_a_rank_that_is_stopped_is_named_and_ends_the_job_with_the_stacks_of_the
     assert torch.load(out / "last.pt", weights_only=True)["step"] == 2
 
 
+@pytest.mark.full
 def test_a_rank_whose_images_do_not_come_is_named_with_what_it_waits_for(job):
     done, out = job("no image")
     assert done.returncode == CODE

@@ -36,6 +36,7 @@ def generated(function, *shapes):
         pytest.skip(f"the code generator of torch {torch.__version__} has other names: {error}")
 
 
+@pytest.mark.full
 def test_two_compiled_views_take_few_kernels_that_each_pass_over_memory_once(no_autocast):
     found = generated(lambda pixels, packed: device.render(OPS, pixels, packed, torch.bfloat16), PIXELS, PACKED)
     assert 2 * len(found) <= 16

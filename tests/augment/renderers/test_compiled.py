@@ -34,6 +34,7 @@ OPS = [
     Solarize(p=0.5),
     HideAndSeek(grids=(0, 4, 8)),
 ]
+QUICK = (ColorJitter, HideAndSeek)
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +57,9 @@ def compilations():
     return torch._dynamo.utils.counters["stats"]["unique_graphs"]
 
 
-@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize(
+    "op", [op if isinstance(op, QUICK) else pytest.param(op, marks=pytest.mark.full) for op in OPS]
+)
 def test_each_op_compiles_to_one_graph_with_the_pixels_of_the_eager_renderer(op):
     batch = inputs((RandomResizedCrop(16), op, Normalize()))
     ours, eager = device.compiled(8)(*batch), device.render(*batch)

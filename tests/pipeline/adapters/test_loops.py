@@ -33,7 +33,7 @@ def assert_new_views(epochs):
     assert len(set(views)) == len(views)
 
 
-@pytest.mark.parametrize("loop", [LIGHTNING, ACCELERATE])
+@pytest.mark.parametrize("loop", [LIGHTNING, pytest.param("accelerate", marks=[*ACCELERATE.marks, FULL])])
 def test_each_epoch_has_the_plans_rows_and_new_views(program, built, tmp_path, loop):
     (epochs,) = seen(program, built, tmp_path, loop)
     batch = 16 if loop == "lightning" else 8

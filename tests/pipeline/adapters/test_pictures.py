@@ -39,7 +39,14 @@ def test_class_folders_need_no_build(pets):
     assert label in range(4)
 
 
-@pytest.mark.parametrize("start", multiprocessing.get_all_start_methods())
+QUICK = ("fork", "spawn")
+STARTS = [
+    name if name in QUICK else pytest.param(name, marks=pytest.mark.full)
+    for name in multiprocessing.get_all_start_methods()
+]
+
+
+@pytest.mark.parametrize("start", STARTS)
 @pytest.mark.usefixtures("importable")
 def test_workers_that_are_forked_or_spawned_read_the_same(built, start):
     dataset = Pictures(built, small)

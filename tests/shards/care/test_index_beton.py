@@ -103,7 +103,7 @@ def test_the_label_of_a_beton_is_the_field_that_is_named_so(numbers, beton):
         ({"label": lambda n: 2**40 + n}, "has a label 1099511627783: a label is the number of a class"),
         ({"label": lambda n: n - 1}, r"1 of 8 images in .*x\.beton have no label"),
     ],
-    ids=str,
+    ids=["index", "two", "half", "nan", "large", "negative"],
 )
 def test_a_beton_whose_labels_are_unclear_is_refused_and_a_field_can_be_named(numbers, message, beton):
     folder = beton(**numbers)

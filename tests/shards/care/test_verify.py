@@ -30,10 +30,10 @@ def flip(path, at):
     path.write_bytes(data)
 
 
-def test_a_sound_set_passes(options, program):
+def test_a_sound_set_passes(options, in_process):
     made = build(options(format=ALL, shard_size="50KB"))
     assert verify(made) == []
-    done = program(SCRIPT, made.root)
+    done = in_process(SCRIPT, made.root)
     assert done.returncode == 0
     assert "is as it was built: 40 samples, webdataset, ffcv, folder" in done.stdout
 
@@ -55,31 +55,31 @@ def test_any_flipped_byte_of_any_file_is_found(options):
     assert verify(made) == []
 
 
-def test_the_damaged_samples_are_named(options, program):
+def test_the_damaged_samples_are_named(options, in_process):
     made = build(options(format=("webdataset", "folder")))
     flip(made.tars()[0], int(made.offset[7]) + 20)
     (damage,) = verify(made)
     assert damage.rows == (7,)
-    done = program(SCRIPT, made.root)
+    done = in_process(SCRIPT, made.root)
     assert done.returncode == 2
     assert f"000000.tar: 1 samples differ ({made.keys[7]})" in done.stdout
     assert "--repair rebuilds them" in done.stderr
 
 
-def test_images_that_another_format_has_whole_need_no_source(options, program, digests):
+def test_images_that_another_format_has_whole_need_no_source(options, in_process, digests):
     made = build(options(format=ALL, shard_size="50KB"))
     before = digests(made.root)
     for tar in made.tars():
         tar.unlink()
     shutil.rmtree(made.root / "folder")
-    assert program(SCRIPT, made.root, "--repair").returncode == 0
+    assert in_process(SCRIPT, made.root, "--repair").returncode == 0
     flip(made.beton_path(), 2)
-    assert program(SCRIPT, made.root, "--repair").returncode == 0
+    assert in_process(SCRIPT, made.root, "--repair").returncode == 0
     assert digests(made.root) == before
 
 
 @pytest.mark.parametrize("keep", [False, True])
-def test_repair_makes_damaged_files_again_and_nothing_else(keep, options, program, digests, tree):
+def test_repair_makes_damaged_files_again_and_nothing_else(keep, options, in_process, digests, tree):
     made = build(options(format=ALL, shard_size="50KB", keep=keep, raw_fraction=0.3))
     before = digests(made.root)
     tars = made.tars()
@@ -91,7 +91,7 @@ def test_repair_makes_damaged_files_again_and_nothing_else(keep, options, progra
     flip(made.beton_path(), 3000)
     made.path(5).write_bytes(b"")
     shutil.rmtree(made.root / "folder" / "eel")
-    done = program(SCRIPT, made.root, "--repair", "--source", tree)
+    done = in_process(SCRIPT, made.root, "--repair", "--source", tree)
     assert done.returncode == 0, done.stderr
     assert digests(made.root) == before
     assert tars[1].stat().st_mtime_ns == untouched
@@ -107,11 +107,11 @@ def test_a_repair_leaves_nothing_of_itself_or_of_one_that_was_killed(options, di
     assert digests(made.root) == before
 
 
-def test_images_that_no_format_has_whole_come_from_the_source(options, program, digests, tree):
+def test_images_that_no_format_has_whole_come_from_the_source(options, in_process, digests, tree):
     made = build(options(format=("webdataset",), shard_size="50KB"))
     before = digests(made.root)
     made.tars()[0].write_bytes(b"gone")
-    done = program(SCRIPT, made.root, "--repair")
+    done = in_process(SCRIPT, made.root, "--repair")
     assert done.returncode == 2
     assert "name its source with --source" in done.stderr
     lost = made.strings("source")[0]
@@ -120,15 +120,15 @@ def test_images_that_no_format_has_whole_come_from_the_source(options, program, 
         (tree / "train" / lost).unlink(missing_ok=True)
         if replaced is not None:
             (tree / "train" / lost).write_bytes(replaced)
-        done = program(SCRIPT, made.root, "--repair", "--source", tree)
+        done = in_process(SCRIPT, made.root, "--repair", "--source", tree)
         assert done.returncode == 2
         assert re.search(message, done.stderr), done.stderr
     other = next(p for p in (tree / "train" / "fox").iterdir())
     (tree / "train" / lost).write_bytes(other.read_bytes())
-    done = program(SCRIPT, made.root, "--repair", "--source", tree)
+    done = in_process(SCRIPT, made.root, "--repair", "--source", tree)
     assert "no longer gives the bytes that were built" in done.stderr
     (tree / "train" / lost).write_bytes(sound)
-    assert program(SCRIPT, made.root, "--repair", "--source", tree).returncode == 0
+    assert in_process(SCRIPT, made.root, "--repair", "--source", tree).returncode == 0
     assert digests(made.root) == before
 
 

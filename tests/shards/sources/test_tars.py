@@ -49,9 +49,7 @@ def test_concatenated_tars_are_read_to_their_end():
             list(members(io.BytesIO(both + rest), "t"))
 
 
-@pytest.mark.parametrize(
-    ("pack", "kind"), [(gzip.compress, "gzip"), (bz2.compress, "bzip2"), (lzma.compress, "xz")], ids=str
-)
+@pytest.mark.parametrize(("pack", "kind"), [(gzip.compress, "gzip"), (bz2.compress, "bzip2"), (lzma.compress, "xz")])
 def test_a_compressed_tar_is_named_as_such(pack, kind, tmp_path):
     for data in (tar([("a/0.JPEG", b"x" * 600)]), tar([("a/0.JPEG", np.random.default_rng(0).bytes(9000))])):
         for name in ("t.tar", "t.tar.gz"):

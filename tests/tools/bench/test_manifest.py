@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pyarrow.parquet as pq
+import pytest
 
 from viewstream.shards.columns import differs
 from viewstream.shards.manifest import Manifest
@@ -24,6 +25,7 @@ def test_a_process_that_maps_a_set_holds_none_of_its_numbers(built, tmp_path):
     assert not differs(made.root, ROWS, made.info.manifest)
 
 
+@pytest.mark.full
 def test_the_bench_measures_every_case_of_every_size(program, tmp_path):
     out = tmp_path / "scale.json"
     done = program("tools/bench/manifest.py", "--rows", "1K,2K", "--runs", 1, "--scratch", tmp_path, "--out", out)
@@ -33,5 +35,8 @@ def test_the_bench_measures_every_case_of_every_size(program, tmp_path):
     for each in sets:
         assert each["mapped"].keys() == each["mapped, cold"].keys() == each["by the table"].keys()
     assert [path.name for path in tmp_path.iterdir()] == ["scale.json"]
-    done = program("tools/bench/manifest.py", "--rows", "many")
+
+
+def test_a_length_that_is_no_number_is_refused(in_process):
+    done = in_process("tools/bench/manifest.py", "--rows", "many")
     assert (done.returncode, "--rows many is no number of rows" in done.stderr) == (2, True)

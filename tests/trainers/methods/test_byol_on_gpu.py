@@ -22,6 +22,10 @@ CASES = {
     "m2t": M2T(arch="test_resnet"),
 }
 NOW = Now(3, 10, 5)
+FULL = pytest.mark.full
+COUNTS = [pytest.param(1, marks=FULL), 2]  # of ranks
+FIRST, *OTHERS = GRANULARITIES
+LONG = {f"sts-{name}" for name in OTHERS}
 
 
 @pytest.fixture
@@ -53,8 +57,8 @@ def step(method, batch):
     return loss
 
 
-@pytest.mark.parametrize("count", [1, 2])
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=FULL) if name in LONG else name for name in CASES])
 def test_no_step_waits_for_the_gpu(name, count, on_gpu):
     method, batch = on_gpu(CASES[name], count)
     with Crossings() as crossings:
@@ -64,7 +68,7 @@ def test_no_step_waits_for_the_gpu(name, count, on_gpu):
     assert (loss.dtype, loss.device.type) == (torch.float32, "cuda")
 
 
-@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("count", COUNTS)
 def test_a_step_of_lars_does_not_wait(count, on_gpu):
     method, _ = on_gpu(BYOL(arch="test_resnet", optimizer="lars"), count)
     optimizer = optimizer_of(method, BYOL(arch="test_resnet", optimizer="lars"))
@@ -77,7 +81,7 @@ def test_a_step_of_lars_does_not_wait(count, on_gpu):
     assert not crossings.seen
 
 
-@pytest.mark.parametrize("granularity", GRANULARITIES)
+@pytest.mark.parametrize("granularity", [FIRST, *(pytest.param(name, marks=FULL) for name in OTHERS)])
 def test_an_update_of_sts_launches_at_most_200_operations(granularity, on_gpu):
     method, _ = on_gpu(STS(arch="resnet50", granularity=granularity))
     with Counted() as counted:
@@ -107,6 +111,7 @@ def test_a_step_exchanges_the_statistics_of_the_whole_m2t_teacher_once(on_gpu, m
     assert sum(count for name, count in counted.launches.items() if "reduce" in name) == 1
 
 
+@pytest.mark.full
 def test_the_forward_of_m2t_launches_at_most_2500_operations(on_gpu):
     """Two passes of the student and two of the teacher, 256 images in 8 groups."""
     method, batch = on_gpu(M2T(arch="resnet50"), side=224)

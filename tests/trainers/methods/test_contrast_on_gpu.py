@@ -58,7 +58,7 @@ def step(method, optimizer, batch, number):
     return loss
 
 
-@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("count", [pytest.param(1, marks=pytest.mark.full), 2])
 @pytest.mark.parametrize("name", CASES)
 def test_no_step_waits_for_the_gpu(name, count, on_gpu):
     """Frozen and trained prototypes, a queue that fills and is full."""

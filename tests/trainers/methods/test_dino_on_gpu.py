@@ -56,7 +56,7 @@ def step(method, batch, optimizer):
     return loss
 
 
-@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("count", [pytest.param(1, marks=pytest.mark.full), 2])
 @pytest.mark.parametrize("name", CASES)
 def test_no_step_waits_for_the_gpu(name, count, on_gpu):
     method, batch = on_gpu(CASES[name], 8, (32, 32, 16, 16, 16), count)
@@ -69,6 +69,7 @@ def test_no_step_waits_for_the_gpu(name, count, on_gpu):
     assert (loss.dtype, loss.device.type) == (torch.float32, "cuda")
 
 
+@pytest.mark.full
 def test_the_forward_of_a_vit_with_ten_crops_launches_at_most_2600_operations(on_gpu):
     """12 blocks, three times: the student's large and small crops, the teacher's large ones. Half of the operations are
     the keyed masks of drop path, which a compiled network computes in few kernels."""

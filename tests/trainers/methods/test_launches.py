@@ -43,7 +43,7 @@ def batch_of(count, sides, device):
     return Batch(tuple(x.contiguous(memory_format=torch.channels_last) for x in views), label, label)
 
 
-@pytest.fixture(params=[1, 2])
+@pytest.fixture(params=[pytest.param(1, marks=pytest.mark.full), 2])
 def ranks(request):
     """One process, or the first of two in a group that sends nothing."""
     if request.param > 1:
@@ -92,7 +92,7 @@ def counted(recipe, dtype, monkeypatch):
     return launches
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [pytest.param(torch.float32, marks=pytest.mark.full), torch.bfloat16])
 def test_a_step_of_moco_with_eight_groups_launches_at_most_2000_kernels(dtype, monkeypatch):
     """6,900 when the network ran once for each group. bf16 adds a cast of each weight and gradient."""
     launches = counted(MoCo(arch="resnet50", bn_groups=8), dtype, monkeypatch)

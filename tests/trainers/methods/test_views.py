@@ -29,7 +29,12 @@ def recipe_of(method, views):
     return parse(recipe_named("", method), argv=words, description="")[0]
 
 
-@pytest.mark.parametrize("method", FIT)
+QUICK = ("moco", "swav", "seed", "supervised")  # one for each set of views
+
+
+@pytest.mark.parametrize(
+    "method", [name if name in QUICK else pytest.param(name, marks=pytest.mark.full) for name in FIT]
+)
 def test_views_that_fit_train_and_others_are_refused_with_those_that_fit(method, built):
     for name in VIEWS:
         recipe = recipe_of(method, name)

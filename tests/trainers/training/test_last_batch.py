@@ -13,9 +13,10 @@ from viewstream.trainers.training import setup
 from viewstream.trainers.training.log import Log
 from viewstream.trainers.training.optim import schedule
 from viewstream.trainers.training.options import Run
+from viewstream.trainers.training.run import pretrain
 from viewstream.trainers.training.setup import training_loader, training_plan
 
-from ..small_runs import COMMON, losses, words
+from ..small_runs import COMMON, losses
 
 FULL = pytest.mark.full
 SMALL = Supervised(**COMMON | {"batch_size": 20}, views="supervised", bn_groups=2)  # 96 images: 16 are left
@@ -95,15 +96,15 @@ def test_a_run_stopped_before_the_last_batch_and_resumed_repeats_its_losses(run,
     assert losses(stopped) == losses(whole)
 
 
+def train(data, out, accumulate):
+    recipe = replace(SMALL, lr=0.001, schedule="cos", accumulate=accumulate)
+    pretrain(recipe, Run(data=data, loader="folder", device="cpu", log_every=1, out=out))
+
+
 @pytest.mark.parametrize("accumulate", [1, pytest.param(2, marks=FULL)])
-def test_two_ranks_follow_one_through_the_last_batch(program, built, tmp_path, accumulate):
-    options = {**COMMON, "batch_size": 20, "lr": 0.001, "bn_groups": 2, "accumulate": accumulate}
-    command = ["trainers/train.py", "--method", "supervised", "--views", "supervised", *words(**options)]
-    command += [*words(device="cpu", log_every=1, loader="folder"), "--data", built.root, "--schedule", "cos"]
-    folders = [tmp_path / "one", tmp_path / "two"]
-    for ranks, out in enumerate(folders, 1):
-        done = program(*command, "--out", out, ranks=ranks)
-        assert done.returncode == 0, done.stderr
-    one, two = map(losses, folders)
+def test_two_ranks_follow_one_through_the_last_batch(on_ranks, built, tmp_path, accumulate):
+    train(str(built.root), str(tmp_path / "one"), accumulate)
+    on_ranks(train, 2, str(built.root), str(tmp_path / "two"), accumulate)
+    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
     assert one.keys() == two.keys()
     assert [*two.values()] == pytest.approx([*one.values()], abs=3e-5)

@@ -15,14 +15,14 @@ SMALL = ("--method", "moco", "--arch", "test_resnet", "--size", 32, "--batch-siz
 MORE = ("--loader", "folder", "--device", "cpu", "--bn-groups", 1)
 
 
-def test_the_options_of_a_dry_run_are_a_file_of_the_same_options(program, built, tmp_path):
+def test_the_options_of_a_dry_run_are_a_file_of_the_same_options(in_process, built, tmp_path):
     words = (*SMALL, *MORE, "--data", built.root, "--out", tmp_path / "run", "--dry-run")
-    shown = program("trainers/train.py", *words)
+    shown = in_process("trainers/train.py", *words)
     assert shown.returncode == 0, shown.stderr
     assert "# 3 steps in an epoch, 3 in 1 epochs" in shown.stdout
     assert yaml.safe_load(shown.stdout)["recipe"]["queue"] == 64
     (tmp_path / "run.yaml").write_text(shown.stdout)
-    again = program("trainers/train.py", "--config", tmp_path / "run.yaml", "--dry-run")
+    again = in_process("trainers/train.py", "--config", tmp_path / "run.yaml", "--dry-run")
     assert (again.returncode, again.stdout) == (0, shown.stdout)
     assert not (tmp_path / "run").exists()
 
@@ -50,8 +50,8 @@ def test_the_options_of_a_dry_run_are_a_file_that_gives_the_same_run(program, bu
     assert json.loads((tmp_path / "c/config.json").read_text())["recipe"]["lr"] == 0.5
 
 
-def test_a_dry_run_names_what_does_not_fit(program, built, tmp_path):
-    shown = program(
+def test_a_dry_run_names_what_does_not_fit(in_process, built, tmp_path):
+    shown = in_process(
         "trainers/train.py", "--data", built.root, "--batch-size", 512, "--dry-run", "--out", tmp_path / "a"
     )
     assert shown.returncode == 2

@@ -29,7 +29,12 @@ def train_here(command):
     return pretrain(recipe, run)
 
 
-@pytest.mark.parametrize("name", WORDS)
+QUICK = ("moco", "swav", "dino")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.full) for name in WORDS]
+)
 def test_a_method_stopped_in_mid_epoch_and_resumed_repeats_its_losses(words, tmp_path, name):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     train_here(words(name, "--out", whole))
