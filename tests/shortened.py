@@ -1,10 +1,11 @@
 """The programs of this project, as the pages call them, with more options that make their work small.
 
-    python shortened.py viewstream train --recipe moco_v2 ...    python shortened.py python tools/build_shards.py ...
+python shortened.py viewstream train --recipe moco_v2 ...    python shortened.py python tools/build_shards.py ...
 """
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def value(words: list[str], name: str, default: str = "") -> str:
     return words[words.index(f"--{name}") + 1] if f"--{name}" in words else default
 
 
-def more(program: str, words: list[str]) -> dict[str, object]:
+def more(program: str, words: list[str]) -> Mapping[str, object]:
     """The options that follow `words`; the last of two wins."""
     if program == "train":
         recipe = recipe_named(value(words, "recipe"), value(words, "method"))
@@ -37,8 +38,9 @@ def more(program: str, words: list[str]) -> dict[str, object]:
         return {name: given for name, given in (CPU | EVAL).items() if name in known}
     if program == "build":
         subset = value(words, "subset")
-        out = {"out": f"data/shards/imagenet-{subset}-train", "subset": "full"} if subset.startswith("lt") else {}
-        return BUILD | ({} if "--out" in words else out) | ({"subset": "full"} if out else {})
+        whole = {"subset": "full"} if subset.startswith("lt") else {}  # the published lists are those of ImageNet
+        named = {} if "--out" in words or not whole else {"out": f"data/shards/imagenet-{subset}-train"}
+        return BUILD | whole | named
     return {"demo": {"epochs": 1, "loader": "webdataset"}, "static": {"size": 32, "per_class": 2}}.get(program, {})
 
 

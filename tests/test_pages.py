@@ -16,13 +16,16 @@ from .blocks import PAGES, ROOT, blocks
 
 CALLS = re.compile(r"^\s*(?:\$ )?(?:viewstream|python|torchrun|pip|make|ray|sbatch|export|source|for) ", re.MULTILINE)
 INSTALLS = "installs packages from a network; tests/test_setup.py and the examples do"
-CLUSTER = "needs a cluster, a store or other nodes; tests/clusters run it against stand-ins"
+ELSEWHERE = {
+    "docs/clusters.md": "needs a cluster, a store or other nodes: tests/clusters run it against stand-ins",
+    "docs/long-tail.md": "needs 5,000 images of a class: tests/trainers/tasks/test_long_tail_page.py has them",
+}
 NOT_RUN = {  # page: first line -> why
     "README.md: make setup                   # .venv with torch and all loaders: 3 GB to load, 8 GB of disk": INSTALLS,
     "docs/install.md: make setup": INSTALLS,
     "docs/checkpoints.md: python train_net.py --config-file configs/pascal_voc_R_50_C4_24k_moco.yaml --num-gpus 8 "
     "MODEL.WEIGHTS moco.pkl": "is a program of detectron2",
-} | {block.name: CLUSTER for block in blocks("docs/clusters.md") if block.language == "bash"}
+} | {block.name: why for page, why in ELSEWHERE.items() for block in blocks(page) if block.language == "bash"}
 AS_IT_STANDS = ("docs/start.md",)  # pages whose commands are small already
 PLACES = {  # of the pages, outside of the folder that they run in -> within
     "/data/imagenet": "images",
