@@ -1,5 +1,6 @@
 """The commands and snippets of README and the pages run in their order on generated textures; the site builds."""
 
+import importlib
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from .blocks import PAGES, ROOT, blocks
+from .test_docs import FACES
 
 CALLS = re.compile(r"^\s*(?:\$ )?(?:viewstream|python|torchrun|pip|make|ray|sbatch|export|source|for) ", re.MULTILINE)
 INSTALLS = "installs packages from a network; tests/test_setup.py and the examples do"
@@ -31,11 +33,12 @@ BUILDERS = ("README.md", "docs/imagenet.md", "docs/shards.md")  # pages that bui
 GIVEN = {  # a name on the pages -> what it is
     **{f"data/shards/imagenet-{name}-train": "sets/train" for name in ("full", "lt", "lt6")},
     **{f"data/shards/imagenet-{name}-val": "sets/val" for name in ("full", "lt")},
-    **{"SET": "sets/train", "VAL": "sets/val", "PATH": "images"},
+    **{"SET": "sets/train", "VAL": "sets/val"},
 }
 PLACES = {  # of the pages, outside of the folder that they run in -> within
     "/data/imagenet": "images",
     "/data/my-tars": "my-tars",
+    "--source PATH": "--source images",
     'device="cuda"': 'device="cpu"',
 }
 RUN = {page: [b for b in blocks(page) if b.language in ("bash", "python") and b.name not in NOT_RUN] for page in PAGES}
@@ -153,6 +156,8 @@ def test_the_site_builds_without_a_warning_and_without_a_network(tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "NO_MKDOCS_2_WARNING": "1"}
     done = subprocess.run(call, cwd=ROOT / "docs/site", env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
+    shown = re.findall(r'id="viewstream\.[\w.]*?(\w+)"', (tmp_path / "site/api.html").read_text())
+    assert set(shown) >= {name for face in FACES for name in importlib.import_module(f"viewstream.{face}").__all__}
     page = (tmp_path / "site/start.html").read_text()
     assert "Ten minutes" in page
     assert not re.findall(r"(?:src|href)=\"https?://(?!squidfunk|www\.mkdocs)[^\"]*\.(?:js|css|woff2?)\"", page)
