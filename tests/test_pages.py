@@ -76,7 +76,7 @@ def table(images: Path, file: Path) -> None:
 def made(tmp_path_factory) -> Path:
     """A folder with what the pages take as given: images, sets, tars, tables, a run."""
     folder = tmp_path_factory.mktemp("given")
-    bash("viewstream textures --out images --train 24 --val 6", folder)
+    bash("viewstream textures --out images --train 24 --val 40", folder)
     bash("viewstream build --source images --out sets/train", folder)
     bash("viewstream build --source images --split val --out sets/val", folder)
     small = "--size 32 --batch-size 32 --epochs 1 --queue 64 --bn-groups 2 --loader webdataset --device cpu"
