@@ -19,7 +19,7 @@ TRAIN = {"arch": "test_resnet", "size": 32, "epochs": 1, "batch_size": 32, "lr":
 METHOD = {"queue": 64, "dim": 16, "hidden": 32, "bottleneck": 16, "prototypes": 12, "freeze": 3, "queue_epoch": 0}
 METHOD |= {"bn_groups": 2, "teacher_arch": "test_resnet"}
 EVAL = {"batch_size": 32, "epochs": 1, "blocks": 0, "max_k": 9, "draws": 2, "images": 64, "perplexity": 5}
-BUILD = {"workers": 2, "max_side": 48}
+BUILD = {"workers": 1, "max_side": 48}
 
 
 def value(words: list[str], name: str, default: str = "") -> str:
