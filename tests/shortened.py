@@ -41,7 +41,7 @@ def more(program: str, words: list[str]) -> Mapping[str, object]:
         whole = {"subset": "full"} if subset.startswith("lt") else {}  # the published lists are those of ImageNet
         named = {} if "--out" in words or not whole else {"out": f"data/shards/imagenet-{subset}-train"}
         return BUILD | whole | named | ({"fraction": 1.0} if "--fraction" in words else {})
-    return {"demo": {"epochs": 1, "loader": "webdataset"}, "static": {"size": 32}}.get(program, {})
+    return {"size": 32} if program == "static" else {}
 
 
 def main() -> None:
