@@ -10,7 +10,7 @@ READY := .venv/.installed
 CLUSTERS := .venv/.clusters
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock audit demo test test-all fuzz chaos flips soak bench bench-check gpu docs lint format clean
+.PHONY: help setup lock audit demo test test-all docs-test fuzz chaos flips soak bench bench-check gpu docs lint format clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ test: lint ## Lint, types, one case per law (GPU tests run where a GPU is)
 
 test-all: lint $(CLUSTERS) ## Lint, types and every test, the long ones too; sets up Ray, moto, nginx and ip for them
 	$(BIN)/pytest $(ARGS)
+
+docs-test: $(READY) ## Every command, snippet, link and option of README and docs
+	$(BIN)/pytest tests/test_pages.py tests/test_links.py tests/test_docs.py $(ARGS)
 
 fuzz: $(READY) ## Mutated files for every parser, by atheris: RUNS=1000000, SEED=, PARSER=
 	$(BIN)/python -m tests.hostile.fuzz --runs $(or $(RUNS),1000000) --seed $(or $(SEED),0) --parser "$(PARSER)"

@@ -246,6 +246,7 @@ VIEWS: dict[str, Callable[[int], Views]] = {
         *(transfer, transfer_finetune, transfer_evaluation, transfer_cifar),
     )
 }
+"""Every recipe by its name: the side of a view in px -> views."""
 
 
 def views_of(name: str, size: int = 224) -> Views:

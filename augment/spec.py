@@ -105,9 +105,13 @@ Op = (
     | Normalize
     | HideAndSeek
 )
-UserOp = Callable[[Any, Any], Any]  # frozen and hashable, (x, keyed) -> x: see renderers/user_ops.py
+"""An op of this project."""
+UserOp = Callable[[Any, Any], Any]
+"""An op of your own: frozen and hashable, (x, keyed) -> x on images [N, 3, S, S]; see renderers/user_ops.py."""
 View = tuple[Op | UserOp, ...]
+"""What is done to an image, in order: a crop first, ops of your own last."""
 Views = tuple[View, ...]
+"""What a recipe makes of each image: one view or several."""
 
 
 def built_in_ops(view: View) -> tuple[Op, ...]:

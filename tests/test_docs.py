@@ -3,11 +3,11 @@
 import ast
 import importlib
 import re
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from .blocks import PAGES, ROOT
+
 FACES = ("shards", "augment", "pipeline", "trainers", "testing")
 FUNCTIONS = (ROOT / "docs/functions.md").read_text()
 
@@ -70,9 +70,7 @@ def test_snippets_of_the_readme_use_only_public_names():
         assert {alias.name for alias in node.names} <= set(importlib.import_module(node.module).__all__)
 
 
-@pytest.mark.parametrize(
-    "page", ["README.md", "SECURITY.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))]
-)
+@pytest.mark.parametrize("page", [*PAGES, "SECURITY.md"])
 def test_files_that_a_page_names_exist(page):
     text = (ROOT / page).read_text()
     tops = "|".join((*FACES, "tools", "tests", "docs", "examples"))

@@ -3,8 +3,9 @@
 import re
 from typing import Any
 
-LINK = re.compile(r"\[((?:[^\[\]]|\[[^\]]*\])*)\]\((?:\.\./)+([^)#]+)(?:#[^)]*)?\)")
+LINK = r"\[((?:[^\[\]]|\[[^\]]*\])*)\]\((?:\.\./){%d}([^)#]+)(?:#[^)]*)?\)"
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
-    return LINK.sub(lambda found: f"{found[1]} (`{found[2]}`)" if found[1] != found[2] else f"`{found[2]}`", markdown)
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    outside = LINK % (page.file.src_uri.count("/") + 1)  # steps that lead out of docs
+    return re.sub(outside, lambda link: f"`{link[2]}`" if link[1] == link[2] else f"{link[1]} (`{link[2]}`)", markdown)

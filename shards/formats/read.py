@@ -200,4 +200,9 @@ class FolderReader(SampleReader):
         return file_of(self.manifest.root, self.keys[row].as_py(), self.static)
 
 
-open_tar, open_beton, open_folder = TarReader, BetonReader, FolderReader
+open_tar = TarReader
+"""A reader of the tars of a built set: `open_tar(data).read(row)`."""
+open_beton = BetonReader
+"""A reader of the `.beton` of a built set."""
+open_folder = FolderReader
+"""A reader of the class folders of a built set."""

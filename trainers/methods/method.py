@@ -10,7 +10,8 @@ from ...augment.spec import Views
 from ...pipeline.batch import Batch
 from ...shards.manifest import Manifest
 
-Stats = dict[str, Tensor]  # scalars to log, left on the device
+Stats = dict[str, Tensor]
+"""Scalars to log by their names, left on the device."""
 
 
 class Now(NamedTuple):

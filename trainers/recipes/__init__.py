@@ -25,12 +25,13 @@ DEFAULTS = {
     "supervised": "sl_clsset1",
 }
 SCALED = {module.__name__ for module in (seed, ensemble, m2t, dino)}  # their programs scale the rate with the batch
-RECIPES: dict[str, Callable[[], Any]] = {  # each returns a Recipe
+RECIPES: dict[str, Callable[[], Any]] = {
     name: function
     for module in (moco, balfeat, small, seed, ensemble, m2t, simclr, swav, dino)
     for name, function in vars(module).items()
     if callable(function) and getattr(function, "__module__", "") == module.__name__ and not name.startswith("_")
 }
+"""The published settings by their names; each returns a Recipe."""
 
 
 def recipe_named(name: str, method: str = "") -> Recipe:

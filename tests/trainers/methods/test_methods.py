@@ -31,10 +31,12 @@ def test_the_lists_of_methods_agree():
 
 
 def readme():
-    """Method -> its command in README's table, without torchrun."""
+    """Method -> README's command for it, without torchrun."""
     text = (Path(__file__).parents[3] / "README.md").read_text()
-    commands = re.findall(r"`torchrun --nproc-per-node 2 (trainers/train.py --method (\w+) .*?)`", text)
-    return {name: command.split() for command, name in commands}
+    (command,) = re.findall(r"`torchrun --nproc-per-node 2 (trainers/train.py --method METHOD .*?)`", text)
+    rows = re.findall(r"^\| \[`(\w+)`\]\(docs/methods/\1\.md\) \| (.*) \|$", text, re.MULTILINE)
+    needed = {name: ["--teacher", "FILE"] if "`--teacher FILE`" in row else [] for name, row in rows}
+    return {name: [*command.replace("METHOD", name).split(), *more] for name, more in needed.items()}
 
 
 @pytest.mark.parametrize("name", WORDS)
