@@ -12,7 +12,7 @@ from viewstream.shards.care.verify import verify
 from viewstream.shards.errors import installed
 from viewstream.shards.formats.reader import SampleReader
 from viewstream.shards.manifest import Manifest
-from viewstream.tools.inspect_figure import rows_to_show
+from viewstream.tools.inspect_sheet import parts_of, rows_to_show
 from viewstream.tools.pages import charts
 from viewstream.tools.pages.page import charts as row_of_charts
 from viewstream.tools.pages.page import image, section, table, text, write_page
@@ -54,17 +54,15 @@ def _charts(data: Manifest) -> list[object]:
 
 
 def _samples(data: Manifest) -> Iterator[str]:
-    """One line for each of some classes, the largest and the smallest; a grid where classes have few samples or none
-    has a label."""
+    """One line for each of some classes, the largest, the middle and the smallest; a grid where no class has more than
+    a few samples."""
     counts = counted(data)
-    order = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
-    chosen = order if len(order) <= CLASSES else np.concatenate([order[: CLASSES // 2], order[-CLASSES // 2 :]])
     with few(data) as reader:
-        if not len(order) or counts[order[len(order) // 2]] < FEW:
+        if counts.max(initial=0) < FEW:
             tiles = (_tile(data, reader, row, named=True) for row in rows_to_show(data, CLASSES * EACH).tolist())
             yield f'<div class="tiles grid">{"".join(tiles)}</div>'
             return
-        for c in chosen.tolist():
+        for c in np.concatenate(parts_of(counts, CLASSES))[:CLASSES].tolist():
             tiles = (_tile(data, reader, row) for row in np.flatnonzero(data.label == c)[:EACH].tolist())
             yield f'<p>{text(data.info.classes[c])}: {counts[c]:,}</p><div class="tiles">{"".join(tiles)}</div>'
 
