@@ -27,11 +27,13 @@ td.number { font-variant-numeric: tabular-nums; }
 img { max-width: 100%; height: auto; display: block; }
 .tiles { display: flex; gap: .5rem; overflow-x: auto; }
 .sheets { display: flex; flex-wrap: wrap; gap: 1rem; }
+.sheets .scroll { max-width: 100%; } .sheets img { max-width: none; }
 .grid { flex-wrap: wrap; }
 .tiles figure { margin: 0; width: 112px; flex: none; }
 .tiles figcaption { font-size: 11.5px; color: var(--soft); overflow-wrap: anywhere; line-height: 1.3; padding: 2px 0; }
 .tiles img { height: 96px; width: 112px; object-fit: cover; }
 .same img { outline: 3px solid var(--accent); outline-offset: -3px; }
+@media (max-width: 600px) { .tiles figure, .tiles img { width: 94px; } }  /* half a tile shows that more follow */
 details { margin: .4rem 0; } summary { cursor: pointer; }
 """
 
@@ -66,6 +68,11 @@ def section(title: str, *parts: str) -> str:
     """A part of a page below a heading; nothing without parts."""
     inside = "".join(parts)
     return f"<section><h2>{text(title)}</h2>{inside}</section>" if inside else ""
+
+
+def folded(title: str, inside: str) -> str:
+    """A part of a page that a click unfolds."""
+    return f"<details><summary>{text(title)}</summary>{inside}</details>"
 
 
 def charts(figures: Iterable[Any]) -> str:
