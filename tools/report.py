@@ -13,7 +13,7 @@ from viewstream.shards.errors import UserError, installed, needs
 from viewstream.tools.compare import compared
 from viewstream.tools.pages import charts
 from viewstream.tools.pages.page import charts as row_of_charts
-from viewstream.tools.pages.page import folded, section, table, text, write_page
+from viewstream.tools.pages.page import folded, key, section, table, text, write_page
 from viewstream.tools.run_files import RunFiles, read_run
 
 STAGES = ("read", "decode", "cut", "draw", "wait", "copy", "render")
@@ -103,8 +103,8 @@ def facts(found: list[RunFiles]) -> list[str]:
     parts = [
         section("Runs" if len(found) == 1 else "Runs side by side", table(heads, [[k, *v] for k, v in lines.items()]))
     ]
-    for title, key in (("Configuration: what decides the numbers", "recipe"), ("Where it ran and how fast", "run")):
-        pages = [one.config.get(key, {}) for one in found]
+    for title, part in (("Configuration: what decides the numbers", "recipe"), ("Where it ran and how fast", "run")):
+        pages = [one.config.get(part, {}) for one in found]
         names = [*dict.fromkeys(name for page in pages for name in page)]
         parts.append(folded(title, table(heads, [[n, *(_plain(page.get(n)) for page in pages)] for n in names])))
     pages = [_flat(one.config.get("environment", {})) for one in found]
@@ -135,8 +135,12 @@ def main() -> None:
         sections += [part for one in found for part in pictures(one, options)]
     sections += facts(found)
     out = options.out or options.runs[0] / "report.html"
-    methods = ", ".join(f"{one.name}: {one.recipe.get('method')}, {one.recipe.get('arch')}" for one in found)
-    write_page(out, " and ".join(one.name for one in found), methods, sections)
+    about = {one.name: f"{one.recipe.get('method')}, {one.recipe.get('arch')}" for one in found}
+    first, *others = about
+    if others:
+        sections.insert(0, key(charts.colors([*about]), about))
+    rest = f" and {others[0] if len(others) == 1 else f'{len(others)} others'}" if others else ""
+    write_page(out, first + rest, f"{len(found)} runs" if others else about[first], sections)
     print(f"written to {out}, {out.stat().st_size / 1e6:.1f} MB: one file, for any browser")
 
 

@@ -47,20 +47,21 @@ def test_the_page_shows_curves_speed_classes_views_neighbors_and_facts(page):
     for title in ("loss", "top1", "images per second", "loader time of fast", "accuracy by class frequency"):
         assert f'"text":"{title}"' in text, title
     assert "<td>cat</td>" not in text
+    key = re.search(r'<div class="key">(.*?)</div>', text)
+    assert [*re.findall(r"</b> (\w+) <small", key[1])] == ["slow", "fast"]
+    assert all(color in key[1] for color in charts.colors(["slow", "fast"]).values())
     assert text.count("<figcaption>") == 2 * 6 * 7
     assert re.search(r"<td>lr</td><td class=\"number\">0.0100</td><td class=\"number\">0.1000</td>", text)
     assert "<td>torch</td>" in text
 
 
-def test_a_run_has_one_color_in_all_charts_and_its_name_beside_others():
+def test_a_run_has_one_color_in_all_charts():
     both, one = {"a": ([1, 2], [3, 4]), "b": ([1], [2])}, {"b": ([1], [2])}
     made = [charts.lines("loss", both, ["a", "b"]), charts.lines("knn", one, ["a", "b"], dots=True)]
     made.append(charts.dots("classes", one, ["a", "b"], "images", "top-1", ["cat"], log=True))
     colors = {chart.data[-1].line.color or chart.data[-1].marker.color for chart in made}
     assert [chart.data[-1].name for chart in made] == ["b"] * 3
-    assert len(colors) == 1
-    assert all(chart.layout.showlegend for chart in made)
-    assert not charts.lines("loss", {"a": ([1], [2])}, ["a"]).layout.showlegend
+    assert colors == {charts.colors(["a", "b"])["b"]}
 
 
 def test_the_page_asks_no_server(page):

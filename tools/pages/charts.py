@@ -11,6 +11,11 @@ NAMED, LETTERS, WHOLE = 24, 16, 8  # bars that have names, letters of a name, ba
 Points = tuple[Sequence[float], Sequence[float]]  # x and y
 
 
+def colors(names: Sequence[str]) -> dict[str, str]:
+    """A color for each name."""
+    return {name: COLORS[number % len(COLORS)] for number, name in enumerate(names)}
+
+
 def figure(title: str, x: str, y: str = "", *, log: bool = False, legend: bool = True) -> Any:
     """An empty figure in the style of the pages."""
     made = needs("plotly.graph_objects").Figure()
@@ -31,13 +36,12 @@ def figure(title: str, x: str, y: str = "", *, log: bool = False, legend: bool =
 def lines(
     title: str, curves: Mapping[str, Points], names: Sequence[str], *, dots: bool = False, zero: bool = False
 ) -> Any:
-    """A line for each name that has points; `names` are those of all charts, each of which has one color; `zero`: on an
-    axis that begins there."""
-    made = figure(title, "optimizer step", legend=len(names) > 1)
-    for number, name in enumerate(names):
+    """A line for each name that has points; `names` are those of all charts, each of which has its color on the whole
+    page; `zero`: on an axis that begins there."""
+    made = figure(title, "optimizer step", legend=False)
+    for name, color in colors(names).items():
         if name in curves:
-            (across, up), color = curves[name], COLORS[number % len(COLORS)]
-            mode = "lines+markers" if dots else "lines"
+            (across, up), mode = curves[name], "lines+markers" if dots else "lines"
             made.add_scatter(x=[*across], y=[*up], name=name, mode=mode, line={"color": color})
     made.update_yaxes(rangemode="tozero" if zero else "normal")
     return made
@@ -56,10 +60,10 @@ def dots(
     title: str, points: Mapping[str, Points], names: Sequence[str], x: str, y: str, about: Sequence[str], *, log: bool
 ) -> Any:
     """Points for each name that has some; `names` as for lines, `about` the points is shown under the mouse."""
-    made = figure(title, x, y, legend=len(names) > 1)
-    for number, name in enumerate(names):
+    made = figure(title, x, y, legend=False)
+    for name, color in colors(names).items():
         if name in points:
-            (across, up), color = points[name], COLORS[number % len(COLORS)]
+            across, up = points[name]
             marker = {"size": 7, "opacity": 0.7, "color": color}
             made.add_scatter(x=[*across], y=[*up], name=name, mode="markers", text=[*about], marker=marker)
     made.update_xaxes(type="log" if log else "linear")
