@@ -13,7 +13,7 @@ from viewstream.shards.care.summary import summary
 from viewstream.shards.errors import UserError, command
 from viewstream.shards.formats.read import open_beton, open_folder, open_tar
 from viewstream.shards.manifest import Manifest
-from viewstream.tools import demo, inspect_figure
+from viewstream.tools import demo, inspect_sheet
 from viewstream.trainers.training import run
 
 NAME = "Anna's pets (2026); $HOME"
@@ -63,7 +63,7 @@ def test_the_repair_of_an_absent_file_can_be_pasted(odd, tmp_path, form):
 def test_the_repair_of_a_damaged_sample_can_be_pasted(odd):
     assert str(odd.root) in offered(str(damaged(odd, open_folder(odd), 0, "no JPEG")))
     with pytest.raises(UserError) as error:
-        inspect_figure._tile(odd, b"no JPEG", 0)
+        inspect_sheet.fitted(odd, b"no JPEG", 0)
     assert str(odd.root) in offered(str(error.value))
 
 

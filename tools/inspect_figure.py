@@ -1,31 +1,28 @@
 """The figure of tools/inspect_shards.py: a class histogram, image sizes and a contact sheet of samples."""
 
-import io
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from viewstream.pipeline.readers.ranged import few
 from viewstream.shards.care.figures import SHOTS, counted, number_of_classes, shots
 from viewstream.shards.errors import UserError, needs
 from viewstream.shards.files import atomic, make_folder
-from viewstream.shards.keyed import shuffled
 from viewstream.shards.manifest import Manifest
+from viewstream.tools.inspect_sheet import COLUMNS, INK, height_of, lines_to_show, sheet_panel, short
 
 COLORS = ("#17bebb", "#ffc914", "#e4572e")  # for many, medium and few shots
-INK, PLAIN, SHADE = "#2e282a", "#5390d9", 0.13
-COLUMNS, ROWS = 8, 5  # tiles of the contact sheet
-PITCH, TILE = 1.16, 220  # height of a row in tiles, side of a tile in px
-NAMED = 24  # bars up to this number have room for names
+PLAIN, SHADE = "#5390d9", 0.13
+NAMED, LEVEL = 24, 6  # bars up to these numbers have room for names, and for names that are not turned
+COMMON = 0.02  # share of samples from which a size is worth a title
 
 
 def draw_figure(manifest: Manifest, png: Path) -> None:
     """Draw class histogram, sizes and contact sheet as one PNG. UserError if it cannot be written."""
     counts, info = counted(manifest), manifest.info
-    rows = rows_to_show(manifest, COLUMNS * ROWS)
-    height = -(-len(rows) // COLUMNS) * 12 / COLUMNS * PITCH
+    lines = lines_to_show(manifest)
+    height = height_of(lines) * 12 / COLUMNS
     figure = needs("matplotlib.figure").Figure(figsize=(12, 4.4 + height), layout="constrained")
     upper, lower = figure.subfigures(2, 1, height_ratios=(4.4, height))
     upper.suptitle(f"{info.name}: {len(manifest):,} samples", color=INK, fontweight="bold")
@@ -35,29 +32,13 @@ def draw_figure(manifest: Manifest, png: Path) -> None:
     else:
         right = upper.subplots()
     _size_panel(right, manifest)
-    _sheet_panel(lower.subplots(), manifest, rows, counts)
+    sheet_panel(lower.subplots(), manifest, lines)
     try:
         make_folder(png.parent)
         with atomic(png) as file:  # which replaces a link of that name: a set may come with one
             figure.savefig(file, format="png", dpi=120)
     except OSError as error:
         raise UserError(f"{png} cannot be written ({error.strerror}): name another file with --png") from error
-
-
-def rows_to_show(manifest: Manifest, number: int) -> np.ndarray:
-    """`number` manifest rows, the largest classes first.
-
-    Rows are in a keyed order; the first row of every class is taken, then the second of every class, and so on.
-    """
-    order = shuffled(manifest.uid, 0, "inspect")
-    label = manifest.label[order]
-    grouped = np.argsort(label, kind="stable")
-    begins = np.flatnonzero(np.diff(label[grouped], prepend=-2))  # where each class begins in `grouped`
-    place = np.empty(len(order), np.int64)  # of a row within its class
-    place[grouped] = np.arange(len(order)) - np.repeat(begins, np.diff(begins, append=len(order)))
-    rows = order[np.argsort(place, kind="stable")[:number]]
-    counts = np.append(counted(manifest), 0)  # the last is for label -1
-    return rows[np.lexsort((manifest.label[rows], -counts[manifest.label[rows]]))]
 
 
 def _class_panel(axes: Any, manifest: Manifest, counts: np.ndarray) -> None:
@@ -79,13 +60,17 @@ def _class_panel(axes: Any, manifest: Manifest, counts: np.ndarray) -> None:
     else:
         axes.set_ylim(0, 1.35 * tall[0])  # room for the legend above bars of equal height
         axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.yaxis.set_major_formatter("{x:,.0f}")
     each = f"{tall[0]:,}" if tall[0] == tall[-1] else f"{tall[-1]:,} to {tall[0]:,}"
     axes.set_title(f"{len(tall):,} of {len(counts):,} classes filled, samples in each: {each}")
     if len(tall) <= NAMED:
         axes.vlines(np.arange(1, len(tall)), *axes.get_ylim(), color="white", linewidth=3)
-        names = [_short(manifest.info.classes[c]) for c in order]
-        axes.set_xticks(np.arange(len(tall)) + 0.5, names, rotation=45, ha="right")
+        names, at = [manifest.info.classes[c] for c in order], np.arange(len(tall)) + 0.5
+        if len(tall) <= LEVEL:
+            axes.set_xticks(at, [textwrap.fill(short(name, 40), 60 // len(tall)) for name in names])
+        else:
+            axes.set_xticks(at, [short(name) for name in names], rotation=45, ha="right", rotation_mode="anchor")
     if bands[0][1]:
         axes.legend(loc="upper right", frameon=True, framealpha=0.9, edgecolor="none")
 
@@ -101,37 +86,9 @@ def _size_panel(axes: Any, manifest: Manifest) -> None:
     axes.plot((0, limit), (0, limit), color=INK, linewidth=0.6, linestyle=":")
     note = " (larger images at the edge)" if manifest.hw.max() > limit else ""
     axes.set(aspect="equal", xlabel=f"width, px{note}", ylabel="height, px")
-    axes.set_title(f"most common: {width} × {height} px ({share:.0%})")
+    middle = " × ".join(f"{side:,.0f}" for side in np.median(manifest.hw, axis=0)[::-1])
+    axes.set_title(
+        f"most common: {width:,} × {height:,} px ({share:.0%})" if share >= COMMON else f"median: {middle} px"
+    )
     scale = axes.figure.colorbar(image, ax=axes, label="samples", format="{x:,.0f}", shrink=0.8)
     scale.ax.yaxis.set_minor_formatter("{x:,.0f}" if image.norm.vmax < 10 else "")
-
-
-def _sheet_panel(axes: Any, manifest: Manifest, rows: np.ndarray, counts: np.ndarray) -> None:
-    """Whole images, with the name and size of their class below them."""
-    reader = few(manifest)
-    reader.prefetch(iter([rows]))
-    for n, row in enumerate(rows.tolist()):
-        tile, label = _tile(manifest, reader.read(row), row), int(manifest.label[row])
-        x, y = n % COLUMNS + 0.5, n // COLUMNS * PITCH + 0.97
-        wide, high = (0.94 * side / max(tile.size) for side in tile.size)
-        axes.imshow(tile, extent=(x - wide / 2, x + wide / 2, y, y - high))
-        if label >= 0:
-            name = f"{_short(manifest.info.classes[label])} · {counts[label]:,}"
-            axes.text(x, y + 0.02, name, ha="center", va="top", fontsize=7.5, color=INK)
-    reader.close()
-    axes.set(xlim=(0, COLUMNS), ylim=(-(-len(rows) // COLUMNS) * PITCH, 0), aspect="equal")
-    axes.axis("off")
-
-
-def _tile(manifest: Manifest, data: bytes | np.ndarray, row: int) -> Image.Image:
-    """An image that fits into TILE px. UserError names a damaged one."""
-    try:
-        image = Image.fromarray(data) if isinstance(data, np.ndarray) else Image.open(io.BytesIO(data))
-        image.thumbnail((TILE, TILE))
-    except OSError as error:
-        raise UserError(f"sample {row} ({manifest.key(row)}) is damaged ({error}): {manifest.repair()}") from error
-    return image.convert("RGB")
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 16 else f"{name[:15]}…"

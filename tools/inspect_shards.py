@@ -5,12 +5,13 @@ python tools/inspect_shards.py s3://bucket/imagenet-lt6-train
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 from viewstream.pipeline.readers.remote import CACHE, open_built
 from viewstream.shards.care.figures import facts, table
+from viewstream.shards.care.words import worded
 from viewstream.shards.cli import Positional, parse, run
 from viewstream.shards.errors import UserError, installed, needs
 from viewstream.tools.inspect_figure import draw_figure
@@ -23,6 +24,9 @@ class Inspect:
     dir: Annotated[str, "folder or URL of a built set", Positional] = ""
     picture: Annotated[bool, "draw classes, sizes and samples, which needs matplotlib"] = True
     png: Annotated[Path | None, "PNG to write (DIR/inspect.png; inspect.png for a URL)"] = None
+    words: Annotated[
+        Path | None, "list that names the classes in figure and page: lines `class words`, or a class index as JSON"
+    ] = None
     cache: Annotated[Path, "folder for the manifest of a set at a URL"] = CACHE
     json: Annotated[bool, "print JSON, draw nothing"] = False
     html: Annotated[
@@ -44,6 +48,8 @@ def main() -> None:
     if options.json:
         print(json.dumps(facts(manifest), indent=1))
         return
+    if options.words:
+        manifest = replace(manifest, info=replace(manifest.info, classes=worded(manifest.info.classes, options.words)))
     print(table(manifest), flush=True)
     if options.html:
         needs("plotly")

@@ -105,12 +105,12 @@ def main() -> None:
     from viewstream.tools.look_sheet import draw_sheet
     from viewstream.tools.look_views import RENDERERS, load
 
+    title = f"{options.views}, {options.size} px, seed {options.seed}, epoch {options.epoch}"
     samples = load(manifest, options.loader, rows, views, options.seed, options.epoch)
     if options.compare or options.renderers:
         names = options.renderers or tuple(name for name in RENDERERS if name != "dali" or installed("nvidia.dali"))
-        page = draw_sheet(samples, names, options.size)
+        page = draw_sheet(samples, names, title)
     else:
-        title = f"{options.views}, {options.size} px, seed {options.seed}, epoch {options.epoch}"
         page = contact_sheet(samples, max(TILE, options.size // 2), title)
     make_folder(Path(options.out).parent)
     with atomic(Path(options.out)) as file:

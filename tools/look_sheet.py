@@ -6,47 +6,45 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from viewstream.augment.crops import crop_params
-from viewstream.augment.spec import Normalize, View
+from viewstream.augment.spec import Normalize, View, size_of
+from viewstream.tools.look_page import LARGE, SMALL, arranged, boxed, fitting
 from viewstream.tools.look_views import RENDERERS, Samples
 
 SMALLEST = 96  # side of a tile, px, unless its view is larger
-GAP, HEADER, LETTER = 4, 16, 6  # px between tiles, above a row, and per letter
+GAP, NAME, HEADER = 4, 19, 15  # px between tiles, above an image, above a row of tiles
 GAIN = 16  # factor on differences
-BOX_COLOR = "#e4572e"
 Tile = tuple[str, Image.Image]
 
 
-def draw_sheet(samples: Samples, renderers: tuple[str, ...], size: int) -> Image.Image:
-    """One row per image and view: the original, then each renderer's view and its difference from the first renderer.
-
-    `size` is the side of the (large) views, px.
-    """
+def draw_sheet(samples: Samples, renderers: tuple[str, ...], title: str = "") -> Image.Image:
+    """One block per image, one row per view: the image, each renderer's view, and differences from the first one."""
     rendered = {name: RENDERERS[name](samples) for name in renderers}
-    side = max(size, SMALLEST)
-    rows = [(i, number) for i in range(len(samples.images)) for number in range(len(samples.views))]
-    page = Image.new("RGB", (2 * len(renderers) * (side + GAP), (side + HEADER) * len(rows)), "white")
-    pen = ImageDraw.Draw(page)
-    for y, (i, number) in zip(range(0, page.height, side + HEADER), rows, strict=True):
-        view = samples.views[number]
-        box = crop_params(view, samples.draws[number], samples.hw)[i, :4]
-        tiles = [(f"view {number} of {samples.names[i]}", original(samples.images[i], box, side))]
-        tiles += compare(view, {name: views[number][i] for name, views in rendered.items()})
-        for x, (text, tile) in zip(range(0, page.width, side + GAP), tiles, strict=True):
-            page.paste(tile.resize((side, side), Image.Resampling.NEAREST), (x, y + HEADER))
-            pen.text((x + 2, y + 2), text[: side // LETTER], "black")
+    sides = [max(size_of(view), SMALLEST) for view in samples.views]
+    note = f"; differences {GAIN} times as loud" if len(renderers) > 1 else ""
+    blocks = []
+    for i, name in enumerate(samples.names):
+        block = Image.new(
+            "RGB", (2 * len(renderers) * (max(sides) + GAP), NAME + sum(HEADER + side + GAP for side in sides)), "white"
+        )
+        pen, y = ImageDraw.Draw(block), NAME
+        pen.text((2, 1), fitting(name, block.width - 2, LARGE), "black", LARGE)
+        for number, (view, side) in enumerate(zip(samples.views, sides, strict=True)):
+            box = crop_params(view, samples.draws[number], samples.hw)[i, :4]
+            tiles = [(f"view {number}", square(boxed(samples.images[i], [box], side), side))]
+            tiles += compare(view, {name: views[number][i] for name, views in rendered.items()})
+            for n, (text, tile) in enumerate(tiles):
+                block.paste(tile.resize((side, side), Image.Resampling.NEAREST), (n * (side + GAP), y + HEADER))
+                pen.text((n * (side + GAP) + 2, y + 1), fitting(text, side, SMALL), "black", SMALL)
+            y += HEADER + side + GAP
+        blocks.append(block)
+    return arranged(blocks, title + note)
+
+
+def square(image: Image.Image, side: int) -> Image.Image:
+    """The image in the middle of a white square."""
+    page = Image.new("RGB", (side, side), "white")
+    page.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
     return page
-
-
-def original(image: Image.Image, box: np.ndarray, side: int) -> Image.Image:
-    """The image within a white square of `side` px, with the crop `box` (top, left, height, width, px) drawn on it."""
-    boxed = image.copy()
-    top, left, height, width = box.tolist()
-    corners = (left, top, left + width - 1, top + height - 1)
-    ImageDraw.Draw(boxed).rectangle(corners, outline=BOX_COLOR, width=max(2, image.width // 100))
-    boxed.thumbnail((side, side))
-    square = Image.new("RGB", (side, side), "white")
-    square.paste(boxed, ((side - boxed.width) // 2, (side - boxed.height) // 2))
-    return square
 
 
 def compare(view: View, rendered: dict[str, Tensor]) -> list[Tile]:
@@ -61,7 +59,7 @@ def compare(view: View, rendered: dict[str, Tensor]) -> list[Tile]:
             continue
         gap = np.abs(pixels - first)
         amplified = Image.fromarray((gap * GAIN).clip(0, 255).astype(np.uint8))
-        tiles.append((f"gap {gap.mean():.2f}, max {gap.max():.0f} (x {GAIN})", amplified))
+        tiles.append((f"gap {gap.mean():.2f}, max {gap.max():.0f}", amplified))
     return tiles
 
 

@@ -27,7 +27,7 @@ class Samples:
     """N images and the draws of each view."""
 
     views: Views
-    names: list[str]  # row and file name
+    names: list[str]  # row and key, which begins with the class
     jpegs: list[bytes]
     images: list[Image.Image]
     draws: list[Draws]  # one per view
@@ -56,7 +56,7 @@ def load(
     uid, hw = manifest.uid[rows], manifest.hw[rows]
     shown = {"seed": seed, "epoch": epoch, "occurrence": occurrence}
     draws = [draw(view, uid, hw, number=number, **shown) for number, view in enumerate(views)]
-    return Samples(views, [f"{row} {manifest.key(row).rpartition('/')[2]}" for row in rows], jpegs, images, draws)
+    return Samples(views, [f"{row} {manifest.key(row)}" for row in rows], jpegs, images, draws)
 
 
 def _reader(manifest: Manifest, loader: str, rows: np.ndarray) -> SampleReader:

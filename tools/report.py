@@ -13,7 +13,7 @@ from viewstream.shards.errors import UserError, installed, needs
 from viewstream.tools.compare import compared
 from viewstream.tools.pages import charts
 from viewstream.tools.pages.page import charts as row_of_charts
-from viewstream.tools.pages.page import image, section, table, text, write_page
+from viewstream.tools.pages.page import folded, key, section, table, text, write_page
 from viewstream.tools.run_files import RunFiles, read_run
 
 STAGES = ("read", "decode", "cut", "draw", "wait", "copy", "render")
@@ -32,13 +32,15 @@ class Report:
 
 def curves(found: list[RunFiles]) -> str:
     """Loss, rate, and what was measured between epochs."""
+    runs = [one.name for one in found]
     names = ["loss", "lr", *dict.fromkeys(name for one in found for name in one.measured())]
     made = []
     for name in names:
         points = {one.name: one.column(name) for one in found}
         points = {run: both for run, both in points.items() if both[0]}
         if points:
-            made.append(charts.lines(name, points, dots=name not in ("loss", "lr")))
+            flat = len({value for _, up in points.values() for value in up}) == 1
+            made.append(charts.lines(name, points, runs, dots=name not in ("loss", "lr"), zero=flat or name == "lr"))
     return row_of_charts(made)
 
 
@@ -48,7 +50,7 @@ def speed(found: list[RunFiles]) -> str:
     for name, title in (("img_s", "images per second"), ("wait", "share of time waiting for data")):
         points = {one.name: one.column(name) for one in found}
         if any(x for x, _ in points.values()):
-            made.append(charts.lines(title, points))
+            made.append(charts.lines(title, points, [*points], zero=True))
     for one in found:
         parts = {stage: one.column(f"{stage}_ms") for stage in STAGES}
         parts = {stage: both for stage, both in parts.items() if any(both[1])}
@@ -68,22 +70,23 @@ def by_frequency(found: list[RunFiles]) -> str:
     columns = {name: [t[c].to_pylist() for c in ("train_images", "top1")] for name, t in tables.items()}
     points = {name: (x, y) for name, (x, y) in columns.items()}
     names = next(iter(tables.values()))["class"].to_pylist()
-    return row_of_charts(
-        [charts.dots("accuracy by class frequency", points, "training images", "top-1", names, log=True)]
-    )
+    runs = [one.name for one in found]
+    chart = charts.dots("accuracy by class frequency", points, runs, "training images", "top-1", names, log=True)
+    return row_of_charts([chart])
 
 
 def pictures(one: RunFiles, options: Report) -> list[str]:
     """A sheet of views, and neighbors; a line instead if what they need is not there."""
     from viewstream.pipeline.choose import open_set
-    from viewstream.tools.pages.views import IMAGES, drawn_rows, neighbors, views_sheet
+    from viewstream.tools.pages.views import IMAGES, drawn_rows, neighbors, views_blocks
 
     recipe, last = one.recipe, one.folder / "last.pt"
     try:
         data = open_set(options.data or str(one.config.get("data", "")))
         rows, shown = drawn_rows(data, IMAGES), f"views {recipe['views']} of {recipe['size']} px, epoch 0"
-        sheet = views_sheet(data, recipe["views"], recipe["size"], seed=recipe["seed"], epoch=0, rows=rows)
-        parts = [section(f"Views of {one.name}", f'<p class="soft">{text(shown)}</p>', image(sheet, shown))]
+        drawn = {"seed": recipe["seed"], "epoch": 0, "rows": rows, "about": shown}
+        sheet = views_blocks(data, recipe["views"], recipe["size"], **drawn)
+        parts = [section(f"Views of {one.name}", f'<p class="soft">{text(shown)}</p>', sheet)]
         if last.exists():
             about = "The first image of a line, and those whose features are nearest; marked: of the same class."
             lines = neighbors(str(last), data, {"data": str(data.root)})
@@ -100,20 +103,16 @@ def facts(found: list[RunFiles]) -> list[str]:
     parts = [
         section("Runs" if len(found) == 1 else "Runs side by side", table(heads, [[k, *v] for k, v in lines.items()]))
     ]
-    for title, key in (("Configuration: what decides the numbers", "recipe"), ("Where it ran and how fast", "run")):
-        pages = [one.config.get(key, {}) for one in found]
+    for title, part in (("Configuration: what decides the numbers", "recipe"), ("Where it ran and how fast", "run")):
+        pages = [one.config.get(part, {}) for one in found]
         names = [*dict.fromkeys(name for page in pages for name in page)]
-        parts.append(_folded(title, table(heads, [[n, *(_plain(page.get(n)) for page in pages)] for n in names])))
+        parts.append(folded(title, table(heads, [[n, *(_plain(page.get(n)) for page in pages)] for n in names])))
     pages = [_flat(one.config.get("environment", {})) for one in found]
     names = [*dict.fromkeys(name for page in pages for name in page)]
     parts.append(
-        _folded("Environment", table(heads, [[n, *(page.get(n) for page in pages)] for n in names])) if names else ""
+        folded("Environment", table(heads, [[n, *(page.get(n) for page in pages)] for n in names])) if names else ""
     )
     return parts
-
-
-def _folded(title: str, inside: str) -> str:
-    return f"<details><summary>{text(title)}</summary>{inside}</details>"
 
 
 def _plain(value: Any) -> Any:
@@ -136,8 +135,12 @@ def main() -> None:
         sections += [part for one in found for part in pictures(one, options)]
     sections += facts(found)
     out = options.out or options.runs[0] / "report.html"
-    methods = ", ".join(f"{one.name}: {one.recipe.get('method')}, {one.recipe.get('arch')}" for one in found)
-    write_page(out, " and ".join(one.name for one in found), methods, sections)
+    about = {one.name: f"{one.recipe.get('method')}, {one.recipe.get('arch')}" for one in found}
+    first, *others = about
+    if others:
+        sections.insert(0, key(charts.colors([*about]), about))
+    rest = f" and {others[0] if len(others) == 1 else f'{len(others)} others'}" if others else ""
+    write_page(out, first + rest, f"{len(found)} runs" if others else about[first], sections)
     print(f"written to {out}, {out.stat().st_size / 1e6:.1f} MB: one file, for any browser")
 
 

@@ -24,7 +24,7 @@ def table(manifest: Manifest) -> str:
     """All figures of a set, one per line."""
     info = manifest.info
     lines = [("name", info.name), ("split", info.split), ("samples", f"{len(manifest):,}")]
-    lines += [*_classes(manifest), *_bytes(manifest), *_sizes(manifest), *_origin(info)]
+    lines += [*class_rows(manifest), *_bytes(manifest), *_sizes(manifest), *_origin(info)]
     return "\n".join(f"{name:>12}  {text}" for name, text in lines)
 
 
@@ -48,7 +48,8 @@ def counted(manifest: Manifest) -> np.ndarray:
     return np.array(manifest.counts, np.int64)
 
 
-def _classes(manifest: Manifest) -> Iterator[Row]:
+def class_rows(manifest: Manifest) -> Iterator[Row]:
+    """How many classes are filled, the samples of a class, and the shares of many-, medium- and few-shot classes."""
     counts = counted(manifest)
     filled, total = counts[counts > 0], int(counts.sum())
     if total < len(manifest):

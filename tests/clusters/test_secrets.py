@@ -93,7 +93,7 @@ def test_keys_in_the_address_of_a_bucket_are_shown_nowhere(login, pets, bucket, 
         (BUILD, "--source", pets, "--out", url),
         (BUILD, "--source", url, "--out", tmp_path / "out"),
         (VERIFY, url),
-        (INSPECT, url),
+        (INSPECT, url, "--png", tmp_path / "set.png"),
         ("trainers/train.py", "--method", "moco", "--data", url, *words),
     ):
         done = program(*call)

@@ -8,17 +8,18 @@ from viewstream.augment.draw import draw
 from viewstream.augment.recipes import VIEWS, moco_v2
 from viewstream.augment.spec import ColorJitter, GaussianBlur, Grayscale, HorizontalFlip
 from viewstream.shards.errors import UserError
-from viewstream.tools import look, look_contact
+from viewstream.tools import look, look_contact, look_page
 
 
 @pytest.mark.full
-def test_look_draws_one_row_per_image_and_view(program, built, tmp_path):
+def test_a_comparison_has_a_block_per_image_and_a_row_per_view(program, built, tmp_path):
     out = tmp_path / "views.png"
     options = ("--ids", "0-2", "--size", 96, "--renderers", "reference,device")
     done = program("tools/look.py", "--data", built.root, *options, "--out", out)
     assert done.returncode == 0, done.stderr
     with Image.open(out) as page:
-        assert page.size == (4 * 100, 6 * 112)  # original, both renderers, their difference; two views of three images
+        # in two columns: original, both renderers, their difference; below the title a name and two views, twice
+        assert page.size == (2 * 4 * 100 + 14, 24 + 2 * (19 + 2 * 115) + 14)
         assert len(page.convert("RGB").getcolors(1 << 24)) > 1000  # images, not a blank page
 
 
@@ -29,6 +30,33 @@ def test_a_contact_sheet_shows_each_image_and_what_was_drawn_for_its_views(in_pr
     with Image.open(tmp_path / "a.png") as page:
         assert page.width == 112 + 2 * 118 + 8 * 62  # the image, two large and eight small views
         assert len(page.convert("RGB").getcolors(1 << 24)) > 1000
+
+
+@pytest.mark.parametrize(
+    ("size", "number", "columns"), [((844, 160), 3, 1), ((348, 170), 8, 2), ((348, 170), 100, 6), ((100, 900), 2, 2)]
+)
+def test_many_images_stand_in_columns_so_that_no_sheet_is_a_tall_strip(size, number, columns):
+    wide, high = look_page.arranged([Image.new("RGB", size)] * number, "a title").size
+    assert wide == columns * (size[0] + 14) - 14
+    assert high == 24 + -(-number // columns) * (size[1] + 14) - 14
+
+
+def test_a_long_name_keeps_its_beginning_and_its_end():
+    name = f"7 a class of {'x' * 200}/image_12"
+    shown = look_page.fitting(name, 200, look_page.LARGE)
+    assert look_page.LARGE.getlength(shown) <= 200
+    first, last = shown.split("…")
+    assert name.startswith(first)
+    assert name.endswith(last)
+    assert look_page.fitting("7 cat/1", 200, look_page.LARGE) == "7 cat/1"
+
+
+def test_small_print_breaks_between_words_alone():
+    words = look_contact.WORD.findall("crop 108 x 138, flip, b0.63 c1.22 s0.95 h-0.05, blur 1.4")
+    assert words == ["crop", "108 x 138,", "flip,", "b0.63", "c1.22", "s0.95", "h-0.05,", "blur 1.4"]
+    lines = look_page.wrapped(words, 56)
+    assert " ".join(lines).split() == " ".join(words).split()
+    assert max(map(look_page.SMALL.getlength, lines)) <= 56
 
 
 def test_the_small_print_names_the_crop_and_the_ops_that_are_on():

@@ -3,23 +3,19 @@
 import json
 import re
 import shutil
-import subprocess
-import tempfile
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from viewstream.tools import report
+from viewstream.tools.pages import charts
 from viewstream.trainers.recipes.options import Supervised
 from viewstream.trainers.training.run import Run, pretrain
 
+from .browser import BROWSER, looked
+
 pytest.importorskip("plotly", reason="plotly is not installed: the extra 'report' brings it")
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
-QUIET = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--enable-logging=stderr"),
-)
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +49,21 @@ def test_the_page_shows_curves_speed_classes_views_neighbors_and_facts(page):
     for title in ("loss", "top1", "images per second", "loader time of fast", "accuracy by class frequency"):
         assert f'"text":"{title}"' in text, title
     assert "<td>cat</td>" not in text
+    key = re.search(r'<div class="key">(.*?)</div>', text)
+    assert [*re.findall(r"</b> (\w+) <small", key[1])] == ["slow", "fast"]
+    assert all(color in key[1] for color in charts.colors(["slow", "fast"]).values())
     assert text.count("<figcaption>") == 2 * 6 * 7
     assert re.search(r"<td>lr</td><td class=\"number\">0.0100</td><td class=\"number\">0.1000</td>", text)
     assert "<td>torch</td>" in text
+
+
+def test_a_run_has_one_color_in_all_charts():
+    both, one = {"a": ([1, 2], [3, 4]), "b": ([1], [2])}, {"b": ([1], [2])}
+    made = [charts.lines("loss", both, ["a", "b"]), charts.lines("knn", one, ["a", "b"], dots=True)]
+    made.append(charts.dots("classes", one, ["a", "b"], "images", "top-1", ["cat"], log=True))
+    colors = {chart.data[-1].line.color or chart.data[-1].marker.color for chart in made}
+    assert [chart.data[-1].name for chart in made] == ["b"] * 3
+    assert colors == {charts.colors(["a", "b"])["b"]}
 
 
 def test_the_page_asks_no_server(page):
@@ -84,26 +92,11 @@ def test_two_runs_of_one_name_are_refused(in_process, runs, tmp_path):
 
 @pytest.mark.full
 @pytest.mark.skipif(not BROWSER, reason="no Chromium: apt-get install chromium")
-@pytest.mark.parametrize("width", [1280, 500])  # 500 is the least that the window of a headless browser takes
+@pytest.mark.parametrize("width", [1280, 390])
 def test_a_browser_draws_every_chart_inside_its_window_and_has_no_complaint(page, width, tmp_path):
-    probe = """<script>addEventListener("load", () => setTimeout(() => {
-        const boxes = [...document.querySelectorAll(".main-svg")].map(e => e.getBoundingClientRect());
-        const inside = boxes.filter(b => b.width > 200 && b.right <= innerWidth && b.left >= 0).length;
-        const fits = document.body.scrollWidth <= innerWidth;
-        document.title = `${inside} of ${boxes.length}, wide ${fits}`; }, 500))</script>"""
-    copy = tmp_path / "page.html"
-    copy.write_text(page.read_text().replace("</body>", probe + "</body>"))
-    with tempfile.TemporaryDirectory() as profile:
-        call = [
-            BROWSER,
-            *QUIET,
-            f"--user-data-dir={profile}",
-            f"--window-size={width},2000",
-            "--virtual-time-budget=4000",
-        ]
-        done = subprocess.run([*call, "--dump-dom", f"file://{copy}"], capture_output=True, text=True, timeout=120)
-    found = re.search(r"<title>(\d+) of (\d+), wide (\w+)</title>", done.stdout)
-    assert found, done.stderr[-2000:]
-    assert int(found[1]) == int(found[2]) > 10
-    assert found[3] == "true"
-    assert "CONSOLE" not in done.stderr
+    (inner, inside, charts, content, tiny), printed = looked(page, width, tmp_path)
+    assert inner == width
+    assert inside == charts > 10
+    assert content <= width
+    assert tiny == 0
+    assert "CONSOLE" not in printed

@@ -2,7 +2,7 @@
 
 import base64
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ body { margin: 0 auto; max-width: 1240px; padding: 1.2rem; color: var(--ink); ba
 h1 { font-size: 1.6rem; margin: 0 0 .2rem; }
 h2 { font-size: 1.15rem; margin: 2rem 0 .6rem; padding-top: .6rem; border-top: 2px solid var(--accent); }
 p { margin: .3rem 0; } .soft { color: var(--soft); }
+.key { position: sticky; top: 0; z-index: 1; background: #fff; padding: .4rem 0; }
+.key { overflow-x: auto; white-space: nowrap; }
+.key span { margin-right: 1.4rem; } .key b { font-size: 1.3em; line-height: 1; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 360px), 1fr)); gap: .8rem; }
 .chart { min-width: 0; height: 300px; }
 .scroll { overflow-x: auto; }
@@ -27,11 +30,13 @@ td.number { font-variant-numeric: tabular-nums; }
 img { max-width: 100%; height: auto; display: block; }
 .tiles { display: flex; gap: .5rem; overflow-x: auto; }
 .sheets { display: flex; flex-wrap: wrap; gap: 1rem; }
+.sheets .scroll { max-width: 100%; } .sheets img { max-width: none; }
 .grid { flex-wrap: wrap; }
 .tiles figure { margin: 0; width: 112px; flex: none; }
 .tiles figcaption { font-size: 11.5px; color: var(--soft); overflow-wrap: anywhere; line-height: 1.3; padding: 2px 0; }
 .tiles img { height: 96px; width: 112px; object-fit: cover; }
 .same img { outline: 3px solid var(--accent); outline-offset: -3px; }
+@media (max-width: 600px) { .tiles figure, .tiles img { width: 94px; } }  /* half a tile shows that more follow */
 details { margin: .4rem 0; } summary { cursor: pointer; }
 """
 
@@ -66,6 +71,20 @@ def section(title: str, *parts: str) -> str:
     """A part of a page below a heading; nothing without parts."""
     inside = "".join(parts)
     return f"<section><h2>{text(title)}</h2>{inside}</section>" if inside else ""
+
+
+def key(colors: Mapping[str, str], about: Mapping[str, str]) -> str:
+    """A line that stays in sight: the name for each color of the charts, and a few words about it."""
+    parts = (
+        f'<span><b style="color:{color}">●</b> {text(name)} <small class="soft">{text(about[name])}</small></span>'
+        for name, color in colors.items()
+    )
+    return f'<div class="key">{"".join(parts)}</div>'
+
+
+def folded(title: str, inside: str) -> str:
+    """A part of a page that a click unfolds."""
+    return f"<details><summary>{text(title)}</summary>{inside}</details>"
 
 
 def charts(figures: Iterable[Any]) -> str:

@@ -7,19 +7,19 @@ import numpy as np
 
 from viewstream.pipeline.readers.fetch import RemoteStore
 from viewstream.pipeline.readers.ranged import few
-from viewstream.shards.care.figures import counted
+from viewstream.shards.care.figures import class_rows, counted
 from viewstream.shards.care.verify import verify
 from viewstream.shards.errors import installed
 from viewstream.shards.formats.reader import SampleReader
 from viewstream.shards.manifest import Manifest
-from viewstream.tools.inspect_figure import rows_to_show
+from viewstream.tools.inspect_sheet import parts_of, rows_to_show
 from viewstream.tools.pages import charts
 from viewstream.tools.pages.page import charts as row_of_charts
-from viewstream.tools.pages.page import image, section, table, text, write_page
+from viewstream.tools.pages.page import folded, section, table, text, write_page
 from viewstream.tools.pages.tiles import tile
 
 CLASSES, EACH, FEW = 12, 7, 4  # classes that are shown, samples of each, samples of a small class
-EPOCHS, SIDE = 3, 96  # of the sheets of views
+IMAGES, EPOCHS, SIDE = 3, 3, 96  # images, epochs and px of the views
 
 
 def write_set_page(data: Manifest, path: Path, *, views: str, check: bool) -> None:
@@ -27,7 +27,7 @@ def write_set_page(data: Manifest, path: Path, *, views: str, check: bool) -> No
     info = data.info
     about = f"{len(data):,} samples in {len(info.classes):,} classes, {info.split}; {', '.join(info.formats)}"
     sections = [
-        section("Classes and sizes", row_of_charts(_charts(data))),
+        section("Classes and sizes", row_of_charts(_charts(data)), *_classes(data)),
         section("Samples", *_samples(data)),
         *_views(data, views),
         section("Provenance", table(("", ""), _facts(data))),
@@ -53,18 +53,25 @@ def _charts(data: Manifest) -> list[object]:
     return made
 
 
+def _classes(data: Manifest) -> Iterator[str]:
+    """What inspect prints about classes, and a list of all of them that unfolds."""
+    yield table(("", ""), class_rows(data))
+    counts, names = counted(data), data.info.classes
+    if len(names):
+        lines = [(names[c], f"{counts[c]:,}") for c in np.argsort(-counts, kind="stable").tolist()]
+        yield folded("all classes and their samples", table(("class", "samples"), lines))
+
+
 def _samples(data: Manifest) -> Iterator[str]:
-    """One line for each of some classes, the largest and the smallest; a grid where classes have few samples or none
-    has a label."""
+    """One line for each of some classes, the largest, the middle and the smallest; a grid where no class has more than
+    a few samples."""
     counts = counted(data)
-    order = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
-    chosen = order if len(order) <= CLASSES else np.concatenate([order[: CLASSES // 2], order[-CLASSES // 2 :]])
     with few(data) as reader:
-        if not len(order) or counts[order[len(order) // 2]] < FEW:
+        if counts.max(initial=0) < FEW:
             tiles = (_tile(data, reader, row, named=True) for row in rows_to_show(data, CLASSES * EACH).tolist())
             yield f'<div class="tiles grid">{"".join(tiles)}</div>'
             return
-        for c in chosen.tolist():
+        for c in np.concatenate(parts_of(counts, CLASSES))[:CLASSES].tolist():
             tiles = (_tile(data, reader, row) for row in np.flatnonzero(data.label == c)[:EACH].tolist())
             yield f'<p>{text(data.info.classes[c])}: {counts[c]:,}</p><div class="tiles">{"".join(tiles)}</div>'
 
@@ -80,14 +87,14 @@ def _views(data: Manifest, recipe: str) -> list[str]:
     """A sheet of views for each of some epochs; none without torch."""
     if not installed("torch"):
         return []
-    from viewstream.tools.pages.views import drawn_rows, views_sheet
+    from viewstream.tools.pages.views import drawn_rows, views_blocks
 
-    rows = drawn_rows(data, 4)
+    rows = drawn_rows(data, IMAGES)
     sheets = []
     for epoch in range(EPOCHS):
-        sheet = views_sheet(data, recipe, SIDE, seed=0, epoch=epoch, rows=rows)
-        sheets.append(f"<div><p>epoch {epoch}</p>{image(sheet, f'views of epoch {epoch}')}</div>")
-    return [section(f"Views of the recipe {recipe}", f'<div class="sheets">{"".join(sheets)}</div>')]
+        sheet = views_blocks(data, recipe, SIDE, seed=0, epoch=epoch, rows=rows, about=f"views of epoch {epoch}")
+        sheets.append(f"<p>epoch {epoch}</p>{sheet}")
+    return [section(f"Views of the recipe {recipe}", *sheets)]
 
 
 def _facts(data: Manifest) -> Iterator[tuple[str, object]]:

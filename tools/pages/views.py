@@ -13,9 +13,10 @@ from viewstream.augment.recipes import views_of
 from viewstream.pipeline.choose import open_any_reader, open_reader
 from viewstream.shards.keyed import shuffled
 from viewstream.shards.manifest import Manifest
-from viewstream.tools.look_contact import contact_sheet
+from viewstream.tools.look_contact import contact_blocks, contact_sheet
 from viewstream.tools.look_views import load
 
+from .page import image
 from .tiles import TILE, tile
 
 IMAGES, BANK = 6, 2000  # of a sheet of views, and images among which neighbors are looked for
@@ -44,6 +45,18 @@ def views_sheet(
     """The contact sheet of some rows as a PNG."""
     samples = load(manifest, first_form(manifest), rows, views_of(recipe, size), seed, epoch, occurrence)
     return png(contact_sheet(samples, TILE))
+
+
+def views_blocks(
+    manifest: Manifest, recipe: str, size: int, *, seed: int, epoch: int, rows: np.ndarray, about: str
+) -> str:
+    """Some rows with their views, one image of the page each, in as many columns as fit."""
+    samples = load(manifest, first_form(manifest), rows, views_of(recipe, size), seed, epoch)
+    shown = (
+        image(png(block), f"{about}: {name}")
+        for block, name in zip(contact_blocks(samples, TILE), samples.names, strict=True)
+    )
+    return f'<div class="sheets">{"".join(f"<div class=scroll>{one}</div>" for one in shown)}</div>'
 
 
 def png(page: Image.Image) -> bytes:

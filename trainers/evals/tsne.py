@@ -4,7 +4,7 @@ Unit features, their first 50 principal components, then scikit-learn's t-SNE of
 exact t-SNE of its own with unsorted components, and its axes fit the originals alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,9 @@ from .checks import require_finite, spread
 COMPONENTS = 50
 SAME = 1e-12  # mean squared distance to the mean that rounding makes of equal unit features, and more
 INK, PAPER, VIEWS = "#2b2b2b", "#f7f5f0", ("#17bebb", "#e4572e", "#ffc914")
+COLORS, MARKERS = "tab10", "osX^Dv*P"  # a class after the tenth has the next marker
+LEGEND = {"loc": "center left", "bbox_to_anchor": (1, 0.5), "frameon": False, "markerscale": 1.5}
+NAMED, COLUMN, LETTERS = 40, 20, 22  # classes of a legend, of a column of it, and letters of a name
 
 
 def tsne(
@@ -33,22 +36,28 @@ def tsne(
     classes: int = 10,
     per_class: int = 100,
     seed: int = 0,
+    names: Sequence[str] = (),
+    title: str = "",
 ) -> Iterator[tuple[str, float]]:
     """Write `tsne.parquet`, `tsne_classes.png` and, if there are two views, `tsne_views.png` into `folder`; yield the
     divergence.
 
     Raw features of the original and its views, each [N, D], and labels [N]. The first `per_class` images of the first
-    `classes` classes are shown; `tsne_views.png` shows the first class with its views.
+    `classes` classes are shown; `tsne_views.png` shows the first class with its views. `names` of the classes by label
+    go into the legend, and `title`, whose first line is bold, above the plots.
     """
-    names = labels.unique()[:classes]
-    rows = [int(row) for name in names for row in (labels == name).nonzero()[:per_class, 0]]
+    chosen = labels.unique()[:classes]
+    rows = [int(row) for c in chosen for row in (labels == c).nonzero()[:per_class, 0]]
     y, loss = coordinates(tuple(x[rows] for x in views), perplexity=perplexity, seed=seed)
     shown = labels[rows].cpu().numpy()
     make_folder(folder)
     save(y, shown, np.array(rows), folder / "tsne.parquet")
-    paint_classes(y[0], shown, folder / "tsne_classes.png")
+    about = f"{len(shown):,} images of {len(chosen)} classes, perplexity {perplexity:g}"
+    paint_classes(y[0], shown, folder / "tsne_classes.png", names, f"{title}\n{about}")
     if len(y) > 2:
-        paint_views(y[:3, shown == shown[0]], folder / "tsne_views.png")
+        first = shown == shown[0]
+        about = f"{first.sum():,} images of {_name(names, shown[0])} and their views, perplexity {perplexity:g}"
+        paint_views(y[:3, first], folder / "tsne_views.png", f"{title}\n{about}")
     yield "tsne/divergence", loss
 
 
@@ -86,35 +95,47 @@ def save(y: np.ndarray, labels: np.ndarray, rows: np.ndarray, path: Path) -> Non
         pq.write_table(table, file)
 
 
-def paint_classes(y: np.ndarray, labels: np.ndarray, path: Path) -> None:
-    """Plot points y [N, 2], one color per class."""
-    axes = _page()
-    names = np.unique(labels)
-    colors = needs("matplotlib").colormaps["turbo"](np.linspace(0.05, 0.95, len(names)))
-    for name, color in zip(names, colors, strict=True):
-        axes.scatter(*y[labels == name].T, color=color, s=14, linewidths=0, label=str(name))
-    if len(names) <= 10:
-        axes.legend(title="class", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+def paint_classes(y: np.ndarray, labels: np.ndarray, path: Path, names: Sequence[str] = (), title: str = "") -> None:
+    """Plot points y [N, 2], one color per class, and one marker per ten classes; `names` by label."""
+    axes, found = _page(title), np.unique(labels)
+    colors = needs("matplotlib").color_sequences[COLORS]
+    for n, c in enumerate(found):
+        marker = MARKERS[n // len(colors) % len(MARKERS)]
+        axes.scatter(
+            *y[labels == c].T, color=colors[n % len(colors)], marker=marker, s=18, linewidths=0, label=_name(names, c)
+        )
+    if len(found) <= NAMED:
+        axes.legend(title="class", ncols=-(-len(found) // COLUMN), **LEGEND)
     _write(axes, path)
 
 
-def paint_views(y: np.ndarray, path: Path) -> None:
+def paint_views(y: np.ndarray, path: Path, title: str = "") -> None:
     """Plot points y [3, N, 2]: originals and their two views, each triple as a triangle."""
-    axes = _page()
+    axes = _page(title)
     for triple in y.transpose(1, 0, 2):  # [3, 2]
         axes.fill(*triple.T, facecolor=INK, alpha=0.06, edgecolor="none")
         axes.fill(*triple.T, facecolor="none", edgecolor=INK, linewidth=0.5)
     for points, color, name in zip(y, VIEWS, ("original", "view 1", "view 2"), strict=True):
         axes.scatter(*points.T, color=color, s=16, linewidths=0, label=name, zorder=2)
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    axes.legend(**LEGEND)
     _write(axes, path)
 
 
-def _page() -> Any:
+def _name(names: Sequence[str], label: int) -> str:
+    """The name of a class, shortened; its number without one. Matplotlib sees no formula in it."""
+    name = names[label] if label < len(names) else str(label)
+    return (name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…").replace("$", r"\$")
+
+
+def _page(title: str) -> Any:
     """Axes without a window and without ticks: lengths have no meaning in t-SNE."""
-    figure = needs("matplotlib.figure").Figure(figsize=(8, 6.4), layout="constrained")
+    figure = needs("matplotlib.figure").Figure(figsize=(8.6, 6.4), layout="constrained")
     axes = figure.subplots()
-    axes.set(xticks=[], yticks=[], aspect="equal", facecolor=PAPER)
+    head, *lines = title.replace("$", r"\$").split("\n")
+    figure.suptitle(head, x=0.01, ha="left", fontweight="bold", color=INK)
+    axes.set_title("\n".join(lines), fontsize=10, color=INK, loc="left")
+    axes.set(xticks=[], yticks=[], facecolor=PAPER)
+    axes.set_aspect("equal", adjustable="datalim")
     axes.spines[:].set_visible(False)
     return axes
 

@@ -196,6 +196,7 @@ class Tsne(Static):
     perplexity: Annotated[float, "about the number of neighbors", 1.0] = 30.0
     classes: Annotated[int, "number of classes shown", 1] = 10
     per_class: Annotated[int, "images of each class", 1] = 100
+    words: Annotated[str, "list that names the classes: lines `class words`, or a class index as JSON"] = ""
 
 
 TASKS: dict[str, type[Evaluation]] = {

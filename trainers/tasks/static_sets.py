@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from ...pipeline.static.listing import listed
+from ...shards.care.words import worded
 from ...shards.errors import needs
 from ..evals import instdisc, stats, tsne
 from ..ranks import rank
@@ -31,10 +33,20 @@ def measure_stats(options: Stats, model: EvaluatedModel) -> Results:
 def measure_tsne(options: Tsne, model: EvaluatedModel) -> Results:
     for package in ("sklearn", "matplotlib"):  # before minutes of work
         needs(package)
+    names = listed(Path(options.static), options.dataset_mode)[0] if options.static else ()
+    names = worded(names, Path(options.words)) if options.words else names
     views, labels = model.views(options.static, options.dataset_mode)
     folder = Path(options.out or Path(options.checkpoint).parent)
     if rank():
         return
     choice = {"perplexity": options.perplexity, "classes": options.classes, "per_class": options.per_class}
-    yield from tsne.tsne(views, labels, folder, **choice)
+    yield from tsne.tsne(views, labels, folder, names=names, title=_title(options, model), **choice)
     print(f"images and coordinates in {folder}")
+
+
+def _title(options: Tsne, model: EvaluatedModel) -> str:
+    """Run, checkpoint and step; network and data."""
+    run, step = model.path.resolve().parent.name, model.weights.step
+    at = f"{model.path.name}, step {step:,}" if step else model.path.name
+    which = "untrained" if options.untrained else model.facts["network"]
+    return f"t-SNE of {run} ({at})\n{model.arch}, {which}; data: {model.facts['data']['name']}"

@@ -34,6 +34,23 @@ def test_each_class_is_drawn_in_its_own_color(tmp_path):
     assert areas == [2 + 2, 8 + 2]  # two more: the page and the background of the plot
 
 
+def test_the_legend_names_each_class_shortened_and_no_two_of_thirty_look_alike(monkeypatch, tmp_path):
+    drawn = []
+    monkeypatch.setattr(tsne, "_write", lambda axes, path: drawn.append(axes))
+    names = ["a class of a really long name", "$x^$", *(f"n{c:08d}" for c in range(28))]
+    y, labels = np.random.default_rng(0).normal(size=(90, 2)), np.arange(90) % 30
+    tsne.paint_classes(y, labels, tmp_path / "a.png", names, "moco\nof a set")
+    tsne.paint_classes(y, np.arange(90), tmp_path / "a.png")
+    named, many = drawn
+    texts = [text.get_text() for text in named.get_legend().get_texts()]
+    assert texts[:3] == ["a class of a really l…", r"\$x^\$", "n00000000"]
+    assert len(texts) == 30
+    looks = {(*p.get_facecolor()[0], p.get_paths()[0].vertices.tobytes()) for p in named.collections}
+    assert len(looks) == 30
+    assert (named.figure.get_suptitle(), named.get_title(loc="left")) == ("moco", "of a set")
+    assert many.get_legend() is None
+
+
 def test_a_perplexity_as_large_as_the_number_of_points_is_refused():
     x = torch.randn(10, 4)
     with pytest.raises(UserError, match="there are 30"):

@@ -10,7 +10,7 @@ from PIL import Image
 
 from viewstream.shards.errors import UserError
 from viewstream.tools.make_static import Static, make
-from viewstream.trainers.evals import instdisc, knn, stats
+from viewstream.trainers.evals import instdisc, knn, stats, tsne
 from viewstream.trainers.tasks.model import EvaluatedModel
 from viewstream.trainers.tasks.options import Instdisc, Tsne
 from viewstream.trainers.tasks.run import evaluate
@@ -56,10 +56,22 @@ def test_an_evaluation_with_check_digest_names_a_file_of_a_static_set_that_was_c
 
 
 @pytest.mark.full
-def test_tsne_writes_its_table_and_plots(runs, static, tmp_path):
+def test_tsne_writes_its_table_and_plots_with_their_titles(runs, static, tmp_path, monkeypatch):
     options = Tsne(
         checkpoint=str(runs / "moco/last.pt"), static=str(static), out=str(tmp_path), perplexity=5.0, **COMMON
     )
     pytest.importorskip("sklearn", reason="scikit-learn is not installed: no t-SNE")
+    titles, write = [], tsne._write
+    monkeypatch.setattr(tsne, "_write", lambda axes, path: (titles.append(_words(axes)), write(axes, path)))
     evaluate(options)
+    assert titles[0][:1] == ["t-SNE of moco (last.pt, step 6)"], titles
+    assert "perplexity 5" in titles[0][1]
+    assert titles[0][2:] == ["cat", "dog", "eel", "fox"]
+    assert "images of cat and their views" in titles[1][1]
     assert {path.name for path in tmp_path.iterdir()} == {"tsne.parquet", "tsne_classes.png", "tsne_views.png"}
+
+
+def _words(axes):
+    """The titles of a plot, then the names of its legend."""
+    legend = [text.get_text() for text in axes.get_legend().get_texts()]
+    return [axes.figure.get_suptitle(), axes.get_title(loc="left"), *legend]
