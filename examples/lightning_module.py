@@ -1,4 +1,4 @@
-"""Lightning trains on the views of a set, with the loss of the library lightly if it is installed.
+"""Lightning trains on the views of a set, with the loss of the library lightly.
 
   python examples/lightning_module.py data/shards/imagenet-lt6-train
 
@@ -9,22 +9,12 @@ import sys
 
 import pytorch_lightning as lightning
 import torch
-import torch.nn.functional as F
+from lightly.loss import NTXentLoss
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from viewstream.augment import simclr
 from viewstream.pipeline import as_dataset, open_set
-
-try:
-    from lightly.loss import NTXentLoss
-except ModuleNotFoundError:  # the same loss in six lines
-
-    class NTXentLoss(nn.Module):
-        def forward(self, a: Tensor, b: Tensor) -> Tensor:
-            z = F.normalize(torch.cat([a, b]))
-            scores = (z @ z.T / 0.5).fill_diagonal_(-torch.inf)
-            return F.cross_entropy(scores, torch.arange(len(z), device=z.device).roll(len(a)))
 
 
 class Contrastive(lightning.LightningModule):

@@ -30,7 +30,7 @@ def test_an_example_passes_its_checker_and_trains_an_epoch(program, textures, tm
     assert all(0 < row["loss"] < 20 for row in rows)
 
 
-WITH = {  # other libraries' loops and readers -> the package that they need, and the last words of the example
+WITH = {  # other libraries' loops and readers -> the packages that they need, and the last words of the example
     "own_transform": ("torchvision", r"\d+ steps, mean loss \d"),
     "plain_torch": ("torch", r"epoch 1: loss -?\d"),
     "stock_webdataset": ("webdataset", r"144 samples: "),
@@ -38,7 +38,7 @@ WITH = {  # other libraries' loops and readers -> the package that they need, an
     "stock_dali": ("nvidia.dali", r"144 samples, a batch \[16, 64, 64, 3\]"),
     "timm_loader": ("timm", r"step 8: loss \d"),
     "hf_datasets": ("datasets", r"\d+ px, class |px, class "),
-    "lightning_module": ("pytorch_lightning", r"8 steps, loss \d"),
+    "lightning_module": ("pytorch_lightning lightly", r"8 steps, loss \d"),
 }
 
 
@@ -49,8 +49,9 @@ QUICK = ("own_transform",)
     "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.full) for name in WITH]
 )
 def test_other_libraries_read_the_set(program, textures, name):
-    package, words = WITH[name]
-    pytest.importorskip(package, reason=f"{package} is not installed")
+    packages, words = WITH[name]
+    for package in packages.split():
+        pytest.importorskip(package, reason=f"{package} is not installed")
     done = program(f"examples/{name}.py", textures, HF_HOME=str(textures / "hf"), HF_HUB_OFFLINE="1")
     assert done.returncode == 0, done.stderr
     assert re.search(words, done.stdout.splitlines()[-1]), done.stdout

@@ -74,7 +74,7 @@ def read_run(folder: Path) -> RunFiles:
     if not (folder / CONFIG).is_file():
         reason = "does not exist" if not folder.exists() else f"holds no {CONFIG}"
         raise UserError(f"{folder} {reason}, so it is no run: name the folder that training wrote (--out)")
-    config, results = _page(folder / CONFIG), _page(folder / RESULTS) if (folder / RESULTS).exists() else {}
+    config, results = read_page(folder / CONFIG), read_page(folder / RESULTS) if (folder / RESULTS).exists() else {}
     return RunFiles(folder, config, _lines(folder / LOG), results)
 
 
@@ -84,7 +84,8 @@ def runs_below(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: (path / CONFIG).stat().st_mtime, reverse=True)
 
 
-def _page(path: Path) -> dict[str, Any]:
+def read_page(path: Path) -> dict[str, Any]:
+    """The object in a JSON file of a run. UserError if it is damaged."""
     try:
         with open_file(path) as file:
             page = parsed_json(file.read())

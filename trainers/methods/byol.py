@@ -26,12 +26,13 @@ from .parts import check_views, ema_, frozen_copy, two_views
 from .shadow import Shadow
 
 
-def loss(q1: Tensor, q2: Tensor, k1: Tensor, k2: Tensor) -> Tensor:
-    """The mean over unit rows [N, D] of |q1 - k1|^2 + |q2 - k2|^2, 0 to 8.
+def loss(q1: Tensor, q2: Tensor, k1: Tensor, k2: Tensor, *, each: bool = False) -> Tensor:
+    """The mean over unit rows [N, D] of |q1 - k1|^2 + |q2 - k2|^2, 0 to 8; `each`: that of each image, [N].
 
     q1, q2 are the student's rows of views 1 and 2, k1, k2 the teacher's rows of views 2 and 1.
     """
-    return (4 - 2 * ((q1 * k1).sum(dim=1) + (q2 * k2).sum(dim=1))).mean()
+    rows = 4 - 2 * ((q1 * k1).sum(dim=1) + (q2 * k2).sum(dim=1))
+    return rows if each else rows.mean()
 
 
 def spread(k: Tensor) -> Tensor:
@@ -106,4 +107,5 @@ class BYOL(Method):
             k1, k2 = teacher(x2), teacher(x1)
         with torch.autocast(x1.device.type, enabled=False):
             q1, q2, k1, k2 = (F.normalize(at_least_fp32(rows), dim=1) for rows in (q1, q2, k1, k2))  # [N, D]
+            self.keep(lambda: loss(q1, q2, k1, k2, each=True))
             return loss(q1, q2, k1, k2), {"spread": spread(k1)}

@@ -33,11 +33,13 @@ def targets(t: Tensor, center: Tensor, temperature: float) -> Tensor:
     return ((t - center) / temperature).softmax(dim=2)
 
 
-def loss(s: Tensor, q: Tensor, temperature: float) -> Tensor:
-    """The student's scores [V, N, K], large crops first, targets q [2, N, K] -> the mean over pairs of two crops."""
+def loss(s: Tensor, q: Tensor, temperature: float, *, each: bool = False) -> Tensor:
+    """The student's scores [V, N, K], large crops first, targets q [2, N, K] -> the mean over pairs of two crops;
+    `each`: that of each image, [N]."""
     log_p = (s / temperature).log_softmax(dim=2)
     others = log_p.sum(dim=0) - log_p[:2]  # for each large crop, all crops but itself
-    return -(q * others).sum(dim=2).mean() / (len(s) - 1)
+    rows = (q * others).sum(dim=2)  # [2, N]
+    return -(rows.mean(dim=0) if each else rows.mean()) / (len(s) - 1)
 
 
 class DINO(Method):
@@ -79,6 +81,7 @@ class DINO(Method):
             s, t = (at_least_fp32(rows).unflatten(0, (-1, len(batch.index))) for rows in (s, t))  # [V or 2, N, K]
             self.means.append(t.mean(dim=(0, 1)))
             q = targets(t, self.center, teacher_temperature(self.recipe, epoch(self.recipe, now)))
+            self.keep(lambda: loss(s, q, self.recipe.temperature, each=True))
             return loss(s, q, self.recipe.temperature), {"entropy": torch.special.entr(q).sum(dim=2).mean()}
 
     def before_update(self, optimizer: Optimizer) -> None:

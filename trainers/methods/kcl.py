@@ -102,6 +102,7 @@ class KCL(MoCo):
             if self.v2:
                 scores = set_aside(scores, same & ~chosen)
             filled, positives = (queued >= 0).float().mean(), chosen.sum() / len(q)
+            self.keep(lambda: self.loss(scores, chosen, each=True))
             return self.loss(scores, chosen), {"acc1": acc1(scores), "positives": positives, "filled": filled}
 
     def order(self, anchors: int, now: Now) -> Tensor:
@@ -111,15 +112,16 @@ class KCL(MoCo):
             return random_order(rank() * anchors, anchors, len(slots), now, slots.device)
         return lowest_first(len(slots), slots.device)
 
-    def loss(self, scores: Tensor, chosen: Tensor) -> Tensor:
-        """The loss of logits [N, 1 + K], chosen slots [N, K] bool; its mean over ranks is that of the global batch."""
+    def loss(self, scores: Tensor, chosen: Tensor, *, each: bool = False) -> Tensor:
+        """The loss of logits [N, 1 + K], chosen slots [N, K] bool; its mean over ranks is that of the global batch.
+        `each`: that of each image, [N]."""
         if not self.sump:
-            return F.cross_entropy(scores, soft_targets(chosen, scores.dtype))
+            return F.cross_entropy(scores, soft_targets(chosen, scores.dtype), reduction="none" if each else "mean")
         rows = summed(scores, chosen)  # [N]
         if not self.tgt_avg:
-            return rows.mean()
+            return rows if each else rows.mean()
         positives = gather(chosen.sum()[None] + len(rows)).sum()  # each anchor's own key is one
-        return rows.sum() * world_size() / positives
+        return (len(rows) * rows if each else rows.sum()) * world_size() / positives
 
     def after_step(self, now: Now) -> None:
         super().after_step(now)

@@ -1,8 +1,10 @@
 """The base class of methods, and the time that the training loop passes to them."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -31,6 +33,7 @@ class Method(nn.Module, ABC):
 
     uses_total: bool = True  # whether a step depends on Now.total: such a run cannot go on for other --epochs
     prefill: int = 0  # how many batches of epoch -1 `fill` takes before the first step
+    kept: list[Tensor] | None = None  # a replay puts a list here, for the losses of the images of each forward, [N]
 
     @classmethod
     @abstractmethod
@@ -49,6 +52,12 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def forward(self, batch: Batch, now: Now) -> tuple[Tensor, Stats]:
         """The loss to minimize, and scalars to log."""
+
+    def keep(self, losses: Callable[[], Tensor]) -> None:
+        """Keep the loss of each image of a batch, [N] in its order, if a replay asks: the loss is their mean."""
+        if self.kept is not None:
+            with torch.no_grad():
+                self.kept.append(losses())
 
     def before_step(self, now: Now) -> None:
         """Update before the forward: momentum, a teacher."""

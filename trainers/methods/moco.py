@@ -126,8 +126,9 @@ class MoCo(Method):
         with torch.autocast(q.device.type, enabled=False):  # a bf16 logit of 14 is off by up to 1/32
             scores = self.scores(q, k)  # [N, 1 + K]
             filled = scores.new_full((), min(now.step * len(q) * world_size() / len(self.queue.rows), 1.0))
-            loss = F.cross_entropy(scores, scores.new_zeros(len(q), dtype=torch.long))
-            return loss, {"acc1": acc1(scores), "filled": filled}
+            own = scores.new_zeros(len(q), dtype=torch.long)
+            self.keep(lambda: F.cross_entropy(scores, own, reduction="none"))
+            return F.cross_entropy(scores, own), {"acc1": acc1(scores), "filled": filled}
 
     def after_step(self, now: Now) -> None:
         self.queue.push(self.keys)

@@ -120,23 +120,32 @@ class SEED(Method):
 
     def forward(self, batch: Batch, now: Now) -> tuple[Tensor, Stats]:
         x, *patches = batch.views
-        loss, scores, self.keys = self.compare(x, self.queue.rows)
+        loss, scores, aims, self.keys = self.compare(x, self.queue.rows)
         if not patches:
+            self.keep(lambda: F.cross_entropy(scores, aims, reduction="none"))
             return loss, {"acc1": acc1(scores)}
         assert self.small_queue is not None
-        small, _, keys = self.compare(by_image(patches), self.small_queue.rows)
+        small, others, small_aims, keys = self.compare(by_image(patches), self.small_queue.rows)
+        self.keep(
+            lambda: (
+                F.cross_entropy(scores, aims, reduction="none")
+                + F.cross_entropy(others, small_aims, reduction="none").unflatten(0, (len(x), -1)).mean(dim=1)
+            )
+        )
         self.small_keys = keys[:: len(patches)]  # [N, D]
         return loss + small, {"acc1": acc1(scores), "small": small.detach()}
 
-    def compare(self, x: Tensor, queue: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Images [N, 3, S, S], queue [K, D] -> loss, student's logits [N, 1 + K], teacher's unit rows [N, D]."""
+    def compare(self, x: Tensor, queue: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Images [N, 3, S, S], queue [K, D] -> loss, student's logits and their targets [N, 1 + K], teacher's unit rows
+        [N, D]."""
         with torch.no_grad():
             t = self.shadow.network()(x)
         s = self.online(x)
         with torch.autocast(x.device.type, enabled=False):
             s, t = (F.normalize(rows.to(queue.dtype), dim=1) for rows in (s, t))  # [N, D]
             scores = logits(s, t, queue, self.temperature)  # [N, 1 + K]
-            return F.cross_entropy(scores, targets(t, queue, self.teacher_temperature)), scores, t
+            aims = targets(t, queue, self.teacher_temperature)
+            return F.cross_entropy(scores, aims), scores, aims, t
 
     def after_step(self, now: Now) -> None:
         self.queue.push(self.keys)

@@ -37,9 +37,13 @@ def logits(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
     return torch.cat([(anchors * others).sum(dim=1, keepdim=True), scores], dim=1) / temperature
 
 
-def loss(scores: Tensor) -> Tensor:
-    """Logits [2 N, 1 + 2 N W] -> their NT-Xent; its mean over ranks is that of the global batch, gradients included."""
-    return F.cross_entropy(scores, scores.new_zeros(len(scores), dtype=torch.long))
+def loss(scores: Tensor, *, each: bool = False) -> Tensor:
+    """Logits [2 N, 1 + 2 N W] -> their NT-Xent; its mean over ranks is that of the global batch, gradients included.
+    `each`: that of each image, the mean of its two anchors, [N]."""
+    own = scores.new_zeros(len(scores), dtype=torch.long)
+    if each:
+        return F.cross_entropy(scores, own, reduction="none").unflatten(0, (2, -1)).mean(dim=0)
+    return F.cross_entropy(scores, own)
 
 
 class SimCLR(Method):
@@ -77,4 +81,5 @@ class SimCLR(Method):
         with torch.autocast(rows.device.type, enabled=False):
             z1, z2 = F.normalize(at_least_fp32(rows), dim=1).unflatten(0, (-1, 2)).unbind(1)  # [N, D]
             scores = logits(z1, z2, self.temperature)
+            self.keep(lambda: self.scale * loss(scores, each=True))
             return self.scale * loss(scores), {"acc1": acc1(scores.detach())}

@@ -105,4 +105,5 @@ class Supervised(Method):
         (x,) = batch.views
         scores = self.online(x)  # [N, C]; weights that take no gradients record none
         acc1 = (scores.argmax(dim=1) == batch.target).float().mean()
+        self.keep(lambda: F.cross_entropy(scores, batch.target, reduction="none"))
         return F.cross_entropy(scores, batch.target), {"acc1": acc1}

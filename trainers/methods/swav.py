@@ -22,11 +22,13 @@ from .parts import check_views, check_whole_batch, two_and_smaller
 from .sinkhorn import Assigner, check_assigner
 
 
-def loss(scores: Tensor, q: Tensor, assigned: list[int], temperature: float) -> Tensor:
-    """Scores [V, N, K] of V crops, q [A, N, K] of the crops `assigned` -> cross-entropy of q and all other crops."""
+def loss(scores: Tensor, q: Tensor, assigned: list[int], temperature: float, *, each: bool = False) -> Tensor:
+    """Scores [V, N, K] of V crops, q [A, N, K] of the crops `assigned` -> cross-entropy of q and all other crops;
+    `each`: that of each image, [N]."""
     log_p = F.log_softmax(scores / temperature, dim=-1)
     others = log_p.sum(dim=0) - torch.stack([log_p[crop] for crop in assigned])  # [A, N, K]
-    return -(q * others).sum(dim=-1).mean() / (len(scores) - 1)
+    rows = (q * others).sum(dim=-1)  # [A, N]
+    return -(rows.mean(dim=0) if each else rows.mean()) / (len(scores) - 1)
 
 
 class SwAV(Method):
@@ -73,7 +75,9 @@ class SwAV(Method):
         with torch.autocast(rows.device.type, enabled=False):
             z = F.normalize(at_least_fp32(rows), dim=1).unflatten(0, (len(batch.views), -1))  # [V, N, D]
             q = self.assigner(z[:2].detach(), prototypes.detach())  # [2, N, K]
-            return loss(z @ prototypes.T, q, [0, 1], self.temperature), {}
+            scores = z @ prototypes.T  # [V, N, K]
+            self.keep(lambda: loss(scores, q, [0, 1], self.temperature, each=True))
+            return loss(scores, q, [0, 1], self.temperature), {}
 
     def after_step(self, now: Now) -> None:
         self.assigner.end()

@@ -116,7 +116,15 @@ class Stepper:
 
     def step(self, step: int, batches: Iterator[Batch]) -> Taken:
         """Take step `step`, counted from 0, with the next `accumulate` batches."""
-        now, optimizer, scaler = Now(step, self.total, self.recipe.seed), self.state.optimizer, self.state.scaler
+        taken, scaler = self.gradients(step, batches), self.state.scaler
+        scaler.step(self.state.optimizer)
+        scaler.update()
+        self.method.after_step(self._now(step))
+        return taken
+
+    def gradients(self, step: int, batches: Iterator[Batch]) -> Taken:
+        """The first half of `step`, which leaves the gradients of its batches and changes no weight by them."""
+        now, optimizer, scaler = self._now(step), self.state.optimizer, self.state.scaler
         for group in optimizer.param_groups:
             group["lr"] = self.lr(step)
         torch.manual_seed(own_seed(int(hashed(self.recipe.seed, step, Purpose.RESEED)[0])))
@@ -131,10 +139,10 @@ class Stepper:
         loss = torch.stack(losses).mean()
         # A scaler skips the step of a gradient that overflows, and scales less from there on: that is no failure.
         gradient = torch.zeros_like(loss) if scaler.is_enabled() else magnitude(self.parameters)
-        scaler.step(optimizer)
-        scaler.update()
-        self.method.after_step(now)
         return Taken(loss, stats, gradient, tuple(ids))
+
+    def _now(self, step: int) -> Now:
+        return Now(step, self.total, self.recipe.seed)
 
     def _backward(self, batches: Iterator[Batch], now: Now, *, sync: bool) -> tuple[Tensor, Stats, Tensor]:
         """Add the gradients of the next batch; `sync`: exchange the sum with the other ranks. Loss, stats, rows."""
