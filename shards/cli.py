@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn, get_args, get_origin, get_type_hints
 
 from .errors import UserError
-from .exits import QUIET, hush
+from .exits import hush
 from .exits import run as run
+from .messages import QUIET
 from .programs import answers, as_typed
 from .values import converter, metavar
 

@@ -1,6 +1,6 @@
 """The task `logreg`: logistic regression on fixed features of all training images, or of keyed draws of some."""
 
-import sys
+import logging
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ from ..ranks import rank
 from .labels import drawn, grouping, summary
 from .model import EvaluatedModel, Results
 from .options import Logreg
+
+LOG = logging.getLogger(__name__)
 
 HELD_OUT = 5  # one of so many images of a class is held out in a search
 
@@ -29,7 +31,7 @@ def measure(options: Logreg, model: EvaluatedModel) -> Results:
         c = options.c if options.c != "search" else _searched(x[here], y[here], train, rows)
         fitted = logreg.fit(x[here], y[here], len(counts), c)
         if fitted.iterations >= logreg.ITERATIONS and not rank():
-            print(f"note: not at its optimum after {fitted.iterations} iterations with --c {c:g}", file=sys.stderr)
+            LOG.warning(f"note: not at its optimum after {fitted.iterations} iterations with --c {c:g}")
         found.append({"c": c, **dict(shots.top1_and_shots(fitted.scores(queries), labels, counts, rule=options.rule))})
     yield from summary(found)
 

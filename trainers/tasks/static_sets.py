@@ -1,5 +1,6 @@
 """The tasks on a static augmented set: `instdisc`, `stats` and `tsne`."""
 
+import logging
 from pathlib import Path
 
 from ...shards.errors import needs
@@ -7,6 +8,8 @@ from ..evals import instdisc, stats, tsne
 from ..ranks import rank
 from .model import EvaluatedModel, Results
 from .options import Instdisc, Stats, Tsne
+
+LOG = logging.getLogger(__name__)
 
 
 def measure_instdisc(options: Instdisc, model: EvaluatedModel) -> Results:
@@ -16,7 +19,7 @@ def measure_instdisc(options: Instdisc, model: EvaluatedModel) -> Results:
     top = instdisc.accuracies(ranks, options.topk, options.samples_per_chunk, skip_odd_chunks=skip, ties=ties)
     if not rank():
         about = {"masked": options.dataset_mode, "checkpoint": options.checkpoint, "data": options.static}
-        print(instdisc.printed(options.mode, top.tolist(), **about))
+        LOG.info(instdisc.printed(options.mode, top.tolist(), **about))
     yield from instdisc.named(options.mode, top)
 
 
@@ -24,7 +27,7 @@ def measure_stats(options: Stats, model: EvaluatedModel) -> Results:
     views, labels = model.views(options.static, options.dataset_mode)
     values = dict(stats.stats(views, labels, seed=options.stats_seed))
     if not rank():
-        print(stats.printed(values))
+        LOG.info(stats.printed(values))
     yield from values.items()
 
 
@@ -37,4 +40,4 @@ def measure_tsne(options: Tsne, model: EvaluatedModel) -> Results:
         return
     choice = {"perplexity": options.perplexity, "classes": options.classes, "per_class": options.per_class}
     yield from tsne.tsne(views, labels, folder, **choice)
-    print(f"images and coordinates in {folder}")
+    LOG.info(f"images and coordinates in {folder}")
