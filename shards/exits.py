@@ -106,8 +106,8 @@ def outcome(main: Callable[[], None]) -> tuple[int, str]:
         if error.errno not in REFUSED or os.environ.get("VIEWSTREAM_TRACE"):
             raise
         return 2, f"error: {refusal(error)}"
-    except KeyboardInterrupt:
-        return 130, "interrupted"
+    except KeyboardInterrupt as interrupt:
+        return 130, f"interrupted: {interrupt}" if interrupt.args else "interrupted"
     return 0, ""
 
 

@@ -1,7 +1,7 @@
 """List the runs below a folder: what was trained on what, how far, and what it reached.
 
 python tools/runs.py
-python tools/runs.py runs/cifar --json
+python tools/runs.py --below runs/cifar --json
 """
 
 import json
