@@ -1,7 +1,7 @@
 """Damaged samples: how one is found, the error that names it, and the samples that take their places."""
 
 import hashlib
-import sys
+import logging
 
 import numpy as np
 import simplejpeg
@@ -13,6 +13,8 @@ from .batch import SampleReader
 from .plan.order import Plan
 from .plan.params import replacements
 from .reading import Data
+
+LOG = logging.getLogger(__name__)
 
 OTHER = "its bytes do not match the digest of the manifest"
 TRIES = 10  # replacements in turn for one position of a batch; then its error ends the epoch
@@ -140,7 +142,7 @@ class Replacer:
         for position, error in failed.items():
             row = int(rows[position])
             if row not in self.skipped:
-                print(f"skipped: {error}", file=sys.stderr)
+                LOG.warning(f"skipped: {error}")
             self.skipped[row] = str(error)
         return replacements(self.manifest, rows, [*failed], self.seed, epoch, tries, occurrence)
 

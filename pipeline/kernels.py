@@ -1,11 +1,13 @@
 """All numba kernels of the pipeline, by what they do. `python -m viewstream.pipeline.kernels` compiles them ahead."""
 
 import functools
+import logging
 import os
-import sys
 from importlib.util import resolve_name
 
 from ..shards.kernels import ready
+
+LOG = logging.getLogger(__name__)
 
 ORDER = {"the order of samples": resolve_name(".plan.kernel", __package__)}
 MANY = 8  # cores of a process, from which on one call per image costs more than the call
@@ -38,18 +40,14 @@ def _note_slower_path(planes: bool) -> None:
 
     first = os.environ.get("RANK", "0") == "0"
     if first and share_of_cores() >= MANY and not has_turbojpeg():
-        print(
+        LOG.warning(
             "note: no libturbojpeg makes the pixels of simplejpeg here, so each image is decoded by a call of its own, "
             "and many threads wait for the interpreter; apt-get install libturbojpeg0 or pip install "
-            "'viewstream[planes]' brings it",
-            file=sys.stderr,
+            "'viewstream[planes]' brings it"
         )
     if first and not cpu_has_picks():
         more = ", and --decode planes takes longer than --decode cpu" * planes
-        print(
-            f"note: this CPU has no AVX-512: crops take the slower path, which makes the same pixels{more}",
-            file=sys.stderr,
-        )
+        LOG.warning(f"note: this CPU has no AVX-512: crops take the slower path, which makes the same pixels{more}")
 
 
 if __name__ == "__main__":

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn, get_args, get_origin, get_type_hints
 
 from .errors import UserError
-from .exits import QUIET, hush
+from .exits import hush
 from .exits import run as run
+from .messages import QUIET
 from .programs import answers, as_typed
 from .values import converter, metavar
 
@@ -68,7 +69,8 @@ def parse(*options: Any, argv: Sequence[str] | None = None, description: str) ->
 
 def _refuse(word: str, parser: argparse.ArgumentParser) -> NoReturn:
     """UserError for a word that is no option, with the nearest one."""
-    near = difflib.get_close_matches(word, parser._option_string_actions, n=2, cutoff=0.5)
+    names = [name for name in parser._option_string_actions if word.startswith("-")]
+    near = difflib.get_close_matches(word, names, n=2, cutoff=0.5)
     hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
     raise UserError(f"unknown option {word!r}: {hint}--help lists the options")
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from .errors import UserError
+from .messages import begin_printing, printing
 from .progress import Bar
 
 DEAD = "a worker process died, perhaps for lack of memory: try again with fewer --workers"
@@ -110,7 +111,7 @@ def in_order(work: Callable[[T], R], items: Iterable[T], workers: int) -> Genera
     if workers == 1:
         yield from map(work, items)
         return
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_begin)
+    pool = _processes(workers)
 
     def stop(_: object) -> None:  # not `cancel`: the thread that breaks a pool fails at a task that was canceled
         pool.shutdown(cancel_futures=True)
@@ -132,7 +133,7 @@ def unordered(work: Callable[[T], R], items: Sequence[T], workers: int) -> Gener
     if workers == 1:
         yield from map(work, items)
         return
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(work,))
+    pool = _processes(workers, work)
     following, running = iter(items), set[Future[R]]()
     try:
         while True:
@@ -164,6 +165,11 @@ def threaded(work: Callable[[T], R], items: Sequence[T]) -> Generator[R, None, N
         pool.shutdown(cancel_futures=True)
 
 
+def _processes(workers: int, work: Callable[[Any], Any] | None = None) -> ProcessPoolExecutor:
+    spawned = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, spawned, initializer=_begin, initargs=(work, printing()))
+
+
 _work: Callable[[Any], Any] | None = None  # of this worker process of `unordered`
 
 
@@ -173,10 +179,13 @@ def _sent(item: Any) -> Any:
     return _work(item)
 
 
-def _begin(work: Callable[[Any], Any] | None = None) -> None:
-    """Let a worker ignore Ctrl-C, which its parent handles, and end with its parent; keep the work that it is for."""
+def _begin(work: Callable[[Any], Any] | None, prints: bool) -> None:
+    """Let a worker ignore Ctrl-C, which its parent handles, and end with its parent; keep the work that it is for.
+    It `prints` its messages if its parent does."""
     global _work
     _work = work
+    if prints:
+        begin_printing()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=follow_parent, daemon=True).start()
 

@@ -22,15 +22,17 @@ class UserError(ValueError):
         super().__init__(as_typed(redacted(" ".join(str(message).splitlines()))))  # libraries write several lines
 
 
-def choose(kind: str, name: str, options: Iterable[str]) -> str:
+def choose(kind: str, name: str, options: Iterable[str], all_in: str = "") -> str:
     """Return `name` if it is one of `options`; otherwise raise UserError with the nearest names, and all of them if
-    these can be read at a glance."""
+    these can be read at a glance, or with the place that lists them, `all_in`."""
     options = list(options)
     if name in options:
         return name
     near = difflib.get_close_matches(name, options, n=2, cutoff=0.5)
     words = [f"did you mean {' or '.join(map(repr, near))}?"] * bool(near)
-    if len(options) <= GLANCE or not near:
+    if all_in:
+        words.append(f"{all_in} lists them")
+    elif len(options) <= GLANCE or not near:
         words.append(f"there are {', '.join(options)}")
     raise UserError(f"unknown {kind} {name!r}: {' '.join(words)}")
 

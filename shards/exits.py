@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import os
 import select
 import sys
@@ -12,11 +13,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn, TextIO
+from typing import NoReturn, TextIO
 
 from .errors import UserError, missing
+from .messages import QUIET, printed
 from .redaction import redacted
 
+LOG = logging.getLogger(__name__)
 CLOSED = 141  # 128 + SIGPIPE
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 REFUSED = {  # what a file system refuses for reasons of its own, and the remedy
@@ -77,7 +80,7 @@ def _show_of_thread(failed: threading.ExceptHookArgs) -> None:
     """The same for a thread, as those of libraries; what a disk refuses is one line there too."""
     error = failed.exc_value
     if isinstance(error, OSError) and error.errno in REFUSED and not os.environ.get("VIEWSTREAM_TRACE"):
-        sys.stderr.write(f"note: {refusal(error)}\n")
+        LOG.warning(f"note: {refusal(error)}")
     elif error is not None:
         _show(failed.exc_type, error, failed.exc_traceback)
 
@@ -86,7 +89,8 @@ def outcome(main: Callable[[], None]) -> tuple[int, str]:
     """Run `main`; returns the exit code and the last words, which are empty if all is well."""
     threading.excepthook = _show_of_thread
     try:
-        main()
+        with printed():
+            main()
     except SystemExit as end:  # after --help, and after the ranks of `--ranks` have ended
         return int(end.code or 0), ""
     except (UserError, ModuleNotFoundError) as error:
@@ -102,8 +106,8 @@ def outcome(main: Callable[[], None]) -> tuple[int, str]:
         if error.errno not in REFUSED or os.environ.get("VIEWSTREAM_TRACE"):
             raise
         return 2, f"error: {refusal(error)}"
-    except KeyboardInterrupt:
-        return 130, "interrupted"
+    except KeyboardInterrupt as interrupt:
+        return 130, f"interrupted: {interrupt}" if interrupt.args else "interrupted"
     return 0, ""
 
 
@@ -131,32 +135,9 @@ def _record(words: str) -> None:
             Path(file).write_text(json.dumps({"message": {"message": words, "extraInfo": extra}}))
 
 
-QUIET = "VIEWSTREAM_QUIET"  # `answer`: progress and notes are left out; `all`: what a program prints too
-
-
-class _WithoutNotes:
-    """A stream that leaves out lines which begin with `note: `."""
-
-    def __init__(self, stream: TextIO):
-        self._stream, self._inside = stream, False  # of a note
-
-    def write(self, text: str) -> int:
-        for line in text.splitlines(keepends=True):
-            self._inside = self._inside or line.startswith("note: ")
-            if not self._inside:
-                self._stream.write(line)
-            if line.endswith("\n"):
-                self._inside = False
-        return len(text)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-
 def hush() -> None:
     """Make this process as quiet as the environment says, which its children inherit."""
     if level := os.environ.get(QUIET):
         os.environ["TQDM_DISABLE"] = "1"
-        sys.stderr = _WithoutNotes(sys.stderr)
         if level == "all":
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (until the process ends)

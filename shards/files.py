@@ -6,8 +6,9 @@ name is given, and the folder afterwards.
 
 import errno
 import hashlib
+import logging
 import os
-import sys
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import IO, Any
 from .errors import UserError
 from .locks import alone, held
 from .names import open_file
+
+LOG = logging.getLogger(__name__)
 
 PAGE = "dataset.json"  # written last: a folder that has it is a complete set
 FOLDERLESS = (errno.EINVAL, errno.ENOTSUP)  # of file systems that sync no folders, as CIFS
@@ -110,10 +113,16 @@ def spared(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or error
-        print(f"note: {path} cannot be kept ({reason}), so it is made again next time", file=sys.stderr)
+        LOG.warning(f"note: {path} cannot be kept ({reason}), so it is made again next time")
 
 
 def named(error: BaseException, path: Path) -> None:
     """Let an error of the file system that names no file, as those of `write` and `fsync` do, name `path`."""
     if isinstance(error, OSError) and error.errno and error.filename is None:
         error.filename = str(path)
+
+
+def free_at(path: Path) -> int:
+    """Bytes that are free on the disk of `path`, which may not be there yet."""
+    path = path.absolute()
+    return shutil.disk_usage(next(place for place in (path, *path.parents) if place.exists())).free

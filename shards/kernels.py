@@ -4,6 +4,7 @@ once on a machine. Each module has a process of its own for that, since numba co
 A module of kernels takes `njit` from here and has a function `warm_up()` that calls each kernel that Python calls.
 """
 
+import logging
 import os
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from typing import Any
 import numba
 from numba.core import event
 from tqdm import tqdm
+
+LOG = logging.getLogger(__name__)
 
 try:
     import fcntl
@@ -49,10 +52,9 @@ def ready(modules: Mapping[str, str]) -> None:
     folders = {what: _cold(module) for what, module in modules.items()}
     cold = [folder for folder in folders.values() if folder is not None]
     if "" in cold and os.environ.get("RANK", "0") == "0":
-        print(
+        LOG.warning(
             "note: numba finds no folder that it can write machine code to, so kernels are compiled at each start; "
-            "NUMBA_CACHE_DIR=DIR in the environment names one",
-            file=sys.stderr,
+            "NUMBA_CACHE_DIR=DIR in the environment names one"
         )
     if kept := sorted(filter(None, cold)):
         with _alone(Path(kept[0])):

@@ -5,8 +5,8 @@ a note.
 """
 
 import errno
+import logging
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -15,6 +15,8 @@ from pathlib import Path
 from stat import S_ISREG
 
 from .errors import UserError
+
+LOG = logging.getLogger(__name__)
 
 try:
     import fcntl
@@ -82,7 +84,7 @@ def _lock(file: FileIO, refusal: str) -> None:
 def _note_no_locks(folder: Path, reason: str) -> None:
     """Once per folder: some network file systems have no locks."""
     if os.environ.get("RANK", "0") == "0":
-        print(f"note: files in {folder} cannot be locked ({reason}): start no second program there", file=sys.stderr)
+        LOG.warning(f"note: files in {folder} cannot be locked ({reason}): start no second program there")
 
 
 def _names(path: Path, stat: os.stat_result) -> bool:

@@ -5,8 +5,8 @@ from either. Its identity is of the files' names, sizes and times. The price: ev
 that is used often is better built.
 """
 
+import logging
 import os
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -30,6 +30,8 @@ from .sources.passed import PassedOver, sentences
 from .sources.readers import Files
 from .sources.source import key_of
 from .unpack import MAX_PIXELS
+
+LOG = logging.getLogger(__name__)
 
 KEPT = Encoding(keep=True, max_side=0, short_side=0, quality=BuildOptions.quality, check="headers")
 KINDS = ("imagefolder", "flat")
@@ -72,7 +74,7 @@ def plain(root: str | os.PathLike[str], split: str = "train", max_pixels: int = 
     source = open_source(where, split, kind)
     if os.environ.get("RANK", "0") == "0":
         for sentence in sentences(source.passed.report()):
-            print(f"note: {where}: passed over {sentence}", file=sys.stderr)
+            LOG.warning(f"note: {where}: passed over {sentence}")
     assert isinstance(source.reader, Files)
     assert isinstance(source.reader.storage, Local)
     files = source.reader.storage

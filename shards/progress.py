@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from typing import Any
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
@@ -39,6 +39,11 @@ class Bar(tqdm):
             self._line()
         return False
 
+    def clear(self, nolock: bool = False) -> None:
+        """Make room for a line above the bar; lines need none."""
+        if not self.lines:
+            super().clear(nolock)
+
     def close(self) -> None:
         if self.lines and not self.disable:
             self._line()
@@ -50,3 +55,11 @@ class Bar(tqdm):
             self.shown = self.n
             self.fp.write(f"{self}\n")
             self.fp.flush()
+
+
+def print_above(text: str, stream: TextIO) -> None:
+    """Print a line above the bars that this process shows."""
+    if Bar._instances:  # pyright: ignore[reportAttributeAccessIssue]
+        Bar.write(text, file=stream)
+    else:
+        print(text, file=stream)

@@ -10,7 +10,8 @@ import yaml
 from .errors import UserError, choose
 from .unpack import parsed_json
 
-SECTIONS = ("recipe", "run")  # of a config.json, whose other values follow from these
+SECTIONS = ("recipe", "run")  # of a config.json
+DERIVED = ("data", "precision", "threads", "environment")  # its other values, which follow from these
 
 
 def from_file(path: Path, parser: argparse.ArgumentParser, *, only_known: bool = False) -> argparse.Namespace:
@@ -33,9 +34,9 @@ def from_file(path: Path, parser: argparse.ArgumentParser, *, only_known: bool =
 
 def _unknown(path: Path, name: str, names: list[str]) -> None:
     try:
-        choose("option", name, names)
+        choose("option", name, names, all_in="--help")
     except UserError as error:
-        raise UserError(f"{path}: {str(error).partition(' there are')[0].rstrip(':')} (--help lists them)") from error
+        raise UserError(f"{path}: {error}") from error
 
 
 def _mapping(path: Path) -> dict[str, Any]:
@@ -48,10 +49,24 @@ def _mapping(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is no YAML or JSON ({error}): write lines like `lr: 0.06`") from error
     page = {} if page is None else page
     if isinstance(page, dict) and page.keys() & {*SECTIONS}:
-        page = {name: value for section in SECTIONS for name, value in (page.get(section) or {}).items()}
+        page = _of_sections(path, page)
     if not isinstance(page, dict):
         raise UserError(f"{path} is no mapping of options to values: write lines like `lr: 0.06`")
     return page
+
+
+def _of_sections(path: Path, page: dict[str, Any]) -> dict[str, Any]:
+    """The options in the sections of a `config.json`. UserError for others beside them."""
+    if others := page.keys() - {*SECTIONS, *DERIVED}:
+        names = ", ".join(sorted(map(str, others)))
+        raise UserError(f"{path}: {names} stands beside {' and '.join(SECTIONS)}: move it into one of them")
+    parts = {section: {} if page.get(section) is None else page[section] for section in SECTIONS}
+    for section, part in parts.items():
+        if not isinstance(part, dict):
+            raise UserError(
+                f"{path}: {section} is no mapping of options to values: write lines like `  lr: 0.06` below it"
+            )
+    return {name: value for part in parts.values() for name, value in part.items()}
 
 
 def _value(path: Path, action: argparse.Action, value: Any) -> Any:

@@ -4,7 +4,7 @@ import importlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from PIL import Image
 from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.exits import outcome
 from viewstream.shards.manifest import Manifest
+from viewstream.shards.messages import printed
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch reads it at import: tiny networks get no faster with more threads
 ROOT = Path(__file__).parents[1]
@@ -40,6 +41,13 @@ def photos() -> Callable[[int], list[Image.Image]]:
         return [p.convert("L").convert("RGB") if i % 8 == 7 else p for i, p in enumerate(images)]
 
     return make
+
+
+@pytest.fixture(scope="session", autouse=True)
+def printing() -> Iterator[None]:
+    """What library code has to say is printed, as programs do, so that tests can read it."""
+    with printed():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -40,6 +40,7 @@ OTHER = {
     "pipeline/readers/fetch.py:_get": "a partial file of the caller",
     "pipeline/static/describe.py:join": WORK,
     "pipeline/static/write.py:_write": WORK,
+    "pipeline/static/write.py:encoded": "into memory",
     "trainers/checkpoints/files.py:link": "a partial name, which is placed",
     "trainers/training/headspace.py:_writable": "tries a place before the work, and removes its file",
     "trainers/training/loggers.py:__init__": "appends lines; a torn one is dropped when the run goes on",

@@ -24,7 +24,13 @@ class Preview:
 
 def main() -> None:
     options, choice, preview = parse(BuildOptions(), SubsetOptions(), Preview(), description=__doc__ or "")
-    print(planned(Job.of(options, choice)) if preview.dry_run else summary(build(options, choice)))
+    if preview.dry_run:
+        print(planned(Job.of(options, choice)))
+        return
+    try:
+        print(summary(build(options, choice)))
+    except KeyboardInterrupt as interrupt:
+        raise KeyboardInterrupt("the same command goes on from there") from interrupt
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from viewstream.shards.cli import Positional, parse, run
 from viewstream.shards.errors import installed, needs
 from viewstream.shards.files import atomic, writing
-from viewstream.tools.run_files import RunFiles, read_run
+from viewstream.tools.run_files import RunFiles, read_alike
 
 PLACES = ("out", "resume", "cache", "stage", "wandb", "tensorboard")  # options of `run` that change no number
 
@@ -81,7 +81,7 @@ def draw(found: list[RunFiles], path: Path) -> None:
 
 def main() -> None:
     (options,) = parse(Comparison(), description=__doc__ or "")
-    found = [read_run(folder) for folder in options.runs]
+    found = read_alike(options.runs)
     lines = compared(found)
     if options.json:
         print(json.dumps({"runs": [str(one.folder) for one in found], "lines": lines}, indent=1))

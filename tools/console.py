@@ -33,7 +33,7 @@ def main() -> None:
 
         complete(words)
     else:
-        program = PROGRAMS[choose("command", name, [*PROGRAMS, COMPLETION])]
+        program = PROGRAMS[choose("command", name, [*PROGRAMS, COMPLETION], all_in="--help")]
         sys.argv[:] = [f"{CONSOLE} {name}", *words]  # what help and messages call the program
         importlib.import_module(program.module).main()
 

@@ -18,9 +18,7 @@ from viewstream.shards.cli import parse, run
 import numpy as np
 import pyarrow as pa
 
-from viewstream.augment.recipes import views_of
 from viewstream.pipeline.readers.ranged import few
-from viewstream.pipeline.readers.remote import CACHE, open_built
 from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.engine import cores, prefetch
 from viewstream.shards.errors import UserError
@@ -29,32 +27,17 @@ from viewstream.shards.info import JSON
 from viewstream.shards.locks import alone
 from viewstream.shards.manifest import Manifest
 from viewstream.shards.progress import Bar
+from viewstream.tools.static_choice import Choice, Static, require_new
+from viewstream.tools.static_preview import planned
 
 BLOCK = 128  # images per task of a thread
 
 
 @dataclass(frozen=True)
-class Static:
-    """Which images and how to augment them"""
+class Preview:
+    """Before it is made"""
 
-    data: Annotated[str, "a built data set, in a folder or at a URL"] = ""
-    out: Annotated[Path | None, "new folder (data/static/DATA-RECIPE-MODE)"] = None
-    recipe: Annotated[str, "augmentation recipe"] = "moco_v2"
-    mode: Annotated[
-        Literal["normal", "nointer", "easy", "hard", "super-hard"], "how the two crops of an image overlap"
-    ] = "normal"
-    per_class: Annotated[int, "images per class, the first by name", 1] = 50
-    views: Annotated[int, "views per image; the recipe's views in turn", 1] = 2
-    size: Annotated[int, "side of a view, px", 8] = 224
-    format: Annotated[
-        tuple[Literal["folder", "webdataset", "ffcv"], ...], "folder: class folders of JPEGs; the others: a built set"
-    ] = ("folder",)
-    renderer: Annotated[
-        Literal["host", "device"], "the renderer of training on a CPU, or the one of training on a GPU"
-    ] = "host"
-    seed: Annotated[int, "seed of the draws"] = 0
-    cache: Annotated[Path, "folder for the manifest of a set at a URL"] = CACHE
-    workers: Annotated[int, "threads; 0 = one per core", 0] = 0
+    dry_run: Annotated[bool, "say what would be written and what it takes, and write nothing"] = False
 
 
 def make(options: Static) -> Path:
@@ -63,25 +46,11 @@ def make(options: Static) -> Path:
     The format `folder` gives a tree of class folders, `webdataset` and `ffcv` a built set of the same files; together
     they share the folder. UserError for a mistake in the options, and if the folder exists.
     """
-    if not options.format:
-        raise UserError("--format names nothing to write: give folder, webdataset or ffcv, or several with commas")
-    if not options.data:
-        raise UserError("no images to augment: name a built set with --data")
-    from viewstream.pipeline.kernels import warm_up  # with torch, after --help, which needs none
-    from viewstream.pipeline.options import LoaderOptions
-    from viewstream.pipeline.static.describe import in_order, seal
-    from viewstream.pipeline.static.images import chosen, classes_of, names_of
-    from viewstream.pipeline.static.write import Freezer, bare
+    manifest, views, rows, names, classes, out = Choice.of(options, options.cache)
+    from viewstream.pipeline.static.describe import in_order, seal  # with torch, after --help, which needs none
+    from viewstream.pipeline.static.write import Freezer
 
-    manifest = open_built(options.data, options.cache)
-    views = bare(views_of(options.recipe, options.size), options.views, options.mode)
-    rows = chosen(manifest, options.per_class)
-    names = names_of(manifest, rows)
-    classes = classes_of(names.values())
-    out = options.out or Path("data/static") / f"{manifest.info.name}-{options.recipe}-{options.mode}"
-    rendering = LoaderOptions(renderer=options.renderer, threads=1)  # on each of ours
-    warm_up(rendering=rendering.render_on_host)
-    render = rendering.render(full=BLOCK)
+    render = options.render(BLOCK)
     with _work_folder(out) as work, few(manifest) as reader:
         folder, shards = work / "images" / out.name, work / "set"
         for name in classes:
@@ -155,8 +124,7 @@ def _work_folder(out: Path) -> Iterator[Path]:
         make_folder(out.parent)
         refusal = f"another process is making {out}: wait for it, or name another --out"
         stack.enter_context(alone(lock, refusal))
-        if out.exists():
-            raise UserError(f"{out} already exists: name another --out, or remove it first")
+        require_new(out)
         stack.callback(shutil.rmtree, work, ignore_errors=True)
         shutil.rmtree(work, ignore_errors=True)  # left by a run that was killed
         work.mkdir()
@@ -164,8 +132,11 @@ def _work_folder(out: Path) -> Iterator[Path]:
 
 
 def main() -> None:
-    (options,) = parse(Static(), description=__doc__ or "")
-    make(options)
+    options, preview = parse(Static(), Preview(), description=__doc__ or "")
+    if preview.dry_run:
+        print(planned(options))
+    else:
+        make(options)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import json
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from viewstream.shards.cli import parse, run
 
@@ -24,7 +24,8 @@ from viewstream.pipeline.readers.remote import CACHE, open_built
 from viewstream.shards.engine import cores
 from viewstream.shards.errors import UserError
 from viewstream.tools.plan_cluster import around
-from viewstream.tools.plan_model import Costs, Image, Way, of_side, ways
+from viewstream.tools.plan_model import Costs, Image, of_side, ways
+from viewstream.tools.plan_text import lines
 from viewstream.trainers.recipes import recipe_named
 from viewstream.trainers.recipes.options import Recipe
 
@@ -51,6 +52,7 @@ class Question:
         0.0
     )
     costs: Annotated[Path, "figures of `make bench PART=costs`"] = RESULTS / "cpu/costs.json"
+    json: Annotated[bool, "print JSON"] = False
 
 
 class Set(NamedTuple):
@@ -87,55 +89,51 @@ def step_rate(question: Question, recipe: Recipe) -> tuple[float, str]:
     return 0.0, ""
 
 
-def answer(question: Question, recipe: Recipe, costs: Costs) -> list[str]:
-    """The lines of the plan."""
+def planned(question: Question, recipe: Recipe, costs: Costs) -> dict[str, Any]:
+    """The plan: rates in images/s, `images_per_second` of each node; what the host does in us of one core an image;
+    sizes in GB (10^9 bytes); hours of an epoch and of the run."""
     views, data, here = views_of(recipe.views, recipe.size), images_of(question), question.cores or cores()
     found, (gpu, source) = ways(costs, data.image, views), step_rate(question, recipe)
-    lines = [
-        f"{recipe.method}, {recipe.arch}, views {recipe.views} of {recipe.size} px; {data.samples:,.0f} images of "
-        f"{data.image.megapixels:.2f} megapixels and {data.image.kilobytes:.0f} kB",
-        f"one core ({costs.machine}):",
-    ]
-    lines += [f"  {way.flags:<15} {way.rate:7.0f} images/s: {_stages(way)}" for way in found]
-    chosen, rate = found[0], here * found[0].rate
+    want, chosen, limit = gpu * question.gpus, found[0], ""
+    rate = here * chosen.rate
     if gpu:
-        want = gpu * question.gpus
         chosen = next((way for way in found if here * way.rate >= want), found[-1])
         rate = min(want, here * chosen.rate)
-        needed = ", ".join(f"{gpu / way.rate:.1f} with {way.flags}" for way in found)
-        lines += [f"a GPU: {gpu:.0f} images/s ({source}); cores that feed it: {needed}"]
         limit = "the step" if rate == want else max(chosen.stages, key=lambda stage: chosen.stages[stage])
-        lines += [f"limits on {here} cores: {limit}, at {rate:.0f} of {want:.0f} images/s{_each(question)}"]
-    else:
-        lines += [
-            f"no rate of {recipe.method}, {recipe.arch} on a GPU is known: `make gpu PART=train` measures it, "
-            f"--step-rate names it. {here} cores deliver {rate:.0f} images/s{_each(question)}"
-        ]
-    lines += [f"take: --loader {_loader(data)} {chosen.flags} --workers {max(1, here // question.gpus)}"]
-    return lines + _storage(data, recipe, views, question, rate)
+    return {
+        "training": {name: getattr(recipe, name) for name in ("method", "arch", "views", "size", "epochs")},
+        "set": {"images": data.samples, **data.image._asdict()},
+        "machine": {"gpus": question.gpus, "nodes": question.nodes, "cores": here},
+        "measured_on": costs.machine,
+        "ways": [{"flags": way.flags, "images_per_second": way.rate, "us": way.stages} for way in found],
+        "gpu": {"images_per_second": gpu, "source": source} if gpu else None,
+        "limit": limit,
+        "images_per_second": rate,
+        "take": f"--loader {_loader(data)} {chosen.flags} --workers {max(1, here // question.gpus)}",
+        **_storage(data, recipe, views, question, rate),
+    }
 
 
-def _storage(data: Set, recipe: Recipe, views: Views, question: Question, rate: float) -> list[str]:
-    """Shards, disk, memory, reading, hours, and what is around the nodes, of which each takes `rate` images/s."""
+def _storage(data: Set, recipe: Recipe, views: Views, question: Question, rate: float) -> dict[str, Any]:
+    """Shards, disk, memory, reading, what is around the nodes, and hours; each node takes `rate` images/s."""
     gpus, nodes = question.gpus, question.nodes
     stored, hours = data.samples * data.image.kilobytes * 1e3, data.samples / (nodes * rate) / 3600
     batch = 3 * sum(size_of(view) ** 2 for view in views) * recipe.batch_size / (gpus * nodes)
-    pinned = BATCHES * 2 ** math.ceil(math.log2(batch)) * gpus
-    return [
-        f"shards: {max(1, math.ceil(stored / SHARD)):,} tars of {min(stored, SHARD) / 1e6:.0f} MB; disk: "
-        f"{stored / 1e9:.1f} GB for each format",
-        f"memory: {pinned / 1e9:.1f} GB for batches of {gpus} GPUs, and {stored / 1e9:.1f} GB where the page cache is "
-        "to hold the set",
-        f"reading: {rate * data.image.kilobytes / 1e3:.0f} MB/s from the disk or network until the page cache holds it"
-        f"{_each(question)}",
-        *around(data.samples, data.image, rate, nodes),
-        f"at {nodes * rate:.0f} images/s an epoch takes {hours:.2f} h, {recipe.epochs} epochs "
-        f"{hours * recipe.epochs:.1f} h",
-    ]
+    return {
+        "tars": max(1, math.ceil(stored / SHARD)),
+        "tar_gb": min(stored, SHARD) / 1e9,
+        "stored_gb": stored / 1e9,
+        "pinned_gb": BATCHES * 2 ** math.ceil(math.log2(batch)) * gpus / 1e9,
+        "read_mb_per_second": rate * data.image.kilobytes / 1e3,
+        "around": around(data.samples, data.image, rate, nodes),
+        "epoch_hours": hours,
+        "hours": hours * recipe.epochs,
+    }
 
 
-def _each(question: Question) -> str:
-    return f", on each of {question.nodes} nodes" if question.nodes > 1 else ""
+def answer(question: Question, recipe: Recipe, costs: Costs) -> list[str]:
+    """The lines of the plan."""
+    return lines(planned(question, recipe, costs))
 
 
 def _loader(data: Set) -> str:
@@ -143,16 +141,13 @@ def _loader(data: Set) -> str:
     return "memory" if data.samples * data.image.megapixels * 3e6 < 2e9 else "ffcv"
 
 
-def _stages(way: Way) -> str:
-    return ", ".join(f"{stage} {us:.0f}" for stage, us in way.stages.items() if us) + " us"
-
-
 def main() -> None:
     (question,) = parse(Question(), description=__doc__ or "")
     recipe = recipe_named(question.recipe)
     if question.arch:
         recipe = replace(recipe, arch=question.arch)
-    print("\n".join(answer(question, recipe, Costs.load(question.costs))))
+    plan = planned(question, recipe, Costs.load(question.costs))
+    print(json.dumps(plan, indent=1) if question.json else "\n".join(lines(plan)))
 
 
 if __name__ == "__main__":

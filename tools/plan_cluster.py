@@ -5,7 +5,6 @@ since its share is another one in each epoch. The exchange of gradients between 
 """
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 from viewstream.tools.plan_model import Image, of_side
@@ -14,21 +13,19 @@ BUILDS = Path(__file__).parents[1] / "docs/results/build_cpu.json"  # `python to
 SIDE = 400  # px, of its images
 
 
-def around(samples: float, image: Image, rate: float, nodes: int) -> Iterator[str]:
-    """The lines for `nodes` nodes that take `rate` images/s each."""
-    stored, share = samples * image.kilobytes / 1e6, rate * image.kilobytes / 1e3  # GB, MB/s
-    if nodes > 1:
-        yield f"a store that they share: {nodes * share:.0f} MB/s in every epoch without --stage"
-    yield (
-        f"--stage: {stored:.1f} GB on the disk of each node; copied within the first epoch at {nodes * share:.0f} MB/s "
-        f"a node{f', {nodes**2 * share:.0f} MB/s from the store' if nodes > 1 else ''}, nothing is read from the store "
-        "afterwards"
-    )
-    hours = samples * build_cost(image) / 3.6e9
-    yield (
-        f"build: {hours:.2f} core hours to re-encode photographs of 500 px; with an object store as --out the driver "
-        f"needs {stored:.1f} GB of scratch for the .beton"
-    )
+def around(samples: float, image: Image, rate: float, nodes: int) -> dict[str, float]:
+    """What `nodes` nodes that take `rate` images/s each ask of their store and disks, and of the machine that builds.
+
+    Without a stage the store delivers `store_mb_per_second` in every epoch; a set that is copied to each node within
+    the first epoch takes `stage_mb_per_second` a node.
+    """
+    share = nodes * rate * image.kilobytes / 1e3
+    return {
+        "store_mb_per_second": share,
+        "stage_gb": samples * image.kilobytes / 1e6,
+        "stage_mb_per_second": share,
+        "build_core_hours": samples * build_cost(image) / 3.6e9,
+    }
 
 
 def build_cost(image: Image) -> float:

@@ -14,7 +14,7 @@ from viewstream.tools.compare import compared
 from viewstream.tools.pages import charts
 from viewstream.tools.pages.page import charts as row_of_charts
 from viewstream.tools.pages.page import folded, key, section, table, text, write_page
-from viewstream.tools.run_files import RunFiles, read_run
+from viewstream.tools.run_files import RunFiles, read_alike
 
 STAGES = ("read", "decode", "cut", "draw", "wait", "copy", "render")
 PER_CLASS = "per_class.parquet"
@@ -126,7 +126,7 @@ def _flat(page: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     (options,) = parse(Report(), description=__doc__ or "")
     needs("plotly")
-    found = [read_run(folder) for folder in options.runs]
+    found = read_alike(options.runs)
     if repeated := [one.name for one in found if sum(other.name == one.name for other in found) > 1]:
         raise UserError(f"two runs are called {repeated[0]}: give their folders different names")
     sections = [section("Training", curves(found)), section("Speed", speed(found))]

@@ -1,6 +1,7 @@
 """What the folder of a run says about it: configuration, log and results. Needs no torch."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -76,6 +77,19 @@ def read_run(folder: Path) -> RunFiles:
         raise UserError(f"{folder} {reason}, so it is no run: name the folder that training wrote (--out)")
     config, results = read_page(folder / CONFIG), read_page(folder / RESULTS) if (folder / RESULTS).exists() else {}
     return RunFiles(folder, config, _lines(folder / LOG), results)
+
+
+def read_alike(folders: Sequence[Path]) -> list[RunFiles]:
+    """Runs that can be shown side by side. UserError as of `read_run`, and for runs of different kinds: the loss and
+    accuracy of a classifier on a fixed network say nothing about those of a run that trains one."""
+    found = [read_run(folder) for folder in folders]
+    probes = [one for one in found if one.recipe.get("trained") == "classifier"]
+    if others := [one for one in found if one not in probes] if probes else []:
+        raise UserError(
+            f"{probes[0].folder} trains a classifier on a fixed network, {others[0].folder} a network: name runs of "
+            "one kind"
+        )
+    return found
 
 
 def runs_below(folder: Path) -> list[Path]:

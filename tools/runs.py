@@ -1,11 +1,11 @@
 """List the runs below a folder: what was trained on what, how far, and what it reached.
 
 python tools/runs.py
-python tools/runs.py runs/cifar --json
+python tools/runs.py --below runs/cifar --json
 """
 
 import json
-import sys
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +13,8 @@ from typing import Annotated, Any
 from viewstream.shards.cli import parse, run
 from viewstream.shards.errors import UserError, command
 from viewstream.tools.run_files import CONFIG, RunFiles, read_run, runs_below
+
+LOG = logging.getLogger("viewstream.tools.runs")
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def main() -> None:
         try:
             rows.append(row_of(read_run(folder)))
         except UserError as error:  # one that is damaged hides none of the others
-            print(f"note: left out: {error}", file=sys.stderr)
+            LOG.warning(f"note: left out: {error}")
     if options.json:
         print(json.dumps(rows, indent=1))
     elif rows:

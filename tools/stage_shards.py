@@ -8,14 +8,17 @@ python tools/stage_shards.py /nfs/shards/imagenet-train --stage /scratch/stage
 import signal
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 from viewstream.shards.cli import Positional, parse, run
 
 # isort: split
-from viewstream.pipeline.readers.remote import LIMIT, open_remote
-from viewstream.pipeline.readers.stage import Stage, staged_set, staging
+from viewstream.pipeline.readers.remote import LIMIT, open_built, open_remote
+from viewstream.pipeline.readers.stage import Stage, StagedSet, lacking, staged_set, staging
 from viewstream.shards.errors import UserError
+from viewstream.shards.files import free_at
+from viewstream.shards.info import JSON
 from viewstream.shards.manifest import Manifest
 from viewstream.shards.progress import Bar
 from viewstream.shards.unpack import MAX_PIXELS
@@ -37,12 +40,16 @@ class Options:
     max_pixels: Annotated[
         int, "largest image that loaders shall read, px: decoded, it takes three bytes for each", 1
     ] = MAX_PIXELS
+    dry_run: Annotated[bool, "say what would be copied and what room there is, and write nothing"] = False
 
 
 def main() -> None:
     (options,) = parse(Options(), description=__doc__ or "")
     if not options.stage:
         raise UserError("--stage names no folder: name one on a disk of this node")
+    if options.dry_run:
+        print(planned(options))
+        return
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends copies of any size at once, as any other kill
     stage = Stage(Path(options.stage), int(options.cache_gb * GB), options.cache_mbps)
     files = staged_set(_opened(options, stage), options.loader, stage)
@@ -52,6 +59,34 @@ def main() -> None:
     if reasons:
         raise UserError("; ".join(reasons))
     print(f"{stage.folder} has all {len(files.lines):,} files of {files.source.show()}: {size / GB:.3g} GB, as built")
+
+
+def planned(options: Options) -> str:
+    """What would be copied. UserError for what would stop the work, a limit that is too small among it."""
+    stage = Stage(Path(options.stage), int(options.cache_gb * GB))
+    with TemporaryDirectory() as cache:  # for the manifest of a set at a URL
+        data = open_built(options.data, Path(cache), options.max_pixels)
+        files = staged_set(data, options.loader, stage)
+        if reason := lacking(files):
+            raise UserError(reason)
+        there = [line for name, line in zip(files.names, files.lines, strict=True) if _is_there(files, name, line)]
+    size, here = (sum(line["bytes"] for line in lines) for lines in (files.lines, there))
+    free = free_at(stage.folder)
+    lines = [
+        ("set", f"{files.source.show()}, {len(data):,} images"),
+        ("files", f"{len(files.lines):,}, {size / GB:.3g} GB"),
+        ("there already", f"{len(there):,}, {here / GB:.3g} GB"),
+        ("to copy", f"{len(files.lines) - len(there):,}, {(size - here) / GB:.3g} GB"),
+        ("free", f"{free / GB:,.1f} GB" + ", which is less: name another --stage" * (free < size - here)),
+        ("limit", f"{stage.limit / GB:,.1f} GB for all sets in it: least recently used files make room (--cache-gb)"),
+        ("where", f"{files.folder}, where nothing was written now"),
+    ]
+    return "\n".join(f"{name:>14}  {text}" for name, text in lines)
+
+
+def _is_there(files: StagedSet, name: str, line: JSON) -> bool:
+    path = files.folder / name
+    return path.is_file() and path.stat().st_size == line["bytes"]
 
 
 def _opened(options: Options, stage: Stage) -> Manifest:

@@ -1,5 +1,6 @@
 """Data options of the command line, and the sets that they name. Imports no torch, so that `--help` answers at once."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,6 +9,8 @@ from ..shards.info import newest
 from ..shards.manifest import Manifest
 from ..shards.subsets.classsets import only
 from ..shards.unpack import MAX_PIXELS
+
+LOG = logging.getLogger(__name__)
 
 SHARDS = Path("data/shards")
 GB = 10**9
@@ -71,7 +74,7 @@ def open_data(data: str, split: str, options: Loading, classes: str = "") -> Man
     if not data:
         data = str(newest(SHARDS, split))
         if not rank():
-            print(f"data: {data}, the newest {split} set (--{'data' if split == 'train' else 'val'} names another)")
+            LOG.info(f"data: {data}, the newest {split} set (--{'data' if split == 'train' else 'val'} names another)")
     limit, mbps = int(options.cache_gb * GB), options.cache_mbps
     whole = open_set(data, split, Path(options.stage or options.cache), limit, options.max_pixels, mbps)
     return only(whole, classes) if classes else whole

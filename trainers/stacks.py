@@ -1,6 +1,7 @@
 """What a job that hangs leaves: one line that names ranks and places, and the stacks of each process."""
 
 import faulthandler
+import logging
 import sys
 import tempfile
 import threading
@@ -8,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .marks import progress
+
+LOG = logging.getLogger(__name__)
 
 PATIENCE = 3.0  # seconds for a file system that may be what hangs
 
@@ -60,4 +63,4 @@ def _keep(path: Path, text: str) -> None:
     try:
         path.write_text(text)
     except OSError as error:
-        print(f"note: {path} cannot be written ({error.strerror})", file=sys.stderr)
+        LOG.warning(f"note: {path} cannot be written ({error.strerror})")

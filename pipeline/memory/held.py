@@ -1,7 +1,7 @@
 """The decoded images of a set, in memory of the host or of a GPU."""
 
+import logging
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import pairwise
@@ -21,6 +21,8 @@ from ..executor import Executor
 from ..readers.row_prefetch import free_memory
 from ..reading import Check
 from ..workers import ranks_here
+
+LOG = logging.getLogger(__name__)
 
 SHARE = 0.5  # of the free memory that the images may take: networks and batches need some too
 PART = 1 << 24  # bytes of images that are decoded together
@@ -123,4 +125,4 @@ def refuse_large(name: str, images: int, needed: int, device: torch.device) -> N
             f"of the {free_mb} that are free on {device} for each process: choose another --loader"
         )
     if first_rank():
-        print(f"{name}: {images:,} images in memory, {needed_mb} of {free_mb} free on {device}", file=sys.stderr)
+        LOG.warning(f"{name}: {images:,} images in memory, {needed_mb} of {free_mb} free on {device}")

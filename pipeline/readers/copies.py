@@ -1,8 +1,8 @@
 """The files of a set that are in a stage, as a reader meets them: taken when they have come, and counted."""
 
 import errno
+import logging
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +15,8 @@ import numpy as np
 from .cache import leased
 from .stage import StagedSet
 from .stager import Stager, stager
+
+LOG = logging.getLogger(__name__)
 
 LOOK = 1.0  # seconds between two looks for files that have come
 
@@ -98,4 +100,4 @@ class Copies:
         """Say once, on one rank of the node, why files are read from the source."""
         if self._stager and not self._quiet:
             self._quiet = True
-            print(f"note: --stage: {text}: what is not staged is read from its source", file=sys.stderr, flush=True)
+            LOG.warning(f"note: --stage: {text}: what is not staged is read from its source")

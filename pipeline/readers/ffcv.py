@@ -6,8 +6,8 @@ with OpenCV's INTER_AREA. Here the executor that all readers share decodes and c
 through any other reader. Raw samples are passed on as they are.
 """
 
+import logging
 import os
-import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -19,6 +19,8 @@ from ..batch import SampleReader
 from .ranged import RangedReader
 from .remote import is_remote
 from .row_prefetch import RowPrefetcher, free_memory
+
+LOG = logging.getLogger(__name__)
 
 SHARE = 4  # the process cache takes this part of the free memory
 
@@ -39,7 +41,7 @@ class CachedBetonReader(BetonReader):
         else:
             cache = f"page cache ({size_gb} of {free_gb} that are free)"
         if int(os.environ.get("RANK", "0")) == 0:
-            print(f"note: {', '.join(path.name for path in paths)}: {cache}", file=sys.stderr)
+            LOG.warning(f"note: {', '.join(path.name for path in paths)}: {cache}")
         self._prefetcher: RowPrefetcher | None = None
 
     def prefetch(self, rows: Iterator[np.ndarray]) -> None:

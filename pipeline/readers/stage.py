@@ -104,18 +104,25 @@ def staged_set(manifest: Manifest, loader: str, stage: Stage) -> StagedSet:
     return StagedSet(manifest.whole(), "ffcv" if loader == "ffcv" else "webdataset", stage)
 
 
+def lacking(files: StagedSet) -> str:
+    """Why not all files are staged, "" if the limit has room for them."""
+    if (held := files.fitting) == len(files.lines):
+        return ""
+    size = sum(line["bytes"] for line in files.lines)
+    return (
+        f"{held:,} of the {len(files.lines):,} files of {files.source.show()} ({size:,} bytes) fit into --cache-gb "
+        f"({files.stage.limit:,} bytes)"
+    )
+
+
 def staging(files: StagedSet, advance: Advance = bool) -> Iterator[str]:
     """Stage the files that are not there. Yields a line for each reason why some are not, as it is found; `advance`
     gets the bytes that are there. UserError when the folder cannot be used."""
     held, full = files.fitting, threading.Event()
     cache = Cache(files.folder, files.stage.limit, 0, set(files.names[:held]))
     describe(files)
-    if held < len(files.lines):
-        size = sum(line["bytes"] for line in files.lines)
-        yield (
-            f"{held:,} of the {len(files.lines):,} files of {files.source.show()} ({size:,} bytes) fit into --cache-gb "
-            f"({files.stage.limit:,} bytes)"
-        )
+    if reason := lacking(files):
+        yield reason
     with ThreadPoolExecutor(TOGETHER) as pool:
         faults = filter(None, pool.map(lambda number: _placed(files, number, cache, full, advance), range(held)))
         yield from islice(faults, 1)

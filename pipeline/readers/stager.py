@@ -1,5 +1,6 @@
 """The process that stages files for all ranks of a node, and ends with the rank that has started it."""
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -12,19 +13,21 @@ from queue import SimpleQueue
 
 from ...shards.engine import follow_parent
 from ...shards.errors import UserError
+from ...shards.messages import begin_printing, printing
 from ...shards.redaction import redacted
 from .stage import StagedSet, staging
 
+LOG = logging.getLogger(__name__)
 PATIENCE = 10  # nice: what a node computes goes before what it will read
 
 
 class Stager:
-    """A process that stages sets, one after the other. It says on standard error why a file is not staged."""
+    """A process that stages sets, one after the other. A note says why a file is not staged."""
 
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
         theirs, self.pipe = context.Pipe(duplex=False)
-        self.process = context.Process(target=_work, args=(theirs,), name="viewstream-stager", daemon=True)
+        self.process = context.Process(target=_work, args=(theirs, printing()), name="viewstream-stager", daemon=True)
         self.process.start()
         theirs.close()
 
@@ -54,8 +57,11 @@ def stager() -> Stager | None:
     return _of_node[0]
 
 
-def _work(pipe: Connection) -> None:
-    """The life of the process, which ends with the rank that has started it, however that ends."""
+def _work(pipe: Connection, prints: bool) -> None:
+    """The life of the process, which ends with the rank that has started it, however that ends, and `prints` its notes
+    if that does."""
+    if prints:
+        begin_printing()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the rank ends this process
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.nice(PATIENCE)
@@ -88,4 +94,4 @@ def _stage_all(todo: "SimpleQueue[StagedSet]") -> None:
 
 
 def _note(text: str) -> None:
-    print(f"note: --stage: {text}", file=sys.stderr, flush=True)
+    LOG.warning(f"note: --stage: {text}")

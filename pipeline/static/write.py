@@ -110,12 +110,17 @@ class Freezer:
         return table_of(written)
 
     def _write(self, key: str, pixels: np.ndarray) -> Written:
-        stored = io.BytesIO()  # what goes to the disk has the digest, not what comes back from there
-        Image.fromarray(pixels).save(stored, "JPEG", quality=QUALITY)  # simplejpeg's faster transform is coarser
-        jpeg, label = stored.getvalue(), self.numbers[key.rpartition("/")[0]]
+        jpeg, label = encoded(pixels), self.numbers[key.rpartition("/")[0]]
         Path(file_of(self.out, key, static=True)).write_bytes(jpeg)
-        height, width, _ = pixels.shape
+        height, width, _ = pixels.shape  # what goes to the disk has the digest, not what comes back from there
         return Written(key, label, height, width, hashlib.sha256(jpeg).digest(), len(jpeg))
+
+
+def encoded(pixels: np.ndarray) -> bytes:
+    """The JPEG of an image [H, W, 3] uint8."""
+    stored = io.BytesIO()
+    Image.fromarray(pixels).save(stored, "JPEG", quality=QUALITY)  # simplejpeg's faster transform is coarser
+    return stored.getvalue()
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 In memory are the rows of one unit and 64 bytes for each image of the .beton."""
 
 import hashlib
+import logging
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -23,6 +24,8 @@ from ..progress import Bar
 from ..table import FIELDS, SCHEMA
 from .records import Record
 from .target import Store, Target
+
+LOG = logging.getLogger(__name__)
 
 ROOM = 64  # bytes of a .beton for each sample, beside its image
 
@@ -48,7 +51,7 @@ def require_room(records: Sequence[Record], scratch: Path, target: Target) -> No
     that has less room."""
     tar = max(record.tar["bytes"] for record in records if record.tar)
     size = sum(_size(record) for record in records)
-    print(f"the .beton, {size / 1e9:,.2f} GB, is made in {scratch}, then uploaded to {target.show()}")
+    LOG.info(f"the .beton, {size / 1e9:,.2f} GB, is made in {scratch}, then uploaded to {target.show()}")
     if (free := shutil.disk_usage(scratch).free) < size + tar:
         raise UserError(
             f"{scratch} has {free / 1e9:,.2f} GB, the .beton and one tar take {(size + tar) / 1e9:,.2f} GB: let TMPDIR "

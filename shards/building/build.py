@@ -8,7 +8,7 @@ source, and 64 bytes for each image of the .beton. On a cluster or to an object 
 to the same bytes.
 """
 
-import sys
+import logging
 import time
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -29,6 +29,8 @@ from .layout import Unit
 from .options import BuildOptions
 from .units import build_units
 from .writer import SetWriter
+
+LOG = logging.getLogger(__name__)
 
 
 def build(options: BuildOptions, choice: SubsetOptions | None = None) -> Manifest:
@@ -51,7 +53,7 @@ def build(options: BuildOptions, choice: SubsetOptions | None = None) -> Manifes
             done, stale = records.read(building, [unit.digest() for unit in units])
             if stale:
                 changed = "the source, a shard or its record has changed"
-                print(f"{changed}: {stale} finished shards are made again", file=sys.stderr)
+                LOG.warning(f"{changed}: {stale} finished shards are made again")
             writer = SetWriter(out, job.name, options.format, sum(map(len, units)), done, source.fields, stack)
             _write_units(writer, units, job.encoder(source, building), options)
             tables, files = writer.finish()
@@ -63,7 +65,7 @@ def _write_units(writer: SetWriter, units: list[Unit], encoder: BlockEncoder, op
     done = len(writer.records)
     ready, todo = sum(map(len, units[:done])), units[done:]
     if ready:
-        print(f"{ready:,} images were finished in an earlier run")
+        LOG.info(f"{ready:,} images were finished in an earlier run")
     blocks = [(unit, block) for unit in todo for block in unit.blocks()]
     workers = max(1, min(options.workers or cores(), len(blocks)))
     work = (unit.samples(block) for unit, block in blocks)

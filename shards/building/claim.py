@@ -5,8 +5,8 @@ after STALE seconds without a renewal, which it waits for: clocks of machines ar
 """
 
 import json
+import logging
 import os
-import sys
 import threading
 import time
 import uuid
@@ -19,6 +19,8 @@ from ..info import JSON
 from ..unpack import parsed_json
 from .folder import BUILDING
 from .target import Store
+
+LOG = logging.getLogger(__name__)
 
 CLAIM = f"{BUILDING}/lock"
 RENEW, STALE, SETTLE = 10.0, 90.0, 1.0  # s between renewals; without one until a lock is taken over; after that
@@ -102,7 +104,7 @@ def _take_over(claim: Claim) -> None:
     if before is not None and (alive := _alive_here(before)) is not False:
         if alive:
             raise _busy(store, before)
-        print(f"note: {store.show()} is locked by {_who(before)}: {STALE:.0f} s for a sign of life", file=sys.stderr)
+        LOG.warning(f"note: {store.show()} is locked by {_who(before)}: {STALE:.0f} s for a sign of life")
         _await_stale(store, before)
     store.remove(CLAIM)
     if store.create(CLAIM, claim.content()) or claim.mine():

@@ -9,7 +9,7 @@ source. Measured: 310 MiB with two tars of 256 MB and the .beton of both. The bo
 """
 
 import dataclasses
-import sys
+import logging
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -36,6 +36,8 @@ from .staged import staged
 from .store import build_store
 from .target import Store, Target, target
 from .task import Finished, UnitTask
+
+LOG = logging.getLogger(__name__)
 
 
 def build_units(job: Job) -> Manifest:
@@ -120,7 +122,7 @@ def _records(place: Target, scratch: Path, units: Sequence[Unit], stale: bool) -
         place.remove(f"{BUILDING}/{key}")
     if others:
         changed = "the source, a shard or its record has changed"
-        print(f"{changed}: {len(others)} finished shards are made again", file=sys.stderr)
+        LOG.warning(f"{changed}: {len(others)} finished shards are made again")
     return done
 
 
@@ -129,7 +131,7 @@ def _work(job: Job, task: UnitTask, units: list[Unit], done: dict[int, Record], 
     todo = _Apart(units, [number for number in range(len(units)) if number not in done])
     ready, total = sum(len(units[number]) for number in done), sum(map(len, units))
     if ready:
-        print(f"{ready:,} images were finished in an earlier run")
+        LOG.info(f"{ready:,} images were finished in an earlier run")
     if todo and not job.options.keep:
         warm_up()
     written, start = 0, time.monotonic()

@@ -30,13 +30,17 @@ class Copies:
                 self.layout = Layout.of(manifest.beton_path())
         self.encoded: dict[int, bytes] = {}  # row -> JPEG encoded from the source, for the file in work
 
-    def fetch(self, rows: Iterable[int]) -> None:
-        """Prepare `jpeg` for these rows: encode from the source what no format holds.
+    def fetch(self, rows: Iterable[int], advance: Callable[[int], object] = bool) -> None:
+        """Prepare `jpeg` for these rows: encode from the source what no format holds. `advance` counts those ready.
 
         UserError when the source does not give the bytes that were built.
         """
-        self.encoded = {}
-        lost = [row for row in rows if self._stored(row) is None]
+        self.encoded, lost = {}, []
+        for row in rows:
+            if self._stored(row) is None:
+                lost.append(row)
+            else:
+                advance(1)
         if not lost:
             return
         source, names, at = self.source, self.manifest.strings("source", lost), self._positions(lost)
@@ -55,6 +59,7 @@ class Copies:
                     "another version of simplejpeg or pillow): build the set again"
                 )
             self.encoded[row] = jpeg
+            advance(1)
 
     @cached_property
     def source(self) -> Source:

@@ -20,6 +20,7 @@ from ..info import write_info
 from ..locks import LOCK, alone
 from ..manifest import Manifest
 from ..names import refuse_links, within
+from ..progress import Bar
 from ..sources.source import Source
 from .copies import Copies
 from .damage import Damage
@@ -78,15 +79,15 @@ def _scratch(root: Path) -> Iterator[Path]:
 def _tar(manifest: Manifest, path: Path, copies: Copies) -> None:
     number = manifest.tars().index(path)
     rows = tar_spans(manifest, number).rows.tolist()
-    copies.fetch(rows)
     fields = copies.fields(rows)
-    with atomic(path) as file:
+    with _fetched(path, rows, copies) as bar, atomic(path) as file:
         tar = TarWriter(file)
         for row, more in zip(rows, fields, strict=True):
             jpeg, shape = copies.jpeg(row), (int(manifest.height[row]), int(manifest.width[row]))
             named = zip(manifest.info.fields, more, strict=True)
             before, after = around(manifest.key(row), int(manifest.label[row]), len(jpeg), *shape, named)
             tar.write(before + jpeg + after, before + copies.digest(row) + after)
+            bar.update()
         tar.end()
         _check(manifest, path, tar.digest.hexdigest())
 
@@ -95,8 +96,7 @@ def _beton(manifest: Manifest, path: Path, copies: Copies) -> None:
     page = manifest.info.encoding
     raw = is_raw(manifest.uid, page.get("raw_fraction", 0), page.get("seed", 0))
     rows = np.argsort(manifest.beton).tolist()
-    copies.fetch(rows)
-    with atomic(path) as file:
+    with _fetched(path, rows, copies) as bar, atomic(path) as file:
         writer = BetonWriter(file, len(manifest) + len(manifest.info.report["skipped"]))
         for row in rows:
             data, mode, sha256 = copies.jpeg(row), JPEG, copies.digest(row)
@@ -105,7 +105,16 @@ def _beton(manifest: Manifest, path: Path, copies: Copies) -> None:
                 sha256 = hashlib.sha256(data).digest()
             shape = int(manifest.height[row]), int(manifest.width[row])
             writer.add(data, sha256, *shape, int(manifest.label[row]), mode)
+            bar.update()
         _check(manifest, path, writer.end())
+
+
+@contextmanager
+def _fetched(path: Path, rows: Sequence[int], copies: Copies) -> Iterator[Bar]:
+    """Fetch the images of a file; the bar, whose second half is for writing them."""
+    with Bar(2 * len(rows), "img", f"repairing {path.name}") as bar:
+        copies.fetch(rows, bar.update)
+        yield bar
 
 
 def _check(manifest: Manifest, path: Path, digest: str) -> None:

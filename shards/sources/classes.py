@@ -1,6 +1,6 @@
 """Classes of a source: whether there are any, and their names."""
 
-import sys
+import logging
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -8,6 +8,8 @@ import numpy as np
 from ..errors import UserError
 from ..info import first_twice
 from ..lists import shown
+
+LOG = logging.getLogger(__name__)
 
 MAX_CLASSES = 10_000_000  # a larger label is no class number
 FEW, GAPS = 100_000, 10  # numbers name at most so many classes, or so many for each image
@@ -79,5 +81,5 @@ def matched(own: Sequence[str], known: Sequence[str], where: str) -> tuple[str, 
         return tuple(known or own)
     shared = len(unknown) < len(own)
     effect = "their labels follow those of train" if shared else "labels count the classes of val alone"
-    print(f"warning: {where} has classes that train lacks ({shown(unknown)}): {effect}", file=sys.stderr)
+    LOG.warning(f"warning: {where} has classes that train lacks ({shown(unknown)}): {effect}")
     return (*known, *unknown) if shared else tuple(own)

@@ -1,8 +1,8 @@
 """Images that no class folders label, in one folder or in several."""
 
+import logging
 import os
 import re
-import sys
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from .source import Source
 from .split import parts_of, split_folder, train_classes
 from .storage import Storage, opening, storage
 from .tree import images_below
+
+LOG = logging.getLogger(__name__)
 
 LABELS = "lists or tables beside the folder of images (--source takes the path of one that has labels)"
 LISTS = (".txt", ".csv", ".tsv", ".json", ".jsonl")
@@ -37,7 +39,7 @@ def flat(where: str | os.PathLike[str], split: str) -> Source:
         wnid = _wnids(files, folder, names) if split == "val" else {}
         known = train_classes(files, parts_of(files)) if split == "val" else ()
     if known and not wnid:
-        print(f"warning: train has class folders, {folder.show()} has none: its images have no labels", file=sys.stderr)
+        LOG.warning(f"warning: train has class folders, {folder.show()} has none: its images have no labels")
     own = sorted(set(wnid.values()))
     classes = matched(own, known, folder.show()) if own else ()
     number = {name: n for n, name in enumerate(classes)}
@@ -52,10 +54,9 @@ def _wnids(files: Storage, folder: Storage, names: list[str]) -> dict[str, str]:
         return {}
     found = truth_near(folder, names) or truth_near(files, names)
     if found is None:
-        print(
+        LOG.warning(
             f"warning: {folder.show()} has no labels for ImageNet's validation images: put {KAGGLE} or the development "
-            f"kit into {files.show()}",
-            file=sys.stderr,
+            f"kit into {files.show()}"
         )
         return {}
     stems = {name: os.path.splitext(name)[0] for name in names}

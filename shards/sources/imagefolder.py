@@ -1,7 +1,7 @@
 """A tree of class folders, as torchvision's ImageFolder reads it."""
 
+import logging
 import os
-import sys
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from .source import Source
 from .split import LAYOUT, WORDS, Parts, named, no_split, other_folders, parts_of, train_classes
 from .storage import Storage, opening, storage
 from .tree import HIDDEN, LOOP, folders_in, images_below, leads_back
+
+LOG = logging.getLogger(__name__)
 
 EMPTY = "folders without an image"
 LOOSE = "files outside of class folders"
@@ -57,10 +59,9 @@ def _root(files: Storage, parts: Parts, split: str) -> str:
     if root == "" and parts.splits:
         names = " and ".join(parts.splits.values())
         alone = files.show(next(iter(parts.splits.values())))
-        print(
+        LOG.warning(
             f"note: {names} in {files.show()} is taken for a class, because it holds images itself, as other folders "
-            f"there do: --source {alone} takes it alone",
-            file=sys.stderr,
+            f"there do: --source {alone} takes it alone"
         )
     return named(files, split, root)
 
@@ -101,7 +102,7 @@ def _check_alone(folder: Storage, only: tuple[str, list[str]]) -> None:
             f"{folder.show()} holds images in one folder, {common}, and there in several folders, which look like the "
             f"classes: name it with --source {folder.show(common)}"
         )
-    print(f"warning: {folder.show()} has one class only, {name}: labels will say nothing", file=sys.stderr)
+    LOG.warning(f"warning: {folder.show()} has one class only, {name}: labels will say nothing")
 
 
 def _pass_over_beside(files: Storage, passed: PassedOver) -> None:

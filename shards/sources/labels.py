@@ -1,6 +1,7 @@
 """Labels as other programs write them: under which names, as numbers or as words."""
 
 import itertools
+import logging
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -11,6 +12,8 @@ import numpy as np
 from ..errors import UserError
 from ..redaction import redacted
 from .classes import MAX_CLASSES, numbered
+
+LOG = logging.getLogger(__name__)
 
 LABELS = (  # names of a column, member or field that holds labels; the first that is there
     "label",
@@ -75,9 +78,8 @@ def labels_by_folder(folders: list[str], where: str) -> tuple[np.ndarray, tuple[
         return None
     classes, label = numbered(names)
     shown = ", ".join(classes[:3]) + (", ..." if len(classes) > 3 else "")
-    print(
+    LOG.warning(
         f"note: no image in {redacted(where)} has a label: the {len(classes):,} folders of their names are taken for "
-        f"classes ({shown}), --label-column none leaves them out",
-        file=sys.stderr,
+        f"classes ({shown}), --label-column none leaves them out"
     )
     return label, classes

@@ -2,9 +2,9 @@
 asks for it by 429 or 503 (S3 calls that SlowDown). This is the one policy: `servers.py` turns off what libraries have.
 """
 
+import logging
 import os
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +14,8 @@ from threading import Event
 from typing import TypeVar
 
 from ..errors import UserError
+
+LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
 PAUSES = (0.5, 2.0, 8.0)  # seconds before each new try after a broken connection
@@ -90,4 +92,4 @@ def throttle_pause(times: int, after: float | None) -> float:
 def _note(server: str, reason: str) -> None:
     """Once per server and reason: why nothing seems to happen."""
     if os.environ.get("RANK", "0") == "0":
-        print(f"note: {server} asks for fewer requests ({reason}): reads wait for it", file=sys.stderr)
+        LOG.warning(f"note: {server} asks for fewer requests ({reason}): reads wait for it")

@@ -1,11 +1,13 @@
 """Whether numbered files are all there: `train-00000-of-00002.parquet`, `images-000012.tar`."""
 
+import logging
 import re
-import sys
 
 from ..errors import UserError
 from ..lists import shown
 from .storage import Storage
+
+LOG = logging.getLogger(__name__)
 
 COUNTED = re.compile(r"(?P<head>.*?)(?P<number>\d+)(?P<of>[-_]of[-_])(?P<total>\d{1,6})(?P<tail>.*)", re.IGNORECASE)
 NUMBERED = re.compile(r"(?P<head>.*?)(?P<number>\d+)(?P<tail>\.\w+)")
@@ -19,7 +21,7 @@ def whole(files: Storage, found: list[str]) -> list[str]:
             "missing: fetch it, or name the file or files to take"
         )
     if gaps := [name for name in skipped(found) if not files.exists(name)]:
-        print(f"warning: {files.show()} lacks {shown(gaps)}, which the numbers of its files skip", file=sys.stderr)
+        LOG.warning(f"warning: {files.show()} lacks {shown(gaps)}, which the numbers of its files skip")
     return found
 
 

@@ -1,7 +1,7 @@
 """The train or val part of a folder: a folder in it, or the archives that belong to the split."""
 
+import logging
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -12,6 +12,8 @@ from .passed import PassedOver
 from .series import whole
 from .storage import Storage, opening
 from .tree import folders_in, holds_images
+
+LOG = logging.getLogger(__name__)
 
 LAYOUT = "{root}/train/<class>/<image>.JPEG and {root}/val/<class>/<image>.JPEG"
 NAMES = {"train": ("train", "training"), "val": ("val", "validation", "valid", "test")}  # the first that is found
@@ -78,7 +80,7 @@ def split_folder(files: Storage, split: str) -> Storage:
 def named(files: Storage, split: str, folder: str) -> str:
     """The folder of a split, with a note when it has another name."""
     if folder.lower() not in ("", split):
-        print(f"note: {files.show(folder)} is taken for the {split} split", file=sys.stderr)
+        LOG.warning(f"note: {files.show(folder)} is taken for the {split} split")
     return folder
 
 

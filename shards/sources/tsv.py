@@ -1,8 +1,8 @@
 """SEED's tables: a row is key, label, ..., image in base64, separated by tabs; `.lineidx` has the offsets of rows."""
 
 import base64
+import logging
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +19,8 @@ from .local import Local
 from .packed import TABLES
 from .source import Source
 from .storage import Storage, beside, opening, storage
+
+LOG = logging.getLogger(__name__)
 
 HEAD = 256  # bytes of a row, enough for key and label
 LONG_HEAD = 1 << 16
@@ -95,7 +97,7 @@ def _stored(files: Storage, name: str, size: int) -> np.ndarray | None:
         starts = np.zeros(0, np.int64)
     if len(starts) and starts[0] == 0 and (np.diff(starts) > 0).all() and starts[-1] < size:
         return starts
-    print(f"warning: {files.show(index)} does not fit {name}: it is rewritten", file=sys.stderr)
+    LOG.warning(f"warning: {files.show(index)} does not fit {name}: it is rewritten")
     return None
 
 
@@ -105,7 +107,7 @@ def _heads(file: BinaryIO, starts: np.ndarray, name: str) -> tuple[np.ndarray, l
     for row, start in enumerate(starts.tolist()):
         file.seek(max(0, start - 1))
         if start and file.read(1) != b"\n":
-            print(f"warning: the .lineidx of {name} points into row {row}: it is rewritten", file=sys.stderr)
+            LOG.warning(f"warning: the .lineidx of {name} points into row {row}: it is rewritten")
             return None
         head = file.read(HEAD)
         if head.count(b"\t") < 2:
@@ -121,7 +123,7 @@ def _heads(file: BinaryIO, starts: np.ndarray, name: str) -> tuple[np.ndarray, l
     if len(starts):
         file.seek(int(starts[-1]))
         if file.readline() and file.read(1):
-            print(f"warning: {name} has rows after the last of its .lineidx: it is rewritten", file=sys.stderr)
+            LOG.warning(f"warning: {name} has rows after the last of its .lineidx: it is rewritten")
             return None
     return label, keys
 

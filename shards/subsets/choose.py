@@ -1,6 +1,6 @@
 """The part of a source that the options choose: all, a list, a drawn set, some classes, a share of each class."""
 
-import sys
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,8 @@ from .part import Part, check_whole, labeled_part, share, tail, with_classes
 from .published import CLASSSETS, PUBLISHED
 from .release import by_class, release
 from .tails import TAILS, WHOLE
+
+LOG = logging.getLogger(__name__)
 
 IMAGENET_TRAIN = 1_281_167  # images
 OF_CLASSES = (*PUBLISHED, *CLASSSETS, *TAILS, *WHOLE)  # subsets that only a labeled source has
@@ -105,5 +107,5 @@ def _released(source: Source, choice: SubsetOptions) -> Part:
     origin["lists"] = [{"file": listed.file, "sha256": listed.sha256} for listed in (tail, val)]
     if len(source) != IMAGENET_TRAIN:
         origin["note"] = f"drawn from {len(source):,} images, not {IMAGENET_TRAIN:,}: the published lists differ"
-        print(f"note: {origin['note']}", file=sys.stderr)
+        LOG.warning(f"note: {origin['note']}")
     return labeled_part(source, np.array(released, np.int64), origin, sorted({*in_val.missing, *in_tail.missing}))

@@ -1,7 +1,7 @@
 """Drawn sets: the first images of each class in one keyed order, so that a larger count contains every smaller one."""
 
+import logging
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,8 @@ from ..manifest import uid_of
 from ..sources.source import Source
 from .fetch import file_in, listing, lists_folder
 from .published import CLASSES, PUBLISHED
+
+LOG = logging.getLogger(__name__)
 
 TABLE = Path(__file__).with_name("imagenet_lt.csv")  # images per class: lt2-lt8 from the lists, lt computed from these
 UNIFORM = {"lt0": 115, "100kp": 116, "lt-val": 20}  # images of each ImageNet class
@@ -66,7 +68,7 @@ def _imagenet(source: Source, name: str, lists: Path | None, seed: int) -> tuple
             )
         held_out, origin = 0, {}
     if name == "lt":
-        print(f"note: {NOTE}", file=sys.stderr)
+        LOG.warning(f"note: {NOTE}")
         origin["note"] = NOTE
     counts, label = _counts(name), source.label[rows]
     have = np.bincount(label, minlength=CLASSES) - held_out

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import shutil
 import sys
 import termios
 import time
@@ -9,7 +10,12 @@ import time
 import pytest
 
 from viewstream.shards import progress
+from viewstream.shards.care.repair import repair
+from viewstream.shards.care.verify import verify
+from viewstream.shards.exits import outcome
+from viewstream.shards.manifest import Manifest
 from viewstream.shards.progress import Bar
+from viewstream.tools import build_shards
 
 
 @pytest.fixture
@@ -52,6 +58,26 @@ def test_what_an_earlier_start_has_done_counts(log):
         time.sleep(0.06)
         bar.update()
     assert "9/10" in log().splitlines()[-1]
+
+
+def test_a_repair_counts_the_images_that_it_fetches_and_writes(built, tmp_path, monkeypatch, capsys):
+    copy = Manifest.open(shutil.copytree(built.root, tmp_path / "set"))
+    for file in (*copy.tars(), copy.beton_path()):
+        file.unlink()
+    monkeypatch.setattr(progress, "MINUTE", 0)
+    assert len(repair(copy, verify(copy, 1), list)) == 2  # no source is asked: the class folders have all images
+    lines = capsys.readouterr().err.splitlines()
+    for file in (*copy.tars(), copy.beton_path()):
+        assert any(line.startswith(f"repairing {file.name}: 100%") and "192/192" in line for line in lines)
+
+
+def test_an_interrupted_build_says_that_it_goes_on(monkeypatch, tmp_path):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(build_shards, "build", interrupted)
+    monkeypatch.setattr("sys.argv", ["tools/build_shards.py", "--out", str(tmp_path)])
+    assert outcome(build_shards.main) == (130, "interrupted: the same command goes on from there")
 
 
 def test_a_terminal_shows_a_bar_and_the_next_line_begins_below_it(monkeypatch):

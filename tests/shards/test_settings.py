@@ -82,7 +82,7 @@ def test_the_options_that_decide_the_others_are_read_first(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("lrr: 3", "unknown option 'lrr': did you mean 'lr'? (--help lists them)"),
+        ("lrr: 3", "unknown option 'lrr': did you mean 'lr'? --help lists them"),
         ("lr: fast", "lr: 'fast' is not of the form X"),
         ("lr: -1", "lr: -1 is less than 0"),
         ("kind: three", "kind: unknown value 'three'"),
@@ -92,6 +92,9 @@ def test_the_options_that_decide_the_others_are_read_first(tmp_path):
         ("a: [", "no YAML or JSON"),
         ("!!python/object/apply:os.system [true]", "no YAML or JSON"),
         ("dir: x", "unknown option 'dir'"),
+        ("recipe: 3", "recipe is no mapping of options to values"),
+        ("recipe: {lr: 3}\nrun: [out]", "run is no mapping of options to values"),
+        ("recipe: {lr: 3}\nlr: 4", "lr stands beside recipe and run: move it into one of them"),
     ],
 )
 def test_a_mistake_in_a_file_is_named_with_the_file(text, words, tmp_path):

@@ -68,6 +68,8 @@ def test_an_unknown_command_is_answered_with_the_nearest(tmp_path):
     code, out, err = answer(*CONSOLE, "verfy", folder=tmp_path)
     assert (code, out) == (2, "")
     assert "did you mean 'verify'" in err
+    assert err.endswith("? --help lists them\n")
+    assert "textures" not in err
     assert err.count("\n") == 1
 
 

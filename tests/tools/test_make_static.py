@@ -20,6 +20,7 @@ from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import Manifest
 from viewstream.tools import make_static
 from viewstream.tools.make_static import Static, make
+from viewstream.tools.static_preview import planned
 
 from ..pages import change_page
 from ..pairs import pairs
@@ -44,6 +45,19 @@ with make_static._work_folder(Path(sys.argv[1])) as work:
     print("held", flush=True)
     time.sleep(120)
 """
+
+
+def test_a_dry_run_says_what_would_be_written_and_writes_nothing(built, tmp_path):
+    options = Static(data=str(built.root), out=tmp_path / "set", per_class=3, size=SIZE, workers=1)
+    text = planned(options)
+    assert not (tmp_path / "set").exists()
+    assert "images  12 of 4 classes, the first 3 of each" in text
+    make(options)
+    files = [*(tmp_path / "set").rglob("*.jpeg")]
+    assert f"files  {len(files)} JPEGs" in text
+    assert f"about {sum(path.stat().st_size for path in files) / 1e6:.1f} MB" in text  # all 12 were looked at
+    with pytest.raises(UserError, match="already exists"):
+        planned(options)
 
 
 def contents(folder):

@@ -12,6 +12,7 @@ from viewstream.shards.errors import UserError
 from viewstream.tools.plan import Question, answer, images_of, number
 from viewstream.tools.plan_cluster import around, build_cost
 from viewstream.tools.plan_model import Costs, Image, of_side, ways
+from viewstream.tools.plan_text import nearby
 from viewstream.trainers.recipes import recipe_named
 
 COSTS = Path(__file__).parents[2] / "docs/results/cpu/costs.json"
@@ -109,15 +110,25 @@ def test_several_nodes_share_the_images_the_store_and_the_batch(costs):
 
 def test_a_staged_set_is_copied_to_each_node_within_an_epoch(costs):
     data = of_side(400)
-    lines = [*around(samples=3600e3, image=data, rate=1000, nodes=1)]
+    lines = [*nearby(around(samples=3600e3, image=data, rate=1000, nodes=1), nodes=1)]
     assert lines[0].startswith("--stage: 121.0 GB on the disk of each node; copied within the first epoch at 34 MB/s a")
-    shared = [*around(samples=3600e3, image=data, rate=1000, nodes=2)]
+    shared = [*nearby(around(samples=3600e3, image=data, rate=1000, nodes=2), nodes=2)]
     assert "copied within the first epoch at 67 MB/s a node, 134 MB/s from the store, nothing is read" in shared[1]
 
 
 def test_a_build_is_planned_in_core_hours_and_larger_images_take_more(costs):
     assert 1500 < build_cost(of_side(400)) < 1600  # measured: 1543 us
     assert build_cost(of_side(200)) < build_cost(of_side(400)) < build_cost(of_side(800))
-    *_, line = around(samples=3.6e6, image=of_side(400), rate=1000, nodes=1)
+    *_, line = nearby(around(samples=3.6e6, image=of_side(400), rate=1000, nodes=1), nodes=1)
     assert line.startswith("build: 1.54 core hours")
     assert "needs 121.0 GB of scratch for the .beton" in line
+
+
+def test_a_plan_as_json_has_the_numbers_of_its_lines(program):
+    words = ("tools/plan.py", "--gpus", 2, "--cores", 8, "--images", "360k", "--step-rate", 100)
+    text, done = program(*words), program(*words, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    plan = json.loads(done.stdout)
+    assert (plan["set"]["images"], plan["limit"], plan["images_per_second"]) == (360_000, "the step", 200)
+    assert f"take: {plan['take']}\n" in text.stdout
+    assert f"an epoch takes {plan['epoch_hours']:.2f} h, 200 epochs {plan['hours']:.1f} h" in text.stdout

@@ -1,11 +1,13 @@
 """Runs listed and compared."""
 
+import importlib
 import json
 import shutil
 
 import pytest
 
 from viewstream.shards.errors import UserError
+from viewstream.shards.exits import outcome
 from viewstream.tools.run_files import read_run, runs_below
 
 
@@ -66,6 +68,18 @@ def test_runs_of_different_methods_are_compared_by_what_both_have(in_process, ru
     done = in_process("tools/compare.py", runs / "slow", runs / "fast", "--out", tmp_path / "a.png")
     assert done.returncode == 0, done.stderr
     assert "label_smoothing" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["compare", "report"])
+def test_a_probe_is_not_compared_with_a_training_of_a_network(name, runs, monkeypatch):
+    config = {"recipe": {"method": "supervised", "trained": "classifier"}, "run": {}}
+    (runs / "slow/config.json").write_text(json.dumps(config))
+    monkeypatch.setattr("sys.argv", [name, str(runs / "slow"), str(runs / "fast")])
+    program = importlib.import_module(f"viewstream.tools.{name}")
+    code, words = outcome(program.main)
+    assert code == 2
+    assert f"{runs / 'slow'} trains a classifier on a fixed network, {runs / 'fast'} a network" in words
+    assert not [*runs.rglob("*.html")]
 
 
 @pytest.mark.parametrize(

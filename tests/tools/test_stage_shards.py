@@ -29,6 +29,22 @@ def test_a_set_is_staged_whole_and_verified_there(built, staged, verified, tmp_p
     assert verified(tmp_path) == (0, f"{tmp_path} is as it was fetched: 1 sets, 2 of their files\n", "")
 
 
+def test_a_dry_run_says_what_would_be_copied_and_writes_nothing(built, staged, tmp_path):
+    stage = tmp_path / "stage"
+    code, text = staged(built.root, "--stage", stage, "--loader", "ffcv", "--dry-run")
+    assert (code, stage.exists()) == (0, False)
+    (size,) = (f["bytes"] for f in built.info.files if f["file"].endswith(".beton"))
+    assert f"to copy  1, {size / 1e9:.3g} GB" in text
+    assert re.search(r"free  [\d,]+\.\d GB", text)
+    staged(built.root, "--stage", stage, "--loader", "ffcv")
+    _, text = staged(built.root, "--stage", stage, "--loader", "ffcv", "--dry-run")
+    assert "there already  1, " in text
+    assert "to copy  0, 0 GB" in text
+    code, error = staged(built.root, "--stage", stage, "--cache-gb", 0, "--dry-run")
+    assert code == 2
+    assert "fit into --cache-gb" in error
+
+
 def test_what_cannot_be_staged_is_one_line_with_code_2(built, staged, tmp_path):
     (tmp_path / "file").touch()
     for words, cause in [

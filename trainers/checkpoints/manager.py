@@ -1,7 +1,7 @@
 """Checkpoints of a run: written atomically by a thread, compared with the run before they are resumed."""
 
+import logging
 import math
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +28,8 @@ from .same import (
 )
 from .snapshot import Snapshot, Snapshots
 from .writer import Writer
+
+LOG = logging.getLogger(__name__)
 
 TOGETHER = 1.0  # seconds in which a rank may be alone with a disk
 
@@ -93,7 +95,7 @@ class CheckpointManager:
         except UserError as error:
             if kind is None:
                 raise
-            print(f"note: {error}", file=sys.stderr)  # the run ends with the error that came first
+            LOG.warning(f"note: {error}")  # the run ends with the error that came first
 
     def due(self, step: int) -> bool:
         """Whether a checkpoint is to be saved after `step` steps."""

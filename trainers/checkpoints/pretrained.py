@@ -1,5 +1,6 @@
 """Begin a new run with the weights of another checkpoint, or SEED with its teacher. All ranks read the same files."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from ..recipes.options import Recipe
 from .layouts import read
 from .loading import Loaded, load_backbone, load_encoder
 from .restart import restart
+
+LOG = logging.getLogger(__name__)
 
 
 def load_pretrained(
@@ -87,7 +90,7 @@ def _with_classifier(
     kept = {name: saved[name] for name in own if name in saved and saved[name].shape == own[name].shape}
     head.load_state_dict(kept, strict=False)
     if kept and weights.classes.get("names", [*classes]) != [*classes] and not rank():
-        print(f"note: the classifier of {path}, which this one begins with, is of other classes")
+        LOG.info(f"note: the classifier of {path}, which this one begins with, is of other classes")
     names = [f"fc.{name}" for name in kept]
     dropped = [name for name in loaded.dropped if name not in names]
     return replace(loaded, kept=loaded.kept + names, dropped=dropped)
@@ -96,9 +99,9 @@ def _with_classifier(
 def _name_the_best(path: Path) -> None:
     """Note that BalFeat's second stages begin with the best checkpoint of the first, if `path` is the last one."""
     if path.name == "last.pt" and not rank():
-        print(f"note: the program begins a second stage with best.pt, the best checkpoint of the first, not {path}")
+        LOG.info(f"note: the program begins a second stage with best.pt, the best checkpoint of the first, not {path}")
 
 
 def _report(role: str, loaded: Loaded) -> None:
     if not rank():
-        print(f"{role}: {loaded}")
+        LOG.info(f"{role}: {loaded}")

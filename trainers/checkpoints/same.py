@@ -1,11 +1,14 @@
 """Whether a checkpoint is of the run that resumes it: on the same images, begun with the same weights."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ...shards.errors import UserError
 from ..ranks import rank
+
+LOG = logging.getLogger(__name__)
 
 Facts = dict[str, Any]
 
@@ -98,4 +101,4 @@ def note_other_decoder(path: Path, was: str | None, now: str) -> None:
 def note(text: str) -> None:
     """Print a note, on rank 0."""
     if not rank():
-        print(f"note: {text}")
+        LOG.info(f"note: {text}")

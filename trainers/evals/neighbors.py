@@ -12,6 +12,7 @@ from ...augment.draw import hashed
 from ...shards.errors import UserError, choose
 from ...shards.keyed import Purpose
 from ...shards.progress import Bar
+from ..ranks import rank
 
 BLOCK, SLICE = 65536, 512  # bank rows and queries per matrix product
 SPACES = ("original", "norm", "shift-norm")
@@ -71,7 +72,7 @@ def nearest(bank: Rows, size: int, queries: Tensor, k: int, *, euclidean: bool) 
     """
     slices = queries.split(SLICE)
     best: list[tuple[Tensor, Tensor]] = []
-    with Bar(size, "row", "nearest", quiet=size <= BLOCK) as bar:
+    with Bar(size, "row", "nearest", quiet=size <= BLOCK or bool(rank())) as bar:
         for start in range(0, size, BLOCK):
             block = bank(start, min(start + BLOCK, size))
             offset = -0.5 * torch.linalg.vector_norm(block, dim=1).square() if euclidean else block.new_zeros(())

@@ -1,7 +1,7 @@
 """Test images that are in the bank as well: what is measured on them is memory."""
 
 import hashlib
-import sys
+import logging
 from contextlib import closing
 
 import numpy as np
@@ -11,6 +11,8 @@ from ...shards.engine import threaded
 from ...shards.manifest import Manifest
 from ...shards.plain import Plain
 from ..ranks import rank
+
+LOG = logging.getLogger(__name__)
 
 
 def overlap(bank: Manifest, test: Manifest) -> int | None:
@@ -33,12 +35,11 @@ def warned(bank: Manifest, test: Manifest) -> int | None:
         return None
     found = overlap(bank, test)
     if found is None:
-        print("note: test images are not compared with the bank, they come from a reader of your own", file=sys.stderr)
+        LOG.warning("note: test images are not compared with the bank, they come from a reader of your own")
     elif found:
-        print(
+        LOG.warning(
             f"warning: {found} of {len(test)} test images are in the bank ({bank.root}): the accuracy on them says "
-            f"nothing about new images",
-            file=sys.stderr,
+            f"nothing about new images"
         )
     return found
 

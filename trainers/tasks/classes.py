@@ -1,6 +1,6 @@
 """Whether a saved classifier and the set that it is measured with have the same classes, in the same groups."""
 
-import sys
+import logging
 from collections.abc import Sequence
 
 import torch
@@ -10,6 +10,8 @@ from ...shards.manifest import Manifest
 from ..evals.shots import Rule, group_of
 from ..ranks import rank
 from .model import EvaluatedModel
+
+LOG = logging.getLogger(__name__)
 
 
 def compare_classes(model: EvaluatedModel, data: Manifest, *, rule: Rule, other: bool) -> None:
@@ -48,4 +50,4 @@ def _difference(names: Sequence[str], found: Sequence[str]) -> str:
 
 def _note(text: str) -> None:
     if not rank():
-        print(f"note: {text}", file=sys.stderr)
+        LOG.warning(f"note: {text}")

@@ -1,6 +1,6 @@
 """Features that are kept in files for the next evaluation of the same network and set."""
 
-import sys
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +11,8 @@ from torch import Tensor
 from ...shards.files import atomic, make_folder, writing
 from ...shards.zips import damaged_member
 from ..ranks import gather, rank
+
+LOG = logging.getLogger(__name__)
 
 Features = tuple[Tensor, Tensor]  # [N, D], and labels [N]
 
@@ -35,5 +37,5 @@ def _whole_everywhere(file: Path, device: torch.device) -> bool:
     state = 0 if not file.exists() else 1 if damaged_member(file) else 2
     states = gather(torch.tensor([state], device=device))
     if (states == 1).any() and not rank():
-        print(f"note: {file} is damaged: its features are computed and written again", file=sys.stderr)
+        LOG.warning(f"note: {file} is damaged: its features are computed and written again")
     return bool((states == 2).all())

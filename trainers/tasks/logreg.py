@@ -1,6 +1,6 @@
 """The task `logreg`: logistic regression on fixed features of all training images, or of keyed draws of some."""
 
-import sys
+import logging
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from .model import EvaluatedModel, Results
 from .options import Logreg
 from .shots import write_classes
 
+LOG = logging.getLogger(__name__)
+
 HELD_OUT = 5  # one of so many images of a class is held out in a search
 
 
@@ -30,7 +32,7 @@ def measure(options: Logreg, model: EvaluatedModel) -> Results:
         c = options.c if options.c != "search" else _searched(x[here], y[here], train, rows)
         fitted = logreg.fit(x[here], y[here], len(counts), c)
         if fitted.iterations >= logreg.ITERATIONS and not rank():
-            print(f"note: not at its optimum after {fitted.iterations} iterations with --c {c:g}", file=sys.stderr)
+            LOG.warning(f"note: not at its optimum after {fitted.iterations} iterations with --c {c:g}")
         scores = fitted.scores(queries)
         found.append({"c": c, **dict(shots.top1_and_shots(scores, labels, counts, rule=options.rule))})
     yield from summary(found)

@@ -1,7 +1,7 @@
 """The network that an evaluation names, and its features."""
 
 import hashlib
-import sys
+import logging
 from collections.abc import Iterator
 from contextlib import closing
 from functools import cached_property
@@ -31,6 +31,8 @@ from ..ranks import rank, world_size
 from ..recipes.tested import evaluation_views
 from .kept import Features, kept
 from .options import Evaluation
+
+LOG = logging.getLogger(__name__)
 
 Results = Iterator[tuple[str, float]]  # (name, value) of each number of an evaluation
 
@@ -68,7 +70,7 @@ class EvaluatedModel:
         if not self.options.untrained:
             loaded = load_backbone(net, self.path, which=self.options.network, ema=self.options.ema)
             if not rank():
-                print(f"{self.arch}: {loaded}")
+                LOG.info(f"{self.arch}: {loaded}")
         return net.to(self.device, memory_format=torch.channels_last).eval()  # pyright: ignore[reportCallIssue]
 
     @cached_property
@@ -80,7 +82,7 @@ class EvaluatedModel:
             chosen = evaluation_views(recipe)
             if not rank():
                 why = "of the checkpoint's recipe" if recipe else "since the checkpoint names no recipe"
-                print(f"test views: {chosen}, {why} (--test-views names others)")
+                LOG.info(f"test views: {chosen}, {why} (--test-views names others)")
         self.facts["test_views"] = chosen
         return chosen
 
@@ -155,7 +157,7 @@ class EvaluatedModel:
         if (text := constant(x)) and "constant_features" not in self.facts:
             self.facts["constant_features"] = True
             if not rank():
-                print(text, file=sys.stderr)
+                LOG.warning(text)
 
 
 def _shapes(state: dict[str, Tensor]) -> dict[str, torch.Size]:

@@ -1,6 +1,6 @@
 """The task `rankme`: three measures of features without labels."""
 
-import sys
+import logging
 
 from ...augment.recipes import VIEWS, views_of
 from ...augment.spec import View
@@ -12,6 +12,8 @@ from ..ranks import rank
 from .model import EvaluatedModel, Results
 from .options import Rankme
 from .samples import some
+
+LOG = logging.getLogger(__name__)
 
 LIDAR_IMAGES = 1000  # as in its paper
 
@@ -27,7 +29,7 @@ def measure(options: Rankme, model: EvaluatedModel) -> Results:
         law = power_law(spectrum(x))
     except UserError as error:  # few images or dimensions: the other measures are there all the same
         if not rank():
-            print(f"note: no alpha-ReQ, since {error}", file=sys.stderr)
+            LOG.warning(f"note: no alpha-ReQ, since {error}")
     else:
         yield "alpha-req", law.alpha
         yield "alpha-req/r2", law.r2

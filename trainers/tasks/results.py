@@ -1,7 +1,8 @@
-"""Output of an evaluation: a printed table, results.json and the run's log."""
+"""Output of an evaluation: a table of messages, results.json and the run's log."""
 
 import dataclasses
 import json
+import logging
 import math
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from ...shards.files import SPACE, append, atomic, writing
 from ...shards.redaction import redacted
 from ...shards.unpack import parsed_json
 from .options import Evaluation
+
+LOG = logging.getLogger(__name__)
 
 # Options that distinguish results of the same task and checkpoint.
 DISTINCT = (
@@ -80,16 +83,16 @@ def entries(file: Path) -> dict[str, Any]:
 
 
 def show(name: str, results: dict[str, float]) -> None:
-    """Print the results as a table."""
+    """Log the results as a table."""
     width = max(map(len, results), default=0)
     for key, value in results.items():
         shown = f"{value:.4f}" if isinstance(value, float) else value
-        print(f"{name:>14}  {key:<{width}}  {shown}")
+        LOG.info(f"{name:>14}  {key:<{width}}  {shown}")
 
 
-def report(name: str, results: dict[str, float], options: Evaluation, facts: dict[str, Any]) -> None:
+def report(name: str, results: dict[str, float], options: Evaluation, facts: dict[str, Any]) -> dict[str, Any]:
     """Add the results to results.json beside the checkpoint and to the log of its run, with the `facts` that they
-    depend on."""
+    depend on. Returns the file, the name of the entry and its content."""
     path = Path(options.checkpoint)
     file = path.with_name("results.json")
     numbers = {key: None if math.isnan(value) else value for key, value in results.items()}  # JSON has no nan
@@ -103,6 +106,7 @@ def report(name: str, results: dict[str, float], options: Evaluation, facts: dic
             entry = entry_of(name, path, facts, saved, given)
             saved[entry] = {"evaluation": name, **numbers, **facts, **about, "options": given}
             page.write(redacted(json.dumps(saved, indent=1, default=str)))
-        print(f"written to {file} as {entry!r}")
+        LOG.info(f"written to {file} as {entry!r}")
         if log.exists():
             append(log, json.dumps({"evaluation": name, "checkpoint": path.name, **numbers, **facts, **about}) + "\n")
+    return {"file": str(file), "entry": entry, **saved[entry]}

@@ -1,5 +1,6 @@
 """The tasks on a static augmented set: `instdisc`, `stats` and `tsne`."""
 
+import logging
 from pathlib import Path
 
 from ...pipeline.static.listing import listed
@@ -10,6 +11,8 @@ from ..ranks import rank
 from .model import EvaluatedModel, Results
 from .options import Instdisc, Stats, Tsne
 
+LOG = logging.getLogger(__name__)
+
 
 def measure_instdisc(options: Instdisc, model: EvaluatedModel) -> Results:
     views, _ = model.views(options.static, options.dataset_mode)
@@ -18,7 +21,7 @@ def measure_instdisc(options: Instdisc, model: EvaluatedModel) -> Results:
     top = instdisc.accuracies(ranks, options.topk, options.samples_per_chunk, skip_odd_chunks=skip, ties=ties)
     if not rank():
         about = {"masked": options.dataset_mode, "checkpoint": options.checkpoint, "data": options.static}
-        print(instdisc.printed(options.mode, top.tolist(), **about))
+        LOG.info(instdisc.printed(options.mode, top.tolist(), **about))
     yield from instdisc.named(options.mode, top)
 
 
@@ -26,7 +29,7 @@ def measure_stats(options: Stats, model: EvaluatedModel) -> Results:
     views, labels = model.views(options.static, options.dataset_mode)
     values = dict(stats.stats(views, labels, seed=options.stats_seed))
     if not rank():
-        print(stats.printed(values))
+        LOG.info(stats.printed(values))
     yield from values.items()
 
 
@@ -41,7 +44,7 @@ def measure_tsne(options: Tsne, model: EvaluatedModel) -> Results:
         return
     choice = {"perplexity": options.perplexity, "classes": options.classes, "per_class": options.per_class}
     yield from tsne.tsne(views, labels, folder, names=names, title=_title(options, model), **choice)
-    print(f"images and coordinates in {folder}")
+    LOG.info(f"images and coordinates in {folder}")
 
 
 def _title(options: Tsne, model: EvaluatedModel) -> str:

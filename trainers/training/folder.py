@@ -1,5 +1,6 @@
 """The folder of a run: one trainer at a time, and one folder for all machines of a job."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -9,6 +10,8 @@ from ...shards.files import make_folder, writing
 from ...shards.locks import LOCK, alone
 from ..beats import host_name
 from ..ranks import of_all, rank, shared
+
+LOG = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -30,7 +33,7 @@ def claimed(folder: Path) -> Iterator[None]:
         _, without = _places(folder / LOCK)
         if without and not rank():
             remedy = "a restart needs its last.pt on every machine: name a shared folder with --out"
-            print(f"note: {folder} is not the same on {host_name()} and {', '.join(without)}: {remedy}")
+            LOG.info(f"note: {folder} is not the same on {host_name()} and {', '.join(without)}: {remedy}")
         yield
 
 

@@ -10,6 +10,7 @@ step.
 """
 
 import itertools
+import logging
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -34,6 +35,8 @@ from .loop import Stepper
 from .options import Run
 from .threads import of_run
 
+LOG = logging.getLogger(__name__)
+
 CACHED = 4  # batches
 
 
@@ -55,7 +58,7 @@ def profile(recipe: Recipe, run: Run) -> Headspace:
             with taken(threads):
                 found = measured(stepper, loader, run.profile)
                 if not rank():
-                    print(f"{threads}\n{found}")
+                    LOG.info(f"{threads}\n{found}")
                 if run.trace:
                     traced(stepper, loader, min(run.profile, 10), Path(run.trace))
     return found

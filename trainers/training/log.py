@@ -2,6 +2,7 @@
 device."""
 
 import json
+import logging
 import math
 import sys
 import time
@@ -13,6 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from ...pipeline.batch import Batch
 from ...pipeline.timing import Times
 from ...shards.files import atomic, make_folder, sync, writing
 from ...shards.progress import Bar
@@ -22,6 +24,9 @@ from ..marks import progress
 from ..ranks import rank, world_size
 from .failure import Taken
 from .loggers import MetricLogger
+from .sheet import Sheet
+
+LOG = logging.getLogger(__name__)
 
 
 class Log:
@@ -29,9 +34,10 @@ class Log:
     to log.jsonl, to `loggers` and to the progress bar.
 
     `steps`: range(steps already taken, total); `batch` is global; `every`: steps between lines; `times` of the loader,
-    of which a line has the milliseconds per sample of each stage. `wait` of a line is the share of time that steps
-    waited for data: add it to `waited`; `waited_before` are the seconds of earlier lines. A signal handler may set
-    `stop` on any rank; after the next line `stopped` is set on all ranks.
+    of which a line has the milliseconds per sample of each stage; `sheet` makes of a batch the image that loggers get.
+    `wait` of a line is the share of time that steps waited for data: add it to `waited`; `waited_before` are the
+    seconds of earlier lines. A signal handler may set `stop` on any rank; after the next line `stopped` is set on all
+    ranks.
     """
 
     def __init__(
@@ -43,6 +49,7 @@ class Log:
         every: int,
         loggers: tuple[MetricLogger, ...] = (),
         times: Times | None = None,
+        sheet: Sheet | None = None,
     ):
         self.folder, self.every, self.batch, self.stop, self.stopped = folder, every, batch, False, False
         self.failed = False
@@ -54,6 +61,7 @@ class Log:
             self._file = None if rank() else _lines(folder / "log.jsonl")
             sync(folder)
         self._loggers = () if rank() else loggers
+        self._sheet = None if steps.start else sheet  # a run that goes on has shown its first batch
         self.waited = self.waited_before = 0.0
         self._times, self._before = times, Times()
         self._begin_interval()
@@ -87,9 +95,17 @@ class Log:
             self._append(
                 self._file, json.dumps({"step": step, "epoch": epoch, "time": round(time.time(), 2), **values})
             )
-            self._bar.write(f"epoch {epoch}: " + ", ".join(f"{k} {v:.4f}" for k, v in values.items()))
+            LOG.info(f"epoch {epoch}: " + ", ".join(f"{k} {v:.4f}" for k, v in values.items()))
         self._send(step, values)
         self._begin_interval()
+
+    def show(self, batch: Batch) -> None:
+        """Give loggers a sheet of the views of the run's first batch; later ones are passed over."""
+        if self._sheet and self._loggers:
+            page, self._sheet = self._sheet(batch), None
+            with writing(self.folder):
+                for logger in self._loggers:
+                    logger.show("views", page)
 
     def _stages(self) -> dict[str, float]:
         """Milliseconds of the loader per sample since the last line, by stage."""

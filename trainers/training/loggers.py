@@ -1,8 +1,10 @@
-"""Outputs of a run's numbers besides log.jsonl: CSV, and TensorBoard and Weights & Biases, each an extra."""
+"""Outputs of a run besides log.jsonl: CSV, and TensorBoard and Weights & Biases, each an extra."""
 
 import hashlib
 from pathlib import Path
 from typing import Any, Protocol
+
+import numpy as np
 
 from ...shards.errors import needs
 from ...shards.files import atomic
@@ -11,9 +13,11 @@ from ...shards.settings import as_yaml
 
 
 class MetricLogger(Protocol):
-    """Writes numbers of a step somewhere."""
+    """Writes numbers of a step somewhere, and an image [H, W, 3] uint8 of the begin of a run."""
 
     def write(self, step: int, values: dict[str, float]) -> None: ...
+
+    def show(self, name: str, image: np.ndarray) -> None: ...
 
     def close(self) -> None: ...
 
@@ -31,6 +35,9 @@ class TensorBoardLogger:
     def write(self, step: int, values: dict[str, float]) -> None:
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
+
+    def show(self, name: str, image: np.ndarray) -> None:
+        self._writer.add_image(name, image, 0, dataformats="HWC")
 
     def close(self) -> None:
         self._writer.close()
@@ -52,6 +59,9 @@ class CsvLogger:
     def write(self, step: int, values: dict[str, float]) -> None:
         self._file.write("".join(f"{step},{name},{value!r}\n" for name, value in values.items()))
 
+    def show(self, name: str, image: np.ndarray) -> None:
+        """A table holds no images."""
+
     def close(self) -> None:
         self._file.close()
 
@@ -68,6 +78,9 @@ class WandbLogger:
 
     def write(self, step: int, values: dict[str, float]) -> None:
         self._run.log(values, step=step)
+
+    def show(self, name: str, image: np.ndarray) -> None:
+        self._run.log({name: needs("wandb").Image(image)}, step=0)
 
     def close(self) -> None:
         self._run.finish()

@@ -182,4 +182,5 @@ def _timed(loader: Loader, epoch: int, start: int, log: Log) -> Generator[Batch 
         log.waited += time.perf_counter() - since
         if batch is None:
             return
+        log.show(batch)
         yield batch

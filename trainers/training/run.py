@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import signal
 from contextlib import ExitStack, closing
 from functools import partial
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from ...augment.recipes import views_of
 from ...augment.spec import Views
 from ...pipeline.batch import SampleReader
 from ...pipeline.readers.copies import summary
@@ -31,9 +33,12 @@ from .folder import claimed
 from .log import Log
 from .loop import train
 from .options import Run
+from .sheet import sheet
 from .signals import stopping
 from .threads import of_run
 from .validate import Validator
+
+LOG = logging.getLogger(__name__)
 
 
 def pretrain(
@@ -86,7 +91,7 @@ def pretrain(
         if not rank():
             _write_config(folder, recipe, run, data, device, threads)
             _announce(recipe, run, data, per_epoch, device, threads)
-            print(f"{folder}: from step {step} of {total}")
+            LOG.info(f"{folder}: from step {step} of {total}")
         loggers = setup.metric_loggers(run, folder, metadata, step)
         log = Log(
             folder,
@@ -95,6 +100,7 @@ def pretrain(
             every=run.log_every,
             loggers=loggers,
             times=getattr(loader, "times", None),
+            sheet=partial(sheet, views or views_of(recipe.views, recipe.size)),
         )
         stack.enter_context(closing(log))
         received = stack.enter_context(stopping(log))
@@ -107,7 +113,7 @@ def pretrain(
         progress.rest()
     if first:  # the progress bar has ended
         if staged:
-            print(staged)
+            LOG.info(staged)
         _conclude(folder, step, total)
     if signal.SIGINT in received:
         raise KeyboardInterrupt
@@ -130,17 +136,16 @@ def _name(device: torch.device) -> str:
 
 
 def _announce(recipe: Recipe, run: Run, data: Manifest, per_epoch: int, device: torch.device, threads: Threads) -> None:
-    print(
-        f"{recipe.method}, {recipe.arch} at {recipe.size} px, {recipe.views} views, on {world_size()} x {device.type}"
-    )
-    print(f"precision {precision.described(recipe, device)}")
-    print(threads)
+    where = f"on {world_size()} x {device.type}"
+    LOG.info(f"{recipe.method}, {recipe.arch} at {recipe.size} px, {recipe.views} views, {where}")
+    LOG.info(f"precision {precision.described(recipe, device)}")
+    LOG.info(str(threads))
     for note in (compiling.described(run, device), kernels.described(run, device)):
         if note:
-            print(note)
+            LOG.info(note)
     more = setup.training_plan(recipe, data).shown - len(data)
     rest = f"{more} shown twice to fill the last one" if more > 0 else f"{-more} left out"
-    print(f"{data.info.name}, {run.loader} loader: {len(data)} images, {per_epoch} steps per epoch, {rest}")
+    LOG.info(f"{data.info.name}, {run.loader} loader: {len(data)} images, {per_epoch} steps per epoch, {rest}")
 
 
 def _say_staged(log: Log) -> str:
@@ -153,7 +158,7 @@ def _say_staged(log: Log) -> str:
 
 def _conclude(folder: Path, step: int, total: int) -> None:
     if step < total:
-        print(f"stopped after step {step} of {total}: --resume auto continues")
+        LOG.info(f"stopped after step {step} of {total}: --resume auto continues")
     else:
         words = ("--task", "knn", "--checkpoint", folder / "last.pt")
-        print(f"next: {command('python trainers/evaluate.py', *words)}")
+        LOG.info(f"next: {command('python trainers/evaluate.py', *words)}")

@@ -11,6 +11,7 @@ import torch
 
 from viewstream.shards.errors import UserError
 from viewstream.trainers.evals import knn, neighbors
+from viewstream.trainers.evaluate import measure
 from viewstream.trainers.methods.build import build as build_method
 from viewstream.trainers.recipes.options import DINO, Supervised
 from viewstream.trainers.tasks.model import EvaluatedModel
@@ -31,6 +32,18 @@ def test_results_are_printed_written_to_results_json_and_added_to_the_log(runs, 
     last = json.loads((runs / "moco/log.jsonl").read_text().splitlines()[-1])
     assert last["evaluation"] == "knn"
     assert last[name] == found[name]
+
+
+def test_json_of_an_evaluation_is_its_new_entry_alone_on_standard_output(runs, sets, capsys):
+    options = Knn(checkpoint=str(runs / "byol/last.pt"), k=5, max_k=11, **sets, **COMMON)
+    measure(options, as_json=True)
+    out, err = capsys.readouterr()
+    page = json.loads(out)
+    assert page["file"] == str(runs / "byol/results.json")
+    saved = json.loads(Path(page["file"]).read_text())[page["entry"]]
+    assert page == {"file": page["file"], "entry": page["entry"], **saved}
+    assert f"{page['knn/top1 k=5 T=0.07']:.4f}" in err
+    assert f"written to {page['file']}" in err
 
 
 def test_images_in_memory_have_the_numbers_of_images_in_files(runs, sets):

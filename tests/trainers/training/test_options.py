@@ -1,5 +1,8 @@
 """Options of a run: parts of a batch, kept checkpoints, orders, other logs."""
 
+import importlib
+import json
+import struct
 from contextlib import ExitStack, closing
 from dataclasses import replace
 
@@ -15,6 +18,7 @@ from viewstream.trainers.tasks.run import evaluate
 from viewstream.trainers.training.log import Log
 from viewstream.trainers.training.options import Run
 from viewstream.trainers.training.setup import training_loader
+from viewstream.trainers.training.sheet import GAP, IMAGES
 from viewstream.trainers.training.validate import Validator
 
 from ..small_runs import COMMON, losses, rows, state
@@ -130,6 +134,10 @@ def test_numbers_go_to_tensorboard(run):
     assert [event.value for event in read.Scalars("loss")] == pytest.approx([*losses(folder).values()], rel=1e-6)
     (shown,) = read.Tensors("configuration/text_summary")
     assert b"queue: 64" in shown.tensor_proto.string_val[0]
+    (views,) = read.Images("views")
+    assert (views.step, views.height, views.width) == (0, 2 * 32 + GAP, IMAGES * (32 + GAP) - GAP)
+    run("run", MoCo(**COMMON, queue=64, dim=16, bn_groups=2), tensorboard=True, resume="auto")
+    assert len(events.EventAccumulator(str(folder)).Reload().Images("views")) == 1
 
 
 def test_numbers_go_to_a_table_that_a_resumed_run_continues(run):
@@ -145,9 +153,32 @@ def test_numbers_go_to_a_table_that_a_resumed_run_continues(run):
     assert {"lr", "img_s", "read_ms"} <= {name for _, name, _ in lines}
 
 
+def offline(data):
+    """The records in a file of Weights & Biases: a head of seven bytes, then the log format of LevelDB."""
+    at, whole = 7, b""
+    while at < len(data):
+        if (left := -at % 32768) < 7:  # too few for the head of a part
+            at += left
+            continue
+        length, part = struct.unpack_from("<4xHB", data, at)
+        whole += data[at + 7 : at + 7 + length]
+        at += 7 + length
+        if part in (1, 4):  # whole, or the last of several
+            yield whole
+            whole = b""
+
+
 @FULL
 def test_numbers_go_to_weights_and_biases(run, monkeypatch):
     pytest.importorskip("wandb", reason="wandb is not installed")
     monkeypatch.setenv("WANDB_MODE", "offline")
     folder = run("run", MoCo(**COMMON, queue=64, dim=16, bn_groups=2), wandb="viewstream-tests")
-    assert list(folder.glob("wandb/offline-run-*/*.wandb"))
+    (record,) = folder.glob("wandb/offline-run-*/*.wandb")
+    kind = importlib.import_module("wandb.proto.wandb_internal_pb2").Record
+    records = [kind.FromString(data) for data in offline(record.read_bytes())]
+    saved = {item.key: json.loads(item.value_json) for one in records for item in one.run.config.update}
+    assert saved["recipe"]["queue"] == 64
+    history = [{i.key or i.nested_key[0]: i.value_json for i in one.history.item} for one in records]
+    shown = [float(row["loss"]) for row in history if "loss" in row]
+    assert shown == pytest.approx([*losses(folder).values()], rel=1e-6)
+    assert any("views" in row for row in history)
