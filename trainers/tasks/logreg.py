@@ -26,7 +26,7 @@ def measure(options: Logreg, model: EvaluatedModel) -> Results:
     model.compare(train, val)
     draws, counts = list(drawn(options, train)), grouping(options, model, train)  # errors come before the features
     (x, y), (queries, labels) = model.features(train), model.features(val)
-    counts, found = counts.to(labels.device), []
+    counts, found, by_class = counts.to(labels.device), [], []
     for rows in draws:
         here = torch.from_numpy(rows).to(x.device)
         c = options.c if options.c != "search" else _searched(x[here], y[here], train, rows)
@@ -35,9 +35,10 @@ def measure(options: Logreg, model: EvaluatedModel) -> Results:
             LOG.warning(f"note: not at its optimum after {fitted.iterations} iterations with --c {c:g}")
         scores = fitted.scores(queries)
         found.append({"c": c, **dict(shots.top1_and_shots(scores, labels, counts, rule=options.rule))})
+        by_class.append(classify.per_class(scores, labels, len(counts)))
     yield from summary(found)
-    if len(draws) == 1 and not rank():
-        write_classes(options, val.info.classes, counts, classify.per_class(scores, labels, len(counts)))
+    if len(by_class) == 1 and not rank():
+        write_classes(options, val.info.classes, counts, by_class[0])
 
 
 def _searched(x: Tensor, y: Tensor, train: Manifest, rows: np.ndarray) -> float:
