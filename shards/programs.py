@@ -44,6 +44,9 @@ PROGRAMS = {
     "convert": Program("tools/convert_checkpoint.py", "turn checkpoints into those of other projects, and back"),
     "plan": Program("tools/plan.py", "say which loader, how many cores and what speed to expect"),
     "bench": Program("tools/bench/suite.py", "measure speed beside floors and other programs"),
+    "experiments": Program(
+        "tools/experiments.py", "show what the methods learn on images that anyone can get", works=True
+    ),
     "textures": Program("tools/textures.py", "draw images of known classes, which the demo trains on", works=True),
     "demo": Program("tools/demo.py", "generated images, shards, training and kNN in two minutes", works=True),
 }

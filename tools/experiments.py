@@ -20,7 +20,7 @@ from viewstream.shards.engine import cores
 from viewstream.shards.errors import UserError, choose
 from viewstream.tools.learning import EXPERIMENTS
 from viewstream.tools.learning.pages import write_pages
-from viewstream.tools.learning.work import Work, work_off
+from viewstream.tools.learning.work import KEPT, Work, work_off
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Experiments:
     cifar10: Annotated[str, "folder of CIFAR-10: train-*.parquet and test-*.parquet"] = os.environ.get("CIFAR10", "")
     caltech101: Annotated[str, "archive or folder of Caltech-101"] = os.environ.get("CALTECH101", "")
     work: Annotated[Path, "folder for sets, runs and weights"] = Path("data/experiments")
+    kept: Annotated[Path, "folder of the numbers of pieces"] = KEPT if KEPT.parent.exists() else Path("learning")
     jobs: Annotated[int, "pieces at a time, with one thread each; 0: as many as there are cores", 0] = 0
     device: Annotated[Literal["cpu", "cuda"], "where networks are trained"] = "cpu"
     minutes: Annotated[float, "stop a training after so many, to go on at the next call; 0: never", 0] = 0.0
@@ -79,7 +80,7 @@ def main() -> None:
     if options.list:
         show_list(options)
     if options.table:
-        print(write_pages())
+        print(write_pages(options.kept))
     if not (wanted or options.list or options.table):
         raise UserError("nothing to do: --list shows the experiments, --run NAME works one off, --table shows numbers")
 

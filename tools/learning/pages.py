@@ -27,14 +27,14 @@ def tables(folder: Path = KEPT) -> dict[str, str]:
     return {name: text for experiment in EXPERIMENTS for name, text in tables_of(experiment, kept(experiment, folder))}
 
 
-def write_pages(root: Path = ROOT) -> str:
-    """Write tables and figures into the pages under `root`; returns the tables."""
-    made = tables()
-    for page in PAGES:
-        text = (root / page).read_text()
-        with atomic(root / page, "w") as file:
-            file.write(filled(text, made))
-    draw({name: kept(name) for name in EXPERIMENTS}, KEPT)
+def write_pages(folder: Path = KEPT) -> str:
+    """Draw the figures into `folder`, and write tables into the pages of the checkout if these are its numbers; returns
+    the tables."""
+    made = tables(folder)
+    for page in PAGES if folder == KEPT else ():
+        with atomic(ROOT / page, "w") as file:
+            file.write(filled((ROOT / page).read_text(), made))
+    draw({name: kept(name, folder) for name in EXPERIMENTS}, folder)
     return "\n\n".join(f"{name}\n\n{text}" for name, text in made.items())
 
 
