@@ -60,7 +60,7 @@ def test_a_loader_that_lets_steps_wait_is_seen(built):
 
 def test_views_that_are_slow_to_render_are_no_waiting_for_data(built):
     def slow(*args):
-        time.sleep(0.05)
+        time.sleep(0.2)  # more than other programs can take from a step
         return host.render(*args)
 
     state = training_state(SMALL, Run(device="cpu"), built, torch.device("cpu"), fresh=True)
