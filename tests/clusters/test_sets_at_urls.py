@@ -55,13 +55,19 @@ def ran(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     return call
 
 
+def emptied():
+    """memory:// without objects: other files of tests use it too."""
+    files = fsspec.filesystem("memory")
+    files.store.clear()
+    files.pseudo_dirs[:] = [""]
+    return files
+
+
 @pytest.fixture
 def store():
     """The objects of memory://, which are removed at the end."""
-    files = fsspec.filesystem("memory")
-    yield files
-    files.store.clear()
-    files.pseudo_dirs[:] = [""]
+    yield emptied()
+    emptied()
 
 
 @pytest.fixture

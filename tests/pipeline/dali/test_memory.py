@@ -39,7 +39,7 @@ def test_no_thread_file_or_pipeline_remains_after_an_early_break(built):
     assert some(1) == len(built) // 8  # the first use starts the host renderer's threads, which stay
     before = usage()
     assert some(3) == len(built) // 8
-    assert usage() == before
+    assert all(now <= then for now, then in zip(usage(), before, strict=True))  # threads of earlier tests may end
 
 
 @dali
