@@ -102,6 +102,7 @@ def test_what_cannot_be_shown_is_an_error_of_one_line(in_process, built_val, tmp
         ((tmp_path,), "is not a complete data set"),
         ((), "required: DIR"),
         ((built_val.root, "--png", "x.jpg"), "no PNG"),
+        ((built_val.root, "--words", tmp_path / "gone.txt"), "gone.txt cannot be read"),
     ]
     for argv, reason in cases:
         done = in_process(TOOL, *argv)
