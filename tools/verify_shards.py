@@ -8,6 +8,7 @@ python tools/verify_shards.py runs/moco
 """
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -49,7 +50,7 @@ class Options:
     ] = ""
     root: Annotated[str, "folder of the images of a list file (the folder of the list)"] = ""
     workers: Annotated[int, "threads; 0 = one per core, 16 for a URL", 0] = 0
-    json: Annotated[bool, "print what is damaged in a set as JSON"] = False
+    json: Annotated[bool, "print what is damaged as JSON, all else on standard error"] = False
     max_pixels: Annotated[
         int, "largest image that loaders shall read, px: decoded, it takes three bytes for each", 1
     ] = MAX_PIXELS
@@ -66,16 +67,24 @@ def main() -> None:
     elif options.repair:
         raise UserError(f"--repair makes files of a set again, and {where} is no set here: leave it out")
     else:
-        _end(where, *others(where, options.workers, options.max_pixels))
+        damages, whole = others(where, options.workers, options.max_pixels)
+        if options.json:
+            print(json.dumps({"folder": options.dir, "damaged": damages}, indent=1))
+        _end(options, damages, whole)
 
 
-def _end(where: Path, damages: list[str], whole: str) -> None:
-    """Print what was found; UserError if files are damaged."""
+def _end(options: Options, damages: list[str], whole: str) -> None:
+    """Say what was found; UserError if files are damaged."""
     for line in damages:
-        print(line)
+        _say(options, line)
     if damages:
-        raise UserError(f"{len(damages)} files of {where} are damaged or absent: each line says what to do")
-    print(whole)
+        raise UserError(f"{len(damages)} files of {Path(options.dir)} are damaged or absent: each line says what to do")
+    _say(options, whole)
+
+
+def _say(options: Options, text: str) -> None:
+    """Print a line, on standard error where standard output is one JSON document."""
+    print(text, file=sys.stderr if options.json else sys.stdout)
 
 
 def _set_at_url(options: Options) -> None:
@@ -93,10 +102,12 @@ def _set_at_url(options: Options) -> None:
             count = len({damage.file for damage in damages})
             remedy = "upload them again from a set that is whole, or remove the set and build it again"
             raise since(manifest, UserError(f"{count} files of {options.dir} are damaged or absent: {remedy}"))
-        if not options.json:
-            print(_whole(options, manifest))
+        _say(options, _whole(options, manifest))
         if "folder" in manifest.info.formats:
-            print(f"its folder of images was not read: sets at a URL are read from {' or '.join(forms(manifest))}")
+            _say(
+                options,
+                f"its folder of images was not read: sets at a URL are read from {' or '.join(forms(manifest))}",
+            )
 
 
 def _set(options: Options) -> None:
@@ -108,17 +119,16 @@ def _set(options: Options) -> None:
     mendable = [damage for damage in damages if not damage.remedy]
     if options.repair and (mendable or not (root / FILE).exists()):
         for file in repair(manifest, mendable, lambda: _source(manifest, options)):
-            print(f"{file}: rebuilt")
+            _say(options, f"{file}: rebuilt")
         if mendable:
             damages = verify(sound(root, options.max_pixels), options.workers)
             mendable = [damage for damage in damages if not damage.remedy]
     if damages:
         files = len({damage.file for damage in damages})
         raise UserError(f"{files} files of {options.dir} are damaged or absent: {_remedy(manifest, damages)}")
-    if not options.json:
-        print(_whole(options, manifest))
+    _say(options, _whole(options, manifest))
     if not manifest.info.static and is_static(root):  # of an earlier version, beside its shards
-        _end(root, *undigested(root, options.workers))
+        _end(options, *undigested(root, options.workers))
 
 
 def _show(options: Options, manifest: Manifest, damages: list[Damage]) -> None:

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from viewstream.shards import messages
+from viewstream.shards.engine import in_order
 from viewstream.shards.progress import Bar
 
 ROOT = Path(__file__).parents[2]
@@ -87,6 +88,16 @@ def test_facts_stand_aside_where_standard_output_is_a_document(capsys):
     with messages.aside():
         logging.getLogger("viewstream.pipeline.some").info("8 images")
     assert capsys.readouterr() == ("", "8 images\n")
+
+
+def test_worker_processes_print_their_messages_as_their_parent_does(capfd):
+    work = logging.getLogger("viewstream.shards.some").warning
+    for prints in (True, False):
+        if not prints:
+            logging.getLogger("viewstream").removeHandler(messages._printer)
+        assert [*in_order(work, ["note: a", "note: b"], workers=2)] == [None, None]
+        assert sorted(capfd.readouterr().err.splitlines()) == ["note: a", "note: b"] * prints
+    messages.begin_printing()  # as in all tests
 
 
 def test_messages_are_printed_within_a_program_alone():

@@ -159,5 +159,14 @@ def test_unknown_folders_and_files_list_what_is_known(tmp_path, verified, built)
     assert "does not exist" in verified(tmp_path / "absent").error
 
 
+def test_with_json_standard_output_is_one_document(run, built, verified, tmp_path):
+    assert json.loads(verified(run, "--json").out) == {"folder": str(run), "damaged": []}
+    copy = shutil.copytree(built.root, tmp_path / "set")
+    (copy / "folder" / f"{built.key(5)}.jpg").unlink()
+    done = verified(copy, "--json", "--repair")
+    assert done.code == 0
+    assert [damage["samples"] for damage in json.loads(done.out)["damaged"]] == [[built.key(5)]]
+
+
 def test_repair_is_refused_for_what_is_no_set(run, verified):
     assert "--repair makes files of a set again" in verified(run, "--repair").error
