@@ -59,7 +59,7 @@ def environment(folder: Path) -> dict[str, str]:
 def bash(text: str, folder: Path) -> None:
     """Run a block in `folder`; a failure shows its command and what it printed."""
     call = ["bash", "-exc", text]
-    done = subprocess.run(call, cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=900)
+    done = subprocess.run(call, cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=3600)
     assert done.returncode == 0, f"{text}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
 
 
