@@ -49,7 +49,7 @@ def test_it_runs_from_top_to_bottom_and_shows_the_same(tmp_path, monkeypatch):
     )
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     notebook = nbformat.read(NOTEBOOK, 4)
-    client.NotebookClient(notebook, timeout=900, resources={"metadata": {"path": tmp_path}}).execute()
+    client.NotebookClient(notebook, timeout=900, resources={"metadata": {"path": str(tmp_path)}}).execute()
     text, images = shown(notebook.cells)
     assert images == 1
     assert "the loss is that of the log: True" in text
