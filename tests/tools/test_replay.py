@@ -35,6 +35,7 @@ def test_the_views_are_drawn(failed, in_process, tmp_path):
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "a.png").read_bytes()[1:4] == b"PNG"
     assert f"step {kept['step']} of {folder}, epoch {kept['epoch']}: 32 images" in done.stdout
+    assert done.stdout.splitlines()[-1].endswith(f"--step {kept['step']} --losses --from-start --ranks 2")
 
 
 @pytest.mark.parametrize(

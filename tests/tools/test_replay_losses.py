@@ -76,10 +76,10 @@ def moco(built, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def failed(built, tmp_path_factory):
-    """A run that has failed, with its last words, and the norms of the gradients of its steps."""
+    """A run in batches of two parts that has failed, with its last words, and the norms of its gradients."""
     folder = tmp_path_factory.mktemp("runs") / "failed"
     with pytest.raises(UserError, match="the loss is nan") as error:
-        train(Lined(**COMMON), built, folder)
+        train(Lined(**COMMON, accumulate=2), built, folder, save_every=7)
     return folder, str(error.value), [*Linear.norms]
 
 
@@ -176,6 +176,7 @@ def test_the_image_whose_loss_is_not_finite_comes_first_by_the_command_that_repl
     assert code == 0, error
     assert "loss nan, gradient norm nan" in out
     lines = out.splitlines()
+    assert lines[1].startswith(f"{step - 14} steps from last.pt, ")  # in the middle of an epoch
     at = lines.index("the loss of 1 of 16 images is not finite")
     assert lines[at + 1].split() == ["nan", str(BAD), built.key(BAD)]
 
