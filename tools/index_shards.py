@@ -28,7 +28,7 @@ class Options:
     split: Annotated[Literal["train", "val"], "which split the files are"] = "train"
     on_error: Annotated[Literal["fail", "skip"], "what to do about images that the loaders cannot read"] = "fail"
     strict: Annotated[bool, "refuse files that hold anything but images and labels"] = False
-    member: Annotated[str, "tars: suffix of the image, if samples have several, as input.jpg"] = ""
+    member: Annotated[str, "tars: suffix of the images, as input.jpg"] = ""
     label_column: Annotated[str, "tars: suffix, or field of the .json, of the labels; none: leave labels out"] = ""
     fields: Annotated[tuple[str, ...], "tars: suffixes of further members that readers find, as txt,mask.png"] = ()
     label_field: Annotated[str, "field of the labels in a .beton; none: leave labels out"] = ""

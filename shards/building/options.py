@@ -26,7 +26,7 @@ class BuildOptions:
         str, "imagefolder, flat, ilsvrc, parquet, tsv, webdataset or list, if not detected right"
     ] = ""
     root: Annotated[str, "folder of the images of a list file (the folder of the list)"] = ""
-    member: Annotated[str, "tars: suffix of the image, if samples have several, as input.jpg"] = ""
+    member: Annotated[str, "tars: suffix of the images, as input.jpg"] = ""
     image_column: Annotated[str, "parquet: column of the images, if not detected right"] = ""
     label_column: Annotated[
         str, "parquet: column of the labels; tars: a suffix or a field of the .json; none: leave labels out"

@@ -27,7 +27,7 @@ class SubsetOptions:
     classes: Annotated[str, "FILE of class names, or a clsset: keep only these classes and renumber them"] = ""
     fraction: Annotated[float, "take this share of each class; a larger share contains every smaller one"] = 1.0
     per_class: Annotated[int, "take this many images of each class; 0 = all", 0] = 0
-    after: Annotated[int, "leave out the images of each class that --per-class N takes, so the two share none", 0] = 0
+    after: Annotated[int, "leave out those that --per-class N takes", 0] = 0
     draw_subset: Annotated[
         bool | Literal["release"],
         "draw the subset's per-class counts by key instead of using its list; release = repeat the published draw",

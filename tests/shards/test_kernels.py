@@ -89,7 +89,9 @@ def test_processes_that_start_cold_at_once_compile_once_and_announce_it_once(sta
 def test_without_a_folder_for_machine_code_kernels_work_and_rank_0_says_so_once(start, rank):
     before = """
         from numba.core.caching import CacheImpl
+        from viewstream.shards.messages import begin_printing
 
+        begin_printing()
         CacheImpl._locator_classes = []  # as if no folder could be written: numba asks each of these for one
         """
     out, err = start(before, RANK=rank).communicate(timeout=120)

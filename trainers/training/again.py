@@ -1,5 +1,6 @@
 """Steps of a run taken again from one of its checkpoints, in memory: nothing is written into its folder."""
 
+import logging
 import re
 from collections.abc import Generator
 from contextlib import ExitStack, closing
@@ -27,6 +28,8 @@ from .epochs import objection
 from .failure import Taken
 from .loop import Stepper
 from .options import Run
+
+LOG = logging.getLogger(__name__)
 
 
 class Again(NamedTuple):
@@ -80,7 +83,7 @@ def take_again(
             require_same_start(last, saved.get("start"), metadata["start"])
         stack.enter_context(taken(Threads(threads, "as in the run")))
         if not rank():
-            print(f"{step - begun:,} steps from {start or 'the beginning'} are taken again")
+            LOG.info(f"{step - begun:,} steps from {start or 'the beginning'} are taken again")
         if compiling.compiled(run, device):
             compiling.compile_encoders(state.method)
         stepper = Stepper(state, recipe, per_epoch)
