@@ -25,6 +25,7 @@ ELSEWHERE = {
 NOT_RUN = {  # page: first line -> why
     "README.md: make setup                   # .venv with torch and all loaders: 3 GB to load, 8 GB of disk": INSTALLS,
     "docs/install.md: make setup": INSTALLS,
+    "docs/results.md: viewstream experiments --list": "trains for hours: test_experiments.py has a small one",
     "docs/checkpoints.md: python train_net.py --config-file configs/pascal_voc_R_50_C4_24k_moco.yaml --num-gpus 8 "
     "MODEL.WEIGHTS moco.pkl": "is a program of detectron2",
 } | {block.name: why for page, why in ELSEWHERE.items() for block in blocks(page) if block.language == "bash"}
@@ -33,7 +34,7 @@ BUILDERS = ("README.md", "docs/imagenet.md", "docs/shards.md")  # pages that bui
 GIVEN = {  # a name on the pages -> what it is
     **{f"data/shards/imagenet-{name}-train": "sets/train" for name in ("full", "lt", "lt6")},
     **{f"data/shards/imagenet-{name}-val": "sets/val" for name in ("full", "lt")},
-    **{"SET": "sets/train", "VAL": "sets/val"},
+    **{"SET": "sets/train", "VAL": "sets/val", "data/shards/textures": "sets/train"},
 }
 PLACES = {  # of the pages, outside of the folder that they run in -> within
     "/data/imagenet": "images",
@@ -133,11 +134,11 @@ def test_the_snippets_of_a_page_run_one_after_the_other(page, home):
 def test_the_commands_of_ten_minutes_run_as_they_stand(tmp_path):
     pytest.importorskip("plotly", reason="plotly is not installed: the extra 'report' brings it")
     commands = [line for block in RUN["docs/start.md"] for line in block.commands]
-    assert len(commands) == 12
+    assert len(commands) == 13
     for line in commands:
         assert line.startswith("viewstream ")
         bash(f"{sys.executable} -m {line}", tmp_path)
-    for made in ("data/views.png", "data/curves.png", "data/report.html", "runs/first/step-5.png"):
+    for made in ("data/views.png", "data/curves.png", "data/report.html", "runs/first/step-25.png"):
         assert (tmp_path / made).stat().st_size > 10_000
 
 

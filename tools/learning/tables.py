@@ -28,6 +28,11 @@ def first(page: Page, measure: str, start: str) -> list[float]:
     return [value for name, value in found.items() if name.startswith(start)][:1]
 
 
+def knn_of(pages: list[Page]) -> list[float]:
+    """Top-1 of the weighted vote of each piece."""
+    return [value for page in pages for value in first(page, "knn", "knn/top1")]
+
+
 def percent(found: list[float]) -> str:
     """Mean in percent; of several with their standard deviation."""
     if not found:
@@ -49,23 +54,20 @@ def minutes(pages: list[Page]) -> str:
 
 def ranking(pieces: Pieces) -> str:
     """kNN and linear accuracy of each group, the best first."""
-    rows = []
-    for group, pages in groups(pieces).items():
-        knn = [value for page in pages for value in first(page, "knn", "knn/top1")]
-        rows.append(
-            (
-                mean(knn),
-                [
-                    f"`{group}`",
-                    percent(knn),
-                    percent(values(pages, "linear", "shots/all")),
-                    str(len(pages)),
-                    minutes(pages),
-                ],
-            )
-        )
-    head = ["", "kNN top-1, %", "linear top-1, %", "seeds", "processor minutes"]
-    return markdown(head, [row for _, row in sorted(rows, key=lambda row: -row[0])])
+    scores = {group: knn_of(pages) for group, pages in groups(pieces).items()}
+    rows = [
+        [
+            f"`{group}`",
+            pages[0].get("recipe", {}).get("arch", ""),
+            percent(scores[group]),
+            percent(values(pages, "linear", "shots/all")),
+            str(len(pages)),
+            minutes(pages),
+        ]
+        for group, pages in sorted(groups(pieces).items(), key=lambda item: -mean(scores[item[0]] or [0]))
+        if scores[group]
+    ]
+    return markdown(["", "network", "kNN top-1, %", "linear top-1, %", "seeds", "processor minutes"], rows)
 
 
 def geometry(pieces: Pieces) -> str:
@@ -117,10 +119,8 @@ def tails(pieces: Pieces) -> str:
 
 def runs(pieces: Pieces) -> str:
     """The command of the training of each group's first seed."""
-    lines = [
-        pages[0]["commands"]["training"] for pages in groups(pieces).values() if "training" in pages[0]["commands"]
-    ]
-    return "\n".join(["```", *lines, "```"])
+    calls = {group: pages[0]["commands"].get("training", "") for group, pages in groups(pieces).items()}
+    return markdown(["", "command"], [[f"`{group}`", f"`{call}`"] for group, call in calls.items() if call])
 
 
 def loaders(pieces: Pieces) -> str:
