@@ -31,7 +31,7 @@ class Renamed:
 
 
 class Positional:
-    """Marks a field that is given by its place, as DIR in `inspect_shards.py DIR`; its default is never used."""
+    """Marks a field that is given by its place, as RUN in `replay.py RUN`, or by name; its default is never used."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -53,6 +53,7 @@ def parse(*options: Any, argv: Sequence[str] | None = None, description: str) ->
     words = [str(action.metavar) for action in parser._get_positional_actions()]
     parser.usage = " ".join(["%(prog)s", "[options]", *words])  # the sections list every flag
     _add_config(parser)
+    argv = _placed(sys.argv[1:] if argv is None else argv, parser)
     parsed, unknown = parser.parse_known_args(argv, _configured(parser, argv))
     for word in unknown:
         _refuse(word.partition("=")[0], parser)
@@ -65,6 +66,12 @@ def parse(*options: Any, argv: Sequence[str] | None = None, description: str) ->
         dataclasses.replace(instance, **{k: v for k, v in given.items() if k in own})
         for instance, own in zip(options, fields, strict=True)
     )
+
+
+def _placed(argv: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
+    """Words without the names of fields that have a place: `--run RUN` is RUN."""
+    names = [f"--{action.dest}" for action in parser._get_positional_actions()]
+    return [word.partition("=")[2] if word.partition("=")[0] in names else word for word in argv if word not in names]
 
 
 def _refuse(word: str, parser: argparse.ArgumentParser) -> NoReturn:

@@ -31,7 +31,7 @@ def main() -> None:
 
 def show(options: Replay) -> None:
     """Print the images of a step, and draw some of their views."""
-    found = read_run(options.folder)
+    found = read_run(options.run)
     recipe, step = recipe_of(found), options.step
     data = data_of(found, options.data)
     images = taken(found, recipe, data, step)
@@ -39,13 +39,13 @@ def show(options: Replay) -> None:
     if options.json:
         print(json.dumps({"step": step, "epoch": images.epoch, "images": rows}, indent=1))
         return
-    print(f"step {step:,} of {options.folder}, epoch {images.epoch}: {len(rows):,} images of {data.root}")
+    print(f"step {step:,} of {options.run}, epoch {images.epoch}: {len(rows):,} images of {data.root}")
     for row in rows[:LISTED]:
         print(f"{row['row']:>10}  {row['key']}")
     if len(rows) > LISTED:
         print(f"{'':>10}  and {len(rows) - LISTED:,} more: --json prints all")
     if options.images:
-        out = options.out or options.folder / f"step-{step}.png"
+        out = options.out or options.run / f"step-{step}.png"
         draw(images, recipe, data, options.images, out)
         print(f"views: {out}")
     if failure := _failure(found, step):

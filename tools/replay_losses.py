@@ -26,7 +26,7 @@ from viewstream.trainers.training.options import Run
 
 def show_losses(options: Replay, losses: Losses) -> None:
     """Print the losses of a step, the highest first, and draw the images of these if a place for it is named."""
-    found = read_run(options.folder)
+    found = read_run(options.run)
     recipe, run = recipe_of(found), _options(found, losses)
     reserve_workspace(run)
     with redirect_stdout(sys.stderr):  # notes on the checkpoint: standard output has the answer
@@ -34,7 +34,7 @@ def show_losses(options: Replay, losses: Losses) -> None:
         images = taken(found, recipe, data, options.step)
         start = _start(found, recipe, data, options.step, begin=losses.from_start)
         with process_group(run.device) as device:
-            again = take_again(recipe, run, data, device, options.folder, start, options.step)
+            again = take_again(recipe, run, data, device, options.run, start, options.step)
             first, unequal = not rank(), differences(found, run, device, again)
     if first:
         images, ordered = _highest_first(images, again)
@@ -43,7 +43,7 @@ def show_losses(options: Replay, losses: Losses) -> None:
         page |= {"loss": _plain(again.loss), "logged": logged(found, options.step)}
         page |= {"gradient_norm": _plain(again.gradient_norm)}
         page["images"] = [row | {"loss": _plain(loss)} for row, loss in zip(listed(data, images), ordered, strict=True)]
-        print(json.dumps(page, indent=1) if options.json else _text(page, options.folder))
+        print(json.dumps(page, indent=1) if options.json else _text(page, options.run))
         if options.out and not options.json:
             draw(images, recipe, data, options.images, options.out)
             print(f"views of the first {options.images}: {options.out}")

@@ -13,7 +13,7 @@ LISTED = 20  # images that are printed
 class Replay:
     """Which step"""
 
-    folder: Annotated[Path, "folder of a run", Positional] = Path()
+    run: Annotated[Path, "folder of a run", Positional] = Path()
     step: Annotated[int, "optimizer step, from 1, as in log.jsonl", 1] = 1
     data: Annotated[str, "where the training set lies now (as in the configuration)"] = ""
     images: Annotated[int, "images whose views are drawn; 0: none", 0] = 8

@@ -97,8 +97,8 @@ def fields(*words: str) -> Fields:
     return parse(Fields(), argv=words, description="Fields as flags.")[0]
 
 
-def test_a_positional_word_fills_its_field_at_any_place():
-    assert fields("here") == Fields(dir=Path("here"))
+def test_a_positional_word_fills_its_field_at_any_place_and_by_name():
+    assert fields("here") == fields("--dir", "here") == fields("--dir=here") == Fields(dir=Path("here"))
     assert fields("--rate", "2", "here").dir == fields("here", "--rate", "2").dir == Path("here")
     with pytest.raises(UserError, match="required: DIR"):
         fields()
