@@ -5,7 +5,8 @@ from typing import Any
 
 from viewstream.tools.learning.plan import Built, Experiment, Measure, Options, Piece, Weights
 
-ARCH, SMALL = "test_resnet", "test_byobnet"  # of timm, 0.37 million parameters and, for students of SEED, 0.2
+ARCH = "test_resnet"  # of timm, 0.37 million parameters
+SMALL, LARGE = "test_byobnet", "resnet10t"  # students and teacher of SEED, 0.2 and 4.9 million
 EPOCHS = 16
 SETS: dict[str, Any] = {"data": Built("cifar10"), "val": Built("cifar10-test")}
 RUN: dict[str, Any] = {"data": Built("cifar10"), "arch": ARCH, "size": 32, "batch_size": 256, "log_every": 50}
@@ -15,7 +16,8 @@ BYOL: dict[str, Any] = {
     **{"optimizer": "sgd", "lr": 0.5, "schedule": "warmcos", "warmup_epochs": 1, "weight_decay": 5e-4},
     **{"key_momentum": 0.97, "hidden": 512, "dim": 128},
 }
-SEED: dict[str, Any] = {"views": "seed", "queue": 4096, "teacher_temperature": 0.01, "bn_groups": 1, "lr": 0.1}
+SIMCLR: dict[str, Any] = {"recipe": "simclr_cifar10", "stem": "imagenet", "lr": 1.0, "warmup_epochs": 1}
+SEED: dict[str, Any] = {"views": "seed", "queue": 4096, "teacher_temperature": 0.01, "bn_groups": 1, "lr": 0.3}
 
 # Method, seeds, options of train.py. Settings were chosen with 40,000 training images, tested on the other 10,000.
 METHODS: tuple[tuple[str, int, Options], ...] = (
@@ -25,7 +27,7 @@ METHODS: tuple[tuple[str, int, Options], ...] = (
     ("byol", 3, {**VIEWS, "method": "byol", **BYOL}),
     ("sts", 3, {**VIEWS, "method": "sts", **BYOL}),
     ("m2t", 1, {**VIEWS, "method": "m2t", **BYOL, "bn_groups": 4}),
-    ("simclr", 1, {**VIEWS, "recipe": "simclr_cifar10", "stem": "imagenet", "lr": 1.0, "warmup_epochs": 1}),
+    ("simclr", 1, {**VIEWS, **SIMCLR}),
     (
         "swav",
         1,
@@ -42,8 +44,9 @@ METHODS: tuple[tuple[str, int, Options], ...] = (
             **{"warmup_epochs": 1, "dim": 1024, "hidden": 512, "bottleneck": 128, "key_momentum": 0.99},
         },
     ),
+    ("teacher", 1, {**VIEWS, **SIMCLR, "arch": LARGE, "epochs": 6, "threads": 2}),
     ("small_moco", 3, {**VIEWS, "method": "moco", **MOCO, "arch": SMALL}),
-    ("seed", 3, {**VIEWS, "method": "seed", **SEED, "arch": SMALL, "teacher": Weights("moco-0")}),
+    ("seed", 3, {**VIEWS, "method": "seed", **SEED, "arch": SMALL, "teacher": Weights("teacher-0")}),
 )
 
 KNN = Measure("knn", {"task": "knn", "k": 20, **SETS})
