@@ -124,21 +124,15 @@ def runs(pieces: Pieces) -> str:
 
 
 def loaders(pieces: Pieces) -> str:
-    """Whether the losses of each run are those of the first one."""
+    """A digest of the losses of each run, how far they are from those of the first run, and kNN."""
     reference = next(iter(pieces.values()))
     rows = []
     for name, page in pieces.items():
+        apart = [abs(a - b) for a, b in zip(_losses(page), _losses(reference), strict=True)]
         same = page["losses_sha256"] == reference["losses_sha256"]
-        pairs = zip(_losses(page), _losses(reference), strict=True)
-        apart = max(abs(a - b) for a, b in pairs)
-        rows.append(
-            [
-                f"`{name[:-2]}`",
-                "equal" if same else f"at most {apart:.1e} apart",
-                percent(first(page, "knn", "knn/top1")),
-            ]
-        )
-    return markdown(["", "losses", "kNN top-1, %"], rows)
+        words = "equal" if same else f"{apart[0]:.0e} at first, at most {max(apart):.0e}"
+        rows.append([f"`{name[:-2]}`", f"`{page['losses_sha256'][:8]}`", words, percent(knn_of([page]))])
+    return markdown(["", "losses, digest", "from those of the first run", "kNN top-1, %"], rows)
 
 
 def _losses(page: Page) -> list[float]:
