@@ -17,7 +17,7 @@ from viewstream.shards.errors import UserError
 from viewstream.shards.files import atomic, make_folder
 from viewstream.shards.programs import command, started
 from viewstream.shards.unpack import parsed_json
-from viewstream.tools.learning.plan import Measure, Options, Piece
+from viewstream.tools.learning.plan import Measure, Options, Piece, Weights
 from viewstream.tools.run_files import RunFiles, read_run
 
 TRAIN, EVALUATE = "trainers/train.py", "trainers/evaluate.py"
@@ -41,14 +41,13 @@ class Job:
         empty = {"minutes": {}, "processor_minutes": {}, "commands": {}, "measures": {}}
         self.state: dict[str, Any] = parsed_json(file.read_bytes()) if file.exists() else empty  # pyright: ignore
 
-    def work(self, weights: Path) -> dict[str, Any] | None:
-        """Train, if the piece trains, and measure the network in `weights`; returns what is kept, None if time is
-        over."""
+    def work(self) -> dict[str, Any] | None:
+        """Train, if the piece trains, and measure its network; returns what is kept, None if time is over."""
         if self.piece.training and not self.trained():
             return None
         for measure in self.piece.measures:
             if measure.name not in self.state["measures"]:
-                self.state["measures"][measure.name] = self.measured(measure, weights)
+                self.state["measures"][measure.name] = self.measured(measure)
                 self.keep()
         return self.page()
 
@@ -98,19 +97,19 @@ class Job:
         self.state["commands"][name] = command(f"python {program}", *words(options))
         self.keep()
 
-    def measured(self, measure: Measure, weights: Path) -> dict[str, Any]:
+    def measured(self, measure: Measure) -> dict[str, Any]:
         """The numbers of a measure, and the rates that were searched for it."""
         if not measure.rates:
-            return self.numbers(measure, measure.name, {}, weights)
+            return self.numbers(measure, measure.name, {})
         found: dict[float, float] = {}
         for rate in measure.rates:
             options = {**(measure.held_out or {}), "lr": rate}
-            found[rate] = self.numbers(measure, f"{measure.name}-{rate:g}", options, weights)[measure.by]
+            found[rate] = self.numbers(measure, f"{measure.name}-{rate:g}", options)[measure.by]
         best = max(found, key=lambda rate: found[rate])
         about = {"rate": best, "held out": {f"{rate:g}": value for rate, value in found.items()}}
-        return self.numbers(measure, measure.name, {"lr": best}, weights) | about
+        return self.numbers(measure, measure.name, {"lr": best}) | about
 
-    def numbers(self, measure: Measure, name: str, more: Options, weights: Path) -> dict[str, Any]:
+    def numbers(self, measure: Measure, name: str, more: Options) -> dict[str, Any]:
         """What evaluate.py adds to the results of a checkpoint, or the best accuracy of a run."""
         options = {**measure.options, **more}
         if options.get("task") == "pixels":  # no network
@@ -122,13 +121,14 @@ class Job:
             self.run(name, TRAIN, options, {"out": self.folder / name})
             return {"best top1": max(row["top1"] for row in read_run(self.folder / name).notes if "top1" in row)}
         probe = {"out": self.folder / name} if options["task"] in ("linear", "transfer") else {}
-        file = weights.with_name("results.json")
+        options["checkpoint"] = Weights(self.piece.of or self.piece.name)
+        file = Path(str(self.place(options["checkpoint"]))).with_name("results.json")
         earlier = saved(file)
-        self.run(name, EVALUATE, options, {"checkpoint": weights, **probe})
+        self.run(name, EVALUATE, options, probe)
         entry = next(values for key, values in saved(file).items() if values != earlier.get(key))
         found: dict[str, Any] = {key: value for key, value in entry.items() if type(value) is float}
         if measure.classes:
-            table = probe.get("out", weights.parent) / "per_class.parquet"
+            table = probe.get("out", file.parent) / "per_class.parquet"
             found["classes"] = pq.read_table(table).to_pydict()
         return found
 

@@ -82,7 +82,7 @@ def geometry(pieces: Pieces) -> str:
             f"{page['measures']['stats'][f'stats/{name}']:.2f}"
             for name in ("SD-SD align", "SD cls-align", "SD uniform")
         ]
-        top = [percent(first(page, mode, "")) for mode in ("d-sd", "sd-sd")]
+        top = [f"{value:.1f}" for mode in ("d-sd", "sd-sd") for value in first(page, mode, "")]
         rows.append([f"`{group}`", *top, *shown, percent(first(page, "knn", "knn/top1"))])
     return markdown(head, rows)
 

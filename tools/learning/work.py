@@ -94,7 +94,7 @@ def make_sets(work: Work, pieces: list[Piece]) -> None:
 def _finished(work: Work, piece: Piece) -> str:
     """Work off a piece; the line about it."""
     job = Job(piece, work.run_of(piece.name), work.always, work.place, work.minutes)
-    page = job.work(work.place(Weights(piece.of or piece.name)))
+    page = job.work()
     if page is None:
         return f"{piece.name}: stopped after {work.minutes:g} min, --resume goes on"
     make_folder(work.page_of(piece).parent)

@@ -28,7 +28,7 @@ MORE = (
     *("k", "temperature", "max_k", "rep_space", "gpus", "part_batch", "tau", "topk", "samples_per_chunk"),
     *("skip_odd_chunks", "gallery", "stats_seed", "perplexity"),
 )
-UNIT = "fractions from 0 to 1, as top-1 accuracy; ranks, counts and distances as they are"
+UNIT = "fractions from 0 to 1, as top-1 accuracy; instdisc in percent; ranks, counts and distances as they are"
 
 AGAIN = f"{SPACE}, then the same command writes it; its numbers are above"
 
