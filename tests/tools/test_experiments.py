@@ -102,6 +102,16 @@ def test_a_mean_has_its_deviation_if_there_are_several_seeds():
     assert percent([0.5, 0.52, 0.54]) == "52.0 ± 2.0"
 
 
+def test_a_piece_that_fails_stops_none_of_the_others(small_sets, tmp_path, capsys):
+    pieces = (Piece("odd-0", {"method": "mocco"}), Piece("empty-0", {}))  # an unknown method; nothing to do
+    work = Work(Experiment("small", "", pieces), small_sets, {}, kept=tmp_path / "kept")
+    with pytest.raises(
+        UserError, match=r"odd-0: training ended with code 2 .*did you mean 'moco'.*output\.log has it all"
+    ):
+        work_off(work, pieces)
+    assert "empty-0: 0.0 min" in capsys.readouterr().out
+
+
 @pytest.fixture
 def small_sets(built, tmp_path):
     """The folder of a work whose sets are there."""

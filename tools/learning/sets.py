@@ -29,7 +29,7 @@ BUILDS: dict[str, tuple[str, dict[str, Any]]] = {
     "caltech-tail-test": (CALTECH, {"split": "val", "per_class": 10}),
 }
 STATIC: dict[str, tuple[str, dict[str, Any]]] = {
-    "caltech-static": ("caltech-test", {"recipe": "moco_v2", "size": 96, "per_class": 10}),
+    "caltech-static": ("caltech-tail-test", {"recipe": "moco_v2", "size": 96, "per_class": 10}),
 }
 
 

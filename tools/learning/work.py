@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,13 +57,21 @@ def work_off(work: Work, pieces: Iterable[Piece], jobs: int = 1) -> None:
     waves = [*in_waves(work, pieces)]
     make_sets(work, [piece for wave in waves for piece in wave])
     for wave in waves:
-        with ThreadPoolExecutor(jobs) as pool:
-            for line in pool.map(lambda piece: _finished(work, piece), wave):
-                print(line, flush=True)
+        with ThreadPoolExecutor(jobs) as pool:  # a piece that fails stops none of the others
+            ended = [*_shown(pool.submit(_finished, work, piece) for piece in wave)]
+        if failed := [error for future in ended if (error := future.exception())]:
+            raise failed[0]
     for piece in work.experiment.pieces:
         users = [other for other in work.experiment.pieces if piece.name in other.needs]
         if all(map(work.done, (piece, *users))):
             shutil.rmtree(work.run_of(piece.name), ignore_errors=True)
+
+
+def _shown(pieces: Iterable[Future[str]]) -> Iterator[Future[str]]:
+    """The pieces as they end, and a line about each."""
+    for ended in as_completed([*pieces]):
+        print(ended.exception() or ended.result(), flush=True)
+        yield ended
 
 
 def in_waves(work: Work, pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
