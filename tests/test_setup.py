@@ -44,7 +44,7 @@ def set_up(tmp_path):
 def test_the_set_up_for_clusters_installs_the_extras_alone_and_is_done_once(set_up, tmp_path):
     done, asked = set_up(0)
     assert done.returncode == 0, done.stderr
-    assert asked == "pip install --python .venv/bin/python -e .[cluster,stores,docs]\n"
+    assert asked == "pip install --python .venv/bin/python -e .[cluster,stores,docs,examples,notebook,log]\n"
     assert (tmp_path / ".venv/.clusters").exists()
     assert not (tmp_path / ".venv/.installed").exists()
 
@@ -52,5 +52,5 @@ def test_the_set_up_for_clusters_installs_the_extras_alone_and_is_done_once(set_
 def test_what_the_set_up_cannot_have_is_named_and_tried_again_the_next_time(set_up, tmp_path):
     done, _ = set_up(1)
     assert done.returncode == 0
-    assert "NO Ray, NO moto, NO mkdocs" in done.stderr
+    assert "NO Ray, moto, mkdocs, lightly, datasets, nbclient, wandb" in done.stderr
     assert not (tmp_path / ".venv/.clusters").exists()
