@@ -102,6 +102,8 @@ def writing(path: Path, remedy: str = f"{SPACE}, or name another folder") -> Ite
     """Within the block, an error of the file system is a UserError that names `path` and the remedy."""
     try:
         yield
+    except BrokenPipeError:  # of what is printed within
+        raise
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror or error}): {remedy}") from error
 
@@ -111,6 +113,8 @@ def spared(path: Path) -> Iterator[None]:
     """Within the block, an error of the file system is a note: what would lie at `path` saves time and no more."""
     try:
         yield
+    except BrokenPipeError:
+        raise
     except OSError as error:
         reason = error.strerror or error
         LOG.warning(f"note: {path} cannot be kept ({reason}), so it is made again next time")

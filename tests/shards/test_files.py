@@ -88,6 +88,12 @@ def test_a_cache_that_cannot_be_kept_is_a_note(tmp_path, capsys):
     assert f"note: {tmp_path / 'file' / 'cache'} cannot be kept (Not a directory)" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("within", [writing, spared])
+def test_a_closed_pipe_of_what_is_printed_is_no_error_of_a_file(within, tmp_path):
+    with pytest.raises(BrokenPipeError), within(tmp_path / "results.json"):
+        raise BrokenPipeError(errno.EPIPE, "the reader is gone")
+
+
 def test_new_names_are_synced_in_every_folder_that_has_them(tmp_path, monkeypatch):
     synced, own = [], os.fsync
 

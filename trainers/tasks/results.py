@@ -106,7 +106,7 @@ def report(name: str, results: dict[str, float], options: Evaluation, facts: dic
             entry = entry_of(name, path, facts, saved, given)
             saved[entry] = {"evaluation": name, **numbers, **facts, **about, "options": given}
             page.write(redacted(json.dumps(saved, indent=1, default=str)))
-        LOG.info(f"written to {file} as {entry!r}")
         if log.exists():
             append(log, json.dumps({"evaluation": name, "checkpoint": path.name, **numbers, **facts, **about}) + "\n")
+    LOG.info(f"written to {file} as {entry!r}")
     return {"file": str(file), "entry": entry, **saved[entry]}
