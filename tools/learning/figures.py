@@ -17,7 +17,7 @@ BASELINES = ("untrained", "pixels")  # lines instead of dots
 def draw(found: Mapping[str, Pieces], folder: Path) -> list[Path]:
     """Draw what the kept pieces of the experiments fill; returns the files."""
     made = []
-    if found.get("cifar10"):
+    if len(groups(found.get("cifar10", {}))) > 2:
         made.append(_save(ranking(found["cifar10"]), folder / "ranking.png"))
         made.append(_save(geometry(found["cifar10"]), folder / "geometry.png"))
     if found.get("tail"):
@@ -50,7 +50,8 @@ def ranking(pieces: Pieces) -> Any:
     axes.set_yticks(range(len(names)), names)
     axes.margins(y=0.08)
     axes.set_xlabel("kNN top-1 on CIFAR-10's test images, %; a dot is a seed")
-    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    if any(scores.get(name) for name in BASELINES):
+        axes.legend(frameon=False, fontsize=9, loc="lower right")
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 
