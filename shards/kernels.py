@@ -20,6 +20,8 @@ import numba
 from numba.core import event
 from tqdm import tqdm
 
+from .progress import disabled
+
 LOG = logging.getLogger(__name__)
 
 try:
@@ -117,6 +119,9 @@ def _compile(modules: Mapping[str, str]) -> None:
         subprocess.run(command, env=environment, capture_output=True, check=False)
 
     about = f"compiling kernels for {', '.join(modules)}: once on this machine"
-    with tqdm(total=len(modules), desc=about, unit="module") as bar, ThreadPoolExecutor(len(modules)) as pool:
+    with (
+        tqdm(total=len(modules), desc=about, unit="module", disable=disabled()) as bar,
+        ThreadPoolExecutor(len(modules)) as pool,
+    ):
         for _ in pool.map(work, modules.values()):
             bar.update()

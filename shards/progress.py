@@ -10,6 +10,11 @@ from tqdm import tqdm
 MINUTE = 60.0  # seconds between lines
 
 
+def disabled() -> bool:
+    """Whether the environment leaves bars out now; tqdm reads it when it is imported, before --quiet has set it."""
+    return os.environ.get("TQDM_DISABLE", "0") not in ("", "0")
+
+
 class Bar(tqdm):
     """A tqdm bar; where standard error is no terminal, its text as one line per minute and at the end of a work that
     took longer than one. `scale`: 12.3M for 12,300,000. TQDM_DISABLE=1, and `quiet`, leave both out."""
@@ -26,7 +31,7 @@ class Bar(tqdm):
     ):
         self.lines, self.begun, self.shown = not sys.stderr.isatty(), time.monotonic(), -1
         pace: dict[str, Any] = {"mininterval": MINUTE, "miniters": 1} if self.lines else {}
-        off = quiet or os.environ.get("TQDM_DISABLE", "0") not in ("", "0")  # tqdm reads it when it is imported
+        off = quiet or disabled()
         super().__init__(
             total=total, unit=unit, desc=about or None, initial=done, unit_scale=scale, disable=off, **pace
         )

@@ -60,6 +60,7 @@ def work_on(name: str, options: Experiments) -> Work:
         EXPERIMENTS[choose("experiment", name, EXPERIMENTS)],
         options.work,
         sources,
+        kept=options.kept,
         always=always,
         minutes=options.minutes,
     )

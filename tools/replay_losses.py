@@ -2,8 +2,6 @@
 
 import json
 import math
-import sys
-from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import torch
 from viewstream.shards.environment import environment
 from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import Manifest
+from viewstream.shards.messages import aside
 from viewstream.tools.replay_options import LISTED, Losses, Replay
 from viewstream.tools.replayed import Taken, data_of, draw, listed, recipe_of, run_of, steps_per_epoch, taken
 from viewstream.tools.run_files import RunFiles, read_run
@@ -29,7 +28,7 @@ def show_losses(options: Replay, losses: Losses) -> None:
     found = read_run(options.run)
     recipe, run = recipe_of(found), _options(found, losses)
     reserve_workspace(run)
-    with redirect_stdout(sys.stderr):  # notes on the checkpoint: standard output has the answer
+    with aside():  # notes on the checkpoint: standard output has the answer
         data = data_of(found, options.data)
         images = taken(found, recipe, data, options.step)
         start = _start(found, recipe, data, options.step, begin=losses.from_start)

@@ -2,9 +2,14 @@
 
 import http.server
 import io
+import os
+import pty
 import resource
+import sys
+import termios
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -142,3 +147,28 @@ def within_memory():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     yield
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # KB
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[], AbstractContextManager[Callable[[str], str]]]:
+    """() -> a block in which standard error is a terminal; its value: (last word) -> what the terminal has shown."""
+
+    @contextmanager
+    def block() -> Iterator[Callable[[str], str]]:  # pytest puts its own stream after the fixtures
+        ours, theirs = pty.openpty()
+        with os.fdopen(theirs, "w") as screen:
+            monkeypatch.setattr(sys, "stderr", screen)
+            termios.tcsetwinsize(theirs, (24, 80))
+
+            def shown(last: str) -> str:
+                screen.write(last)
+                screen.flush()
+                text = ""
+                while not text.endswith(last):  # a terminal hands on in parts
+                    text += os.read(ours, 10_000).decode()
+                return text
+
+            yield shown
+        os.close(ours)
+
+    return block

@@ -85,6 +85,17 @@ def test_processes_that_start_cold_at_once_compile_once_and_announce_it_once(sta
     assert len(compilers(tmp_path, "adding")) == len(compilers(tmp_path, "doubling")) == 1
 
 
+def test_a_program_that_was_made_quiet_announces_nothing(start):
+    before = """
+        import os
+        import viewstream.shards.kernels
+
+        os.environ["TQDM_DISABLE"] = "1"  # as --quiet does, after tqdm was imported
+        """
+    out, err = start(before).communicate(timeout=120)
+    assert (out, err) == ("4 1 1\n", "")
+
+
 @pytest.mark.parametrize("rank", ["0", "1"])
 def test_without_a_folder_for_machine_code_kernels_work_and_rank_0_says_so_once(start, rank):
     before = """

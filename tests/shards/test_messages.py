@@ -2,10 +2,6 @@
 
 import ast
 import logging
-import os
-import pty
-import sys
-import termios
 from pathlib import Path
 
 import pytest
@@ -112,20 +108,12 @@ def test_messages_are_printed_within_a_program_alone():
     messages.begin_printing()  # as in all tests
 
 
-def test_a_message_stands_above_the_bar_of_a_terminal(monkeypatch):
-    ours, theirs = pty.openpty()
-    with os.fdopen(theirs, "w") as terminal:
-        monkeypatch.setattr(sys, "stderr", terminal)
-        termios.tcsetwinsize(theirs, (24, 80))
+def test_a_message_stands_above_the_bar_of_a_terminal(terminal):
+    with terminal() as until:
         with Bar(4, "img", "reading") as bar:
             bar.update()
             logging.getLogger("viewstream.shards.some").warning("note: slow")
-        terminal.write("end")
-        terminal.flush()
-        shown = ""
-        while not shown.endswith("end"):  # a terminal hands on in parts
-            shown += os.read(ours, 10_000).decode()
-    os.close(ours)
+        shown = until("end")
     assert "\rnote: slow\r\n" in shown  # the bar was cleared, and is drawn again below
     assert "1/4" in shown.partition("note: slow")[2]
 

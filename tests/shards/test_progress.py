@@ -1,10 +1,6 @@
 """Progress of a long work, on a terminal and in a log."""
 
-import os
-import pty
 import shutil
-import sys
-import termios
 import time
 
 import pytest
@@ -80,17 +76,9 @@ def test_an_interrupted_build_says_that_it_goes_on(monkeypatch, tmp_path):
     assert outcome(build_shards.main) == (130, "interrupted: the same command goes on from there")
 
 
-def test_a_terminal_shows_a_bar_and_the_next_line_begins_below_it(monkeypatch):
-    ours, theirs = pty.openpty()
-    with os.fdopen(theirs, "w") as terminal:
-        monkeypatch.setattr(sys, "stderr", terminal)
-        termios.tcsetwinsize(theirs, (24, 80))
+def test_a_terminal_shows_a_bar_and_the_next_line_begins_below_it(terminal):
+    with terminal() as until:
         work(pause=0)
-        terminal.write("next")
-        terminal.flush()
-        shown = ""
-        while not shown.endswith("next"):  # a terminal hands on in parts
-            shown += os.read(ours, 10_000).decode()
-    os.close(ours)
+        shown = until("next")
     assert "4/4" in shown
     assert shown.endswith("\r\nnext")

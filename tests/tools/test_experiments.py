@@ -1,12 +1,14 @@
 """Experiments: pieces are worked off in order, go on after an interruption, and fill the pages."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
 
 from viewstream.shards.errors import UserError
 from viewstream.shards.programs import ROOT
+from viewstream.tools.experiments import Experiments, work_on
 from viewstream.tools.learning import EXPERIMENTS
 from viewstream.tools.learning.job import thinned, words
 from viewstream.tools.learning.pages import PAGES, filled, tables
@@ -59,6 +61,28 @@ def test_a_piece_that_is_done_is_trained_again_only_for_its_weights(tmp_path):
     assert names(in_waves(work, CHAIN.pieces[3:])) == [["teacher-0"], ["student-0"], ["untrained-0"]]
 
 
+def test_weights_of_a_training_that_was_cut_off_are_none(tmp_path):
+    work = Work(CHAIN, tmp_path, {}, kept=tmp_path / "kept")
+    run = work.run_of("teacher-0")
+    run.mkdir(parents=True)
+    (run / "last.pt").write_bytes(b"of the first epoch")
+    for state, waves in (
+        ({}, [["teacher-0"], ["student-1"]]),
+        ({"trained": False}, [["teacher-0"], ["student-1"]]),
+        ({"trained": True}, [["student-1"]]),
+    ):
+        (run / "state.json").write_text(json.dumps(state))
+        assert names(in_waves(work, [CHAIN.piece("student-1")])) == waves
+
+
+def test_numbers_are_kept_where_the_option_says(tmp_path):
+    page = tmp_path / "kept/loaders/webdataset-0.json"
+    page.parent.mkdir(parents=True)
+    page.write_text("{}")
+    work = work_on("loaders", Experiments(kept=tmp_path / "kept"))
+    assert [piece.name for piece in work.experiment.pieces if work.done(piece)] == ["webdataset-0"]
+
+
 def test_options_are_kept_with_the_names_of_sets_and_runs():
     assert words({"data": Built("train"), "teacher": Weights("t-0"), "finetune": True, "batch_size": 4}) == (
         ["--data", "sets/train", "--teacher", "runs/t-0/last.pt", "--finetune", "--batch-size", "4"]
@@ -103,13 +127,15 @@ def test_a_mean_has_its_deviation_if_there_are_several_seeds():
 
 
 def test_a_piece_that_fails_stops_none_of_the_others(small_sets, tmp_path, capsys):
-    pieces = (Piece("odd-0", {"method": "mocco"}), Piece("empty-0", {}))  # an unknown method; nothing to do
+    odd = Piece("odd-0", {"method": "mocco"})  # an unknown method
+    pieces = (odd, Piece("empty-0", {}), Piece("untrained-0", {}, (KNN,), of="odd-0"))
     work = Work(Experiment("small", "", pieces), small_sets, {}, kept=tmp_path / "kept")
-    with pytest.raises(
-        UserError, match=r"odd-0: training ended with code 2 .*did you mean 'moco'.*output\.log has it all"
-    ):
+    with pytest.raises(UserError, match="1 pieces failed, as named above"):
         work_off(work, pieces)
-    assert "empty-0: 0.0 min" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert re.search(r"odd-0: training ended with code 2 .*did you mean 'moco'.*output\.log has it all", shown)
+    assert "empty-0: 0.0 min" in shown
+    assert "untrained-0: waits for the training of odd-0" in shown
 
 
 @pytest.fixture

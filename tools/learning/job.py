@@ -56,7 +56,8 @@ class Job:
         options = {**self.piece.training, "resume": "auto"}
         if self.piece.killed_at and not self.state.get("killed"):
             reached = lambda: signal.SIGKILL * (self.step() >= self.piece.killed_at)  # noqa: E731
-            self.run("training", TRAIN, options, {"out": self.folder}, reached)
+            if not self.run("training", TRAIN, options, {"out": self.folder}, reached):
+                raise UserError(f"{self.piece.name} ended before it was killed at step {self.piece.killed_at}")
             self.state["killed"] = self.step()
         ends, sent = time.monotonic() + 60 * self.minutes, []
 
@@ -66,6 +67,8 @@ class Job:
             return signal.SIGTERM * late  # once: training saves at its next line
 
         self.run("training", TRAIN, options, {"out": self.folder}, over)
+        self.state["trained"] = not sent
+        self.keep()
         return not sent
 
     def step(self) -> int:
@@ -79,16 +82,16 @@ class Job:
 
     def run(
         self, name: str, program: str, options: Options, places: Mapping[str, Path], watch: Callable[[], int] = none
-    ) -> None:
-        """Run a program to its end, or until `watch` gives a signal to end it with, and add its time. `places` are
-        options that are not kept. UserError with its last line if it fails."""
+    ) -> bool:
+        """Run a program to its end, or until `watch` gives a signal to end it with, and add its time; whether that
+        signal ended it. `places` are options that are not kept. UserError with its last line if it fails."""
         log, begin = self.folder / "output.log", time.monotonic()
         given = {key: self.place(value) for key, value in {**self.always, **options, **places}.items()}
         with log.open("ab") as file:
             call = [*started(program), *words(given)]
             running = subprocess.Popen(call, stdout=file, stderr=file, env={**os.environ, "TQDM_DISABLE": "1"})
-            code, used = _ended(running, watch)
-        if code not in (0, -signal.SIGKILL * bool(self.piece.killed_at)):
+            code, used, ours = _ended(running, watch)
+        if code and not ours:
             last = log.read_text().strip().rpartition("\n")[2]
             raise UserError(f"{self.piece.name}: {name} ended with code {code} ({last}): {log} has it all")
         spent = {"minutes": time.monotonic() - begin, "processor_minutes": used}
@@ -96,6 +99,7 @@ class Job:
             self.state[unit][name] = round(self.state[unit].get(name, 0) + seconds / 60, 2)
         self.state["commands"][name] = command(f"python {program}", *words(options))
         self.keep()
+        return ours
 
     def measured(self, measure: Measure) -> dict[str, Any]:
         """The numbers of a measure, and the rates that were searched for it."""
@@ -148,15 +152,17 @@ class Job:
         return page
 
 
-def _ended(running: "subprocess.Popen[bytes]", watch: Callable[[], int]) -> tuple[int, float]:
-    """(exit code, processor seconds) of a program that `watch` may end."""
+def _ended(running: "subprocess.Popen[bytes]", watch: Callable[[], int]) -> tuple[int, float, bool]:
+    """(exit code, processor seconds, whether a signal of `watch` ended it) of a program."""
+    sent = set[int]()
     while True:
         pid, status, used = os.wait4(running.pid, os.WNOHANG)
         if pid:
             running.returncode = os.waitstatus_to_exitcode(status)
-            return running.returncode, used.ru_utime + used.ru_stime
+            return running.returncode, used.ru_utime + used.ru_stime, -running.returncode in sent
         if number := watch():
             running.send_signal(number)
+            sent.add(number)
         time.sleep(0.1)
 
 

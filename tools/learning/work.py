@@ -1,5 +1,6 @@
 """The pieces of an experiment, in order: sets are made, pieces worked off, one small JSON of each is kept."""
 
+import json
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
@@ -42,6 +43,11 @@ class Work:
     def done(self, piece: Piece) -> bool:
         return self.page_of(piece).exists()
 
+    def trained(self, name: str) -> bool:
+        """Whether the weights of a piece are here, and those of the end of its training."""
+        state = self.run_of(name) / "state.json"
+        return state.exists() and self.place(Weights(name)).exists() and json.loads(state.read_text()).get("trained")
+
     def place(self, value: object) -> Any:
         """The value of an option as programs take it."""
         match value:
@@ -56,15 +62,22 @@ def work_off(work: Work, pieces: Iterable[Piece], jobs: int = 1) -> None:
     """Work off the open ones of `pieces`, and those whose weights they need, `jobs` at a time."""
     waves = [*in_waves(work, pieces)]
     make_sets(work, [piece for wave in waves for piece in wave])
+    failed: list[BaseException] = []
     for wave in waves:
+        ready = [piece for piece in wave if all(map(work.trained, piece.needs))]
+        for piece in wave:
+            if piece not in ready:
+                print(f"{piece.name}: waits for the training of {', '.join(piece.needs)}")
         with ThreadPoolExecutor(jobs) as pool:  # a piece that fails stops none of the others
-            ended = [*_shown(pool.submit(_finished, work, piece) for piece in wave)]
-        if failed := [error for future in ended if (error := future.exception())]:
-            raise failed[0]
+            ended = _shown(pool.submit(_finished, work, piece) for piece in ready)
+            failed += [error for future in ended if (error := future.exception())]
     for piece in work.experiment.pieces:
         users = [other for other in work.experiment.pieces if piece.name in other.needs]
         if all(map(work.done, (piece, *users))):
             shutil.rmtree(work.run_of(piece.name), ignore_errors=True)
+    if failed:
+        others = [error for error in failed if not isinstance(error, UserError)]
+        raise others[0] if others else UserError(f"{len(failed)} pieces failed, as named above: mend that, then go on")
 
 
 def _shown(pieces: Iterable[Future[str]]) -> Iterator[Future[str]]:
@@ -80,7 +93,7 @@ def in_waves(work: Work, pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
     absent = [name for piece in todo.values() for name in piece.needs]
     while absent:
         name = absent.pop()
-        if name not in todo and not work.place(Weights(name)).exists():
+        if name not in todo and not work.trained(name):
             todo[name] = work.experiment.piece(name)
             absent += todo[name].needs
     while todo:

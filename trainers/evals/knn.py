@@ -173,8 +173,8 @@ def _chunks(queries: int, part: slice) -> Iterator[slice]:
 def _check(bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Tensor, k: int) -> None:
     for x in (bank, queries):
         require_finite(x)
-    if not 1 <= k <= len(bank):
-        raise UserError(f"{k} neighbors cannot vote among {len(bank)} training images: ask for 1 to {len(bank)}")
+    if not 1 <= k <= (n := len(bank)):
+        raise UserError(f"{k} neighbors cannot vote among {n} training images: ask for 1 to {n} (--k, --max-k)")
     for kind, values in (("training", bank_labels), ("test", labels)):
         if not len(values) or int(values.min()) < 0:
             raise UserError(f"some {kind} images are unlabeled or there are none: kNN needs labels, name a labeled set")

@@ -13,7 +13,7 @@ from ...shards.settings import as_yaml
 
 
 class MetricLogger(Protocol):
-    """Writes numbers of a step somewhere, and an image [H, W, 3] uint8 of the begin of a run."""
+    """Writes numbers of a step somewhere, and an image [H, W, 3] uint8 of the beginning of a run."""
 
     def write(self, step: int, values: dict[str, float]) -> None: ...
 
