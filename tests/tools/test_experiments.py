@@ -90,7 +90,9 @@ def test_options_are_kept_with_the_names_of_sets_and_runs():
 
 
 def test_a_set_without_its_source_says_which_option_names_it(tmp_path):
-    with pytest.raises(UserError, match="cifar10-lt is made of cifar10, which is not here: name it with --cifar10"):
+    with pytest.raises(
+        UserError, match="cifar10-lt is made of cifar10, and no place of that is named: give it with --cifar10"
+    ):
         building("cifar10-lt", {"cifar10": ""}, tmp_path)
 
 
@@ -130,7 +132,7 @@ def test_a_piece_that_fails_stops_none_of_the_others(small_sets, tmp_path, capsy
     odd = Piece("odd-0", {"method": "mocco"})  # an unknown method
     pieces = (odd, Piece("empty-0", {}), Piece("untrained-0", {}, (KNN,), of="odd-0"))
     work = Work(Experiment("small", "", pieces), small_sets, {}, kept=tmp_path / "kept")
-    with pytest.raises(UserError, match="1 pieces failed, as named above"):
+    with pytest.raises(UserError, match="1 piece failed, as named above"):
         work_off(work, pieces)
     shown = capsys.readouterr().out
     assert re.search(r"odd-0: training ended with code 2 .*did you mean 'moco'.*output\.log has it all", shown)

@@ -40,7 +40,9 @@ def building(name: str, sources: dict[str, str], folder: Path) -> tuple[str, dic
         return "tools/make_static.py", {"data": folder / data, **options, "out": folder / name}
     source, options = BUILDS[name]
     if not sources.get(source):
-        raise UserError(f"{name} is made of {source}, which is not here: name it with --{source}, {WHERE[source]}")
+        raise UserError(
+            f"the set {name} is made of {source}, and no place of that is named: give it with --{source}, {WHERE[source]}"
+        )
     return "tools/build_shards.py", {"source": sources[source], **FORMAT, **options, "out": folder / name}
 
 

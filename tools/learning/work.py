@@ -77,7 +77,13 @@ def work_off(work: Work, pieces: Iterable[Piece], jobs: int = 1) -> None:
             shutil.rmtree(work.run_of(piece.name), ignore_errors=True)
     if failed:
         others = [error for error in failed if not isinstance(error, UserError)]
-        raise others[0] if others else UserError(f"{len(failed)} pieces failed, as named above: mend that, then go on")
+        raise (
+            others[0]
+            if others
+            else UserError(
+                f"{len(failed)} piece{'s' * (len(failed) > 1)} failed, as named above: mend that, then go on"
+            )
+        )
 
 
 def _shown(pieces: Iterable[Future[str]]) -> Iterator[Future[str]]:
