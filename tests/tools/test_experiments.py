@@ -91,7 +91,7 @@ def test_options_are_kept_with_the_names_of_sets_and_runs():
 
 def test_a_set_without_its_source_says_which_option_names_it(tmp_path):
     with pytest.raises(
-        UserError, match="cifar10-lt is made of cifar10, and no place of that is named: give it with --cifar10"
+        UserError, match="cifar10-lt is made of cifar10, whose place is not known: give it with --cifar10"
     ):
         building("cifar10-lt", {"cifar10": ""}, tmp_path)
 

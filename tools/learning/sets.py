@@ -41,7 +41,7 @@ def building(name: str, sources: dict[str, str], folder: Path) -> tuple[str, dic
     source, options = BUILDS[name]
     if not sources.get(source):
         raise UserError(
-            f"the set {name} is made of {source}, and no place of that is named: give it with --{source}, {WHERE[source]}"
+            f"the set {name} is made of {source}, whose place is not known: give it with --{source}, {WHERE[source]}"
         )
     return "tools/build_shards.py", {"source": sources[source], **FORMAT, **options, "out": folder / name}
 
