@@ -1,6 +1,7 @@
 """Experiments: pieces are worked off in order, go on after an interruption, and fill the pages."""
 
 import json
+import math
 import re
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from viewstream.tools.learning import EXPERIMENTS
 from viewstream.tools.learning.job import thinned, words
 from viewstream.tools.learning.pages import PAGES, filled, tables
 from viewstream.tools.learning.plan import Built, Experiment, Measure, Piece, Weights
+from viewstream.tools.learning.rates import searched
 from viewstream.tools.learning.sets import BUILDS, building
 from viewstream.tools.learning.tables import percent, tables_of
 from viewstream.tools.learning.work import Work, in_waves, work_off
@@ -94,6 +96,18 @@ def test_a_set_without_its_source_says_which_option_names_it(tmp_path):
         UserError, match="cifar10-lt is made of cifar10, whose place is not known: give it with --cifar10"
     ):
         building("cifar10-lt", {"cifar10": ""}, tmp_path)
+
+
+@pytest.mark.parametrize("peak", [0.01, 0.4, 1.0, 30.0])
+def test_a_search_ends_with_worse_rates_on_both_sides(peak):
+    best, found = searched((0.15, 0.45, 1.35), lambda rate: -abs(math.log(rate / peak)))
+    tried = sorted(found)
+    assert tried[0] < best < tried[-1]
+    assert abs(math.log(best / peak)) <= math.log(3) / 2 + 1e-4
+
+
+def test_a_search_ends_where_no_rate_is_better():
+    assert searched((1.0, 3.0, 9.0), lambda _: 0.5)[1] == {1.0: 0.5, 3.0: 0.5, 9.0: 0.5, 0.333333: 0.5}
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -18,6 +18,7 @@ from viewstream.shards.files import atomic, make_folder
 from viewstream.shards.programs import command, started
 from viewstream.shards.unpack import parsed_json
 from viewstream.tools.learning.plan import Measure, Options, Piece, Weights
+from viewstream.tools.learning.rates import searched
 from viewstream.tools.run_files import RunFiles, read_run
 
 TRAIN, EVALUATE = "trainers/train.py", "trainers/evaluate.py"
@@ -105,13 +106,19 @@ class Job:
         """The numbers of a measure, and the rates that were searched for it."""
         if not measure.rates:
             return self.numbers(measure, measure.name, {})
-        found: dict[float, float] = {}
-        for rate in measure.rates:
-            options = {**(measure.held_out or {}), "lr": rate}
-            found[rate] = self.numbers(measure, f"{measure.name}-{rate:g}", options)[measure.by]
-        best = max(found, key=lambda rate: found[rate])
-        about = {"rate": best, "held out": {f"{rate:g}": value for rate, value in found.items()}}
+        best, found = searched(measure.rates, lambda rate: self.held_out(measure, rate))
+        about = {"rate": best, "held out": {f"{rate:g}": found[rate] for rate in sorted(found)}}
         return self.numbers(measure, measure.name, {"lr": best}) | about
+
+    def held_out(self, measure: Measure, rate: float) -> float:
+        """What a rate reaches on held-out images; 0 if its loss is not finite."""
+        name = f"{measure.name}-{rate:g}"
+        try:
+            return self.numbers(measure, name, {**(measure.held_out or {}), "lr": rate})[measure.by]
+        except UserError:
+            if (self.folder / name / "failure.json").exists():
+                return 0.0
+            raise
 
     def numbers(self, measure: Measure, name: str, more: Options) -> dict[str, Any]:
         """What evaluate.py adds to the results of a checkpoint, or the best accuracy of a run."""
@@ -119,6 +126,8 @@ class Job:
         if options.get("task") == "pixels":  # no network
             from viewstream.tools.learning.pixels import pixel_numbers
 
+            whole = f"{self.folder.parent.name}/{self.piece.name}"
+            self.state["commands"][name] = command("python tools/experiments.py", "--run", whole)
             places = {key: value for key, value in options.items() if key != "task"}
             return pixel_numbers(**{key: self.place(value) for key, value in places.items()})  # pyright: ignore
         if "task" not in options:  # a run of its own

@@ -30,7 +30,7 @@ Options = Mapping[str, object]  # of a program: `batch_size` is --batch-size; Tr
 class Measure:
     """Numbers of a network: options of evaluate.py, or without a task those of train.py, for a run of its own.
 
-    Of `rates` the one is taken with the highest `by` when measured with the options `held_out` too."""
+    The rate is searched among `rates` and beyond: the one with the highest `by` when measured with `held_out` too."""
 
     name: str
     options: Options
