@@ -16,7 +16,7 @@ from viewstream.tools.learning.pages import PAGES, filled, tables
 from viewstream.tools.learning.plan import Built, Experiment, Measure, Piece, Weights
 from viewstream.tools.learning.rates import searched
 from viewstream.tools.learning.sets import BUILDS, building
-from viewstream.tools.learning.tables import percent, tables_of
+from viewstream.tools.learning.tables import percent, tables_of, tails
 from viewstream.tools.learning.work import Work, in_waves, work_off
 from viewstream.tools.run_files import RunFiles
 
@@ -140,6 +140,18 @@ def test_the_pages_show_the_kept_numbers():
 def test_a_mean_has_its_deviation_if_there_are_several_seeds():
     assert percent([0.5]) == "50.0"
     assert percent([0.5, 0.52, 0.54]) == "52.0 ± 2.0"
+
+
+def test_a_tail_has_a_row_of_its_best_tau_with_the_spread_over_its_classes():
+    thirds = ("many", "medium", "few", "all", "std")
+    found = {f"shots/{third}": 0.1 for third in thirds}
+    found |= {f"tau={tau} shots/{third}": score for tau, score in (("0", 0.1), ("0.5", 0.3)) for third in thirds}
+    found["classes"] = {"train_images": [9, 5, 1], "top1": [0.1] * 3, "top1 tau=0": [0.1] * 3}
+    found["classes"]["top1 tau=0.5"] = [0.2, 0.3, 0.4]
+    assert tails({"x-ce-0": {"measures": {"own classifier": found}}}).splitlines()[2:] == [
+        "| `x-ce`, own classifier | 10.0 | 10.0 | 10.0 | 10.0 | 10.0 | 0.0 |",
+        "| `x-ce`, tau-normalized, tau = 0.5, best of 2 on the test | 30.0 | 30.0 | 30.0 | 30.0 | 30.0 | 10.0 |",
+    ]
 
 
 def test_a_piece_that_fails_stops_none_of_the_others(small_sets, tmp_path, capsys):

@@ -8,6 +8,7 @@ import numpy as np
 
 from viewstream.shards.errors import needs
 from viewstream.shards.files import atomic
+from viewstream.tools.learning.classifiers import classifiers
 from viewstream.tools.learning.tables import Pieces, first, groups
 
 COLORS = ("#2f5da8", "#d0672f", "#4c9f70", "#8d5bb0", "#c2a13a", "#3aa6b9", "#b0486f", "#6b6b6b", "#7fb03a", "#a85f2f")
@@ -82,17 +83,17 @@ def by_class(pieces: Pieces) -> Any:
     figure, panels = plt.subplots(1, len(sets), figsize=(4.6 * len(sets), 3.6), layout="constrained", squeeze=False)
     for axes, data in zip(panels[0], sets, strict=True):
         lines = [
-            (f"{name.removeprefix(f'{data}-').rpartition('-')[0]}, {measure}", numbers["classes"])
+            (name.removeprefix(f"{data}-").rpartition("-")[0], one)
             for name, page in pieces.items()
             if name.startswith(f"{data}-")
-            for measure, numbers in page["measures"].items()
-            if "classes" in numbers
+            for one in classifiers(page)
         ]
-        for color, (label, table) in zip(COLORS, lines, strict=False):
-            order = np.argsort(table["train_images"])[::-1]
+        for color, (group, one) in zip(COLORS, lines, strict=False):
+            order = np.argsort(one.train_images)[::-1]
             parts = np.array_split(order, min(10, len(order)))
-            images = [np.mean([table["train_images"][i] for i in part]) for part in parts]
-            top = [100 * np.mean([table["top1"][i] for i in part]) for part in parts]
+            images = [np.mean([one.train_images[i] for i in part]) for part in parts]
+            top = [100 * np.mean([one.top1[i] for i in part]) for part in parts]
+            label = f"{group}, {one.name.split(',')[0]}"
             axes.plot(images, top, "o-", color=color, ms=4, lw=1.4, label=label)
         axes.set_xscale("log")
         axes.invert_xaxis()

@@ -4,6 +4,9 @@ from collections.abc import Iterator, Mapping
 from statistics import mean, stdev
 from typing import Any
 
+from viewstream.tools.learning.classifiers import THIRDS, classifiers
+from viewstream.tools.learning.origin import markdown, runs
+
 Page = Mapping[str, Any]  # what is kept of a piece
 Pieces = Mapping[str, Page]
 GEOMETRY = ("d-sd", "sd-sd", "stats")
@@ -38,12 +41,6 @@ def percent(found: list[float]) -> str:
     if not found:
         return ""
     return f"{100 * mean(found):.1f}" + (f" ± {100 * stdev(found):.1f}" if len(found) > 1 else "")
-
-
-def markdown(head: list[str], rows: list[list[str]]) -> str:
-    """Rows as a table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def minutes(pages: list[Page]) -> str:
@@ -106,21 +103,12 @@ def _at_rate(found: Mapping[str, Any]) -> str:
 
 def tails(pieces: Pieces) -> str:
     """Many-, medium- and few-shot accuracy by thirds, their spread, and the spread over classes."""
-    names = ("many", "medium", "few", "all", "std")
-    rows = []
-    for group, pages in groups(pieces).items():
-        for measure, found in pages[0]["measures"].items():
-            if "shots/std" in found:
-                spread = stdev(found["classes"]["top1"]) if "classes" in found else None
-                cells = [f"{100 * found[f'shots/{name}']:.1f}" for name in names]
-                rows.append([f"`{group}`, {measure}", *cells, f"{100 * spread:.1f}" if spread is not None else ""])
-    return markdown(["", *names[:-1], "spread of thirds", "spread of classes"], rows)
-
-
-def runs(pieces: Pieces) -> str:
-    """The command of the training of each group's first seed."""
-    calls = {group: pages[0]["commands"].get("training", "") for group, pages in groups(pieces).items()}
-    return markdown(["", "command"], [[f"`{group}`", f"`{call}`"] for group, call in calls.items() if call])
+    rows = [
+        [f"`{group}`, {one.name}", *(f"{100 * value:.1f}" for value in (*one.thirds, stdev(one.top1)))]
+        for group, pages in groups(pieces).items()
+        for one in classifiers(pages[0])
+    ]
+    return markdown(["", *THIRDS[:-1], "spread of thirds", "spread of classes"], rows)
 
 
 def loaders(pieces: Pieces) -> str:
@@ -153,4 +141,4 @@ def tables_of(experiment: str, pieces: Pieces) -> Iterator[tuple[str, str]]:
         yield "tail shots", tails(pieces)
     if experiment == "loaders":
         yield "loaders losses", loaders(pieces)
-    yield f"{experiment} commands", runs(pieces)
+    yield f"{experiment} commands", runs(pieces, groups(pieces))

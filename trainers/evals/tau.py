@@ -12,29 +12,21 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from .classify import accuracy
-from .shots import Rule, shots
-
 TAUS = tuple(step / 10 for step in range(11))
 
 
-def tau_norm(
+def tau_scores(
     x: Tensor,
     weight: Tensor,
-    labels: Tensor,
-    counts: Tensor,
     *,
     mean: Tensor | float = 0.0,
     shift: Tensor | float = 0.0,
     taus: Sequence[float] = TAUS,
-    rule: Rule = "balfeat",
-) -> Iterator[tuple[str, float]]:
-    """Yield many, medium, few, all and top-5 for each tau. Features x [N, D], weight [C, D], training counts [C];
-    `mean` and `shift` [C] of a BatchNorm: `folded`."""
+) -> Iterator[tuple[float, Tensor]]:
+    """Yield each tau and the scores [N, C] of its classifier. Features x [N, D], weight [C, D]; `mean` and `shift` [C]
+    of a BatchNorm: `folded`."""
     for tau in taus:
-        scores = (x @ weight.T - mean) / lengths(weight)[:, 0] ** tau + shift  # [N, C]
-        yield from ((f"tau={tau:g} {name}", value) for name, value in shots(scores, labels, counts, rule=rule))
-        yield from ((f"tau={tau:g} {name}", value) for name, value in accuracy(scores, labels, (5,)))
+        yield tau, (x @ weight.T - mean) / lengths(weight)[:, 0] ** tau + shift
 
 
 def folded(rows: nn.Linear, norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor, Tensor]:

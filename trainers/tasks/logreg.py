@@ -38,7 +38,7 @@ def measure(options: Logreg, model: EvaluatedModel) -> Results:
         by_class.append(classify.per_class(scores, labels, len(counts)))
     yield from summary(found)
     if len(by_class) == 1 and not rank():
-        write_classes(options, val.info.classes, counts, by_class[0])
+        write_classes(options, val.info.classes, counts, {"top1": by_class[0]})
 
 
 def _searched(x: Tensor, y: Tensor, train: Manifest, rows: np.ndarray) -> float:

@@ -1,5 +1,6 @@
 """The task `shots`."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -36,24 +37,29 @@ def tested(options: Shots, model: EvaluatedModel, val: Manifest, counts: Tensor)
         scores = head(x)  # [N, C]
     require_finite(scores, "scores")
     yield from shots.top1_and_shots(scores, labels, counts, rule=options.rule)
-    if options.tau:
-        yield from _tau_norm(head, x, labels, counts, options.rule)
+    by_class = {"top1": classify.per_class(scores, labels, len(counts))}
+    for t, normalized in _tau_scores(head, x) if options.tau else ():
+        top = shots.shots(normalized, labels, counts, rule=options.rule)
+        yield from ((f"tau={t:g} {name}", value) for name, value in top)
+        yield from ((f"tau={t:g} {name}", value) for name, value in classify.accuracy(normalized, labels, (5,)))
+        by_class[f"top1 tau={t:g}"] = classify.per_class(normalized, labels, len(counts))
     if not rank():  # when all numbers are out
-        write_classes(options, val.info.classes, counts, classify.per_class(scores, labels, len(counts)))
+        write_classes(options, val.info.classes, counts, by_class)
 
 
 @torch.no_grad()
-def _tau_norm(head: nn.Module, x: Tensor, labels: Tensor, counts: Tensor, rule: shots.Rule) -> Results:
-    """The numbers of `tau.tau_norm` for any classifier. That of unit features ranks its classes as that of `x` does."""
+def _tau_scores(head: nn.Module, x: Tensor) -> Iterator[tuple[float, Tensor]]:
+    """`tau.tau_scores` of any classifier: that of unit features ranks its classes as that of `x` does."""
     rows = next(m for m in head.modules() if isinstance(m, nn.Linear))
     norms = [m for m in head.modules() if isinstance(m, nn.BatchNorm1d)]
     weight, mean, shift = tau.folded(rows, norms[0]) if norms else (rows.weight, 0.0, 0.0)
-    yield from tau.tau_norm(x, weight, labels, counts, mean=mean, shift=shift, rule=rule)
+    yield from tau.tau_scores(x, weight, mean=mean, shift=shift)
 
 
-def write_classes(options: Evaluation, names: tuple[str, ...], counts: Tensor, accuracy: Tensor) -> None:
-    """Write `per_class.parquet` beside the checkpoint: training images [C] and accuracy [C] of each class."""
+def write_classes(options: Evaluation, names: tuple[str, ...], counts: Tensor, accuracy: Mapping[str, Tensor]) -> None:
+    """Write `per_class.parquet` beside the checkpoint: training images [C] and accuracies [C] of each class."""
     path = Path(options.checkpoint).with_name("per_class.parquet")
-    table = pa.table({"class": list(names), "train_images": counts.cpu().numpy(), "top1": accuracy.cpu().numpy()})
+    columns = {name: values.cpu().numpy() for name, values in accuracy.items()}
+    table = pa.table({"class": list(names), "train_images": counts.cpu().numpy(), **columns})
     with writing(path, AGAIN), atomic(path) as file:
         pq.write_table(table, file)

@@ -98,6 +98,7 @@ def test_shots_give_accuracy_by_training_counts_and_write_each_class(runs, sets)
     assert table["class"] == ["cat", "dog", "eel", "fox"]
     assert table["train_images"] == [24] * 4
     assert np.mean(table["top1"]) == pytest.approx(found["top1"])
+    assert np.mean(table["top1 tau=0.5"]) == pytest.approx(found["tau=0.5 shots/all"])
 
 
 def test_tau_0_of_a_classifier_with_batchnorm_is_that_classifier(run, sets):
