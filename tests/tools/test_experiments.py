@@ -15,7 +15,7 @@ from viewstream.tools.learning.job import thinned, words
 from viewstream.tools.learning.pages import PAGES, filled, tables
 from viewstream.tools.learning.plan import Built, Experiment, Measure, Piece, Weights
 from viewstream.tools.learning.rates import searched
-from viewstream.tools.learning.sets import BUILDS, building
+from viewstream.tools.learning.sets import BUILDS, STATIC, building
 from viewstream.tools.learning.tables import percent, tables_of, tails
 from viewstream.tools.learning.work import Work, in_waves, work_off
 from viewstream.tools.run_files import RunFiles
@@ -118,7 +118,7 @@ def test_every_piece_has_a_name_of_its_own_a_seed_and_known_sets_and_pieces(name
     for piece in experiment.pieces:
         assert piece.name.rpartition("-")[2].isdigit()
         assert {*piece.needs} <= {*pieces}
-        assert {*piece.sets} <= {*BUILDS, "caltech-static"}
+        assert {*piece.sets} <= {*BUILDS, *STATIC}
 
 
 def test_a_log_is_thinned_to_some_lines_with_the_last_and_every_measure(tmp_path):

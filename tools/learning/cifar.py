@@ -55,6 +55,9 @@ STATIC: tuple[Measure, ...] = (
     Measure("sd-sd", {"task": "instdisc", "mode": "sd-sd", "static": Built("caltech-static")}),
     Measure("stats", {"task": "stats", "static": Built("caltech-static")}),
 )
+TSNE = Measure(
+    "tsne", {"task": "tsne", "static": Built("caltech-static-50"), "per_class": 50}, picture="tsne_classes.png"
+)
 
 
 def transfer(name: str, rates: tuple[float, ...], **more: object) -> Measure:
@@ -91,6 +94,7 @@ def pieces() -> Iterator[Piece]:
     for name, seeds, options in METHODS:
         for seed in range(seeds):
             measures = (KNN, LINEAR, *STATIC * (seed == 0), *TRANSFER * (seed == 0 and name in TRANSFERRED))
+            measures += (TSNE,) * (f"{name}-{seed}" == "moco-0")
             yield Piece(f"{name}-{seed}", {**options, "seed": seed}, measures)
     for seed in range(3):
         bare = [

@@ -133,7 +133,7 @@ class Job:
         if "task" not in options:  # a run of its own
             self.run(name, TRAIN, options, {"out": self.folder / name})
             return {"best top1": max(row["top1"] for row in read_run(self.folder / name).notes if "top1" in row)}
-        probe = {"out": self.folder / name} if options["task"] in ("linear", "transfer") else {}
+        probe = {"out": self.folder / name} if options["task"] in ("linear", "transfer", "tsne") else {}
         options["checkpoint"] = Weights(self.piece.of or self.piece.name)
         file = Path(str(self.place(options["checkpoint"]))).with_name("results.json")
         earlier = saved(file)
@@ -144,6 +144,11 @@ class Job:
             table = probe.get("out", file.parent) / "per_class.parquet"
             found["classes"] = pq.read_table(table).to_pydict()
         return found
+
+    def pictures(self) -> dict[str, Path]:
+        """The figures of the measures, by the names that they are kept under."""
+        made = {measure.name: measure.picture for measure in self.piece.measures if measure.picture}
+        return {f"{self.piece.name}-{name}.png": self.folder / name / file for name, file in made.items()}
 
     def page(self) -> dict[str, Any]:
         """What is kept: numbers, commands, minutes, and of a run its recipe and some lines of its log."""

@@ -38,6 +38,7 @@ class Measure:
     held_out: Options | None = None
     by: str = "best top1"
     classes: bool = False  # keep the accuracy of each class too
+    picture: str = ""  # a figure that evaluate.py draws, kept too: PIECE-NAME.png
 
 
 @dataclass(frozen=True)

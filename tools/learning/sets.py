@@ -30,6 +30,7 @@ BUILDS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 STATIC: dict[str, tuple[str, dict[str, Any]]] = {
     "caltech-static": ("caltech-tail-test", {"recipe": "moco_v2", "size": 96, "per_class": 10}),
+    "caltech-static-50": ("caltech-test", {"recipe": "moco_v2", "size": 96, "per_class": 50}),
 }
 
 

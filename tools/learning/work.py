@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from viewstream.shards.errors import UserError
-from viewstream.shards.files import make_folder
+from viewstream.shards.files import atomic, make_folder
 from viewstream.shards.programs import ROOT, started
 from viewstream.tools.learning.job import Job, words, write_json
 from viewstream.tools.learning.plan import Built, Experiment, Options, Piece, Weights
@@ -125,5 +125,8 @@ def _finished(work: Work, piece: Piece) -> str:
     if page is None:
         return f"{piece.name}: stopped after {work.minutes:g} min, --resume goes on"
     make_folder(work.page_of(piece).parent)
+    for name, file in job.pictures().items():
+        with atomic(work.page_of(piece).with_name(name)) as picture:
+            picture.write(file.read_bytes())
     write_json(work.page_of(piece), page)
     return f"{piece.name}: {sum(page['minutes'].values()):.1f} min, {work.page_of(piece)}"
