@@ -16,7 +16,7 @@ OTHER = {
     "shards/building/finish.py:finish": "a folder of the scratch",
     "shards/building/finish.py:_named": "a record of a build goes aside",
     "shards/building/staged.py:staged": "a file of the scratch that is as long as its object",
-    "shards/building/target.py:scratch": "a scratch folder",
+    "shards/building/object_store.py:scratch": "a scratch folder",
     "shards/building/task.py:__call__": "a partial tar",
     "shards/building/writer.py:__init__": "the partial .beton",
     "shards/building/writer.py:unit": "a partial tar",

@@ -22,8 +22,9 @@ from ..info import JSON
 from ..names import open_file
 from ..progress import Bar
 from ..table import FIELDS, SCHEMA
+from .object_store import Store
 from .records import Record
-from .target import Store, Target
+from .target import Target
 
 LOG = logging.getLogger(__name__)
 

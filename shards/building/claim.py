@@ -18,7 +18,7 @@ from ..errors import UserError
 from ..info import JSON
 from ..unpack import parsed_json
 from .folder import BUILDING
-from .target import Store
+from .object_store import Store
 
 LOG = logging.getLogger(__name__)
 

@@ -12,8 +12,9 @@ from . import store
 from .assemble import assemble, require_room, tables
 from .folder import BUILDING, clear
 from .job import Job
+from .object_store import Store
 from .records import Record
-from .target import Store, Target
+from .target import Target
 
 
 def finish(

@@ -9,7 +9,7 @@ from ..files import PAGE
 from ..unpack import parsed_json
 from .claim import CLAIM, claimed
 from .folder import BUILDING, OPTIONS, as_stored, complete, continues, foreign, refuse_other
-from .target import Store
+from .object_store import Store
 
 
 @contextmanager

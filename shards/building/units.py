@@ -31,10 +31,11 @@ from .finish import finish
 from .folder import BUILDING, build_folder
 from .job import Job, all_damaged, versions
 from .layout import Unit
+from .object_store import Store
 from .records import Record
 from .staged import staged
 from .store import build_store
-from .target import Store, Target, target
+from .target import Target, target
 from .task import Finished, UnitTask
 
 LOG = logging.getLogger(__name__)

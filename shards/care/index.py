@@ -14,7 +14,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pyarrow as pa
 
-from ..building.target import Store, target
+from ..building.object_store import Store
+from ..building.target import target
 from ..errors import UserError
 from ..files import PAGE, make_folder
 from ..info import JSON, DatasetInfo

@@ -12,7 +12,7 @@ import pytest
 from viewstream.shards.building import claim as module
 from viewstream.shards.building.build import build
 from viewstream.shards.building.claim import CLAIM, born, claimed, holder, machine
-from viewstream.shards.building.target import Store
+from viewstream.shards.building.object_store import Store
 from viewstream.shards.errors import UserError
 
 

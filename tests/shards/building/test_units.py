@@ -16,7 +16,7 @@ import pytest
 from viewstream.shards.building import finish, task, units
 from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.building.claim import born
-from viewstream.shards.building.target import SCRATCH, Store
+from viewstream.shards.building.object_store import SCRATCH, Store
 from viewstream.shards.care.summary import summary
 from viewstream.shards.errors import UserError
 
