@@ -13,6 +13,7 @@ from viewstream.tools.learning.tables import Pieces, first, groups
 
 COLORS = ("#2f5da8", "#d0672f", "#4c9f70", "#8d5bb0", "#c2a13a", "#3aa6b9", "#b0486f", "#6b6b6b", "#7fb03a", "#a85f2f")
 BASELINES = ("untrained", "pixels")  # lines instead of dots
+LABELED = ("supervised", "kcl")
 
 
 def draw(found: Mapping[str, Pieces], folder: Path) -> list[Path]:
@@ -36,7 +37,8 @@ def ranking(pieces: Pieces) -> Any:
     names = sorted((name for name in scores if name not in BASELINES), key=lambda name: np.mean(scores[name]))
     figure, axes = plt.subplots(figsize=(7.2, 0.42 * len(names) + 1.1), layout="constrained")
     for at, name in enumerate(names):
-        axes.plot(scores[name], [at] * len(scores[name]), "o", color=COLORS[0], alpha=0.75, ms=7, mew=0)
+        color = COLORS[name in LABELED]
+        axes.plot(scores[name], [at] * len(scores[name]), "o", color=color, alpha=0.75, ms=7, mew=0)
         axes.annotate(
             f"{np.mean(scores[name]):.1f}",
             (max(scores[name]), at),
@@ -48,11 +50,12 @@ def ranking(pieces: Pieces) -> Any:
     for name, style in zip(BASELINES, ("--", ":"), strict=True):
         for value in scores.get(name, [])[:1]:
             axes.axvline(value, color="#6b6b6b", linestyle=style, linewidth=1.2, label=f"{name}: {value:.1f}")
+    if any(name in LABELED for name in names):
+        axes.plot([], [], "o", color=COLORS[1], ms=7, mew=0, label="labels in training")
     axes.set_yticks(range(len(names)), names)
     axes.margins(y=0.08)
     axes.set_xlabel("kNN top-1 on CIFAR-10's test images, %; a dot is a seed")
-    if any(scores.get(name) for name in BASELINES):
-        axes.legend(frameon=False, fontsize=9, loc="lower right")
+    axes.legend(frameon=False, fontsize=9, loc="lower right")
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 
