@@ -14,6 +14,7 @@ from viewstream.tools.learning.tables import Pieces, first, groups
 COLORS = ("#2f5da8", "#d0672f", "#4c9f70", "#8d5bb0", "#c2a13a", "#3aa6b9", "#b0486f", "#6b6b6b", "#7fb03a", "#a85f2f")
 BASELINES = ("untrained", "pixels")  # lines instead of dots
 LABELED = ("supervised", "kcl")
+TITLES = {"cifar": "CIFAR-10-LT", "caltech": "Caltech-101"}
 
 
 def draw(found: Mapping[str, Pieces], folder: Path) -> list[Path]:
@@ -53,9 +54,10 @@ def ranking(pieces: Pieces) -> Any:
     if any(name in LABELED for name in names):
         axes.plot([], [], "o", color=COLORS[1], ms=7, mew=0, label="labels in training")
     axes.set_yticks(range(len(names)), names)
-    axes.margins(y=0.08)
+    axes.margins(x=0.08, y=0.08)
     axes.set_xlabel("kNN top-1 on CIFAR-10's test images, %; a dot is a seed")
-    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=9, loc="lower right")
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 
@@ -99,11 +101,16 @@ def by_class(pieces: Pieces) -> Any:
             label = f"{group}, {one.name.split(',')[0]}"
             axes.plot(images, top, "o-", color=color, ms=4, lw=1.4, label=label)
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(plt.matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.xaxis.set_minor_formatter("")
+        axes.tick_params(labelsize=8.5)
         axes.invert_xaxis()
-        axes.set(title=data, xlabel="training images of the class")
+        axes.set(title=TITLES[data], xlabel="training images of the class")
         axes.spines[["top", "right"]].set_visible(False)
     panels[0, 0].set_ylabel("accuracy of its test images, %")
-    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=8.5)
+    named = {label: line for axes in panels[0] for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(named.values(), named.keys(), loc="outside right upper", frameon=False, fontsize=8.5)
     return figure
 
 
