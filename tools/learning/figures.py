@@ -8,8 +8,9 @@ import numpy as np
 
 from viewstream.shards.errors import needs
 from viewstream.shards.files import atomic
-from viewstream.tools.learning.classifiers import classifiers
+from viewstream.tools.learning.classifiers import Classifier, classifiers
 from viewstream.tools.learning.tables import Pieces, first, groups
+from viewstream.tools.learning.tail import BALANCED
 
 COLORS = ("#2f5da8", "#d0672f", "#4c9f70", "#8d5bb0", "#c2a13a", "#3aa6b9", "#b0486f", "#6b6b6b", "#7fb03a", "#a85f2f")
 BASELINES = ("untrained", "pixels")  # lines instead of dots
@@ -82,36 +83,44 @@ def geometry(pieces: Pieces) -> Any:
 
 
 def by_class(pieces: Pieces) -> Any:
-    """Accuracy of classes over the number of their training images; many classes in ten groups of equal size."""
+    """Accuracy of classes over the number of their training images, on each set; below, of features with balanced
+    labels."""
     plt = _pyplot()
     sets = [*dict.fromkeys(name.split("-")[0] for name in pieces)]
-    figure, panels = plt.subplots(1, len(sets), figsize=(4.6 * len(sets), 3.6), layout="constrained", squeeze=False)
-    for axes, data in zip(panels[0], sets, strict=True):
-        lines = [
-            (name.removeprefix(f"{data}-").rpartition("-")[0], one)
-            for name, page in pieces.items()
-            if name.startswith(f"{data}-")
-            for one in classifiers(page)
-        ]
-        for color, (group, one) in zip(COLORS, lines, strict=False):
-            order = np.argsort(one.train_images)[::-1]
-            parts = np.array_split(order, min(10, len(order)))
-            images = [np.mean([one.train_images[i] for i in part]) for part in parts]
-            top = [100 * np.mean([one.top1[i] for i in part]) for part in parts]
-            label = f"{group}, {one.name.split(',')[0]}"
-            axes.plot(images, top, "o-", color=color, ms=4, lw=1.4, label=label)
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(plt.matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter("{x:,.0f}")
-        axes.xaxis.set_minor_formatter("")
-        axes.tick_params(labelsize=8.5)
-        axes.invert_xaxis()
-        axes.set(title=TITLES[data], xlabel="training images of the class")
-        axes.spines[["top", "right"]].set_visible(False)
-    panels[0, 0].set_ylabel("accuracy of its test images, %")
-    named = {label: line for axes in panels[0] for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    figure.legend(named.values(), named.keys(), loc="outside right upper", frameon=False, fontsize=8.5)
+    size = (4.6 * len(sets), 6.8)
+    figure, rows = plt.subplots(2, len(sets), figsize=size, layout="constrained", squeeze=False)
+    for panels, below in zip(rows, (False, True), strict=True):
+        for axes, data in zip(panels, sets, strict=True):
+            lines = [
+                (f"{name.removeprefix(f'{data}-').rpartition('-')[0]}, {one.name.split(',')[0]}", one)
+                for name, page in pieces.items()
+                if name.startswith(f"{data}-")
+                for one in classifiers(page)
+                if (one.name == BALANCED) == below
+            ]
+            axes.set_visible(bool(lines))
+            for color, (label, one) in zip(COLORS, lines, strict=False):
+                axes.plot(*_in_groups(one), "o-", color=color, ms=4, lw=1.4, label=label)
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(plt.matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter("{x:,.0f}")
+            axes.xaxis.set_minor_formatter("")
+            axes.tick_params(labelsize=8.5)
+            axes.invert_xaxis()
+            title = f"{TITLES[data]}: {BALANCED if below else 'labels of the tail'}"
+            axes.set(title=title, xlabel="training images of the class")
+            axes.spines[["top", "right"]].set_visible(False)
+        panels[0].set_ylabel("accuracy of its test images, %")
+        panels[-1].legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize=8.5)
     return figure
+
+
+def _in_groups(one: Classifier) -> tuple[list[float], list[float]]:
+    """Training images and accuracy in percent of each class, of many classes in ten groups of equal size."""
+    order = np.argsort(one.train_images)[::-1]
+    parts = np.array_split(order, min(10, len(order)))
+    images = [float(np.mean([one.train_images[i] for i in part])) for part in parts]
+    return images, [100 * float(np.mean([one.top1[i] for i in part])) for part in parts]
 
 
 def _pyplot() -> Any:

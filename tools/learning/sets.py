@@ -26,6 +26,7 @@ BUILDS: dict[str, tuple[str, dict[str, Any]]] = {
     "caltech-fifth": (CALTECH, {"split": "val", "after": 24, "per_class": 6}),
     # The natural tail: 10 of each class for the test, the others, 21 to 790, for training.
     "caltech-tail": (CALTECH, {"after": 10}),
+    "caltech-even": (CALTECH, {"after": 10, "per_class": 21}),  # of the tail, as many of each class
     "caltech-tail-test": (CALTECH, {"split": "val", "per_class": 10}),
 }
 STATIC: dict[str, tuple[str, dict[str, Any]]] = {
