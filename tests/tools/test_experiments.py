@@ -11,8 +11,9 @@ from viewstream.shards.errors import UserError
 from viewstream.shards.programs import ROOT
 from viewstream.tools.experiments import Experiments, work_on
 from viewstream.tools.learning import EXPERIMENTS
+from viewstream.tools.learning.figures import draw
 from viewstream.tools.learning.job import thinned, words
-from viewstream.tools.learning.pages import PAGES, filled, tables
+from viewstream.tools.learning.pages import PAGES, filled, kept, tables
 from viewstream.tools.learning.plan import Built, Experiment, Measure, Piece, Weights
 from viewstream.tools.learning.rates import searched
 from viewstream.tools.learning.sets import BUILDS, STATIC, building
@@ -152,6 +153,14 @@ def test_a_tail_has_a_row_of_its_best_tau_with_the_spread_over_its_classes():
         "| `x-ce`, own classifier | 10.0 | 10.0 | 10.0 | 10.0 | 10.0 | 0.0 |",
         "| `x-ce`, tau-normalized, tau = 0.5, best of 2 on the test | 30.0 | 30.0 | 30.0 | 30.0 | 30.0 | 10.0 |",
     ]
+
+
+def test_figures_are_drawn_of_pieces_that_have_some_of_the_measures(tmp_path):
+    found = {name: kept(name) for name in EXPERIMENTS}
+    assert {"scratch-0", "pixels-0", "moco-0"} <= found["cifar10"].keys()
+    names = {"ranking.png", "geometry.png", "tails.png"}
+    assert {file.name for file in draw(found, tmp_path)} == names
+    assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in names)
 
 
 def test_a_piece_that_fails_stops_none_of_the_others(small_sets, tmp_path, capsys):

@@ -56,7 +56,8 @@ def test_a_mistake_on_a_rank_is_one_line_with_code_2_and_ends_the_others(start, 
     out, err = process.communicate(timeout=120)
     assert (process.returncode, out) == (2, "")
     assert err == "error: this cannot be: do it otherwise\n"
-    assert all(gone(int(file.read_text())) for file in tmp_path.glob("*.pid"))
+    numbers = [file.read_text() for file in tmp_path.glob("*.pid")]
+    assert all(gone(int(number)) for number in numbers if number)  # a rank may be ended before it wrote its own
 
 
 def test_the_trace_of_a_bug_comes_last_with_code_1(start):

@@ -9,7 +9,7 @@ import numpy as np
 from viewstream.shards.errors import needs
 from viewstream.shards.files import atomic
 from viewstream.tools.learning.classifiers import Classifier, classifiers
-from viewstream.tools.learning.tables import Pieces, first, groups
+from viewstream.tools.learning.tables import Pieces, first, groups, knn_of
 from viewstream.tools.learning.tail import BALANCED
 
 COLORS = ("#2f5da8", "#d0672f", "#4c9f70", "#8d5bb0", "#c2a13a", "#3aa6b9", "#b0486f", "#6b6b6b", "#7fb03a", "#a85f2f")
@@ -32,10 +32,8 @@ def draw(found: Mapping[str, Pieces], folder: Path) -> list[Path]:
 def ranking(pieces: Pieces) -> Any:
     """kNN of each method, a dot for each seed, the best on top; baselines as lines."""
     plt = _pyplot()
-    scores = {
-        name: [100 * v for page in pages for v in first(page, "knn", "knn/top1")]
-        for name, pages in groups(pieces).items()
-    }
+    scores = {name: [100 * value for value in knn_of(pages)] for name, pages in groups(pieces).items()}
+    scores = {name: found for name, found in scores.items() if found}  # scratch has none
     names = sorted((name for name in scores if name not in BASELINES), key=lambda name: np.mean(scores[name]))
     figure, axes = plt.subplots(figsize=(7.2, 0.42 * len(names) + 1.1), layout="constrained")
     for at, name in enumerate(names):
@@ -87,9 +85,10 @@ def by_class(pieces: Pieces) -> Any:
     labels."""
     plt = _pyplot()
     sets = [*dict.fromkeys(name.split("-")[0] for name in pieces)]
-    size = (4.6 * len(sets), 6.8)
-    figure, rows = plt.subplots(2, len(sets), figsize=size, layout="constrained", squeeze=False)
-    for panels, below in zip(rows, (False, True), strict=True):
+    both = (False, True) if all(BALANCED in page["measures"] for page in pieces.values()) else (False,)
+    size = (4.6 * len(sets), 3.4 * len(both))
+    figure, rows = plt.subplots(len(both), len(sets), figsize=size, layout="constrained", squeeze=False)
+    for panels, below in zip(rows, both, strict=True):
         for axes, data in zip(panels, sets, strict=True):
             lines = [
                 (f"{name.removeprefix(f'{data}-').rpartition('-')[0]}, {one.name.split(',')[0]}", one)
@@ -98,7 +97,6 @@ def by_class(pieces: Pieces) -> Any:
                 for one in classifiers(page)
                 if (one.name == BALANCED) == below
             ]
-            axes.set_visible(bool(lines))
             for color, (label, one) in zip(COLORS, lines, strict=False):
                 axes.plot(*_in_groups(one), "o-", color=color, ms=4, lw=1.4, label=label)
             axes.set_xscale("log")
