@@ -12,7 +12,7 @@ from viewstream.shards.programs import ROOT
 from viewstream.tools.experiments import Experiments, work_on
 from viewstream.tools.learning import EXPERIMENTS
 from viewstream.tools.learning.figures import draw
-from viewstream.tools.learning.job import thinned, words
+from viewstream.tools.learning.job import Job, thinned, words
 from viewstream.tools.learning.pages import PAGES, filled, kept, tables
 from viewstream.tools.learning.plan import Built, Experiment, Measure, Piece, Weights
 from viewstream.tools.learning.rates import searched
@@ -109,6 +109,28 @@ def test_a_search_ends_with_worse_rates_on_both_sides(peak):
 
 def test_a_search_ends_where_no_rate_is_better():
     assert searched((1.0, 3.0, 9.0), lambda _: 0.5)[1] == {1.0: 0.5, 3.0: 0.5, 9.0: 0.5, 0.333333: 0.5}
+
+
+def test_a_rate_whose_loss_is_not_finite_reaches_nothing_and_any_other_error_ends_the_search(tmp_path, monkeypatch):
+    measure = Measure("own", {}, rates=(1.0, 3.0), held_out={"epochs": 1})
+    job = Job(Piece("piece-0", {}, (measure,)), tmp_path, {}, str)
+    folder = tmp_path / "own-3"
+    folder.mkdir()
+    (folder / "failure.json").write_text("of an earlier call")
+    diverged = True
+
+    def numbers(_, name, options):
+        if options["lr"] < 3:
+            return {"best top1": options["lr"]}
+        if diverged:
+            (folder / "failure.json").write_text("{}")
+        raise UserError("the loss is nan")
+
+    monkeypatch.setattr(job, "numbers", numbers)
+    assert [job.held_out(measure, rate) for rate in (1.0, 3.0)] == [1.0, 0.0]
+    diverged = False
+    with pytest.raises(UserError, match="the loss is nan"):
+        job.held_out(measure, 3.0)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

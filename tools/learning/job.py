@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from viewstream.shards.environment import environment
+from viewstream.shards.environment import commit, environment
 from viewstream.shards.errors import UserError
 from viewstream.shards.files import atomic, make_folder
 from viewstream.shards.programs import command, started
@@ -99,6 +99,7 @@ class Job:
         for unit, seconds in spent.items():
             self.state[unit][name] = round(self.state[unit].get(name, 0) + seconds / 60, 2)
         self.state["commands"][name] = command(f"python {program}", *words(options))
+        self.state["commits"] = sorted({*self.state.get("commits", ()), commit()})
         self.keep()
         return ours
 
@@ -113,10 +114,12 @@ class Job:
     def held_out(self, measure: Measure, rate: float) -> float:
         """What a rate reaches on held-out images; 0 if its loss is not finite."""
         name = f"{measure.name}-{rate:g}"
+        failure = self.folder / name / "failure.json"
+        failure.unlink(missing_ok=True)  # of an earlier call
         try:
             return self.numbers(measure, name, {**(measure.held_out or {}), "lr": rate})[measure.by]
         except UserError:
-            if (self.folder / name / "failure.json").exists():
+            if failure.exists():
                 return 0.0
             raise
 

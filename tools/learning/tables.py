@@ -5,7 +5,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from viewstream.tools.learning.classifiers import THIRDS, classifiers
-from viewstream.tools.learning.origin import markdown, runs
+from viewstream.tools.learning.origin import commands, ran
 
 Page = Mapping[str, Any]  # what is kept of a piece
 Pieces = Mapping[str, Page]
@@ -41,6 +41,12 @@ def percent(found: list[float]) -> str:
     if not found:
         return ""
     return f"{100 * mean(found):.1f}" + (f" ± {100 * stdev(found):.1f}" if len(found) > 1 else "")
+
+
+def markdown(head: list[str], rows: list[list[str]]) -> str:
+    """Rows as a table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def minutes(pages: list[Page]) -> str:
@@ -111,6 +117,12 @@ def tails(pieces: Pieces) -> str:
     return markdown(["", *THIRDS[:-1], "spread of thirds", "spread of classes"], rows)
 
 
+def runs(pieces: Pieces) -> str:
+    """Every command, then what all pieces ran on."""
+    rows = [[name, f"`{call}`"] for name, call in commands(groups(pieces)).items()]
+    return f"{markdown(['', 'command'], rows)}\n\n{ran(pieces.values())}"
+
+
 def loaders(pieces: Pieces) -> str:
     """A digest of the losses of each run, how far they are from those of the first run, and kNN."""
     reference = next(iter(pieces.values()))
@@ -141,4 +153,4 @@ def tables_of(experiment: str, pieces: Pieces) -> Iterator[tuple[str, str]]:
         yield "tail shots", tails(pieces)
     if experiment == "loaders":
         yield "loaders losses", loaders(pieces)
-    yield f"{experiment} commands", runs(pieces, groups(pieces))
+    yield f"{experiment} commands", runs(pieces)
