@@ -78,8 +78,12 @@ def _end(options: Options, damages: list[str], whole: str) -> None:
     for line in damages:
         _say(options, line)
     if damages:
-        raise UserError(f"{len(damages)} files of {Path(options.dir)} are damaged or absent: each line says what to do")
+        raise UserError(f"{_damaged(len(damages), str(Path(options.dir)))}: each line says what to do")
     _say(options, whole)
+
+
+def _damaged(number: int, where: str) -> str:
+    return f"{number} file{'s' * (number > 1)} of {where} {'are' if number > 1 else 'is'} damaged or absent"
 
 
 def _say(options: Options, text: str) -> None:
@@ -101,7 +105,7 @@ def _set_at_url(options: Options) -> None:
         if damages:
             count = len({damage.file for damage in damages})
             remedy = "upload them again from a set that is whole, or remove the set and build it again"
-            raise since(manifest, UserError(f"{count} files of {options.dir} are damaged or absent: {remedy}"))
+            raise since(manifest, UserError(f"{_damaged(count, options.dir)}: {remedy}"))
         _say(options, _whole(options, manifest))
         if "folder" in manifest.info.formats:
             _say(
@@ -125,7 +129,7 @@ def _set(options: Options) -> None:
             mendable = [damage for damage in damages if not damage.remedy]
     if damages:
         files = len({damage.file for damage in damages})
-        raise UserError(f"{files} files of {options.dir} are damaged or absent: {_remedy(manifest, damages)}")
+        raise UserError(f"{_damaged(files, options.dir)}: {_remedy(manifest, damages)}")
     _say(options, _whole(options, manifest))
     if not manifest.info.static and is_static(root):  # of an earlier version, beside its shards
         _end(options, *undigested(root, options.workers))

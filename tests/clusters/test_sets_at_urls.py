@@ -179,7 +179,7 @@ def test_a_set_on_a_web_server_is_verified_and_what_it_refuses_is_named(several,
     web.faults[name] = ["403"] * 100
     answer = ran(verify_shards, web.url)
     assert re.search(rf"{name}: .*403.*", answer.out)
-    assert f"1 files of {web.url} are damaged or absent" in answer.error
+    assert f"1 file of {web.url} is damaged or absent" in answer.error
 
 
 def test_a_web_server_without_ranges_is_refused_in_one_line_and_nothing_called_damaged(web, ran, monkeypatch):

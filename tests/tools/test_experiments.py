@@ -11,8 +11,10 @@ from viewstream.shards.errors import UserError
 from viewstream.shards.programs import ROOT
 from viewstream.tools.experiments import Experiments, work_on
 from viewstream.tools.learning import EXPERIMENTS
+from viewstream.tools.learning.calls import words
 from viewstream.tools.learning.figures import draw
-from viewstream.tools.learning.job import Job, thinned, words
+from viewstream.tools.learning.job import Job
+from viewstream.tools.learning.kept import thinned
 from viewstream.tools.learning.pages import PAGES, filled, kept, tables
 from viewstream.tools.learning.plan import Built, Experiment, Measure, Piece, Weights
 from viewstream.tools.learning.rates import searched

@@ -80,7 +80,7 @@ def test_each_damaged_file_of_a_run_is_named_with_what_to_do(run, name, words, v
         assert line.startswith(str(file))
         for word in words:
             assert word in line
-        assert f"1 files of {where} are damaged" in done.error
+        assert f"1 file of {where} is damaged" in done.error
 
 
 def test_flipped_bits_of_checkpoints_and_features_are_found_or_change_nothing(run, verified):

@@ -1,6 +1,5 @@
 """One piece: its run is trained and measured by the programs, and what is kept of it."""
 
-import hashlib
 import json
 import os
 import signal
@@ -14,22 +13,17 @@ import pyarrow.parquet as pq
 
 from viewstream.shards.environment import commit, environment
 from viewstream.shards.errors import UserError
-from viewstream.shards.files import atomic, make_folder
+from viewstream.shards.files import make_folder
 from viewstream.shards.programs import command, started
 from viewstream.shards.unpack import parsed_json
+from viewstream.tools.learning.calls import ended, none, words
+from viewstream.tools.learning.kept import of_run, saved, write_json
 from viewstream.tools.learning.plan import Measure, Options, Piece, Weights
 from viewstream.tools.learning.rates import searched
-from viewstream.tools.run_files import RunFiles, read_run
+from viewstream.tools.run_files import read_run
 
 TRAIN, EVALUATE = "trainers/train.py", "trainers/evaluate.py"
-ROWS = 24  # lines of a log that are kept
-COLUMNS = ("step", "epoch", "loss", "acc1", "lr", "img_s", "wait")
 Place = Callable[[object], object]  # from the value of an option to what a program takes for it
-
-
-def none() -> int:
-    """No signal."""
-    return 0
 
 
 class Job:
@@ -91,7 +85,7 @@ class Job:
         with log.open("ab") as file:
             call = [*started(program), *words(given)]
             running = subprocess.Popen(call, stdout=file, stderr=file, env={**os.environ, "TQDM_DISABLE": "1"})
-            code, used, ours = _ended(running, watch)
+            code, used, ours = ended(running, watch)
         if code and not ours:
             last = log.read_text().strip().rpartition("\n")[2]
             raise UserError(f"{self.piece.name}: {name} ended with code {code} ({last}): {log} has it all")
@@ -159,49 +153,5 @@ class Job:
         about = {name: here[name] for name in ("processor", "cores", "python", "commit", "versions")}
         page: dict[str, Any] = {"piece": self.piece.name, **self.state, "environment": about}
         if self.piece.training:
-            run = read_run(self.folder)
-            losses = [row["loss"] for row in run.steps]
-            page |= {
-                "recipe": run.recipe,
-                "log": thinned(run),
-                "losses_sha256": hashlib.sha256(repr(losses).encode()).hexdigest(),
-            }
+            page |= of_run(read_run(self.folder))
         return page
-
-
-def _ended(running: "subprocess.Popen[bytes]", watch: Callable[[], int]) -> tuple[int, float, bool]:
-    """(exit code, processor seconds, whether a signal of `watch` ended it) of a program."""
-    sent = set[int]()
-    while True:
-        pid, status, used = os.wait4(running.pid, os.WNOHANG)
-        if pid:
-            running.returncode = os.waitstatus_to_exitcode(status)
-            return running.returncode, used.ru_utime + used.ru_stime, -running.returncode in sent
-        if number := watch():
-            running.send_signal(number)
-            sent.add(number)
-        time.sleep(0.1)
-
-
-def words(options: Mapping[str, object]) -> list[str]:
-    """Options as words of a command line."""
-    flags = [(f"--{name.replace('_', '-')}", value) for name, value in options.items()]
-    return [word for flag, value in flags for word in ([flag] if value is True else [flag, str(value)])]
-
-
-def saved(file: Path) -> dict[str, Any]:
-    """The entries of a results.json."""
-    return parsed_json(file.read_bytes()) if file.exists() else {}  # pyright: ignore
-
-
-def thinned(run: RunFiles) -> list[dict[str, Any]]:
-    """Some lines of a log, the last one too, and every measure between epochs."""
-    rows = [*run.steps[::-1][:: max(1, len(run.steps) // ROWS)], *run.notes]
-    kept = [{key: row[key] for key in row if key in COLUMNS or "loss" not in row} for row in rows]
-    return sorted(kept, key=lambda row: (row["step"], "loss" not in row))
-
-
-def write_json(path: Path, page: Mapping[str, Any]) -> None:
-    """Replace `path` as a whole."""
-    with atomic(path, "w") as file:
-        file.write(json.dumps(page, indent=1) + "\n")

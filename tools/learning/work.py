@@ -12,7 +12,9 @@ from typing import Any
 from viewstream.shards.errors import UserError
 from viewstream.shards.files import atomic, make_folder
 from viewstream.shards.programs import ROOT, started
-from viewstream.tools.learning.job import Job, words, write_json
+from viewstream.tools.learning.calls import words
+from viewstream.tools.learning.job import Job
+from viewstream.tools.learning.kept import write_json
 from viewstream.tools.learning.plan import Built, Experiment, Options, Piece, Weights
 from viewstream.tools.learning.sets import before, building
 
