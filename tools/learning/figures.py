@@ -1,6 +1,6 @@
 """The figures of the experiments."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,20 +62,21 @@ def ranking(pieces: Pieces) -> Any:
 
 
 def geometry(pieces: Pieces) -> Any:
-    """kNN against alignment and against uniformity, one dot for each method."""
+    """kNN against alignment and against uniformity, one dot for each method, the best first."""
     plt = _pyplot()
     figure, panels = plt.subplots(1, 2, figsize=(8.4, 3.4), layout="constrained", sharey=True)
     shown = {n: pages[0] for n, pages in groups(pieces).items() if "stats" in pages[0]["measures"]}
+    shown = dict(sorted(shown.items(), key=lambda item: -first(item[1], "knn", "knn/top1")[0]))
     for axes, number, title in zip(
         panels, ("stats/SD-SD align", "stats/SD uniform"), ("alignment of two views", "uniformity"), strict=True
     ):
         for at, (name, page) in enumerate(shown.items()):
             x, y = page["measures"]["stats"][number], 100 * first(page, "knn", "knn/top1")[0]
-            axes.plot(x, y, "o", color=COLORS[at % len(COLORS)], ms=8)
-            axes.annotate(name, (x, y), (6, 5), textcoords="offset points", fontsize=8.5)
+            axes.plot(x, y, "os"[at >= len(COLORS)], color=COLORS[at % len(COLORS)], ms=7, label=name)
         axes.set_xlabel(f"{title} (lower: {'closer' if 'align' in number else 'more spread'})")
-        axes.margins(x=0.18, y=0.12)
+        axes.margins(x=0.1, y=0.1)
         axes.spines[["top", "right"]].set_visible(False)
+    panels[1].legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8.5)
     panels[0].set_ylabel("kNN top-1 on CIFAR-10, %")
     return figure
 
@@ -88,17 +89,14 @@ def by_class(pieces: Pieces) -> Any:
     both = (False, True) if all(BALANCED in page["measures"] for page in pieces.values()) else (False,)
     size = (4.6 * len(sets), 3.4 * len(both))
     figure, rows = plt.subplots(len(both), len(sets), figsize=size, layout="constrained", squeeze=False)
+    colors: dict[str, str] = {}  # one classifier has one color in all panels
     for panels, below in zip(rows, both, strict=True):
         for axes, data in zip(panels, sets, strict=True):
-            lines = [
-                (f"{name.removeprefix(f'{data}-').rpartition('-')[0]}, {one.name.split(',')[0]}", one)
-                for name, page in pieces.items()
-                if name.startswith(f"{data}-")
-                for one in classifiers(page)
-                if (one.name == BALANCED) == below
-            ]
-            for color, (label, one) in zip(COLORS, lines, strict=False):
-                axes.plot(*_in_groups(one), "o-", color=color, ms=4, lw=1.4, label=label)
+            for name, one in of_set(pieces, data):
+                if (one.name == BALANCED) == below:
+                    label = f"{name}, {one.name.split(',')[0]}"
+                    color = colors.setdefault(label, COLORS[len(colors)])
+                    axes.plot(*_in_groups(one), "o-", color=color, ms=4, lw=1.4, label=label)
             axes.set_xscale("log")
             axes.xaxis.set_major_locator(plt.matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
             axes.xaxis.set_major_formatter("{x:,.0f}")
@@ -111,6 +109,14 @@ def by_class(pieces: Pieces) -> Any:
         panels[0].set_ylabel("accuracy of its test images, %")
         panels[-1].legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize=8.5)
     return figure
+
+
+def of_set(pieces: Pieces, data: str) -> Iterator[tuple[str, Classifier]]:
+    """The classifiers on a set, each with the name of its method."""
+    for name, page in pieces.items():
+        if name.startswith(f"{data}-"):
+            for one in classifiers(page):
+                yield name.removeprefix(f"{data}-").rpartition("-")[0], one
 
 
 def _in_groups(one: Classifier) -> tuple[list[float], list[float]]:
