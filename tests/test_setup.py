@@ -29,8 +29,8 @@ def set_up(tmp_path):
     ):  # nothing is missing in the system, and nothing may be installed
         (programs / name).write_text("#!/bin/sh\nexit 1\n")
 
-    def call(code):
-        (programs / "uv").write_text(f'#!/bin/sh\necho "$*" >>{tmp_path}/asked\nexit {code}\n')
+    def call(code, installer="uv"):
+        (programs / installer).write_text(f'#!/bin/sh\necho "$*" >>{tmp_path}/asked\nexit {code}\n')
         for program in programs.iterdir():
             program.chmod(0o755)
         environment = os.environ | {"CLUSTERS": "1", "PATH": f"{programs}:{os.environ['PATH']}"}
@@ -54,3 +54,27 @@ def test_what_the_set_up_cannot_have_is_named_and_tried_again_the_next_time(set_
     assert done.returncode == 0
     assert "NO Ray, moto, mkdocs, lightly, datasets, nbclient, wandb" in done.stderr
     assert not (tmp_path / ".venv/.clusters").exists()
+
+
+def test_pip_is_asked_for_uv_alone_which_resolves_the_extras_in_seconds(set_up, tmp_path):
+    python = tmp_path / ".venv/bin/python"
+    made = f'#!/bin/sh\necho "$*" >>{tmp_path}/asked\nln -s ../../programs/pip_uv {tmp_path}/.venv/bin/uv\n'
+    python.parent.mkdir()
+    python.write_text(made)
+    python.chmod(0o755)
+    done, asked = set_up(0, "pip_uv")
+    assert done.returncode == 0, done.stderr
+    assert asked.splitlines() == [
+        "-m pip install --no-compile --progress-bar off uv",
+        "pip install --python .venv/bin/python -e .[cluster,stores,docs,examples,notebook,log]",
+    ]
+
+
+def test_clusters_without_a_venv_ends_with_one_line(set_up, tmp_path):
+    shutil.rmtree(tmp_path / ".venv")
+    (tmp_path / "asked").touch()
+    done, asked = set_up(0)
+    assert (done.returncode, asked) == (1, "")
+    assert done.stderr.splitlines() == [
+        "set-up: CLUSTERS=1 adds to a finished .venv, and there is none: make setup makes it"
+    ]
