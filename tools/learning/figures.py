@@ -48,7 +48,8 @@ def ranking(pieces: Pieces) -> Any:
             fontsize=9,
         )
     for name, style in zip(BASELINES, ("--", ":"), strict=True):
-        for value in scores.get(name, [])[:1]:
+        if name in scores:
+            value = np.mean(scores[name])
             axes.axvline(value, color="#6b6b6b", linestyle=style, linewidth=1.2, label=f"{name}: {value:.1f}")
     if any(name in LABELED for name in names):
         axes.plot([], [], "o", color=COLORS[1], ms=7, mew=0, label="labels in training")
