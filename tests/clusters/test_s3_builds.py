@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 
-from viewstream.shards.building import target
+from viewstream.shards.building import object_store
 from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.errors import UserError
 from viewstream.shards.sources import remote, retry
@@ -31,8 +31,8 @@ def quick(monkeypatch, faulty, s3_port):
     """The proxy, and short pauses and silences in this process. The bucket is looked at past the proxy."""
     monkeypatch.setattr(retry, "FIRST", 0.01)
     monkeypatch.setattr(remote, "PAUSES", (0.01,) * 12)
-    monkeypatch.setattr(target, "retry", partial(retry.retry, pauses=(0.01,) * 12))
-    monkeypatch.setattr(target, "file_system", partial(file_system, silence=0.5))
+    monkeypatch.setattr(object_store, "retry", partial(retry.retry, pauses=(0.01,) * 12))
+    monkeypatch.setattr(object_store, "file_system", partial(file_system, silence=0.5))
     return faulty
 
 
@@ -75,7 +75,7 @@ def test_a_fault_of_each_first_write_of_an_object_passes(quick, pets, whole, buc
 
 @pytest.mark.parametrize("fault", WRITES)
 def test_a_fault_of_each_first_part_of_an_upload_passes(quick, bucket, tmp_path, monkeypatch, fault):
-    monkeypatch.setattr(target, "PART", 5 << 20)
+    monkeypatch.setattr(object_store, "PART", 5 << 20)
     source = _grow(tmp_path / "large", {"cat": 60}, side=1000)
     options = {"source": source, "keep": True, "format": ("webdataset",), "workers": 1}
     left = {"partNumber": 2, "uploadId": 1, "uploads": 1}

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from viewstream.shards.building import target
+from viewstream.shards.building import object_store
 from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.errors import UserError
 
@@ -141,7 +141,7 @@ def test_of_two_builds_of_one_set_on_s3_one_is_refused(bucket, trees, whole):
 @pytest.fixture
 def large(tmp_path, monkeypatch):
     """Options of a build whose tar goes up in several parts, with the calls to S3 in `calls`."""
-    monkeypatch.setattr(target, "PART", 5 << 20)
+    monkeypatch.setattr(object_store, "PART", 5 << 20)
     (tmp_path / "large/train/cat").mkdir(parents=True)
     noise = simplejpeg.encode_jpeg(np.random.default_rng(0).integers(0, 256, (800, 800, 3), np.uint8), 92)
     for n in range(16):
