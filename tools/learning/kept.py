@@ -1,4 +1,4 @@
-"""What is kept of a run: its recipe, some lines of its log, a digest of its losses."""
+"""The JSON files of a piece, and what is kept of its run: the recipe, some lines of the log, a digest of the losses."""
 
 import hashlib
 import json
