@@ -164,10 +164,10 @@ def _remedy(manifest: Manifest, damages: list[Damage]) -> str:
 def _mending(manifest: Manifest, damages: list[Damage]) -> str:
     if manifest.info.kind == "indexed" and any(damage.file != FILE for damage in damages):
         return "they were made elsewhere, fetch them again"
-    rebuilds = f"{command('python tools/verify_shards.py', manifest.root, '--repair')} rebuilds them"
+    mends = f"{command('python tools/verify_shards.py', manifest.root, '--repair')} mends it"
     if manifest.info.static:
-        return f"make the set again, or {rebuilds} from its tars or a copy of the set, named with --source"
-    return rebuilds
+        return f"make the set again, or {mends} from its tars or a copy of the set, named with --source"
+    return mends
 
 
 def _source(manifest: Manifest, options: Options) -> Source:

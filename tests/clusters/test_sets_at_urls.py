@@ -170,7 +170,7 @@ def test_damaged_samples_of_an_object_are_named(several, store, url, ran):
     data[int(several.offset[row]) + 30] ^= 1
     store.pipe_file(f"/sets/pets/{tar}", bytes(data))
     answer = ran(verify_shards, url)
-    assert f"{tar}: 1 samples differ ({several.key(row)})" in answer.out
+    assert f"{tar}: 1 sample differs ({several.key(row)})" in answer.out
 
 
 def test_a_set_on_a_web_server_is_verified_and_what_it_refuses_is_named(several, web, ran):

@@ -107,7 +107,7 @@ def test_damaged_columns_are_found_and_written_again_as_they_were(options, progr
         done = program("tools/verify_shards.py", made.root)
         assert done.returncode == 2
         assert FILE in done.stdout
-        assert "--repair rebuilds them" in done.stderr
+        assert "--repair mends it" in done.stderr
         done = program("tools/verify_shards.py", made.root, "--repair")
         assert (done.returncode, f"{FILE}: rebuilt" in done.stdout) == (0, True)
         assert digests(made.root) == before

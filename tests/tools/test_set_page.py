@@ -37,7 +37,7 @@ def test_the_page_names_damaged_files(data, program):
         file.seek(2000)
         file.write(b"?")
     assert program("tools/inspect_shards.py", data, "--html").returncode == 0
-    assert "-000000.tar: 1 samples differ" in (data / "inspect.html").read_text()
+    assert "-000000.tar: 1 sample differs" in (data / "inspect.html").read_text()
 
 
 @pytest.mark.full

@@ -130,7 +130,7 @@ def test_verify_does_not_call_images_whole_that_were_stored_so(odd_tar, monkeypa
     flipped[made.offset[0] + 300] ^= 1
     (odd_tar / "t-000000.tar").write_bytes(flipped)
     done = program("tools/verify_shards.py", odd_tar)
-    assert "1 samples differ (ok1)" in done.stdout
+    assert "1 sample differs (ok1)" in done.stdout
     assert "they were made elsewhere, fetch them again" in done.stderr
 
 

@@ -62,8 +62,8 @@ def test_the_damaged_samples_are_named(options, in_process):
     assert damage.rows == (7,)
     done = in_process(SCRIPT, made.root)
     assert done.returncode == 2
-    assert f"000000.tar: 1 samples differ ({made.keys[7]})" in done.stdout
-    assert "--repair rebuilds them" in done.stderr
+    assert f"000000.tar: 1 sample differs ({made.keys[7]})" in done.stdout
+    assert "--repair mends it" in done.stderr
 
 
 def test_images_that_another_format_has_whole_need_no_source(options, in_process, digests):
