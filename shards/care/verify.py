@@ -120,8 +120,8 @@ def _archive(manifest: Manifest, number: int, files: Storage, names: Mapping[str
         yield Damage(line["file"], reason(error))
         return
     if broken or digest != line["digest"]:
-        number = "1 sample differs" if len(broken) == 1 else f"{len(broken)} samples differ"
-        cause = number if broken else "it differs, but no JPEG in it does"
+        named = "1 sample differs" if len(broken) == 1 else f"{len(broken)} samples differ"
+        cause = named if broken else "it differs, but no JPEG in it does"
         yield Damage(line["file"], cause, tuple(broken))
     if faults:
         fault, rows = next(iter(faults.values())), tuple(faults)
