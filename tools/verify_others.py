@@ -78,7 +78,8 @@ def _cache(where: Path, workers: int, max_pixels: int) -> Found:
         lines, here = verify_cached(root, workers, max_pixels)
         damages += lines
         files += here
-    return Found(damages, f"{where} is as it was fetched: {len(sets)} sets, {files} of their files")
+    named = "1 set" if len(sets) == 1 else f"{len(sets)} sets"
+    return Found(damages, f"{where} is as it was fetched: {named}, {files} of their files")
 
 
 def _files(where: Path, files: dict[Path, str]) -> Found:

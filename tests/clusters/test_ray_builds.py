@@ -89,7 +89,7 @@ def test_a_set_built_on_ray_is_that_of_the_local_engine(request, cluster, bucket
     source = request.getfixturevalue(images)
     same = local(source, tmp_path / "local", size)
     assert sum(name.endswith(".tar") for name in same) >= 8
-    out = tmp_path / "set" if to == "a folder" else f"{bucket}/{images}"
+    out = tmp_path / "set" if to == "a folder" else f"{bucket}/ray/{images}"
     well(words(source, out, size, cluster.address))
     assert (contents(Path(out)) if to == "a folder" else downloaded(str(out))) == same
 
@@ -126,7 +126,7 @@ def test_ctrl_c_ends_in_one_line_and_the_same_command_goes_on(cluster, photograp
     assert wait_for(3, str(tmp_path / "set"), driver), driver.communicate()
     driver.send_signal(signal.SIGINT)
     text, _ = driver.communicate(timeout=60)
-    assert (driver.returncode, text) == (130, "interrupted\n")
+    assert (driver.returncode, text) == (130, "interrupted: the same command goes on from there\n")
     well(command)
     assert contents(tmp_path / "set") == local(photographs, tmp_path / "local", "2MB", keep=True)
 
@@ -142,7 +142,8 @@ def test_a_node_with_another_version_is_refused_by_name(cluster, photographs, tm
     monkeypatch.undo()
     try:
         command = words(photographs, tmp_path / "set", "2MB", cluster.address, "--keep")
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        # Workers look into the driver's folder first: in a checkout they would find its own viewstream.egg-info.
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
         words_ = rf"error: \S+ has {package} 9.9, this build was started with {package} \S+: install the same version"
         assert done.returncode == 2
         assert re.match(words_, done.stderr), done.stderr

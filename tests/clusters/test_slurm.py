@@ -21,14 +21,16 @@ show) printf 'node-1\\nnode-2\\n' ;;
 requeue) echo "$2" >>{folder}/queue ;;
 esac
 """
-# Tasks on both hosts; srun ends all of them if one fails. Its process numbers are where scancel looks.
+# Tasks on both hosts; srun ends all of them if one fails, with its code. Their process numbers are where scancel looks.
 SRUN = """#!/bin/bash
 while [[ "$1" == --* ]]; do shift; done
 {first} "$@" & one=$!
 {second} "$@" & two=$!
 echo $one $two >{folder}/tasks
 code=0
-for task in $one $two; do wait $task || {{ code=$?; kill -KILL $one $two 2>/dev/null; }}; done
+for task in $one $two; do
+    wait $task || {{ failed=$?; kill -KILL $one $two 2>/dev/null; [ $code != 0 ] || code=$failed; }}
+done
 exit $code
 """
 # All processes of a step get the signal.

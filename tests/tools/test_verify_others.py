@@ -123,7 +123,7 @@ def test_the_cache_of_remote_sets_is_compared_with_their_digests(built, tmp_path
         store.rm("/cached", recursive=True)
     done = verified(tmp_path)
     assert (done.code, done.error) == (0, "")
-    assert "is as it was fetched: 1 sets, 1 of their files" in done.out
+    assert "is as it was fetched: 1 set, 1 of their files" in done.out
     (tar,) = (path for path in (tmp_path / "tars").iterdir() if "." not in path.name)
     tar.write_bytes(flipped(tar.read_bytes(), 8 * 3000))
     for where in (tmp_path, reader.manifest.root):
