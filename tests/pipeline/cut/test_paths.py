@@ -126,7 +126,8 @@ def test_pixels_are_those_of_this_version():
 def test_pixels_do_not_depend_on_the_cpu():
     """A child process compiles for a CPU without vectors; it says once that this is slower."""
     code = (
-        "import runpy; from viewstream.pipeline.kernels import warm_up; [warm_up(rendering=False) for _ in range(2)];"
+        "import runpy; from viewstream.shards.messages import begin_printing; begin_printing();"
+        "from viewstream.pipeline.kernels import warm_up; [warm_up(rendering=False) for _ in range(2)];"
         f"print(runpy.run_path({__file__!r})['digests']())"
     )
     child = subprocess.run(
