@@ -80,6 +80,9 @@ class SlowLoader:
     def __init__(self, loader):
         self.loader, self.close = loader, loader.close
 
+    def __len__(self):
+        return len(self.loader)
+
     def epoch(self, number):
         for batch in self.loader.epoch(number):
             time.sleep(0.8)
