@@ -48,9 +48,11 @@ def content_is_whole(log: Path) -> bool:
 
 def evaluated(folder: Path) -> Content:
     """Results, features and the lines that evaluations add to the log, where one may repeat."""
-    found: Content = {"log": {json.dumps(row) for row in rows(folder / "run") if "evaluation" in row}}
+    lines = (row | {"time": None} for row in rows(folder / "run") if "evaluation" in row)
+    found: Content = {"log": {json.dumps(row) for row in lines}}
     if (folder / "run/results.json").exists():
-        found["results"] = json.loads((folder / "run/results.json").read_text())
+        saved = json.loads((folder / "run/results.json").read_text())
+        found["results"] = {entry: page | {"time": None} for entry, page in saved.items()}
     for path in (folder / "kept").glob("*.npz"):
         with np.load(path) as file:
             found[path.name] = fingerprint([torch.from_numpy(file[name]) for name in file.files])

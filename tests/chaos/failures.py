@@ -48,10 +48,10 @@ class Tried:
         """Whether a name is not final."""
         return any(UNSEEN.fullmatch(part) for part in Path(name).parts)
 
-    def torn(self) -> list[str]:
-        """Final names that hold what no undisturbed run gave them."""
+    def torn(self, gaps: bool = False) -> list[str]:
+        """Final names that hold what no undisturbed run gave them. `gaps`: a log may lack lines before its last one."""
         found = tree(self.disk.root)
-        return [name for name, data in found.items() if data is not None and not self._is_whole(name, data)]
+        return [name for name, data in found.items() if data is not None and not self._is_whole(name, data, gaps)]
 
     def differing(self) -> list[str]:
         """Final names that differ from an undisturbed run."""
@@ -77,10 +77,10 @@ class Tried:
             return f"not continued: {again.code} {again.text[-1500:]}"
         return f"differs: {differing}" if (differing := self.differing()) else ""
 
-    def _is_whole(self, name: str, data: bytes) -> bool:
+    def _is_whole(self, name: str, data: bytes, gaps: bool) -> bool:
         known = self.whole.get(name, [])
         if name.endswith(".jsonl"):  # lines are added, and what is no line is cut when the run goes on
-            return any(_first(name, more, data) for more in known) or not data
+            return any(_first(name, more, data, gaps) for more in known) or not data
         if self.unseen(name) or data in known:
             return True
         try:
@@ -89,10 +89,12 @@ class Tried:
             return False
 
 
-def _first(name: str, more: bytes, lines: bytes) -> bool:
-    """Whether `lines` are the first of a log, but for their times."""
+def _first(name: str, more: bytes, lines: bytes, gaps: bool) -> bool:
+    """Whether `lines` are the first of a log, or with `gaps` some of them in its order, but for their times."""
     rows, own = shared(name, more), shared(name, lines)
-    return isinstance(rows, list) and isinstance(own, list) and rows[: len(own)] == own
+    if not isinstance(rows, list) or not isinstance(own, list):
+        return False
+    return [row for row in rows if row in own] == own if gaps else rows[: len(own)] == own
 
 
 def _whole(root: Path, before: dict[str, bytes | None], trace: list[Operation]) -> dict[str, list[bytes]]:

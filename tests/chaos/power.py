@@ -44,7 +44,7 @@ def states(tried: Tried, seed: int, runs: int, only: str = "") -> Iterator[tuple
 def outcome(tried: Tried, left: dict[str, bytes | None], ended: bool) -> str:
     """Go on from what a cut has left; what came of it."""
     restore(tried.disk.root, left)
-    if torn := tried.torn():
+    if torn := tried.torn(gaps=True):  # lines since the last checkpoint are not synced: any of them may be lost
         return f"torn: {torn}"
     if ended and (lost := [name for name in tried.differing() if name in tried.after and not tried.unseen(name)]):
         return f"lost: {lost}"
