@@ -26,7 +26,7 @@ def test_a_set_is_staged_whole_and_verified_there(built, staged, verified, tmp_p
         code, text = staged(built.root, "--stage", tmp_path, "--loader", loader)
         assert code == 0
         assert text.startswith(f"{tmp_path} has all 1 files of {built.root}: "), kinds
-    assert verified(tmp_path) == (0, f"{tmp_path} is as it was fetched: 1 sets, 2 of their files\n", "")
+    assert verified(tmp_path) == (0, f"{tmp_path} is as it was fetched: 1 set, 2 of their files\n", "")
 
 
 def test_a_dry_run_says_what_would_be_copied_and_writes_nothing(built, staged, tmp_path):
