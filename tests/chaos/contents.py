@@ -11,6 +11,7 @@ import torch
 from viewstream.shards.files import digest_of
 
 from ..trainers.small_runs import losses, rows
+from .cases import shared
 
 Content = dict[str, Any]
 LOGGED = frozenset({"run losses", "run steps", "run weights"})  # what changes in `trained` on the way
@@ -51,8 +52,7 @@ def evaluated(folder: Path) -> Content:
     lines = (row | {"time": None} for row in rows(folder / "run") if "evaluation" in row)
     found: Content = {"log": {json.dumps(row) for row in lines}}
     if (folder / "run/results.json").exists():
-        saved = json.loads((folder / "run/results.json").read_text())
-        found["results"] = {entry: page | {"time": None} for entry, page in saved.items()}
+        found["results"] = shared("results.json", (folder / "run/results.json").read_bytes())
     for path in (folder / "kept").glob("*.npz"):
         with np.load(path) as file:
             found[path.name] = fingerprint([torch.from_numpy(file[name]) for name in file.files])

@@ -80,7 +80,7 @@ class Tried:
     def _is_whole(self, name: str, data: bytes, gaps: bool) -> bool:
         known = self.whole.get(name, [])
         if name.endswith(".jsonl"):  # lines are added, and what is no line is cut when the run goes on
-            return any(_first(name, more, data, gaps) for more in known) or not data
+            return any(are_lines_of(more, data, gaps) for more in known) or not data
         if self.unseen(name) or data in known:
             return True
         try:
@@ -89,9 +89,9 @@ class Tried:
             return False
 
 
-def _first(name: str, more: bytes, lines: bytes, gaps: bool) -> bool:
+def are_lines_of(log: bytes, lines: bytes, gaps: bool) -> bool:
     """Whether `lines` are the first of a log, or with `gaps` some of them in its order, but for their times."""
-    rows, own = shared(name, more), shared(name, lines)
+    rows, own = shared("log.jsonl", log), shared("log.jsonl", lines)
     if not isinstance(rows, list) or not isinstance(own, list):
         return False
     return [row for row in rows if row in own] == own if gaps else rows[: len(own)] == own
