@@ -40,7 +40,7 @@ def parse(text: bytes, name: str) -> tuple[list[str], np.ndarray]:
         if unlabeled is None and HEADER.fullmatch(line):
             continue
         found, word = _path_and_label(line, fields)
-        path = _plain(found)
+        path = plain(found)
         unlabeled = not word if unlabeled is None and path else unlabeled
         if not path or unlabeled is not (not word):
             expected = "a path without a label, as the lines before" if unlabeled else "`path label`"
@@ -62,7 +62,7 @@ def _path_and_label(line: str, fields: list[str]) -> tuple[str, str]:
     return (match["quoted"] or match["path"], match["label"] or "") if match else ("", "")
 
 
-def _plain(path: str) -> str:
+def plain(path: str) -> str:
     """The path as class/file; "" for the path of a folder."""
     if "./" in path or "//" in path:
         slash = "/" if path[0] == "/" else ""

@@ -29,7 +29,7 @@ class BuildOptions:
     member: Annotated[str, "tars: suffix of the images, as input.jpg"] = ""
     image_column: Annotated[str, "parquet: column of the images, if not detected right"] = ""
     label_column: Annotated[
-        str, "parquet: column of the labels; tars: a suffix or a field of the .json; none: leave labels out"
+        str, "parquet and lists: column of the labels; tars: a suffix or a field of the .json; none: leave labels out"
     ] = ""
     fields: Annotated[tuple[str, ...], "tars: suffixes of further members to keep in the tars, as txt,mask.png"] = ()
     out: Annotated[

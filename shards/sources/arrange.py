@@ -74,4 +74,4 @@ def name_of(where: str) -> str:
     name = re.sub(r"[-_.]?\{[^{}]*\}", "", bare(where).rstrip("/")).rpartition("/")[2]
     if not name.strip("."):  # `.` and `..` are folders with names of their own
         name = Path(where).resolve().name
-    return re.sub(r"\.(tar|tsv|txt|csv|parquet)$", "", name, flags=re.IGNORECASE)
+    return re.sub(r"\.(tar|tsv|txt|csv|jsonl|parquet)$", "", name, flags=re.IGNORECASE)

@@ -5,21 +5,21 @@ from .flat import flat
 from .folder_kind import folder_kind, pass_over_images
 from .ilsvrc import ilsvrc
 from .imagefolder import imagefolder
-from .listing import listing
+from .listing import listing, listing_beside
 from .packed import TARS, packed_kind
 from .parquet import parquet
 from .source import Source
 from .split import LAYOUT
 from .storage import opening, storage
 from .tsv import tsv
-from .wanted import ANY, Wanted
+from .wanted import ANY, NONE, Wanted
 from .webdataset import webdataset
 
 KINDS = ("imagefolder", "flat", "ilsvrc", "parquet", "tsv", "webdataset", "list")
-LISTS = (".txt", ".csv")
+LISTS = (".txt", ".csv", ".jsonl")
 OTHERS = (
     f"a folder with {TARS['train']} and {TARS['val']}, {{train,val}}-*.parquet, train.tsv and test.tsv, tars of "
-    "WebDataset, or images alone; one .parquet, .tsv or .tar; or a list.txt of lines `path label`"
+    "WebDataset, or images alone; one .parquet, .tsv or .tar; or a list.txt of lines `path label`, a .csv or .jsonl"
 )
 
 
@@ -29,14 +29,17 @@ def open_source(
     """The split `train` or `val` of the source `where`, of the given kind or the one that `kind_of` finds.
 
     `root`: the folder of a list's images; `wanted`: what to take of tars or tables that hold more than one image."""
+    named = kind
     kind = choose("kind of source", kind, KINDS) if kind else kind_of(where, split)
     if root is not None and kind != "list":
         raise UserError(f"--root says where the images of a list are, but {where} is of kind {kind}: leave it out")
+    if not named and kind in ("flat", "imagefolder") and (found := listing_beside(where, split, wanted)):
+        return found
     if kind not in ("parquet", "webdataset"):
-        wanted.only(kind)
+        wanted.only(kind, *["label"] * (kind == "list" or (kind == "flat" and wanted.label == NONE)))
     match kind:
         case "list":
-            return listing(where, split, root)
+            return listing(where, split, root, wanted)
         case "flat":
             return flat(where, split)
         case "imagefolder":
