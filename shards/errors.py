@@ -22,6 +22,11 @@ class UserError(ValueError):
         super().__init__(as_typed(redacted(" ".join(str(message).splitlines()))))  # libraries write several lines
 
 
+def plural(number: int, noun: str) -> str:
+    """A number of things, for messages: "1 image", "2,000 images", "0 classes"."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "es" if noun.endswith("s") else "s")
+
+
 def choose(kind: str, name: str, options: Iterable[str], all_in: str = "") -> str:
     """Return `name` if it is one of `options`; otherwise raise UserError with the nearest names, and all of them if
     these can be read at a glance, or with the place that lists them, `all_in`."""

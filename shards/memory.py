@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .columns import NUMBERS
-from .errors import UserError
+from .errors import UserError, plural
 from .info import DatasetInfo, class_counts
 from .manifest import Manifest, uid_of
 
@@ -34,10 +34,12 @@ def in_memory(
         given = f"{len(keys)} keys, {len(label)} labels and {len(hw)} sizes"
         raise UserError(f"{name} has {given}: give one of each per image")
     if repeated := len(keys) - len(set(keys)):
-        raise UserError(f"{name} has {repeated} repeated keys, but a key names one image: make them unique")
+        raise UserError(f"{name} has {plural(repeated, 'repeated key')}, but a key names one image: make them unique")
     label, hw = np.asarray(label), np.asarray(hw).reshape(-1, 2)
     if len(label) and label.max() >= len(classes):
-        raise UserError(f"{name} has label {label.max()}, but {len(classes)} classes: name a class for every label")
+        raise UserError(
+            f"{name} has label {label.max()}, {plural(len(classes), 'class')}: name a class for every label"
+        )
     absent = np.full(len(keys), -1)
     columns = {"uid": list(map(uid_of, keys)), "label": label, "hw": hw}
     columns |= {"bytes": absent if bytes is None else bytes, "shard": absent, "offset": absent, "beton": absent}

@@ -141,7 +141,8 @@ def convert(options: Convert) -> str:
         content = kept
     with writing(options.out, "name another file, or make room"), atomic(options.out) as file:
         dump(content, options.out, file)
-    return report(options, found, arch, state, list(kept))
+    broken = [name for name, value in kept.items() if value.is_floating_point() and not value.isfinite().all()]
+    return report(options, found, arch, state, list(kept), broken)
 
 
 def dump(content: dict[str, Any], out: Path, file: IO[bytes]) -> None:
@@ -159,8 +160,8 @@ def dump(content: dict[str, Any], out: Path, file: IO[bytes]) -> None:
         save(content, file)
 
 
-def report(options: Convert, found: "Weights", arch: str, state: "State", kept: list[str]) -> str:
-    """Four lines: what was found, kept and left out, and the file written."""
+def report(options: Convert, found: "Weights", arch: str, state: "State", kept: list[str], broken: list[str]) -> str:
+    """Four lines: what was found, kept and left out, and the file written; one more if weights are not finite."""
     from viewstream.trainers.checkpoints.loading import listed
 
     online = state is found.online
@@ -174,7 +175,8 @@ def report(options: Convert, found: "Weights", arch: str, state: "State", kept: 
         f"found: {found.kind} checkpoint, {arch}, {network}{f' of {found.averaged}' if found.averaged else ''}\n"
         f"kept: {len(kept) + len(queue)} entries, {listed(kept + queue)}\n"
         f"left out: {left or 'nothing'}\n"
-        f"written to {options.out}"
+        + f"not finite: {len(broken)} of {len(kept)} entries, {listed(broken)}\n" * bool(broken)
+        + f"written to {options.out}"
     )
 
 

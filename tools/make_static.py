@@ -21,7 +21,7 @@ import pyarrow as pa
 from viewstream.pipeline.readers.ranged import few
 from viewstream.shards.building.build import BuildOptions, build
 from viewstream.shards.engine import cores, prefetch
-from viewstream.shards.errors import UserError
+from viewstream.shards.errors import UserError, plural
 from viewstream.shards.files import SPACE, make_folder, partial_path, place, writing
 from viewstream.shards.info import JSON
 from viewstream.shards.locks import alone
@@ -61,7 +61,8 @@ def make(options: Static) -> Path:
         table = in_order(_write(rows, freezer, options.workers or cores()))
         made = _as_set(options, folder, shards, classes, table)
         place(seal(made, _record(options, manifest, len(rows))), out)
-    print(f"{out}: {len(rows):,} images of {len(classes):,} classes, {options.mode}, {options.recipe}")
+    named = plural(len(classes), "class")
+    print(f"{out}: {plural(len(rows), 'image')} of {named}, {options.mode}, {options.recipe}")
     return out
 
 

@@ -16,7 +16,7 @@ from viewstream.shards.cli import Positional, parse, run
 # isort: split
 from viewstream.pipeline.readers.remote import LIMIT, open_built, open_remote
 from viewstream.pipeline.readers.stage import Stage, StagedSet, lacking, staged_set, staging
-from viewstream.shards.errors import UserError
+from viewstream.shards.errors import UserError, plural
 from viewstream.shards.files import free_at
 from viewstream.shards.info import JSON
 from viewstream.shards.manifest import Manifest
@@ -58,7 +58,8 @@ def main() -> None:
         reasons = [*staging(files, bar.update)]
     if reasons:
         raise UserError("; ".join(reasons))
-    print(f"{stage.folder} has all {len(files.lines):,} files of {files.source.show()}: {size / GB:.3g} GB, as built")
+    files_named = plural(len(files.lines), "file")
+    print(f"{stage.folder} has every file of {files.source.show()}, as built: {files_named}, {size / GB:.3g} GB")
 
 
 def planned(options: Options) -> str:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from viewstream.pipeline.readers.cached import sets_in, verify_cached
 from viewstream.shards.building.folder import BUILDING
 from viewstream.shards.care.static import unreadable
-from viewstream.shards.errors import UserError
+from viewstream.shards.errors import UserError, plural
 from viewstream.shards.files import PAGE
 from viewstream.shards.formats.static import class_files
 from viewstream.trainers.care import has_checksums, verify
@@ -33,8 +33,8 @@ def others(where: Path, workers: int, max_pixels: int) -> Found:
     if (where / BUILDING).is_dir():
         done = len([*(where / BUILDING).glob("*.parquet")])
         raise UserError(
-            f"{where} is an unfinished build, {done} of its shards are finished: the same build_shards.py command goes "
-            "on from there"
+            f"{where} is an unfinished build, {plural(done, 'shard')} of it finished: the same build_shards.py "
+            "command goes on from there"
         )
     if where.name.endswith(PARTIAL) and (where / "images").is_dir():
         raise UserError(
@@ -78,8 +78,7 @@ def _cache(where: Path, workers: int, max_pixels: int) -> Found:
         lines, here = verify_cached(root, workers, max_pixels)
         damages += lines
         files += here
-    named = "1 set" if len(sets) == 1 else f"{len(sets)} sets"
-    return Found(damages, f"{where} is as it was fetched: {named}, {files} of their files")
+    return Found(damages, f"{where} is as it was fetched: {plural(len(sets), 'set')}, {plural(files, 'file')}")
 
 
 def _files(where: Path, files: dict[Path, str]) -> Found:
@@ -89,4 +88,4 @@ def _files(where: Path, files: dict[Path, str]) -> Found:
     bare = [file for file in files if not has_checksums(file)]
     names = ", ".join(sorted({file.name for file in bare}))
     read = f", {len(bare)} without checksums can be read ({names})" if bare else ""
-    return Found([], f"{where} is whole: {len(files) - len(bare)} files are as their checksums say{read}")
+    return Found([], f"{where} is whole: {plural(len(files) - len(bare), 'file')} as the checksums say{read}")

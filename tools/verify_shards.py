@@ -21,7 +21,7 @@ from viewstream.shards.care.repair import repair
 from viewstream.shards.care.verify import sound, verify
 from viewstream.shards.cli import Positional, parse, run
 from viewstream.shards.columns import FILE
-from viewstream.shards.errors import UserError, command
+from viewstream.shards.errors import UserError, command, plural
 from viewstream.shards.files import PAGE
 from viewstream.shards.manifest import Manifest
 from viewstream.shards.sources.detect import open_source
@@ -149,7 +149,8 @@ def _show(options: Options, manifest: Manifest, damages: list[Damage]) -> None:
 
 def _whole(options: Options, manifest: Manifest) -> str:
     formats = ", ".join(manifest.info.formats)
-    return f"{options.dir} is as it was built: {len(manifest):,} samples, {formats}, {len(manifest.info.files)} files"
+    samples = plural(len(manifest), "sample")
+    return f"{options.dir} is as it was built: {samples}, {formats}, {plural(len(manifest.info.files), 'file')}"
 
 
 def _remedy(manifest: Manifest, damages: list[Damage]) -> str:

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from ...augment.draw import hashed
-from ...shards.errors import UserError
+from ...shards.errors import UserError, plural
 from ...shards.keyed import Purpose
 from . import versions
 from .bijection import scattered
@@ -75,8 +75,8 @@ class Plan:
             )
         if self.batch % (shares := self.world_size * self.parts):
             raise UserError(
-                f"--accumulate {self.parts} does not divide a batch of {self.batch} on {self.world_size} ranks: "
-                "choose a divisor of a rank's share"
+                f"--accumulate {self.parts} does not divide a batch of {self.batch} on "
+                f"{plural(self.world_size, 'rank')}: choose a divisor of a rank's share"
             )
         if self.multiple % shares:
             raise UserError(f"a last batch of {self.multiple} cannot be split into {shares} equal parts")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ...shards.care.damage import reason
 from ...shards.care.spans import Spans, beton_spans_in, tar_spans
-from ...shards.errors import UserError
+from ...shards.errors import UserError, plural
 from ...shards.files import atomic, make_folder
 from ...shards.info import ENDS, JSON
 from ...shards.manifest import Manifest
@@ -110,7 +110,7 @@ def lacking(files: StagedSet) -> str:
         return ""
     size = sum(line["bytes"] for line in files.lines)
     return (
-        f"{held:,} of the {len(files.lines):,} files of {files.source.show()} ({size:,} bytes) fit into --cache-gb "
+        f"{held:,} of {plural(len(files.lines), 'file')} of {files.source.show()} ({size:,} bytes) fit into --cache-gb "
         f"({files.stage.limit:,} bytes)"
     )
 
@@ -127,7 +127,7 @@ def staging(files: StagedSet, advance: Advance = bool) -> Iterator[str]:
         faults = filter(None, pool.map(lambda number: _placed(files, number, cache, full, advance), range(held)))
         yield from islice(faults, 1)
         if more := sum(1 for _ in faults):
-            yield f"{more:,} more files of {files.source.show()} are not staged for such reasons"
+            yield f"such reasons left out {plural(more, 'more file')} of {files.source.show()}"
 
 
 def _placed(files: StagedSet, number: int, cache: Cache, full: threading.Event, advance: Advance) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ..encoding.shrink import warm_up
 from ..engine import cores, in_order
+from ..errors import plural
 from ..files import PAGE
 from ..manifest import Manifest, write
 from ..progress import Bar
@@ -53,7 +54,7 @@ def build(options: BuildOptions, choice: SubsetOptions | None = None) -> Manifes
             done, stale = records.read(building, [unit.digest() for unit in units])
             if stale:
                 changed = "the source, a shard or its record has changed"
-                LOG.warning(f"{changed}: {stale} finished shards are made again")
+                LOG.warning(f"{changed}: making {plural(stale, 'finished shard')} again")
             writer = SetWriter(out, job.name, options.format, sum(map(len, units)), done, source.fields, stack)
             _write_units(writer, units, job.encoder(source, building), options)
             tables, files = writer.finish()
@@ -65,7 +66,7 @@ def _write_units(writer: SetWriter, units: list[Unit], encoder: BlockEncoder, op
     done = len(writer.records)
     ready, todo = sum(map(len, units[:done])), units[done:]
     if ready:
-        LOG.info(f"{ready:,} images were finished in an earlier run")
+        LOG.info(f"an earlier run finished {plural(ready, 'image')}")
     blocks = [(unit, block) for unit in todo for block in unit.blocks()]
     workers = max(1, min(options.workers or cores(), len(blocks)))
     work = (unit.samples(block) for unit, block in blocks)

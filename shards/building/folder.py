@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
+from ..errors import UserError, plural
 from ..files import PAGE, SPACE, atomic, make_folder, writing
 from ..locks import LOCK, alone
 from ..unpack import parsed_json
@@ -123,4 +123,4 @@ def foreign(out: str) -> UserError:
 
 def continues(finished: int) -> str:
     """What a message says about the shards that an error leaves."""
-    return f"; {finished} shards are finished, the same command continues from there" if finished else ""
+    return f"; {plural(finished, 'shard')} finished, the same command continues from there" if finished else ""

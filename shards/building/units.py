@@ -20,7 +20,7 @@ from typing import overload
 from ..columns import FILE
 from ..encoding.shrink import warm_up
 from ..engine import THREADS, cores, unordered
-from ..errors import UserError
+from ..errors import UserError, plural
 from ..files import PAGE
 from ..info import JSON
 from ..manifest import Manifest
@@ -68,8 +68,8 @@ def build_units(job: Job) -> Manifest:
         done = _records(place, scratch, units, stale=False)
         if missing := [number for number in range(len(units)) if number not in done]:
             raise UserError(
-                f"{len(missing)} finished shards of {place.show()} are gone, or another program wrote there: the same "
-                "command makes them again"
+                f"{place.show()} has lost {plural(len(missing), 'finished shard')}, or another program wrote there: "
+                "the same command makes them again"
             )
         ordered = [done[number] for number in range(len(units))]
         if not any(record.samples for record in ordered):
@@ -123,7 +123,7 @@ def _records(place: Target, scratch: Path, units: Sequence[Unit], stale: bool) -
         place.remove(f"{BUILDING}/{key}")
     if others:
         changed = "the source, a shard or its record has changed"
-        LOG.warning(f"{changed}: {len(others)} finished shards are made again")
+        LOG.warning(f"{changed}: making {plural(len(others), 'finished shard')} again")
     return done
 
 
@@ -132,7 +132,7 @@ def _work(job: Job, task: UnitTask, units: list[Unit], done: dict[int, Record], 
     todo = _Apart(units, [number for number in range(len(units)) if number not in done])
     ready, total = sum(len(units[number]) for number in done), sum(map(len, units))
     if ready:
-        LOG.info(f"{ready:,} images were finished in an earlier run")
+        LOG.info(f"an earlier run finished {plural(ready, 'image')}")
     if todo and not job.options.keep:
         warm_up()
     written, start = 0, time.monotonic()

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..encoding.encode import Encoding, encode
 from ..encoding.headers import Damaged
-from ..errors import UserError
+from ..errors import UserError, plural
 from ..formats.beton import Layout
 from ..manifest import Manifest
 from ..names import open_file
@@ -74,8 +74,8 @@ class Copies:
         position, names = {path: at for at, path in enumerate(self.source.paths)}, self.manifest.strings("source", rows)
         if absent := [name for name in names if name not in position]:
             raise UserError(
-                f"{self.source.name} lacks {len(absent)} images of the set, the first {absent[0]}: is it the right "
-                "source?"
+                f"{self.source.name} lacks {plural(len(absent), 'image')} of the set, the first {absent[0]}: "
+                "is it the right source?"
             )
         return np.array([position[name] for name in names], np.int64)
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from ..building.object_store import Store
 from ..building.target import target
-from ..errors import UserError
+from ..errors import UserError, plural
 from ..files import PAGE, make_folder
 from ..info import JSON, DatasetInfo
 from ..manifest import Manifest, write
@@ -155,6 +155,7 @@ def _with_beton(table: pa.Table, samples: Samples, name: str) -> pa.Table:
     found = [number.get(sha256, -1) for sha256 in table["sha256"].to_pylist()]
     if -1 in found:
         raise UserError(
-            f"{name} lacks {found.count(-1)} samples of the tars beside it: index them in folders of their own"
+            f"{name} lacks {plural(found.count(-1), 'sample')} of the tars beside it: "
+            "index them in folders of their own"
         )
     return table.set_column(SCHEMA.get_field_index("beton"), "beton", pa.array(found, pa.int64()))

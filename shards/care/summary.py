@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..building.job import Job
-from ..errors import command
+from ..errors import command, plural
 from ..manifest import Manifest
 from ..redaction import redacted
 from ..sources.passed import sentences
@@ -28,7 +28,7 @@ def summary(manifest: Manifest) -> str:
         ),
         *((kind, f"{n:,} made plain RGB JPEG") for kind, n in report["normalised"].items()),
         *((kind, _named(report[kind])) for kind in ("suspect", "skipped") if report[kind]),
-        *((("missing", f"{len(report['missing']):,} files of the list"),) if "missing" in report else ()),
+        *((("missing", f"{plural(len(report['missing']), 'file')} of the list"),) if "missing" in report else ()),
         ("where", str(where)),
         *(("passed over", text) for text in sentences(report.get("passed_over", []))),
     ]
@@ -57,14 +57,14 @@ def planned(job: Job) -> str:
     units = job.units(source)
     lines = [
         ("set", f"{job.name}, {job.split}"),
-        ("source", f"{source.name}, {len(source):,} images"),
+        ("source", f"{source.name}, {plural(len(source), 'image')}"),
         ("images", f"{len(part.rows):,} of them"),
         ("classes", f"{len(filled):,}, images per class: {filled.min():,} to {filled.max():,}")
         if len(filled)
         else ("classes", "none: unlabeled"),
         ("formats", ", ".join(options.format)),
         ("shards", f"{len(units):,} of about {options.shard_size}"),
-        *((("missing", f"{len(part.missing):,} files of the list"),) if part.missing else ()),
+        *((("missing", f"{plural(len(part.missing), 'file')} of the list"),) if part.missing else ()),
         *(("passed over", text) for text in sentences(source.passed.report() if source.passed else [])),
         ("where", f"{job.out}, where nothing was written yet"),
     ]

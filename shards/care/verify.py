@@ -14,7 +14,7 @@ import simplejpeg
 from ..columns import FILE, differs, fault
 from ..encoding.headers import fault_of
 from ..engine import THREADS, cores
-from ..errors import UserError
+from ..errors import UserError, plural
 from ..files import PAGE, digest_of
 from ..formats.beton import NoBeton
 from ..formats.digest import Digest
@@ -101,7 +101,7 @@ def _check_numbers(manifest: Manifest) -> None:
     if counts != manifest.info.counts:
         wrong = next(c for c, pair in enumerate(zip(manifest.info.counts, counts, strict=True)) if len({*pair}) > 1)
         raise UserError(
-            f"{manifest.root / PAGE} counts {manifest.info.counts[wrong]:,} samples of class "
+            f"{manifest.root / PAGE} counts {plural(manifest.info.counts[wrong], 'sample')} of class "
             f"{manifest.info.classes[wrong]}, {TABLE} has {counts[wrong]:,}: fetch or build the set again"
         )
 
@@ -125,7 +125,7 @@ def _archive(manifest: Manifest, number: int, files: Storage, names: Mapping[str
         yield Damage(line["file"], cause, tuple(broken))
     if faults:
         fault, rows = next(iter(faults.values())), tuple(faults)
-        cause = f"{len(rows)} images were stored so that loaders cannot read them, {fault}"
+        cause = f"stored so that loaders cannot read them: {plural(len(rows), 'image')}, {fault}"
         yield Damage(line["file"], cause, rows, STORED)
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
+from ..errors import UserError, plural
 from ..names import open_file
 from ..unpack import parsed_json
 
@@ -26,7 +26,7 @@ def worded(classes: tuple[str, ...], file: Path) -> tuple[str, ...]:
     if not any(name in found for name in classes):
         like = f", such as {classes[0]}" if classes else ""
         raise UserError(
-            f"--words {file} has words for {len(found):,} classes, none of them in this set: give it lines "
+            f"--words {file} has words for {plural(len(found), 'class')}, none of them in this set: give it lines "
             f"`class words` with the classes of the set{like}"
         )
     first = [_first(found[name]) or name if name in found else name for name in classes]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ..errors import UserError
+from ..errors import UserError, plural
 from ..info import first_twice
 from ..lists import shown
 
@@ -41,7 +41,7 @@ def classes_of(
     classes = tuple(listed) or next(by_folder, None) or _numbers(label, where)
     if label.max() >= len(classes):
         raise UserError(
-            f"{where} has a label {label.max()}, {listed_in} names {len(classes)} classes: correct one of them"
+            f"{where} has a label {label.max()}, {listed_in} names {plural(len(classes), 'class')}: correct one of them"
         )
     return classes
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import UserError
+from ..errors import UserError, plural
 from ..info import JSON
 from ..lists import check_known, class_names, read, shown
 from ..manifest import Manifest
@@ -62,7 +62,7 @@ def remap(
     if unknown:
         remedy = "--draw-subset computes it from these" if where in CLASSSETS else "name classes of the source"
         raise UserError(
-            f"{where} names {len(unknown)} classes that are not among the {len(classes)} here "
+            f"{where} names {plural(len(unknown), 'class')} not among the {len(classes)} here "
             f"({', '.join(classes[:3])}, ...): {shown(unknown)}; {remedy}"
         )
     kept = tuple(sorted(names))

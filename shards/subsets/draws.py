@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import UserError
+from ..errors import UserError, plural
 from ..info import JSON
 from ..keyed import keys, shuffled
 from ..manifest import uid_of
@@ -76,8 +76,9 @@ def _imagenet(source: Source, name: str, lists: Path | None, seed: int) -> tuple
     if len(short):
         c = int(short[0])
         raise UserError(
-            f"{name} takes {counts[c]} images of class {source.classes[c]}, {source.name} has {max(0, have[c])}"
-            f"{' outside lt-val' if origin else ''} ({len(short)} classes are short): complete the source"
+            f"{name} takes {plural(counts[c], 'image')} of class {source.classes[c]}, {source.name} has "
+            f"{max(0, have[c])}{' outside lt-val' if origin else ''} (classes that are short: {len(short)}): "
+            "complete the source"
         )
     rank = keyed_rank(source.uids(rows), label, seed)
     rows = rows[(rank >= held_out) & (rank < held_out + counts[label])]

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import UserError
+from ..errors import UserError, plural
 from ..info import JSON
 from ..sources.source import Source
 from .classsets import class_set, remap
@@ -55,8 +55,8 @@ def tail(source: Source, part: Part, name: str, imbalance: float, seed: int) -> 
     if len(short := np.flatnonzero(have < counts)):
         c = int(short[0])
         raise UserError(
-            f"{name} takes {counts[c]} images of class {part.classes[c]}, {source.name} has {have[c]} "
-            f"({len(short)} classes are short): complete the source"
+            f"{name} takes {plural(counts[c], 'image')} of class {part.classes[c]}, {source.name} has {have[c]} "
+            f"(classes that are short: {len(short)}): complete the source"
         )
     group = part.label + 1  # unlabeled images are none of it
     keep = keyed_rank(source.uids(part.rows), group, seed) < np.array([0, *counts])[group]
@@ -109,9 +109,10 @@ def _check_enough(source: Source, part: Part, left: np.ndarray, choice: SubsetOp
     names, left = (part.classes, left[1:]) if part.classes else (("unlabeled",), left)
     short, count = np.flatnonzero(left < choice.per_class), choice.per_class
     if len(short):
-        c = short[0]
+        c = int(short[0])
         rest = f" besides the {choice.after} of --after" * bool(choice.after)
         raise UserError(
-            f"--per-class {count}: class {names[c]} has {left[c]} images{rest} ({len(short)} of {len(names)} classes "
-            f"have fewer than {count}) in {source.name}: take fewer, or all of those with --allow-missing"
+            f"--per-class {count}: class {names[c]} has {plural(int(left[c]), 'image')}{rest} ({len(short)} of "
+            f"{len(names)} classes have fewer than {count}) in {source.name}: take fewer, or all "
+            "of those with --allow-missing"
         )

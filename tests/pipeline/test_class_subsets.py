@@ -77,5 +77,5 @@ def test_two_complementary_subsets_are_disjoint_and_make_up_the_set(built):
 
 def test_an_unknown_class_is_named(built, tmp_path):
     (tmp_path / "cold.txt").write_text("yak\n")
-    with pytest.raises(UserError, match=r"cold.txt names 1 classes that are not among the 4 here .*yak"):
+    with pytest.raises(UserError, match=r"cold.txt names 1 class not among the 4 here .*yak"):
         only(built, str(tmp_path / "cold.txt"))

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from viewstream.shards.errors import UserError, choose, installed, needs
+from viewstream.shards.errors import UserError, choose, installed, needs, plural
 
 
 def test_an_unknown_name_suggests_the_nearest_and_lists_all():
@@ -26,6 +26,11 @@ def test_a_missing_package_is_an_error_that_names_its_extra(program, built, tmp_
     done = program("trainers/train.py", *argv, "--out", tmp_path / "run", PYTHONPATH=str(tmp_path))
     assert done.returncode == 2
     assert done.stderr == f"error: {package} is not installed: pip install 'viewstream[{extra}]' brings it\n"
+
+
+def test_messages_count_one_thing_as_one():
+    assert [plural(n, "image") for n in (0, 1, 2000)] == ["0 images", "1 image", "2,000 images"]
+    assert [plural(n, "class") for n in (1, 100)] == ["1 class", "100 classes"]
 
 
 def test_a_module_that_is_no_extra_of_ours_keeps_its_own_error():

@@ -54,8 +54,8 @@ def test_a_column_that_it_does_not_have_is_named():
     ("changes", "message"),
     [
         ({"label": LABEL[:2]}, "3 keys, 2 labels and 3 sizes: give one of each"),
-        ({"keys": ["cat/a", "cat/a", "dog/b"]}, "1 repeated keys"),
-        ({"classes": ("cat",)}, "label 1, but 1 classes: name a class"),
+        ({"keys": ["cat/a", "cat/a", "dog/b"]}, "1 repeated key,"),
+        ({"classes": ("cat",)}, "label 1, 1 class: name a class"),
     ],
 )
 def test_arguments_that_do_not_fit_together_are_refused(changes, message):

@@ -63,6 +63,12 @@ def test_averaged_weights_are_counted_and_converted_on_request(body, tmp_path):
     assert all(torch.equal(state[k], v) for k, v in averaged.items())
 
 
+def test_weights_that_are_not_finite_are_named(body, tmp_path):
+    torch.save({**body, "bn1.bias": torch.full((64,), float("nan"))}, tmp_path / "diverged.pth")
+    report = convert(Convert(tmp_path / "diverged.pth", tmp_path / "net.pth", arch="resnet18"))
+    assert "\nnot finite: 1 of 120 entries, bn1.bias\n" in report
+
+
 def test_every_format_can_be_named():
     formats = get_args(get_args(get_type_hints(Convert, include_extras=True)["format"])[0])
     assert formats == ("auto", *KINDS)

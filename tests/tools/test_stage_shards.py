@@ -25,8 +25,8 @@ def test_a_set_is_staged_whole_and_verified_there(built, staged, verified, tmp_p
     for loader, kinds in (("ffcv", "ffcv"), ("memory", "webdataset"), ("webdataset", "webdataset")):
         code, text = staged(built.root, "--stage", tmp_path, "--loader", loader)
         assert code == 0
-        assert text.startswith(f"{tmp_path} has all 1 files of {built.root}: "), kinds
-    assert verified(tmp_path) == (0, f"{tmp_path} is as it was fetched: 1 set, 2 of their files\n", "")
+        assert text.startswith(f"{tmp_path} has every file of {built.root}, as built: 1 file, "), kinds
+    assert verified(tmp_path) == (0, f"{tmp_path} is as it was fetched: 1 set, 2 files\n", "")
 
 
 def test_a_dry_run_says_what_would_be_copied_and_writes_nothing(built, staged, tmp_path):
@@ -49,7 +49,7 @@ def test_what_cannot_be_staged_is_one_line_with_code_2(built, staged, tmp_path):
     (tmp_path / "file").touch()
     for words, cause in [
         ((), "--stage names no folder"),
-        (("--stage", tmp_path / "s", "--cache-gb", "0"), "0 of the 1 files of .* fit into --cache-gb"),
+        (("--stage", tmp_path / "s", "--cache-gb", "0"), "0 of 1 file of .* fit into --cache-gb"),
         (("--stage", tmp_path / "file"), "cannot be made"),
         (("--stage", tmp_path / "s", "--loader", "folder"), "choose --loader webdataset or ffcv"),
     ]:

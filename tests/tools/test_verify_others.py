@@ -35,7 +35,7 @@ def run(tmp_path):
 def test_a_whole_run_says_what_was_compared_and_what_was_only_read(run, verified):
     done = verified(run)
     assert (done.code, done.error) == (0, "")
-    assert "is whole: 5 files are as their checksums say" in done.out
+    assert "is whole: 5 files as the checksums say" in done.out
     assert "4 without checksums can be read (config.json, failure.json, log.jsonl, results.json)" in done.out
     assert "is whole: 5 files" in verified(run.parent).out
 
@@ -110,7 +110,7 @@ def test_a_checkpoint_without_checksums_says_so(tmp_path, verified):
     torch.save({"state_dict": {"w": torch.ones(3)}}, file, _use_new_zipfile_serialization=False)
     done = verified(file)
     assert (done.code, done.error) == (0, "")
-    assert "0 files are as their checksums say, 1 without checksums can be read (old.pth.tar)" in done.out
+    assert "0 files as the checksums say, 1 without checksums can be read (old.pth.tar)" in done.out
 
 
 def test_the_cache_of_remote_sets_is_compared_with_their_digests(built, tmp_path, verified):
@@ -123,7 +123,7 @@ def test_the_cache_of_remote_sets_is_compared_with_their_digests(built, tmp_path
         store.rm("/cached", recursive=True)
     done = verified(tmp_path)
     assert (done.code, done.error) == (0, "")
-    assert "is as it was fetched: 1 set, 1 of their files" in done.out
+    assert "is as it was fetched: 1 set, 1 file" in done.out
     (tar,) = (path for path in (tmp_path / "tars").iterdir() if "." not in path.name)
     tar.write_bytes(flipped(tar.read_bytes(), 8 * 3000))
     for where in (tmp_path, reader.manifest.root):
@@ -138,9 +138,7 @@ def test_an_unfinished_build_says_how_to_go_on(tmp_path, verified):
     (tmp_path / "set" / BUILDING / "000000.parquet").touch()
     done = verified(tmp_path / "set")
     assert done.code == 2
-    assert (
-        "is an unfinished build, 1 of its shards are finished: the same build_shards.py command goes on" in done.error
-    )
+    assert "is an unfinished build, 1 shard of it finished: the same build_shards.py command goes on" in done.error
 
 
 def test_an_unfinished_static_set_says_how_to_go_on(tmp_path, verified):

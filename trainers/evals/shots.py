@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from ...shards.errors import UserError, choose
+from ...shards.errors import UserError, choose, plural
 from . import classify
 
 MANY, FEW = 100, 20
@@ -28,7 +28,7 @@ def shots(scores: Tensor, labels: Tensor, counts: Tensor, *, rule: Rule = "balfe
     accuracy = classify.per_class(scores, labels, len(counts))
     if len(absent := accuracy.isnan().nonzero()):
         raise UserError(
-            f"{len(absent)} classes have no test images, the first is class {int(absent[0])}: "
+            f"no test images of {plural(len(absent), 'class')}, the first is class {int(absent[0])}: "
             f"name a --val that has all of them"
         )
     means = groups(accuracy, counts, rule=rule)

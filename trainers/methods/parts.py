@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ...augment.draw import hashed
 from ...augment.recipes import VIEWS
 from ...augment.spec import Views, size_of
-from ...shards.errors import UserError
+from ...shards.errors import UserError, plural
 from ...shards.keyed import Purpose
 from ..ranks import gather, rank, world_size
 from ..recipes.options import Recipe, Tempered
@@ -117,8 +117,9 @@ def check_groups(groups: int, batch: int) -> None:
     """UserError unless `groups` divide a global batch into equal parts of two or more, as many on every rank."""
     if groups < 1 or groups % world_size() or batch % groups or batch // groups < 2:
         raise UserError(
-            f"{groups} groups of BatchNorm statistics do not cut a global batch of {batch} on {world_size()} ranks "
-            f"into equal parts of two or more: choose --bn-groups as a multiple of the ranks that divides the batch"
+            f"{groups} groups of BatchNorm statistics do not cut a global batch of {batch} on "
+            f"{plural(world_size(), 'rank')} into equal parts of two or more: choose --bn-groups as a multiple of the "
+            "ranks that divides the batch"
         )
 
 

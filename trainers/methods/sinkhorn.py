@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from ...shards.errors import UserError
+from ...shards.errors import UserError, plural
 from ..ranks import rank, summed, world_size
 from ..recipes.options import SwAV
 from .method import Now
@@ -81,8 +81,8 @@ def check_assigner(recipe: SwAV) -> None:
     """UserError for prototypes that cannot share a batch, and for a queue that whole batches do not fill."""
     if recipe.prototypes < (least := max(2, world_size())):
         raise UserError(
-            f"--prototypes {recipe.prototypes} cannot share the images of {world_size()} ranks among them: take "
-            f"{least} or more, best several times the number of classes"
+            f"--prototypes {recipe.prototypes} cannot share the images of {plural(world_size(), 'rank')} among them: "
+            f"take {least} or more, best several times the number of classes"
         )
     if recipe.queue:
         check_queue(recipe.queue, recipe.batch_size)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from ...shards.errors import plural
 from ..methods.method import Method
 from ..recipes.options import Recipe
 from .optim import schedule
@@ -13,7 +14,7 @@ def objection(recipe: Recipe, method: Method, per_epoch: int, before: int, step:
     It can if the steps would have been the same: no learning rate of theirs changes, and no schedule of the method.
     """
     if step > recipe.epochs * per_epoch:
-        return f"it has taken {step} steps, which are more than {recipe.epochs} epochs"
+        return f"it has taken {plural(step, 'step')}, more than {plural(recipe.epochs, 'epoch')} of them"
     if method.uses_total:
         return f"{recipe.method} follows a schedule over all epochs, so the steps already taken would have been others"
     old, new = (schedule(replace(recipe, epochs=epochs), per_epoch) for epochs in (before, recipe.epochs))

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from ...shards.errors import UserError
-from ...shards.files import make_folder, writing
+from ...shards.files import PAGE, make_folder, writing
 from ...shards.locks import LOCK, alone
 from ..beats import host_name
 from ..ranks import of_all, rank, shared
@@ -57,6 +57,8 @@ def _places(file: Path) -> tuple[list[str], list[str]]:
 def _locked(folder: Path) -> Iterator[None]:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file: name a folder with --out")
+    if (folder / PAGE).exists():
+        raise UserError(f"{folder} holds a data set: name a folder for the run with --out")
     with ExitStack() as stack:
         with writing(folder):
             make_folder(folder)

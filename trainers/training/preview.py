@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from ...augment.recipes import views_of
+from ...shards.errors import plural
 from ...shards.settings import as_yaml
 from ..methods.build import check
 from ..recipes.options import Recipe
@@ -19,8 +20,9 @@ def preview(recipe: Recipe, run: Run) -> str:
     check(recipe, views, data)
     steps = len(plan) // recipe.accumulate
     folder = Path(run.out or f"runs/{recipe.method}-{data.info.name}")
+    classes, epochs = plural(len(data.info.classes), "class"), plural(recipe.epochs, "epoch")
     lines = [
-        f"# {data.root}: {len(data):,} images, {len(data.info.classes):,} classes, {len(views)} views of each",
-        f"# {steps:,} steps in an epoch, {steps * recipe.epochs:,} in {recipe.epochs} epochs; written to {folder}",
+        f"# {data.root}: {plural(len(data), 'image')}, {classes}, {plural(len(views), 'view')} of each",
+        f"# {plural(steps, 'step')} in an epoch, {steps * recipe.epochs:,} in {epochs}; written to {folder}",
     ]
     return "\n".join([*lines, as_yaml(recipe=dataclasses.asdict(recipe), run=dataclasses.asdict(run))]).rstrip()

@@ -15,7 +15,7 @@ from ...augment.spec import Views
 from ...pipeline.batch import SampleReader
 from ...pipeline.readers.copies import summary
 from ...shards.environment import environment
-from ...shards.errors import command
+from ...shards.errors import command, plural
 from ...shards.files import atomic, writing
 from ...shards.manifest import Manifest
 from ...shards.redaction import redacted
@@ -145,7 +145,8 @@ def _announce(recipe: Recipe, run: Run, data: Manifest, per_epoch: int, device: 
             LOG.info(note)
     more = setup.training_plan(recipe, data).shown - len(data)
     rest = f"{more} shown twice to fill the last one" if more > 0 else f"{-more} left out"
-    LOG.info(f"{data.info.name}, {run.loader} loader: {len(data)} images, {per_epoch} steps per epoch, {rest}")
+    steps = plural(per_epoch, "step")
+    LOG.info(f"{data.info.name}, {run.loader} loader: {plural(len(data), 'image')}, {steps} per epoch, {rest}")
 
 
 def _say_staged(log: Log) -> str:

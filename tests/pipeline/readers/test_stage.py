@@ -104,7 +104,7 @@ def test_a_file_that_is_damaged_or_absent_at_the_source_is_not_placed_and_named_
     tars[4].unlink()
     first, rest = [*staging(files)]
     assert first == f"{tars[1]} is damaged (its digest differs from that in dataset.json)"
-    assert rest == f"2 more files of {mine.root} are not staged for such reasons"
+    assert rest == f"such reasons left out 2 more files of {mine.root}"
     assert [*set(range(len(tars))) - set(whole(files))] == [1, 2, 4]
     assert not left(files)
 

@@ -98,7 +98,7 @@ def test_finished_shards_are_not_made_again(tmp_path, grow, digests, capsys):
     before = {path: path.stat().st_mtime_ns for path in out.glob("*.tar")}
     assert len(before) >= 3
     undisturbed(tree, out)
-    assert "images were finished in an earlier run" in capsys.readouterr().out
+    assert "an earlier run finished" in capsys.readouterr().out
     assert before.items() <= {path: path.stat().st_mtime_ns for path in out.glob("*.tar")}.items()
 
 
@@ -152,7 +152,7 @@ def test_a_full_disk_is_a_clear_error_and_the_build_can_continue(where, tmp_path
         assert "Traceback" not in failed.stderr
         assert not (out / "dataset.json").exists()
         if mounted:
-            assert "shards are finished, the same command continues from there" in failed.stderr
+            assert "shards finished, the same command continues from there" in failed.stderr
             subprocess.run(["mount", "-o", "remount,size=50m", str(out.parent)], check=True)
         subprocess.run(command, check=True, capture_output=True)
         assert digests(out) == whole

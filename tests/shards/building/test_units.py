@@ -143,7 +143,7 @@ def test_a_build_stopped_before_any_write_to_the_store_continues_to_the_same_set
         assert "dataset.json" not in held()
     capsys.readouterr()
     build(options(shard_size=SHARD, out=memory))
-    assert ("images were finished in an earlier run" in capsys.readouterr().out) == (write > 3)
+    assert ("an earlier run finished" in capsys.readouterr().out) == (write > 3)
     assert held() == digests(whole.root)
 
 
@@ -196,7 +196,7 @@ def test_a_record_counts_only_for_its_unit_and_with_its_tar(
     data[100] ^= 1
     fs.pipe_file(record, bytes(data))
     build(options(shard_size=SHARD, out=memory))
-    assert "3 finished shards are made again" in capsys.readouterr().err
+    assert "making 3 finished shards again" in capsys.readouterr().err
     assert held() == digests(build(options(shard_size=SHARD)).root)
 
 
@@ -279,7 +279,7 @@ def test_a_damaged_image_ends_a_build_and_finished_shards_stay(options, tree, jp
     image = tree / "train" / "dog" / "dog_1.JPEG"
     sound = image.read_bytes()
     image.write_bytes(b"damaged".ljust(len(sound)))
-    with pytest.raises(UserError, match=r"dog_1.JPEG is damaged.*shards are finished, the same command continues"):
+    with pytest.raises(UserError, match=r"dog_1.JPEG is damaged.*shards finished, the same command continues"):
         build(options(shard_size="40KB", out=memory))
     image.write_bytes(sound)
     build(options(shard_size="40KB", out=memory))
@@ -320,7 +320,7 @@ def test_a_tar_that_was_damaged_on_the_store_is_named_when_the_beton_is_made(opt
 
 def test_a_beton_that_does_not_fit_into_the_scratch_is_refused_with_what_helps(options, memory, monkeypatch, capsys):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 1000))  # pyright: ignore
-    with pytest.raises(UserError, match=r"let TMPDIR name a larger disk; [0-9]+ shards are finished"):
+    with pytest.raises(UserError, match=r"let TMPDIR name a larger disk; [0-9]+ shards finished"):
         build(options(shard_size=SHARD, out=memory))
     assert "is made in" in capsys.readouterr().out
 

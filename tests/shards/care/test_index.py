@@ -124,7 +124,7 @@ def test_verify_does_not_call_images_whole_that_were_stored_so(odd_tar, monkeypa
     assert [made.keys[row] for row in damage.rows] == ["cut", "twelve"]
     done = program("tools/verify_shards.py", odd_tar, "--repair")
     assert done.returncode == 2
-    assert "2 images were stored so that loaders cannot read them, it is cut off" in done.stdout
+    assert "stored so that loaders cannot read them: 2 images, it is cut off" in done.stdout
     assert "no repair mends what was stored so, build a set without these images" in done.stderr
     flipped = bytearray((odd_tar / "t-000000.tar").read_bytes())
     flipped[made.offset[0] + 300] ^= 1

@@ -116,7 +116,7 @@ def test_images_that_no_format_has_whole_come_from_the_source(options, in_proces
     assert "name its source with --source" in done.stderr
     lost = made.strings("source")[0]
     sound = (tree / "train" / lost).read_bytes()
-    for replaced, message in ((None, "lacks 1 images"), (sound[:-9], "is damaged"), (b"", "is damaged")):
+    for replaced, message in ((None, "lacks 1 image"), (sound[:-9], "is damaged"), (b"", "is damaged")):
         (tree / "train" / lost).unlink(missing_ok=True)
         if replaced is not None:
             (tree / "train" / lost).write_bytes(replaced)

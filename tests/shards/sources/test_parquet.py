@@ -39,7 +39,7 @@ def test_class_names_come_from_the_schema_and_paths_from_files_or_rows(tmp_path)
     assert source.paths == ["tench, fish/00000001", "tench, fish/00000003", "dog/a-00000002.png", "dog/a.png"]
     source = staged(source, tmp_path / "stage")
     assert [source.reader.read(p) for p in source.places] == [b"B", b"D", b"C", b"A"]
-    with pytest.raises(UserError, match=r"has a label 1, its schema names 1 classes: correct one of them"):
+    with pytest.raises(UserError, match=r"has a label 1, its schema names 1 class: correct one of them"):
         parquet(table(tmp_path / "a.parquet", rows, ["tench, fish"]), "val")
 
 

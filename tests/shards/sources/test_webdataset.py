@@ -36,7 +36,7 @@ def test_class_names_come_from_dataset_json_folders_or_numbers(tmp_path):
     with pytest.raises(UserError, match="this is the val split: take --split val"):
         webdataset(tmp_path / "a.tar", "train")
     (tmp_path / "dataset.json").write_text(json.dumps({"classes": ["p"]}))
-    with pytest.raises(UserError, match=r"has a label 2, its dataset\.json names 1 classes"):
+    with pytest.raises(UserError, match=r"has a label 2, its dataset\.json names 1 class"):
         webdataset(tmp_path / "a.tar", "val")
 
 

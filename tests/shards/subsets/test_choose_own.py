@@ -41,7 +41,7 @@ def test_a_file_of_classes_leaves_out_the_others(tmp_path):
     assert part.classes == ("cat", "eel")
     assert np.bincount(part.label).tolist() == [10, 3]
     (tmp_path / "none").write_text("ant\n")
-    with pytest.raises(UserError, match="names 1 classes that are not among the 3"):
+    with pytest.raises(UserError, match="names 1 class not among the 3"):
         subset(PETS, SubsetOptions(classes=str(tmp_path / "none")), 0)
     (tmp_path / "mine").write_text("dog/03.jpg\n")
     with pytest.raises(UserError, match="no images of made are left: check --subset"):

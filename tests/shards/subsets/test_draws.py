@@ -73,7 +73,9 @@ def test_images_of_the_lt_val_list_are_never_drawn(imagenet, monkeypatch, tmp_pa
 
 def test_a_draw_that_is_impossible_names_the_remedy():
     few = source([f"n{c:08d}" for c in range(CLASSES)], [100] * CLASSES)
-    with pytest.raises(UserError, match=r"lt0 takes 115 .* made has 80 outside lt-val \(1000 classes are short\)"):
+    with pytest.raises(
+        UserError, match=r"lt0 takes 115 .* made has 80 outside lt-val \(classes that are short: 1000\)"
+    ):
         drawn(few, "lt0", 256, None, 0)
     pets = source(["cat", "dog"], [50, 50])
     for name, message in (

@@ -43,7 +43,7 @@ def test_after_takes_the_rest_of_a_set_of_so_many_per_class():
     assert rest.origin == {"name": "full", "from": "source", "after": 2, "seed": 5}
     one = subset(PETS, SubsetOptions(after=2, per_class=1), 5)
     assert set(one.rows) == set(subset(PETS, SubsetOptions(per_class=3), 5).rows) - set(first.rows)
-    with pytest.raises(UserError, match=r"class eel has 1 images besides the 2 of --after.*--allow-missing"):
+    with pytest.raises(UserError, match=r"class eel has 1 image besides the 2 of --after.*--allow-missing"):
         subset(PETS, SubsetOptions(after=2, per_class=2), 5)
     with pytest.raises(UserError, match="--after takes the rest of --per-class"):
         subset(PETS, SubsetOptions(after=2, fraction=0.5), 5)

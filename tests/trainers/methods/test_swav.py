@@ -90,7 +90,7 @@ RECIPE = Options(views="swav", batch_size=16, prototypes=30)
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"prototypes": 1}, "--prototypes 1 cannot share the images of 1 ranks among them: take 2 or more"),
+        ({"prototypes": 1}, "--prototypes 1 cannot share the images of 1 rank among them: take 2 or more"),
         (
             {"queue": 40},
             "a queue of 40 rows cannot be filled by global batches of 16: make --batch-size divide --queue",

@@ -103,6 +103,14 @@ def test_a_run_that_writes_nothing_leaves_no_folder(small, tmp_path):
         pretrain(SMALL, small)
 
 
+def test_a_run_writes_nothing_into_a_data_set(small, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/dataset.json").write_text("{}")
+    with pytest.raises(UserError, match=f"{tmp_path}/run holds a data set: name a folder for the run with --out"):
+        pretrain(SMALL, small)
+    assert [file.name for file in (tmp_path / "run").iterdir()] == ["dataset.json"]
+
+
 @pytest.mark.parametrize("name", [".lock", "log.jsonl", "config.json.partial", "rank-0.log"])
 def test_a_file_of_a_run_that_cannot_be_written_is_one_line(small, tmp_path, monkeypatch, name):
     def refusing(own):

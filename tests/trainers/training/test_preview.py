@@ -19,7 +19,7 @@ def test_the_options_of_a_dry_run_are_a_file_of_the_same_options(in_process, bui
     words = (*SMALL, *MORE, "--data", built.root, "--out", tmp_path / "run", "--dry-run")
     shown = in_process("trainers/train.py", *words)
     assert shown.returncode == 0, shown.stderr
-    assert "# 3 steps in an epoch, 3 in 1 epochs" in shown.stdout
+    assert "# 3 steps in an epoch, 3 in 1 epoch;" in shown.stdout
     assert yaml.safe_load(shown.stdout)["recipe"]["queue"] == 64
     (tmp_path / "run.yaml").write_text(shown.stdout)
     again = in_process("trainers/train.py", "--config", tmp_path / "run.yaml", "--dry-run")
@@ -32,7 +32,7 @@ def test_the_options_of_a_dry_run_are_a_file_that_gives_the_same_run(program, bu
     small = (*SMALL, *MORE, "--data", built.root)
     shown = program("trainers/train.py", *small, "--out", tmp_path / "run", "--dry-run")
     assert shown.returncode == 0, shown.stderr
-    assert "# 3 steps in an epoch, 3 in 1 epochs" in shown.stdout
+    assert "# 3 steps in an epoch, 3 in 1 epoch;" in shown.stdout
     assert not (tmp_path / "run").exists()
     (tmp_path / "run.yaml").write_text(shown.stdout)
     assert yaml.safe_load(shown.stdout)["recipe"]["queue"] == 64

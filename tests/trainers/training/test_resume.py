@@ -151,7 +151,7 @@ def test_more_epochs_continue_a_run_whose_past_they_do_not_change(words, tmp_pat
     train_here(words("moco", *step, "--epochs", 2, "--out", longer, "--resume", "auto"))
     assert "note: epochs 1 -> 2: the steps already taken are the same" in capsys.readouterr().out
     assert_same(longer, whole)
-    with pytest.raises(UserError, match=r"epochs 2 -> 1\), and it has taken 12 steps, which are more than 1 epochs"):
+    with pytest.raises(UserError, match=r"epochs 2 -> 1\), and it has taken 12 steps, more than 1 epoch of them"):
         train_here(words("moco", *step, "--epochs", 1, "--out", longer, "--resume", "auto"))
 
 
