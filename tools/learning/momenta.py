@@ -8,7 +8,7 @@ from viewstream.tools.learning.plan import Built, Experiment, Measure, Piece
 TRIED: dict[str, tuple[float, ...]] = {
     "byol": (0.97, 0.9, 0.8, 0.6),
     "sts": (0.97, 0.9, 0.67, 0.33, 0.0),
-    "m2t": (0.97, 0.9, 0.8, 0.6),
+    "m2t": (0.97, 0.9, 0.8, 0.6, 0.4),
 }
 EPOCHS = 8
 
