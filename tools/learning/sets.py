@@ -18,6 +18,8 @@ BUILDS: dict[str, tuple[str, dict[str, Any]]] = {
     "cifar10": (CIFAR, EXACT),
     "cifar10-test": (CIFAR, {"split": "val", **EXACT}),
     "cifar10-fifth": (CIFAR, {"per_class": 1000, **EXACT, **ALL}),
+    "cifar10-most": (CIFAR, {"per_class": 4000, **EXACT}),  # settings are chosen with these, tested on the rest
+    "cifar10-rest": (CIFAR, {"after": 4000, **EXACT}),
     "cifar10-lt": (CIFAR, {"subset": "cifar10-lt", **EXACT}),
     # 30 of each class for training and at most 50 others for the test; a fifth of the 30 to choose a rate with.
     "caltech": (CALTECH, {"per_class": 30}),

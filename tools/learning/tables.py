@@ -73,6 +73,16 @@ def ranking(pieces: Pieces) -> str:
     return markdown(["", "network", "kNN top-1, %", "linear top-1, %", "seeds", "processor minutes"], rows)
 
 
+def momenta(pieces: Pieces) -> str:
+    """kNN of each method by the momentum of its teacher, from a slow teacher to a fast one."""
+    found: dict[str, dict[float, str]] = {}
+    for page in pieces.values():
+        found.setdefault(page["recipe"]["method"], {})[page["recipe"]["key_momentum"]] = percent(knn_of([page]))
+    tried = sorted({momentum for cells in found.values() for momentum in cells}, reverse=True)
+    rows = [[f"`{method}`", *(cells.get(momentum, "") for momentum in tried)] for method, cells in found.items()]
+    return markdown(["kNN top-1, %", *(f"{momentum:g}" for momentum in tried)], rows)
+
+
 def geometry(pieces: Pieces) -> str:
     """Instance discrimination, alignment and uniformity on the static set."""
     head = ["", "d-sd top-1, %", "sd-sd top-1, %", "alignment", "alignment in classes", "uniformity", "kNN, %"]
@@ -149,6 +159,8 @@ def tables_of(experiment: str, pieces: Pieces) -> Iterator[tuple[str, str]]:
         yield f"{experiment} geometry", geometry(pieces)
     if any("frozen" in page["measures"] for page in pieces.values()):
         yield f"{experiment} transfer", transfer(pieces)
+    if experiment == "momenta":
+        yield "momenta knn", momenta(pieces)
     if experiment == "tail":
         yield "tail shots", tails(pieces)
     if experiment == "loaders":
