@@ -19,7 +19,7 @@ from viewstream.tools.learning.pages import PAGES, filled, kept, tables
 from viewstream.tools.learning.plan import Built, Experiment, Measure, Piece, Weights
 from viewstream.tools.learning.rates import searched
 from viewstream.tools.learning.sets import BUILDS, STATIC, building
-from viewstream.tools.learning.tables import percent, tables_of, tails
+from viewstream.tools.learning.tables import momenta, percent, tables_of, tails
 from viewstream.tools.learning.work import Work, in_waves, work_off
 from viewstream.tools.run_files import RunFiles
 
@@ -176,6 +176,23 @@ def test_a_tail_has_a_row_of_its_best_tau_with_the_spread_over_its_classes():
     assert tails({"x-ce-0": {"measures": {"own classifier": found}}}).splitlines()[2:] == [
         "| `x-ce`, own classifier | 10.0 | 10.0 | 10.0 | 10.0 | 10.0 | 0.0 |",
         "| `x-ce`, tau-normalized, tau = 0.5, best of 2 on the test | 30.0 | 30.0 | 30.0 | 30.0 | 30.0 | 10.0 |",
+    ]
+
+
+def test_the_table_of_momenta_has_a_cell_for_each_that_was_tried():
+    tried = {("byol", 0.9): 0.5, ("byol", 0.97): 0.4, ("sts", 0.0): 0.3}
+    pieces = {
+        f"{method}_{momentum:g}-0": {
+            "recipe": {"method": method, "key_momentum": momentum},
+            "measures": {"knn": {"knn/top1 k=20 T=0.07": top1}},
+        }
+        for (method, momentum), top1 in tried.items()
+    }
+    assert momenta(pieces).splitlines() == [
+        "| kNN top-1, % | 0.97 | 0.9 | 0 |",
+        "| --- | --- | --- | --- |",
+        "| `byol` | 40.0 | 50.0 |  |",
+        "| `sts` |  |  | 30.0 |",
     ]
 
 
