@@ -122,7 +122,7 @@ def test_of_a_set_larger_than_the_limit_the_first_files_that_fit_are_staged(many
     files = staged_set(many, "webdataset", Stage(tmp_path, sum(sizes[:3]) + 1))
     for _ in range(2):
         (reason,) = staging(files)
-        assert f"3 of the {len(sizes)} files of {many.root} ({sum(sizes):,} bytes) fit into --cache-gb" in reason
+        assert f"3 of {len(sizes)} files of {many.root} ({sum(sizes):,} bytes) fit into --cache-gb" in reason
         assert whole(files) == [0, 1, 2]
 
 

@@ -31,7 +31,7 @@ def test_each_form_of_list_names_the_classes_and_two_of_one_word_keep_their_name
     ("name", "text", "reason"),
     [
         ("absent.txt", None, "No such file"),
-        ("other.txt", "cat a cat\n", "words for 1 class,, none of them in this set"),
+        ("other.txt", "cat a cat\n", "words for 1 class, none of them in this set"),
         ("list.json", "[1, 2]", "it is no object"),
         ("values.json", '{"0": 3}', "other values than words"),
         ("half.json", '{"0": ', "cannot be read"),

@@ -98,7 +98,7 @@ def test_other_classes_and_options_that_do_nothing_are_errors(choice, message):
 
 
 def test_too_few_images_of_a_class_are_an_error_that_names_it():
-    with pytest.raises(UserError, match=r"cifar10-lt takes 5000 images of class c00, made has 400 \(5 classes are sho"):
+    with pytest.raises(UserError, match=r"cifar10-lt takes 5,000 images of class c00, made has 400 \(classes that"):
         subset(cifar(10, 400), SubsetOptions("cifar10-lt"), 0)
 
 
