@@ -66,12 +66,12 @@ def _require_free(out: Path) -> None:
     """Refuse a folder that holds anything but an unfinished build."""
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file: name a folder with --out")
-    if (out / BUILDING).exists():
+    try:
+        held = {*out.iterdir()} - {out / LOCK}  # first: whatever another build writes meanwhile, it marks before
+    except (FileNotFoundError, NotADirectoryError):  # a parent that is a file is refused where the folder is made
         return
-    if (out / PAGE).exists():
-        raise complete(str(out))
-    if out.is_dir() and {*out.iterdir()} - {out / LOCK}:
-        raise foreign(str(out))
+    if held and not (out / BUILDING).exists():
+        raise complete(str(out)) if (out / PAGE).exists() else foreign(str(out))
 
 
 def _same_options(out: Path, options: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from viewstream.shards.building.build import BuildOptions, build
+from viewstream.shards.building.folder import build_folder
 from viewstream.shards.errors import UserError
 from viewstream.shards.manifest import Manifest
 
@@ -81,6 +82,17 @@ def test_one_of_two_that_build_a_set_at_once_builds_it_and_the_other_is_refused(
         assert done == "done"
         assert "another build is writing" in refused or "already holds a complete data set" in refused
         assert digests(tmp_path / "sets" / str(number)) == digests(tmp_path / "whole" / "0")
+
+
+def test_a_build_that_begins_while_a_folder_is_looked_at_is_no_foreign_file(tmp_path, monkeypatch):
+    def begun(folder):
+        (folder / "building").mkdir(exist_ok=True)
+        return listed(folder)
+
+    listed = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", begun)
+    with build_folder(tmp_path, {}) as building:
+        assert building.parent == tmp_path
 
 
 def test_finished_shards_are_not_made_again(tmp_path, grow, digests, capsys):
