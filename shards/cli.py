@@ -39,10 +39,10 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(f"{message} (--help lists the options)")
 
 
-def parse(*options: Any, argv: Sequence[str] | None = None, description: str) -> tuple[Any, ...]:
+def parse(*options: Any, argv: Sequence[str] | None = None, description: str, of: str = "") -> tuple[Any, ...]:
     """Copies of the dataclass instances `options`: their values are the defaults, the command line changes some.
 
-    UserError for an unknown flag or a value that does not fit its field.
+    UserError for an unknown flag, with the words `of` that chose the options, or a value that does not fit its field.
     """
     parser = _Parser(
         description=as_typed(description), allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -56,7 +56,7 @@ def parse(*options: Any, argv: Sequence[str] | None = None, description: str) ->
     argv = _placed(sys.argv[1:] if argv is None else argv, parser)
     parsed, unknown = parser.parse_known_args(argv, _configured(parser, argv))
     for word in unknown:
-        _refuse(word.partition("=")[0], parser)
+        _refuse(word.partition("=")[0], parser, of)
     if parsed.quiet:
         os.environ[QUIET] = "answer" if answers() else "all"
         hush()
@@ -74,12 +74,12 @@ def _placed(argv: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
     return [word.partition("=")[2] if word.partition("=")[0] in names else word for word in argv if word not in names]
 
 
-def _refuse(word: str, parser: argparse.ArgumentParser) -> NoReturn:
+def _refuse(word: str, parser: argparse.ArgumentParser, of: str) -> NoReturn:
     """UserError for a word that is no option, with the nearest one."""
     names = [name for name in parser._option_string_actions if word.startswith("-")]
     near = difflib.get_close_matches(word, names, n=2, cutoff=0.5)
     hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
-    raise UserError(f"unknown option {word!r}: {hint}--help lists the options")
+    raise UserError(f"unknown option {word!r}{f' {of}' if of else ''}: {hint}--help lists the options")
 
 
 def parser_of(main: Callable[[], None]) -> argparse.ArgumentParser:

@@ -43,7 +43,7 @@ def measure(options: Evaluation, as_json: bool) -> None:
 
 def main() -> None:
     target = peek(EvalTarget())
-    target, options = parse(target, options_of(target.task), description=ABOUT)
+    target, options = parse(target, options_of(target.task), description=ABOUT, of=f"of --task {target.task}")
     launch(measure, options, target.json, ranks=target.ranks)
 
 

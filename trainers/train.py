@@ -54,7 +54,7 @@ def main() -> None:
         print(table())
         return
     preset = recipe_named(target.recipe, target.method)
-    target, recipe, options = parse(target, preset, Run(), description=ABOUT)
+    target, recipe, options = parse(target, preset, Run(), description=ABOUT, of=f"of --method {preset.method}")
     note = rate_note(recipe, target.recipe)
     if note and os.environ.get("RANK", "0") == "0":
         print(note, flush=True)

@@ -96,6 +96,8 @@ def test_help_imports_nothing_that_takes_seconds(name, tmp_path):
         (("trainers/train.py", "--lr", "fast"), "--lr"),
         (("trainers/train.py", "--trace", "a.json"), "add --profile 20"),
         (("trainers/evaluate.py", "--task", "kn"), "did you mean 'knn'"),
+        (("trainers/evaluate.py", "--task", "tsne", "--data", "set"), "unknown option '--data' of --task tsne"),
+        (("trainers/train.py", "--method", "moco", "--posk", "3"), "unknown option '--posk' of --method moco"),
     ],
 )
 def test_a_wrong_option_is_answered_as_quickly(argv, words, tmp_path):
