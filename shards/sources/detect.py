@@ -69,7 +69,11 @@ def kind_of(where: str, split: str) -> str:
         try:
             if kind := folder_kind(files, split):
                 return kind
-        except (FileNotFoundError, NotADirectoryError) as error:
+        except NotADirectoryError as error:
+            raise UserError(
+                f"{where} is a file of no kind that is read: unpack it if it is an archive; {layout}"
+            ) from error
+        except FileNotFoundError as error:
             raise UserError(
                 f"{files.show(split)} does not exist: {layout}; name it with --source or $IMAGENET"
             ) from error

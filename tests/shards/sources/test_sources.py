@@ -57,6 +57,12 @@ def test_a_single_class_is_a_warning(tmp_path, grow, capsys):
     assert "one class only, cat" in capsys.readouterr().err
 
 
+def test_an_archive_that_is_not_read_is_named_as_such(tmp_path):
+    (tmp_path / "pets.zip").write_bytes(b"PK")
+    with pytest.raises(UserError, match=r"pets\.zip is a file of no kind that is read: unpack it if it is an archive"):
+        open_source(str(tmp_path / "pets.zip"), "train")
+
+
 def test_a_tree_without_splits_is_the_train_split(tree):
     whole = imagefolder(tree, "train")
     part = open_source(str(tree / "train"), "train")
