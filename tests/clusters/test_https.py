@@ -103,3 +103,4 @@ def test_the_commands_for_throttling_work_as_they_are_printed(served, bucket, s3
                 rest += [*SMALL_WORDS, "--cache", tmp_path / "cache", "--out", tmp_path / "run"]
             done = program(script, *rest, **given, AWS_ENDPOINT_URL=f"https://127.0.0.1:{s3}")
             assert done.returncode == 0, f"{command}\n{done.stderr}"
+    store.rm(root, recursive=True)  # other tests of the worker build a set there
