@@ -16,7 +16,7 @@ SPLIT = re.compile("^(train|val)/")
 BREAK = re.compile(r"\r\n|\n|\r")
 LABELED = re.compile(  # a path, quoted or up to a suffix, then a label or nothing; spaces, commas or semicolons between
     r"""\s*+(?:"(?P<quoted>[^"]+)"|(?P<path>\S.*?\.[A-Za-z]\w{1,4}|[^\s,;]+))"""
-    r"(?:(?:\s++[,;]?+|[,;])\s*+(?P<label>-?\d+)(?:[\s,;].*)?|\s*+)",
+    r"(?:(?P<mark>\s++[,;]?+|[,;])\s*+(?P<label>-?\d+)(?P<rest>[\s,;].*)?|\s*+)",
     re.DOTALL,
 )
 HEADER = re.compile(  # of a table
@@ -59,7 +59,15 @@ def _path_and_label(line: str, fields: list[str]) -> tuple[str, str]:
     if len(fields) == 2 and fields[1].isdecimal() and fields[0][-1] not in '",;':  # nearly all lines
         return fields[0], fields[1]
     match = LABELED.fullmatch(line)
-    return (match["quoted"] or match["path"], match["label"] or "") if match else ("", "")
+    if match is None or (match["label"] and _begins_a_name(match["mark"], (match["rest"] or "").strip(" \r"))):
+        return "", ""
+    return match["quoted"] or match["path"], match["label"] or ""
+
+
+def _begins_a_name(mark: str, rest: str) -> bool:
+    """Whether a number is the first word of a class name, `a.jpg,101 dalmatians`: fields end where such a mark comes
+    again."""
+    return bool(mark.strip(" ")) and rest[:1] not in ("", ",", ";", "\t")
 
 
 def plain(path: str) -> str:

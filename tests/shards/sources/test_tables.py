@@ -42,6 +42,14 @@ def test_a_table_of_paths_and_class_names_is_a_list(header, separator, images):
     assert {name for line in source.passed.report() for name in line["names"]} == passed
 
 
+@pytest.mark.parametrize("separator", [",", "\t", ";"])
+@pytest.mark.parametrize("header", ["file{0}label\n", ""])
+def test_a_class_name_that_begins_with_a_number_is_no_number(header, separator, images):
+    rows = [("a.jpg", "101 dalmatians"), ("b.jpg", "3 wolves")]
+    (images / "l.csv").write_text(header.format(separator) + "".join(f"{separator.join(row)}\n" for row in rows))
+    assert labels(open_source(str(images / "l.csv"), "train")) == dict(rows)
+
+
 def test_lines_of_json_are_a_list_and_their_numbers_labels(images):
     table = images.parent / "l.jsonl"
     table.write_text("".join(json.dumps({"file_name": f, "label": n}) + "\n" for n, f in enumerate(NAMES)))
